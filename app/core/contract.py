@@ -1,0 +1,160 @@
+"""What a contract says, as values. Read from YAML by `app.codec.contract_file`; nothing here knows YAML.
+
+Store names are the deployment's; column names are each store's own; field names are the contract's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class FieldKind(Enum):
+    """The canonical types. A type outside this list is refused, never compared as text."""
+
+    BOOL = "bool"
+    INT8 = "int8"
+    INT16 = "int16"
+    INT32 = "int32"
+    INT64 = "int64"
+    UINT8 = "uint8"
+    UINT16 = "uint16"
+    UINT32 = "uint32"
+    UINT64 = "uint64"
+    DECIMAL = "decimal"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+    STRING = "string"
+    BYTES = "bytes"
+    DATE = "date"
+    TIME = "time"
+    LOCAL_TIMESTAMP = "local_timestamp"
+    INSTANT = "instant"
+    INTERVAL = "interval"
+    UUID = "uuid"
+    ENUM = "enum"
+    JSON = "json"
+    ARRAY = "array"
+    INET = "inet"
+
+
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """A canonical type with its parameters.
+
+    `scale`: digits after the point that a decimal keeps (None: all). `precision`: digits of a second that a time keeps
+    (0 to 6). `collation`: `exact`, `ci` (case-insensitive) or `ci_trim`, for strings. `zone`: the IANA zone or
+    `UTC` in which a local timestamp is to be read. `element`: the type of an array's elements.
+    """
+
+    kind: FieldKind
+    scale: int | None = None
+    precision: int = 6
+    collation: str = "exact"
+    zone: str = "UTC"
+    element: FieldType | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One compared field.
+
+    `columns` maps a store to its column. `normalise` names the pure functions applied in order on every store, `large`
+    says that a log may leave the value out (TOAST, NOBLOB): it forms a digest group of its own in every store.
+    """
+
+    name: str
+    type: FieldType
+    columns: dict[str, str]
+    normalise: tuple[str, ...] = ()
+    large: bool = False
+    nullable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class KeyField:
+    """One part of the key; its type has a canonical, order-preserving encoding."""
+
+    name: str
+    type: FieldType
+    columns: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """What fills a replica: its consumer group and the topic that it reads, for telling loss from lag."""
+
+    group: str
+    topic: str
+    tolerates_foreign_rows: bool = False
+
+
+class RepairMode(Enum):
+    """How far repairs of a replica may go."""
+
+    OBSERVE = "observe"  # nothing is planned
+    PROPOSE = "propose"  # commands are planned and wait for a person
+    APPLY = "apply"  # commands are planned and applied, except those that always wait
+
+
+@dataclass(frozen=True, slots=True)
+class RepairPolicy:
+    """What may be repaired in one replica, and what waits for a person.
+
+    Deletes wait unless `deletes_wait` is switched off; repairs of one incident (a truncated table) or of more than
+    `mass_rows` open drifts of an entity wait too. `expires_after_ms` is how long a command may be applied.
+    """
+
+    mode: RepairMode = RepairMode.OBSERVE
+    upserts: bool = True
+    deletes: bool = False
+    deletes_wait: bool = True
+    mass_rows: int = 1_000
+    expires_after_ms: int = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTable:
+    """Where an entity lives in one store: the store's name, the table as the store names it, and its CDC topic."""
+
+    store: str
+    table: str
+    topic: str
+    partitions: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A store that should follow the authority within `window_ms`."""
+
+    store: str
+    window_ms: int
+    quiet_for_ms: int
+    pipeline: Pipeline | None = None
+    repair: RepairPolicy = field(default_factory=RepairPolicy)
+
+
+@dataclass(frozen=True, slots=True)
+class EntityContract:
+    """One entity that several stores should agree on. `stores[0]` is the authority's, the others the replicas' in order."""
+
+    entity: str
+    version: int
+    number: int
+    key: tuple[KeyField, ...]
+    fields: tuple[Field, ...]
+    authority: str
+    stores: tuple[StoreTable, ...]
+    replicas: tuple[Replica, ...]
+
+    def table_of(self, store: str) -> StoreTable:
+        """Return where the entity lives in a store; `KeyError` if it does not."""
+        for table in self.stores:
+            if table.store == store:
+                return table
+        raise KeyError(store)
+
+    @property
+    def large_fields(self) -> tuple[Field, ...]:
+        """The fields that a log may leave out, in the contract's order: digest groups 1 to n after the main group 0."""
+        return tuple(f for f in self.fields if f.large)

@@ -1,0 +1,122 @@
+"""What ingest tells compare: packed blocks of rows, marks, barriers, and what the pipeline has reached.
+
+Every one but the pipeline's report carries links: the Kafka consumer positions [begin, end) of a CDC partition that
+it stands for. A receiver extends a chain by a link that begins at or below what it has reached, and drops one that
+begins above it: a lost block must not be jumped. The sender's `begin` is what it last sent to this very partition of
+`observations`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Consumer positions [begin, end) of one CDC partition, named `topic` and `partition`."""
+
+    topic: str
+    partition: int
+    begin: int
+    end: int
+
+
+# Flags of a row in a block.
+PRESENT = 1  # the row exists after this change
+SNAPSHOT_READ = 2  # an initial snapshot's read
+INCREMENTAL_READ = 4
+UNMAPPABLE = 8  # a value does not fit the contract's type: unknown(schema)
+QUARANTINED = 16  # the record could not be decoded, but its key could: unknown(quarantined)
+
+
+@dataclass(frozen=True, slots=True)
+class RowBlock:
+    """Changes of one entity in one store from one CDC partition, in Kafka's order, for one partition of `observations`.
+
+    Columnar; row i has `keys[i]` (canonical key), `raw_keys[i*8:][:8]` (digest of the key's bytes in its topic),
+    `flags[i]`, `places[i*17:][:17]`, `offsets[i]` (Kafka), `transactions[i]` (the store's transaction as a number, 0
+    if none) and `groups` digests of 16 bytes each at `digests[(i*groups+g)*16:]`; sixteen zero bytes mean that the log
+    left that group out. An absent row's digests are zero bytes and mean nothing.
+    """
+
+    entity: int
+    store: int
+    link: Link
+    groups: int
+    keys: list[bytes]
+    raw_keys: bytes
+    flags: bytes
+    places: bytes
+    offsets: list[int]
+    transactions: list[int]
+    digests: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """A table was truncated at `place`; one such record goes to every partition of `observations`."""
+
+    entity: int
+    store: int
+    link: Link
+    place: bytes
+    offset: int
+    transaction: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Nothing happened on these CDC partitions but progress."""
+
+    links: list[Link]
+
+
+@dataclass(frozen=True, slots=True)
+class Beacon:
+    """One beacon as read from its store's log.
+
+    `issued_at_ms` and `previous_acknowledged_ms` are on the beacon writers' common monotonic clock. `place` is its own
+    place in the log; `streamed` is false when a snapshot read it. `server` identifies the server that wrote the log.
+    """
+
+    store: str
+    epoch: int
+    sequence: int
+    issued_at_ms: int
+    previous_acknowledged_ms: int
+    place: bytes
+    streamed: bool
+    server: str
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """A beacon, and how far the CDC partitions of its store must be read for all before it to be known."""
+
+    beacon: Beacon
+    link: Link  # of the beacon's own CDC partition
+    ends: list[tuple[str, int, int]]  # topic, partition, high watermark
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEcho:
+    """A ledger row seen again through CDC: the repair that it records was committed in `transaction`."""
+
+    entity: int
+    store: int
+    link: Link
+    command_id: bytes
+    transaction: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineReached:
+    """The pipeline that fills a replica has applied every change of the authority's table up to `place`."""
+
+    entity: int
+    replica: int
+    place: bytes
+
+
+Observation = RowBlock | Truncated | Mark | Barrier | LedgerEcho | PipelineReached
