@@ -1,0 +1,145 @@
+"""Decide whether one repair command may still touch its target row.
+
+Everything here is arithmetic on facts that the applier has already read. The applier owns the reads, the write and
+the ledger; this file owns the order in which a command can be refused, because that order is the safety argument.
+
+Asked first of all, by the applier, is the ledger: a command that was written and then expired was written all the
+same. Then come the four tables below, in this order, and in each the first row that holds is the outcome's reason:
+
+1. `BEFORE`: what needs no lock. The command is ours to carry out, has not expired, has its person's word, and fits
+   what may be written in a minute.
+2. `FENCE`: read under a shared lock in the writing transaction, or a pause of this process could fit in between.
+3. `LOCKED`: read while the row's lock is held. The target is still what was judged, and so is the authority.
+4. `WRITTEN`: read back before the commit. It is what was intended, one row was written, nothing else moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from app.core.command import Action, RefusalReason, RepairCommand
+from app.core.contract import EntityContract, RepairMode, RepairPolicy
+from app.core.ledger import LedgerCounts
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one applier may write to one target.
+
+    `writes_per_minute` counts every applied command, `deletes_per_minute` those that delete. A row repaired
+    `same_row_per_hour` times opens the breaker for that row: two writers are fighting over it.
+    """
+
+    writes_per_minute: int = 6_000
+    deletes_per_minute: int = 600
+    same_row_per_hour: int = 12
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known before the transaction: our own copy of the policy, the clock, the approval, the counts."""
+
+    policy: RepairPolicy | None
+    contract_version: int
+    now_wall_ms: int
+    approved: bool
+    counts: LedgerCounts
+    limits: Limits = DEFAULT_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """What was read while the row's lock was held; a digest is empty for an absent row."""
+
+    target_digest: bytes
+    whole_row_stood_still: bool
+    authority_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was read back after the write and before the commit."""
+
+    rows: int
+    digest: bytes
+    other_tables: tuple[str, ...]
+
+
+FactsT = TypeVar("FactsT")
+Check = tuple[RefusalReason, Callable[[RepairCommand, FactsT], bool]]
+
+
+def repair_policy(contract: EntityContract | None, target: str) -> RepairPolicy | None:
+    """Return the policy for repairs of one replica; None where the store is no replica of the entity."""
+    for replica in contract.replicas if contract else ():
+        if replica.store == target:
+            return replica.repair
+    return None
+
+
+def waits_for_person(command: RepairCommand, policy: RepairPolicy) -> bool:
+    """Tell whether a person must approve, by the command or by our own copy of the policy, whichever is stricter."""
+    return (
+        command.needs_approval
+        or policy.mode is RepairMode.PROPOSE
+        or (command.action is Action.DELETE and policy.deletes_wait)
+    )
+
+
+def _is_outside(command: RepairCommand, known: Known) -> bool:
+    policy = known.policy
+    if policy is None or policy.mode is RepairMode.OBSERVE or command.contract_version != known.contract_version:
+        return True
+    if command.action is Action.DELETE:
+        # A delete that intends a row, or an upsert that intends none, was not planned by us.
+        return not policy.deletes or bool(command.intended_digest)
+    return not policy.upserts or not command.intended_digest
+
+
+def _lacks_word(command: RepairCommand, known: Known) -> bool:
+    return known.policy is not None and waits_for_person(command, known.policy) and not known.approved
+
+
+def _is_over_budget(command: RepairCommand, known: Known) -> bool:
+    if command.action is Action.DELETE and known.counts.deletes_in_minute >= known.limits.deletes_per_minute:
+        return True
+    return known.counts.writes_in_minute >= known.limits.writes_per_minute
+
+
+BEFORE: Final[Sequence[Check[Known]]] = (
+    (RefusalReason.OUTSIDE_CONTRACT, _is_outside),
+    (RefusalReason.EXPIRED, lambda command, known: known.now_wall_ms >= command.expires_at_ms),
+    (RefusalReason.NOT_APPROVED, _lacks_word),
+    (
+        RefusalReason.BREAKER_OPEN,
+        lambda _command, known: known.counts.same_row_in_hour >= known.limits.same_row_per_hour,
+    ),
+    (RefusalReason.OVER_BUDGET, _is_over_budget),
+)
+
+FENCE: Final[Sequence[Check[int]]] = ((RefusalReason.FENCED, lambda command, token: token != command.fence_token),)
+
+LOCKED: Final[Sequence[Check[Locked]]] = (
+    (RefusalReason.ROW_MOVED, lambda command, seen: seen.target_digest != command.expected_digest),
+    # A column outside the contract changed between the image and the lock: nothing is wrong, the image is only old.
+    (RefusalReason.ROW_LOCKED, lambda _command, seen: not seen.whole_row_stood_still),
+    (RefusalReason.AUTHORITY_MOVED, lambda command, seen: seen.authority_digest != command.intended_digest),
+)
+
+WRITTEN: Final[Sequence[Check[Written]]] = (
+    (RefusalReason.NOT_HELD_BY_COLUMN, lambda command, left: left.digest != command.intended_digest),
+    (RefusalReason.WIDER_THAN_ONE_ROW, lambda _command, left: left.rows != 1 or bool(left.other_tables)),
+)
+
+
+def first_refusal(checks: Sequence[Check[FactsT]], command: RepairCommand, facts: FactsT) -> RefusalReason | None:
+    """Return the reason of the first check that says no; None means go on."""
+    for reason, says_no in checks:
+        if says_no(command, facts):
+            return reason
+    return None

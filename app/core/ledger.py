@@ -1,0 +1,68 @@
+"""One row of the ledger in the target: what was done or refused, in the transaction that did it.
+
+The ledger is only ever added to. A refusal takes the command's own id, so that a refused command can never be applied
+later; an inverse and the check after an insert have ids of their own, derived from the command's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import Enum
+
+from app.core.command import Action, Outcome, RefusalReason
+
+
+class LedgerKind(Enum):
+    """What a ledger row records."""
+
+    COMMAND = "command"
+    INVERSE = "inverse"  # the taking back of an insert that the check after it found wrong
+    CHECK = "check"  # the result of that check
+    REFUSAL = "refusal"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRow:
+    """A ledger row as it is written and read.
+
+    `row_id` is the command's id, or one derived from it for an inverse or a check; `original_id` is the command that
+    it speaks of. `before_image` is the sealed whole row, empty where there was none. `written_at_ms` is wall-clock
+    time; `transaction` is the store's own id of the writing transaction where it can be told afterwards, else empty.
+    """
+
+    row_id: bytes
+    original_id: bytes
+    kind: LedgerKind
+    finding_id: bytes
+    entity: str
+    target: str
+    key_hash: bytes
+    sealed_key: bytes
+    partition: int
+    action: Action
+    outcome: Outcome
+    reason: RefusalReason | None
+    expected_digest: bytes
+    found_digest: bytes
+    intended_digest: bytes
+    before_image: bytes
+    fence_token: int
+    trace_id: bytes
+    approver: str
+    written_at_ms: int
+    transaction: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerCounts:
+    """What the ledger of one target says of the last minute, and of one row in the last hour."""
+
+    writes_in_minute: int
+    deletes_in_minute: int
+    same_row_in_hour: int
+
+
+def check_id(original: bytes) -> bytes:
+    """Name the check after an insert (16 bytes)."""
+    return hashlib.blake2b(b"check", key=original, digest_size=16, person=b"driftline-repair").digest()

@@ -1,0 +1,319 @@
+"""What the planner remembers of its commands, and when it sends one again.
+
+State in, event in; writes to the state and commands to send out. The shell (`app.agents`) keeps the state in a
+key-value table of the same partition as the findings, and sends before it commits the event's offset. Sending a
+command twice is harmless: the applier's ledger knows it.
+
+The life of a command here is the table `NEXT`; a cell that is not there changes nothing, because an outcome or an
+approval may arrive twice, or late. A command that is done is forgotten.
+
+Keys of the table: `f` + finding id -> id of the finding's newest command; `c` + command id -> `CommandState`;
+`w` + due time + command id -> nothing, so that a range read in the order of keys finds what is due; `n` + entity and
+replica -> how many commands are open, for the policy's limit on mass repairs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Final
+
+from app.core.command import FINAL_REASONS, Action, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.contract import EntityContract
+from app.core.finding import Finding, Stage
+from app.core.guard import repair_policy
+from app.core.plan import Refusal, plan
+
+FORMAT: Final = 1
+RESEND_FIRST_MS: Final = 1_000
+RESEND_MOST_MS: Final = 30_000
+
+Get = Callable[[bytes], bytes | None]
+
+
+class Standing(Enum):
+    """Where a command stands, as far as the planner knows."""
+
+    SENT = 0
+    WAITS_FOR_PERSON = 1  # held(not_approved): sent again on approval
+    WAITS_FOR_TIME = 2  # held for a passing reason: sent again when due
+
+
+class Happening(Enum):
+    """What can happen to a command that was sent."""
+
+    HELD_FOR_PERSON = 0
+    HELD_FOR_A_WHILE = 1
+    APPROVED = 2
+    DUE = 3
+
+
+NEXT: Final[dict[tuple[Standing, Happening], Standing]] = {
+    (Standing.SENT, Happening.HELD_FOR_PERSON): Standing.WAITS_FOR_PERSON,
+    (Standing.SENT, Happening.HELD_FOR_A_WHILE): Standing.WAITS_FOR_TIME,
+    # The word can be faster than the outcome that asks for it.
+    (Standing.SENT, Happening.APPROVED): Standing.SENT,
+    (Standing.WAITS_FOR_PERSON, Happening.APPROVED): Standing.SENT,
+    (Standing.WAITS_FOR_PERSON, Happening.HELD_FOR_A_WHILE): Standing.WAITS_FOR_TIME,
+    (Standing.WAITS_FOR_TIME, Happening.HELD_FOR_PERSON): Standing.WAITS_FOR_PERSON,
+    (Standing.WAITS_FOR_TIME, Happening.DUE): Standing.SENT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CommandState:
+    """What is kept of one open command: the command itself, so that the very same one can be sent again.
+
+    `due_at_ms` is wall-clock time, 0 where it waits for no time.
+    """
+
+    command: RepairCommand
+    standing: Standing = Standing.SENT
+    approved: bool = False
+    attempts: int = 0
+    due_at_ms: int = 0
+
+
+@dataclass(slots=True)
+class Step:
+    """What one event leads to: writes to the table (None deletes), commands to send, and why nothing was planned."""
+
+    writes: dict[bytes, bytes | None] = field(default_factory=dict)
+    commands: list[RepairCommand] = field(default_factory=list)
+    refusal: Refusal | None = None
+
+
+_HEAD: Final = struct.Struct(">BBBIqqqqq")
+_SIZE: Final = struct.Struct(">I")
+
+
+def encode(state: CommandState) -> bytes:
+    """Pack a state; its first byte is the format's version."""
+    c = state.command
+    head = _HEAD.pack(
+        FORMAT,
+        state.standing.value,
+        state.approved | (c.needs_approval << 1) | ((c.action is Action.DELETE) << 2),
+        c.partition,
+        c.contract_version,
+        c.expires_at_ms,
+        c.fence_token,
+        state.attempts,
+        state.due_at_ms,
+    )
+    parts = [
+        c.command_id,
+        c.finding_id,
+        c.incident_id,
+        c.entity.encode(),
+        c.authority.encode(),
+        c.target.encode(),
+        c.kind.encode(),
+        c.sealed_key,
+        c.key_hash,
+        c.expected_digest,
+        c.intended_digest,
+        c.authority_position,
+        c.reason.encode(),
+        c.trace_id,
+    ]
+    return head + b"".join(_SIZE.pack(len(part)) + part for part in parts)
+
+
+def decode(packed: bytes) -> CommandState:
+    """Unpack a state; `ValueError` for a format that this version does not know."""
+    if not packed or packed[0] != FORMAT:
+        raise ValueError("a planner's state of an unknown format: rebuild the planner's table")
+    _, standing, flags, partition, version, expires, fence, attempts, due = _HEAD.unpack_from(packed)
+    at = _HEAD.size
+    parts: list[bytes] = []
+    while at < len(packed):
+        (size,) = _SIZE.unpack_from(packed, at)
+        at += _SIZE.size
+        parts.append(packed[at : at + size])
+        at += size
+    command = RepairCommand(
+        command_id=parts[0],
+        finding_id=parts[1],
+        incident_id=parts[2],
+        entity=parts[3].decode(),
+        contract_version=version,
+        authority=parts[4].decode(),
+        target=parts[5].decode(),
+        action=Action.DELETE if flags & 4 else Action.UPSERT,
+        kind=parts[6].decode(),
+        sealed_key=parts[7],
+        key_hash=parts[8],
+        partition=partition,
+        expected_digest=parts[9],
+        intended_digest=parts[10],
+        authority_position=parts[11],
+        needs_approval=bool(flags & 2),
+        reason=parts[12].decode(),
+        expires_at_ms=expires,
+        fence_token=fence,
+        trace_id=parts[13],
+    )
+    return CommandState(command, Standing(standing), bool(flags & 1), attempts, due)
+
+
+def finding_key(finding_id: bytes) -> bytes:
+    """Where the newest command of a finding is noted."""
+    return b"f" + finding_id
+
+
+def command_key(command_id: bytes) -> bytes:
+    """Where a command's state is kept."""
+    return b"c" + command_id
+
+
+def due_range(now_wall_ms: int) -> tuple[bytes, bytes]:
+    """Return the range of keys [start, end) that are due."""
+    return b"w", b"w" + (now_wall_ms + 1).to_bytes(8, "big")
+
+
+def _due_key(state: CommandState) -> bytes:
+    return b"w" + state.due_at_ms.to_bytes(8, "big") + state.command.command_id
+
+
+def _open_key(entity: str, replica: str) -> bytes:
+    name = len(entity).to_bytes(4, "big") + entity.encode() + replica.encode()
+    return b"n" + hashlib.blake2b(name, digest_size=16).digest()
+
+
+def _read(get: Get, step: Step, key: bytes) -> bytes | None:
+    """Read through what this step has already written."""
+    return step.writes[key] if key in step.writes else get(key)
+
+
+def _count(get: Get, step: Step, key: bytes) -> int:
+    return int.from_bytes(_read(get, step, key) or b"", "big")
+
+
+def _save(step: Step, held: CommandState | None, state: CommandState) -> None:
+    if held is not None and held.due_at_ms:
+        step.writes[_due_key(held)] = None
+    if state.due_at_ms:
+        step.writes[_due_key(state)] = b""
+    step.writes[command_key(state.command.command_id)] = encode(state)
+
+
+def _forget(get: Get, step: Step, state: CommandState) -> None:
+    command = state.command
+    step.writes[command_key(command.command_id)] = None
+    if state.due_at_ms:
+        step.writes[_due_key(state)] = None
+    if _read(get, step, finding_key(command.finding_id)) == command.command_id:
+        step.writes[finding_key(command.finding_id)] = None
+    key = _open_key(command.entity, command.target)
+    left = _count(get, step, key) - 1
+    step.writes[key] = left.to_bytes(4, "big") if left > 0 else None
+
+
+def _state_of(get: Get, step: Step, command_id: bytes | None) -> CommandState | None:
+    packed = _read(get, step, command_key(command_id)) if command_id else None
+    return decode(packed) if packed else None
+
+
+def _move(state: CommandState, happening: Happening) -> CommandState | None:
+    """Return the state after a happening that its table knows; None where nothing changes."""
+    standing = NEXT.get((state.standing, happening))
+    return None if standing is None else replace(state, standing=standing, due_at_ms=0)
+
+
+def on_finding(
+    get: Get,
+    finding: Finding,
+    contract: EntityContract,
+    key_hash: bytes,
+    sealed_key: bytes,
+    now_wall_ms: int,
+    *,
+    partitions: int = 1,
+    fence_token: int = 0,
+) -> Step:
+    """Plan on an overtaken drift; withdraw what waits for one that has ended.
+
+    The policy's `mass_rows` is shared out evenly over `partitions`, since each counts only its own open commands.
+    """
+    step = Step()
+    held = _state_of(get, step, get(finding_key(finding.finding_id)))
+    if finding.stage in {Stage.RESOLVED, Stage.VERIFIED, Stage.REFUTED}:
+        if held is not None:
+            _forget(get, step, held)
+        return step
+    policy = repair_policy(contract, finding.replica)
+    key = _open_key(finding.entity, finding.replica)
+    is_mass = policy is not None and _count(get, step, key) >= max(1, policy.mass_rows // partitions)
+    planned = plan(
+        finding, contract, key_hash, sealed_key, now_wall_ms, is_mass=is_mass and held is None, fence_token=fence_token
+    )
+    if isinstance(planned, Refusal):
+        step.refusal = planned
+        return step
+    if held is not None and held.command.command_id == planned.command_id:
+        # The same finding again: after a crash nobody knows whether the command had left. One that was answered had.
+        if held.standing is Standing.SENT:
+            step.commands.append(held.command)
+        return step
+    if held is not None:
+        _forget(get, step, held)
+    _save(step, None, CommandState(planned))
+    step.writes[finding_key(finding.finding_id)] = planned.command_id
+    step.writes[key] = (_count(get, step, key) + 1).to_bytes(4, "big")
+    step.commands.append(planned)
+    return step
+
+
+def on_outcome(get: Get, outcome: CommandOutcome, now_wall_ms: int) -> Step:
+    """Forget a command that is done; let one that is held wait for its reason to go."""
+    step = Step()
+    state = _state_of(get, step, outcome.command_id)
+    if state is None:
+        return step
+    if outcome.outcome is not Outcome.HELD or outcome.reason in FINAL_REASONS:
+        _forget(get, step, state)
+        return step
+    waits_for_person = outcome.reason is RefusalReason.NOT_APPROVED and not state.approved
+    moved = _move(state, Happening.HELD_FOR_PERSON if waits_for_person else Happening.HELD_FOR_A_WHILE)
+    if moved is None:
+        return step
+    if moved.standing is Standing.WAITS_FOR_TIME:
+        delay_ms = min(RESEND_FIRST_MS << min(moved.attempts, 10), RESEND_MOST_MS)
+        moved = replace(moved, attempts=moved.attempts + 1, due_at_ms=now_wall_ms + delay_ms)
+    _save(step, state, moved)
+    return step
+
+
+def on_approval(get: Get, approval: Approval) -> Step:
+    """Send again what a person has allowed; forget what a person has refused."""
+    step = Step()
+    state = _state_of(get, step, approval.command_id)
+    if state is None:
+        return step
+    if not approval.approved:
+        _forget(get, step, state)
+        return step
+    moved = _move(state, Happening.APPROVED)
+    if moved is None:
+        _save(step, None, replace(state, approved=True))
+        return step
+    _save(step, state, replace(moved, approved=True))
+    step.commands.append(state.command)
+    return step
+
+
+def on_time(get: Get, due: Iterable[bytes], now_wall_ms: int) -> Step:
+    """Send again what is due; `due` are keys from `due_range`."""
+    step = Step()
+    for key in due:
+        state = _state_of(get, step, key[9:])
+        if state is None or state.due_at_ms > now_wall_ms or (moved := _move(state, Happening.DUE)) is None:
+            step.writes[key] = None
+            continue
+        _save(step, state, moved)
+        step.commands.append(state.command)
+    return step

@@ -1,0 +1,128 @@
+"""The order in which a command is refused is the safety argument, so each row of each table is shown to come first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from app.core.command import Action, RefusalReason, RepairCommand
+from app.core.contract import RepairMode, RepairPolicy
+from app.core.guard import BEFORE, FENCE, LOCKED, WRITTEN, Known, Limits, Locked, Written, first_refusal
+from app.core.ledger import LedgerCounts
+
+POLICY = RepairPolicy(mode=RepairMode.APPLY, deletes=True)
+KNOWN = Known(
+    policy=POLICY,
+    contract_version=3,
+    now_wall_ms=1_000,
+    approved=False,
+    counts=LedgerCounts(0, 0, 0),
+    limits=Limits(writes_per_minute=10, deletes_per_minute=2, same_row_per_hour=5),
+)
+UPSERT = RepairCommand(
+    command_id=b"c" * 16,
+    finding_id=b"f" * 16,
+    incident_id=b"",
+    entity="orders",
+    contract_version=3,
+    authority="shop",
+    target="copy",
+    action=Action.UPSERT,
+    kind="different",
+    sealed_key=b"",
+    key_hash=b"k" * 16,
+    partition=1,
+    expected_digest=b"e" * 16,
+    intended_digest=b"i" * 16,
+    authority_position=b"",
+    needs_approval=False,
+    reason="",
+    expires_at_ms=2_000,
+    fence_token=7,
+    trace_id=b"",
+)
+DELETE = replace(UPSERT, action=Action.DELETE, intended_digest=b"")
+SEEN = Locked(target_digest=b"e" * 16, whole_row_stood_still=True, authority_digest=b"i" * 16)
+LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
+
+
+@pytest.mark.parametrize(
+    ("command", "known", "reason"),
+    [
+        (UPSERT, KNOWN, None),
+        (UPSERT, replace(KNOWN, policy=None), RefusalReason.OUTSIDE_CONTRACT),
+        (UPSERT, replace(KNOWN, policy=RepairPolicy()), RefusalReason.OUTSIDE_CONTRACT),
+        (UPSERT, replace(KNOWN, contract_version=4), RefusalReason.OUTSIDE_CONTRACT),
+        (UPSERT, replace(KNOWN, policy=replace(POLICY, upserts=False)), RefusalReason.OUTSIDE_CONTRACT),
+        (DELETE, replace(KNOWN, policy=replace(POLICY, deletes=False)), RefusalReason.OUTSIDE_CONTRACT),
+        (replace(UPSERT, action=Action.DELETE), KNOWN, RefusalReason.OUTSIDE_CONTRACT),
+        (replace(DELETE, action=Action.UPSERT), KNOWN, RefusalReason.OUTSIDE_CONTRACT),
+        (UPSERT, replace(KNOWN, now_wall_ms=1_999), None),
+        (UPSERT, replace(KNOWN, now_wall_ms=2_000), RefusalReason.EXPIRED),
+        (replace(UPSERT, needs_approval=True), KNOWN, RefusalReason.NOT_APPROVED),
+        (replace(UPSERT, needs_approval=True), replace(KNOWN, approved=True), None),
+        (UPSERT, replace(KNOWN, policy=replace(POLICY, mode=RepairMode.PROPOSE)), RefusalReason.NOT_APPROVED),
+        (DELETE, KNOWN, RefusalReason.NOT_APPROVED),
+        (DELETE, replace(KNOWN, policy=replace(POLICY, deletes_wait=False)), None),
+        (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 4)), None),
+        (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 5)), RefusalReason.BREAKER_OPEN),
+        (UPSERT, replace(KNOWN, counts=LedgerCounts(9, 2, 0)), None),
+        (UPSERT, replace(KNOWN, counts=LedgerCounts(10, 0, 0)), RefusalReason.OVER_BUDGET),
+        (DELETE, replace(KNOWN, approved=True, counts=LedgerCounts(2, 1, 0)), None),
+        (DELETE, replace(KNOWN, approved=True, counts=LedgerCounts(2, 2, 0)), RefusalReason.OVER_BUDGET),
+    ],
+)
+def test_before_the_transaction(command: RepairCommand, known: Known, reason: RefusalReason | None) -> None:
+    """What needs no lock is decided by our own copy of the policy, the clock, the word and the ledger's counts."""
+    assert first_refusal(BEFORE, command, known) is reason
+
+
+def test_an_earlier_check_hides_a_later_one() -> None:
+    """With every fact against it, a command is refused by the first row of each table."""
+    against = replace(KNOWN, policy=None, now_wall_ms=9_999, counts=LedgerCounts(99, 99, 99))
+    assert first_refusal(BEFORE, DELETE, against) is RefusalReason.OUTSIDE_CONTRACT
+    against = replace(against, policy=POLICY)
+    assert first_refusal(BEFORE, DELETE, against) is RefusalReason.EXPIRED
+    against = replace(against, now_wall_ms=0)
+    assert first_refusal(BEFORE, DELETE, against) is RefusalReason.NOT_APPROVED
+    against = replace(against, approved=True)
+    assert first_refusal(BEFORE, DELETE, against) is RefusalReason.BREAKER_OPEN
+
+
+def test_a_newer_token_fences_a_survivor() -> None:
+    """Only the token that the command was planned under may write, neither an older nor a newer one."""
+    assert first_refusal(FENCE, UPSERT, 7) is None
+    assert first_refusal(FENCE, UPSERT, 8) is RefusalReason.FENCED
+    assert first_refusal(FENCE, UPSERT, 6) is RefusalReason.FENCED
+
+
+@pytest.mark.parametrize(
+    ("seen", "reason"),
+    [
+        (SEEN, None),
+        (replace(SEEN, target_digest=b""), RefusalReason.ROW_MOVED),
+        (replace(SEEN, whole_row_stood_still=False), RefusalReason.ROW_LOCKED),
+        (replace(SEEN, authority_digest=b""), RefusalReason.AUTHORITY_MOVED),
+        (Locked(b"x", whole_row_stood_still=False, authority_digest=b"x"), RefusalReason.ROW_MOVED),
+    ],
+)
+def test_under_the_lock(seen: Locked, reason: RefusalReason | None) -> None:
+    """A row that is no longer the row that was judged is not written, on either side."""
+    assert first_refusal(LOCKED, UPSERT, seen) is reason
+
+
+@pytest.mark.parametrize(
+    ("left", "reason"),
+    [
+        (LEFT, None),
+        (replace(LEFT, digest=b"x"), RefusalReason.NOT_HELD_BY_COLUMN),
+        (replace(LEFT, rows=2), RefusalReason.WIDER_THAN_ONE_ROW),
+        (replace(LEFT, rows=0), RefusalReason.WIDER_THAN_ONE_ROW),
+        (replace(LEFT, other_tables=("audit",)), RefusalReason.WIDER_THAN_ONE_ROW),
+        (Written(2, b"x", ()), RefusalReason.NOT_HELD_BY_COLUMN),
+    ],
+)
+def test_before_the_commit(left: Written, reason: RefusalReason | None) -> None:
+    """What was read back must be what was intended, in one row of one table."""
+    assert first_refusal(WRITTEN, UPSERT, left) is reason

@@ -1,0 +1,198 @@
+"""What is held waits for its own reason, and is sent again as the very same command."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from app.core import planner
+from app.core.command import Action, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.contract import EntityContract, RepairMode, RepairPolicy, Replica
+from app.core.finding import DriftKind, Evidence, Finding, Stage, Verdict
+from app.core.planner import CommandState, Standing, Step
+
+
+def contract_of(mass_rows: int = 1_000) -> EntityContract:
+    """Return a contract whose one replica may be repaired, deletes after a word."""
+    policy = RepairPolicy(mode=RepairMode.APPLY, deletes=True, mass_rows=mass_rows)
+    replica = Replica(store="copy", window_ms=3_000, quiet_for_ms=30_000, repair=policy)
+    return EntityContract("orders", 3, 1, (), (), "shop", (), (replica,))
+
+
+def finding_of(number: int, *, intended: bytes = b"i" * 16, expected: bytes = b"e" * 16) -> Finding:
+    """Return an overtaken drift."""
+    return Finding(
+        finding_id=bytes([number]) * 16,
+        stage=Stage.OVERTAKEN,
+        verdict=Verdict.DRIFT,
+        kind=DriftKind.DIFFERENT,
+        checker="key/1",
+        contract_version=3,
+        entity="orders",
+        authority="shop",
+        replica="copy",
+        canonical_key=b"",
+        shard=0,
+        observations_partition=2,
+        evidence=Evidence((), (), 0, 0, 0, 0, 0),
+        expected_digest=expected,
+        intended_digest=intended,
+        authority_position=b"p" * 20,
+        replica_position=b"",
+        transaction=0,
+        incident_id=b"",
+        incident_rows=0,
+        command_id=b"",
+        trace_id=b"t" * 16,
+    )
+
+
+class Table:
+    """A key-value table that takes the writes of each step, as the shell's does."""
+
+    def __init__(self, mass_rows: int = 1_000) -> None:
+        self.rows: dict[bytes, bytes] = {}
+        self.contract = contract_of(mass_rows)
+
+    def _take(self, step: Step) -> list[RepairCommand]:
+        for key, value in step.writes.items():
+            if value is None:
+                self.rows.pop(key, None)
+            else:
+                self.rows[key] = value
+        return step.commands
+
+    def find(self, finding: Finding, now: int = 0) -> list[RepairCommand]:
+        """Let a finding happen."""
+        return self._take(planner.on_finding(self.rows.get, finding, self.contract, b"k" * 16, b"sealed", now))
+
+    def end(self, command: RepairCommand, outcome: Outcome, reason: RefusalReason | None = None, now: int = 0) -> None:
+        """Let an outcome happen."""
+        what = CommandOutcome(
+            command.command_id, command.finding_id, "orders", "copy", outcome, reason, 0, "", 2, b"", ""
+        )
+        assert self._take(planner.on_outcome(self.rows.get, what, now)) == []
+
+    def say(self, command: RepairCommand, *, approved: bool = True) -> list[RepairCommand]:
+        """Let an approval happen."""
+        word = Approval(command.command_id, "anna", approved, 0, b"", b"", 2)
+        return self._take(planner.on_approval(self.rows.get, word))
+
+    def tick(self, now: int) -> list[RepairCommand]:
+        """Let time pass."""
+        start, end = planner.due_range(now)
+        due = sorted(key for key in self.rows if start <= key < end)
+        return self._take(planner.on_time(self.rows.get, due, now))
+
+
+@pytest.mark.parametrize("standing", list(Standing))
+@pytest.mark.parametrize("action", list(Action))
+def test_a_state_comes_back_as_it_was(standing: Standing, action: Action) -> None:
+    """Packing and unpacking lose nothing."""
+    (command,) = Table().find(finding_of(1))
+    state = CommandState(replace(command, action=action, needs_approval=True), standing, True, 3, 1 << 41)
+    assert planner.decode(planner.encode(state)) == state
+
+
+def test_a_state_of_another_format_is_refused() -> None:
+    """A byte of an unknown version is an error, not a guess."""
+    with pytest.raises(ValueError, match="unknown format"):
+        planner.decode(b"\xff")
+
+
+def test_a_finding_seen_twice_before_any_answer_is_sent_twice() -> None:
+    """Nobody knows whether a command had left before a crash; the ledger makes the second one harmless."""
+    table = Table()
+    assert table.find(finding_of(1)) == table.find(finding_of(1), now=999)
+
+
+def test_a_command_that_is_done_leaves_nothing_behind() -> None:
+    """State is bounded by what is open."""
+    table = Table()
+    (command,) = table.find(finding_of(1))
+    table.end(command, Outcome.APPLIED)
+    assert table.rows == {}
+    table.end(command, Outcome.APPLIED)
+    assert table.rows == {}
+
+
+def test_a_held_delete_goes_again_on_a_word() -> None:
+    """Approval sends the same command; a second word or a second finding sends nothing."""
+    table = Table()
+    (command,) = table.find(finding_of(1, intended=b""))
+    table.end(command, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    assert table.find(finding_of(1, intended=b"")) == []
+    assert table.say(command) == [command]
+    table.end(command, Outcome.APPLIED)
+    assert table.say(command) == []
+    assert table.rows == {}
+
+
+def test_a_word_faster_than_the_applier_is_not_lost() -> None:
+    """Approved before the outcome says so: what the applier then still holds is sent again after a while."""
+    table = Table()
+    (command,) = table.find(finding_of(1, intended=b""))
+    assert table.say(command) == [command]
+    table.end(command, Outcome.HELD, RefusalReason.NOT_APPROVED, now=100)
+    assert table.tick(99 + planner.RESEND_FIRST_MS) == []
+    assert table.tick(100 + planner.RESEND_FIRST_MS) == [command]
+
+
+def test_a_refusing_word_withdraws_the_command() -> None:
+    """What a person refuses is forgotten."""
+    table = Table()
+    (command,) = table.find(finding_of(1, intended=b""))
+    table.end(command, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    assert table.say(command, approved=False) == []
+    assert table.rows == {}
+
+
+@pytest.mark.parametrize("reason", [RefusalReason.ROW_LOCKED, RefusalReason.OVER_BUDGET, RefusalReason.BREAKER_OPEN])
+def test_a_passing_reason_is_tried_again_with_growing_pauses(reason: RefusalReason) -> None:
+    """Each try waits longer, up to a bound, and leaves no timer behind."""
+    table = Table()
+    (command,) = table.find(finding_of(1))
+    now = 0
+    for attempt in range(8):
+        table.end(command, Outcome.HELD, reason, now=now)
+        pause = min(planner.RESEND_FIRST_MS << attempt, planner.RESEND_MOST_MS)
+        assert table.tick(now + pause - 1) == []
+        now += pause
+        assert table.tick(now) == [command]
+        assert table.tick(now + 10**9) == []
+    table.end(command, Outcome.APPLIED)
+    assert table.rows == {}
+
+
+@pytest.mark.parametrize("stage", [Stage.RESOLVED, Stage.VERIFIED, Stage.REFUTED])
+def test_a_drift_that_ended_withdraws_what_waits(stage: Stage) -> None:
+    """Nothing waits for a drift that is gone."""
+    table = Table()
+    (command,) = table.find(finding_of(1))
+    table.end(command, Outcome.HELD, RefusalReason.ROW_LOCKED)
+    assert table.find(replace(finding_of(1), stage=stage)) == []
+    assert table.rows == {}
+
+
+def test_a_row_that_moved_on_replaces_its_command() -> None:
+    """Overtaken again with other digests: the new command is planned and the old one is never sent again."""
+    table = Table()
+    (old,) = table.find(finding_of(1))
+    table.end(old, Outcome.HELD, RefusalReason.ROW_LOCKED)
+    (new,) = table.find(finding_of(1, expected=b"E" * 16))
+    assert new.command_id != old.command_id
+    assert table.tick(10**9) == []
+    table.end(old, Outcome.REFUSED, RefusalReason.ROW_MOVED)
+    table.end(new, Outcome.APPLIED)
+    assert table.rows == {}
+
+
+def test_a_mass_of_drifts_waits_for_a_person() -> None:
+    """The first `mass_rows` go alone; those beyond wait, until some are done."""
+    table = Table(mass_rows=2)
+    commands = [table.find(finding_of(n))[0] for n in range(1, 5)]
+    assert [c.needs_approval for c in commands] == [False, False, True, True]
+    for command in commands[:3]:
+        table.end(command, Outcome.APPLIED)
+    assert not table.find(finding_of(9))[0].needs_approval
