@@ -1,0 +1,57 @@
+"""How findings and quarantined records stand on their topics: with where they come from, and without keys in plain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.core.finding import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a record comes from, as far as it is known. Empty text and 0 mean that it is not."""
+
+    shard: int = 0
+    source_transaction: str = ""
+    connector_task: str = ""
+    checker: str = "key"
+    checker_version: int = 1
+    trace_id: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFinding:
+    """A finding as subscribers read it.
+
+    `finding.canonical_key` is never written, and empty when read: the key is in `sealed_key` for those who hold the
+    seal's key, and `key_hash` names it for all. `deployment` is filled by the codec.
+    """
+
+    finding: Finding
+    sealed_key: bytes
+    key_hash: bytes
+    connector_task: str = ""
+    checker_version: int = 1
+    deployment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedRecord:
+    """A Kafka record that could not be read. `reason` is a closed word, `what` for a person; neither has a row value.
+
+    `stage` says what could not be done (`decode`, `normalise`, `route`). `is_cut`: the value was too large to keep.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    stage: str
+    reason: str
+    what: str
+    key: bytes | None
+    value: bytes | None
+    at_wall_ms: int
+    entity: str = ""
+    store: str = ""
+    is_cut: bool = False
+    trace_id: bytes = b""
