@@ -1,0 +1,97 @@
+"""The command line of `scripts/stack`."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from stack_parts import commands
+from stack_parts.failure import StackError
+from stack_parts.layout import DEFAULT_BASE_PORT, DEFAULT_NAME
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="scripts/stack",
+        description="Kafka, two Connect workers, a schema registry, PostgreSQL and MariaDB as local processes.",
+    )
+    named = argparse.ArgumentParser(add_help=False)
+    named.add_argument("--name", default=DEFAULT_NAME, help="which stack (default: %(default)s)")
+    named.add_argument("--quiet", action="store_true", help="say nothing but errors")
+    actions = parser.add_subparsers(dest="action", required=True)
+
+    up = actions.add_parser("up", parents=[named], help="start what does not run yet; wait until all is ready")
+    up.add_argument(
+        "--base-port",
+        type=int,
+        help=f"first of the stack's ports (default: as before; at first {DEFAULT_BASE_PORT}, or the next free block)",
+    )
+    up.add_argument("--without", action="append", default=[], choices=commands.PARTS, help="leave out a part")
+    up.add_argument(
+        "--mariadb-faketime-file",
+        type=Path,
+        metavar="PATH",
+        help="MariaDB takes its clock's shift (+90s) from this file",
+    )
+    actions.add_parser("down", parents=[named], help="end every process of the stack")
+    status = actions.add_parser("status", parents=[named], help="addresses and what runs; exit 1 unless all of it")
+    status.add_argument("-o", "--output", choices=("table", "json"), default="table")
+    status.add_argument("--json", dest="output", action="store_const", const="json", help="the same as -o json")
+    logs = actions.add_parser("logs", parents=[named], help="the ends of the parts' logs")
+    logs.add_argument("parts", nargs="*", metavar="PART", help=", ".join(commands.PARTS))
+    logs.add_argument("-n", "--lines", type=int, default=20)
+    logs.add_argument("-f", "--follow", action="store_true")
+    actions.add_parser("wipe", parents=[named], help="end the stack and delete its data")
+    return parser
+
+
+def _status(name: str, output: str) -> int:
+    told = commands.status(name)
+    parts = told["parts"]
+    if output == "json":
+        print(json.dumps(told, indent=1))
+    else:
+        for part, state in parts.items():
+            print(f"{part:<17} {state['state']:<8} {state['pid'] or '-'}")
+        print(f"kafka             {told['kafka']['bootstrap']}")
+        print(f"connect           {told['connect']['feed']} (feed), {told['connect']['pipeline']} (pipeline)")
+        print(f"registry          {told['registry']['url']}")
+        print(f"postgres          {told['postgres']['host']}:{told['postgres']['port']}/{told['postgres']['database']}")
+        print(f"mariadb           {told['mariadb']['host']}:{told['mariadb']['port']}/{told['mariadb']['database']}")
+        print(f"passwords         {told['secrets']}/{{postgres,mariadb}}/ROLE")
+    return 0 if all(state["state"] == "running" for state in parts.values()) else 1
+
+
+def _act(arguments: argparse.Namespace) -> int:
+    match arguments.action:
+        case "up":
+            commands.up(
+                arguments.name,
+                arguments.base_port,
+                without=arguments.without,
+                faketime_file=arguments.mariadb_faketime_file,
+                quiet=arguments.quiet,
+            )
+        case "down":
+            commands.down(arguments.name, quiet=arguments.quiet)
+        case "status":
+            return _status(arguments.name, arguments.output)
+        case "logs":
+            commands.logs(arguments.name, arguments.parts, arguments.lines, follow=arguments.follow)
+        case "wipe":
+            commands.wipe(arguments.name, quiet=arguments.quiet)
+    return 0
+
+
+def main() -> int:
+    """Exit code 0: done; 1: `status` found a part missing; 2: could not be done, with the reason; 130: interrupted."""
+    arguments = _parser().parse_args()
+    try:
+        return _act(arguments)
+    except StackError as failure:
+        print(f"error: {failure}", file=sys.stderr)
+        if failure.hint:
+            print(f"what to do: {failure.hint}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
