@@ -1,0 +1,264 @@
+"""One row's verdicts as its stores' logs go on: confirmed, overtaken, resolved, verified. Keeps no clock.
+
+`judge_row` is called for a row that is not settled whenever the common time has moved. It returns the steps that are
+to be told, and changes the state in place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.core.command import command_id
+from app.core.contract import EntityContract, Replica
+from app.core.finding import NEXT_STAGES, DriftKind, Stage, UnknownReason, Verdict, drift_id
+from app.core.keystate import KeyState, OpenDrift, ReplicaState, Side
+from app.core.limits import ECHO_GRACE_MS, PAST_STATES
+from app.core.position import SNAPSHOT, epoch_of, phase_of, place_of
+from app.core.timeline import Timeline
+from app.core.verdict import ABSENT, EVER, OPEN, judge, kind_of, reason_of, state_at, vouched_until
+
+_STAYS_WORTH_KEEPING = 8  # fewer are not pruned: they are the evidence that a person reads
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A drift's record to be sent: the replica's number and the stage."""
+
+    replica: int
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What judging one row came to: steps to send, whether the state changed, and how each replica stands."""
+
+    steps: tuple[Step, ...]
+    changed: bool
+    settled: bool  # nothing is open: the row need not be looked at until it changes
+    unknown: UnknownReason | None
+
+
+def place_in_time(side: Side, timeline: Timeline) -> bool:
+    """Give the stays the brackets that are known by now; True if one changed."""
+    changed = False
+    for i in range(len(side.stays) - 1, -1, -1):
+        stay = side.stays[i]
+        if stay.latest_ms != OPEN:
+            break
+        earliest_ms, latest_ms = timeline.bracket(stay.position)
+        if phase_of(stay.position) == SNAPSHOT:
+            earliest_ms = EVER  # a snapshot's state has held since unknown times
+        if (earliest_ms, latest_ms) != (stay.earliest_ms, stay.latest_ms):
+            side.stays[i] = stay._replace(earliest_ms=earliest_ms, latest_ms=latest_ms)
+            changed = True
+    return changed
+
+
+def collapse(state: KeyState) -> None:
+    """Forget the history of a row whose stores agree and are settled."""
+    for number, side in enumerate(state.sides):
+        if number == 0:
+            _remember(state, [s.digest for s in side.stays[:-1]])
+        side.stays = [side.stays[-1]._replace(earliest_ms=EVER, latest_ms=EVER)]
+
+
+def judge_row(
+    state: KeyState,
+    canonical_key: bytes,
+    contract: EntityContract,
+    common_ms: list[int | None],
+    base_ms: list[int | None],
+    pipeline_reached: list[bytes],
+) -> Told:
+    """Judge every replica of a row at its pair's common time (None: not covered, nothing is said)."""
+    steps: list[Step] = []
+    changed = False
+    settled = True
+    unknown: UnknownReason | None = None
+    for i, replica in enumerate(state.replicas):
+        watermark_ms, from_ms = common_ms[i], base_ms[i]
+        if watermark_ms is None or from_ms is None:
+            settled = settled and _same_newest(state, i) and replica.drift is None
+            continue
+        terms = contract.replicas[i]
+        replica.vouched_until_ms = max(replica.vouched_until_ms, from_ms)
+        before_ms = replica.vouched_until_ms
+        if replica.drift is not None:
+            steps.extend(_follow(state, i, terms, watermark_ms, pipeline_reached[i]))
+        if replica.drift is None:
+            authority, shown = state.sides[0], state.sides[i + 1]
+            verdict = judge(shown.stays, authority.stays, watermark_ms, terms.window_ms, replica.vouched_until_ms)
+            replica.vouched_until_ms = verdict.vouched_until_ms
+            if verdict.verdict is Verdict.DRIFT:
+                _confirm(state, i, canonical_key, contract, verdict.judged_at_ms)
+                steps.append(Step(i, Stage.CONFIRMED))
+                steps.extend(_follow(state, i, terms, watermark_ms, pipeline_reached[i]))
+            elif verdict.verdict is Verdict.UNKNOWN:
+                unknown = verdict.reason
+            settled = settled and verdict.verdict is Verdict.AGREE
+        else:
+            settled = False
+        changed = changed or bool(steps) or replica.vouched_until_ms != before_ms
+    if settled:
+        collapse(state)
+    else:
+        _prune(state, common_ms, contract)
+    return Told(tuple(steps), changed, settled, unknown)
+
+
+def note_repair(state: KeyState, i: int, repaired_transaction: int) -> list[Step]:
+    """Take in that the ledger row of this drift's repair was seen through CDC, in the target's transaction given."""
+    drift = state.replicas[i].drift
+    if drift is None or drift.stage is Stage.VERIFIED:
+        return []
+    drift.repaired_transaction = repaired_transaction
+    return verify(state, i)
+
+
+def verify(state: KeyState, i: int) -> list[Step]:
+    """Tell `verified` once the intended state and the ledger row were seen in one transaction of the target."""
+    drift = state.replicas[i].drift
+    if drift is None or not drift.repaired_transaction or Stage.VERIFIED not in NEXT_STAGES[drift.stage]:
+        return []
+    seen = drift.told_transaction == drift.repaired_transaction or any(
+        s.transaction == drift.repaired_transaction and s.digest == drift.intended_digest
+        for s in state.sides[i + 1].stays
+    )
+    if not seen:
+        return []
+    _move(drift, Stage.VERIFIED)
+    return [Step(i, Stage.VERIFIED)]
+
+
+def _move(drift: OpenDrift, stage: Stage) -> None:
+    if stage not in NEXT_STAGES[drift.stage]:
+        raise ValueError(f"a drift cannot go from {drift.stage.value} to {stage.value}")
+    drift.stage = stage
+    drift.acknowledged = False
+
+
+def _same_newest(state: KeyState, i: int) -> bool:
+    return state.sides[0].stays[-1].digest == state.sides[i + 1].stays[-1].digest
+
+
+def _confirm(state: KeyState, i: int, canonical_key: bytes, contract: EntityContract, deadline_ms: int) -> None:
+    replica, shown, truth = state.replicas[i], state.sides[i + 1], state.sides[0]
+    at_deadline = state_at(shown.stays, deadline_ms)
+    true_then = state_at(truth.stays, deadline_ms)
+    past = state.past + [s.digest for s in truth.stays if s.position < true_then.position]
+    kind = kind_of(at_deadline.digest, true_then.digest, past)
+    by_truncate = at_deadline.digest == ABSENT and at_deadline.transaction and at_deadline.offset == -1
+    replica.drift = OpenDrift(
+        drift_id(
+            contract.version,
+            contract.entity,
+            canonical_key,
+            contract.replicas[i].store,
+            epoch_of(at_deadline.position),
+            replica.vouched_until_ms,
+            at_deadline.position,
+        ),
+        Stage.CONFIRMED,
+        deadline_ms,
+        kind.value,
+        incident_id=incident_of(contract, i, at_deadline.position) if by_truncate else b"",
+    )
+
+
+def incident_of(contract: EntityContract, i: int, at: bytes) -> bytes:
+    """Name the incident that all rows cut by one truncate of a replica share."""
+    return drift_id(contract.version, contract.entity, b"", contract.replicas[i].store, epoch_of(at), 0, at)
+
+
+def _follow(state: KeyState, i: int, terms: Replica, watermark_ms: int, pipeline_reached: bytes) -> list[Step]:
+    """Go on with a drift that was told: is it over, or may it be repaired."""
+    replica, truth, shown = state.replicas[i], state.sides[0], state.sides[i + 1]
+    drift = replica.drift
+    if drift is None:
+        return []
+    replica.vouched_until_ms = vouched_until(
+        shown.stays, truth.stays, watermark_ms, watermark_ms, replica.vouched_until_ms
+    )
+    over = watermark_ms <= replica.vouched_until_ms + terms.window_ms
+    if drift.stage in {Stage.RESOLVED, Stage.VERIFIED, Stage.REFUTED}:
+        awaits_echo = (
+            drift.stage is Stage.RESOLVED
+            and bool(drift.command_id)
+            and over
+            and watermark_ms < drift.ended_at_ms + ECHO_GRACE_MS
+        )
+        awaits_state = drift.stage is Stage.VERIFIED and not over and not drift.ended_at_ms
+        if drift.acknowledged and not awaits_echo and not awaits_state:
+            replica.drift = None
+        return []
+    if over:
+        newest = shown.stays[-1]
+        if newest.digest == drift.intended_digest:
+            drift.told_transaction = newest.transaction
+        drift.ended_at_ms = watermark_ms
+        told = verify(state, i)
+        if told:
+            return told
+        _move(drift, Stage.RESOLVED)
+        return [Step(i, Stage.RESOLVED)]
+    if _overtaken(replica, truth, shown, terms, watermark_ms, pipeline_reached):
+        expected, intended = shown.stays[-1].digest, truth.stays[-1].digest
+        if drift.stage is Stage.OVERTAKEN and (drift.expected_digest, drift.intended_digest) == (expected, intended):
+            return []
+        drift.expected_digest, drift.intended_digest = expected, intended
+        drift.command_id = command_id(drift.drift_id, terms.store, expected, intended)
+        drift.repaired_transaction = 0
+        _move(drift, Stage.OVERTAKEN)
+        return [Step(i, Stage.OVERTAKEN)]
+    return []
+
+
+def _overtaken(
+    replica: ReplicaState, truth: Side, shown: Side, terms: Replica, watermark_ms: int, pipeline_reached: bytes
+) -> bool:
+    """Whether the pipeline will not bring the authority's newest change any more, so that it may be repaired."""
+    newest, there = truth.stays[-1], shown.stays[-1]
+    if newest.latest_ms > watermark_ms or there.latest_ms > watermark_ms:
+        return False
+    if reason_of(newest.digest) or reason_of(there.digest) or newest.digest == there.digest:
+        return False
+    if phase_of(newest.position) == SNAPSHOT or replica.vouched_until_ms > newest.latest_ms:
+        return True  # there never was such a change, or the replica has shown it
+    if terms.pipeline is not None:
+        return pipeline_reached >= place_of(newest.position)
+    return watermark_ms > newest.latest_ms + terms.quiet_for_ms
+
+
+def _remember(state: KeyState, digests: list[bytes]) -> None:
+    if digests:
+        state.past = (state.past + digests)[-PAST_STATES:]
+
+
+def _prune(state: KeyState, common_ms: list[int | None], contract: EntityContract) -> None:
+    """Drop stays that no verdict can need: of a replica those judged for good, of the authority those past vouching."""
+    known = [ms for ms in common_ms if ms is not None]
+    if len(known) < len(common_ms):
+        return
+    truth = state.sides[0]
+    if len(truth.stays) > _STAYS_WORTH_KEEPING:
+        vouched_ms = min(r.vouched_until_ms for r in state.replicas)
+        keep = 0
+        while keep < len(truth.stays) - 1 and truth.stays[keep + 1].latest_ms <= vouched_ms:
+            keep += 1
+        _remember(state, [s.digest for s in truth.stays[:keep]])
+        del truth.stays[:keep]
+    for i, replica in enumerate(state.replicas):
+        side = state.sides[i + 1]
+        if len(side.stays) > _STAYS_WORTH_KEEPING:
+            limit_ms = known[i]
+            if replica.drift is None:
+                limit_ms = min(limit_ms, replica.vouched_until_ms + contract.replicas[i].window_ms)
+            keep = 0
+            while keep < len(side.stays) - 1 and side.stays[keep + 1].latest_ms < limit_ms:
+                keep += 1
+            del side.stays[:keep]
+
+
+def kind_named(drift: OpenDrift) -> DriftKind:
+    """Return the kind of a drift that was told."""
+    return DriftKind(drift.kind)

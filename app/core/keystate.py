@@ -1,0 +1,192 @@
+"""What is remembered of one row: per store its state, or its last states while the stores differ; the verdict so far.
+
+One value per row, first byte a format version. A row whose stores agree has one stay per store.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+from app.core.errors import DriftlineError
+from app.core.finding import Stage
+from app.core.position import BEFORE_ALL, POSITION_BYTES
+from app.core.verdict import ABSENT, EVER, Stay
+
+FORMAT = 1
+
+
+@dataclass(slots=True)
+class Side:
+    """One store's view of the row: stays in the order of the log, and what the newest change left."""
+
+    stays: list[Stay]
+    position: bytes = BEFORE_ALL  # of the newest change, also of one that left the compared fields as they were
+    raw_key: bytes = bytes(8)
+    groups: bytes = b""  # digests of the newest image's groups, where the contract has large fields
+
+    @classmethod
+    def absent(cls) -> Side:
+        """Return the view of a store that never showed the row."""
+        return cls([Stay(ABSENT, BEFORE_ALL)])
+
+
+@dataclass(slots=True)
+class OpenDrift:
+    """A drift that is not over, or whose end waits for the ledger row of the repair that brought it."""
+
+    drift_id: bytes
+    stage: Stage
+    confirmed_at_ms: int  # the deadline that was judged, on the beacons' clock
+    kind: str
+    acknowledged: bool = False  # the broker has the record of `stage`
+    expected_digest: bytes = b""  # as told in the last record: what the replica shows
+    intended_digest: bytes = b""  # and what the authority shows
+    told_transaction: int = 0  # the replica's transaction that ended the drift
+    repaired_transaction: int = 0  # of the ledger row that was seen through CDC
+    command_id: bytes = b""
+    incident_id: bytes = b""
+    ended_at_ms: int = 0
+
+
+@dataclass(slots=True)
+class ReplicaState:
+    """The verdict so far on one replica's row; `vouched_until_ms` is `EVER` before coverage."""
+
+    vouched_until_ms: int = EVER
+    drift: OpenDrift | None = None
+
+
+@dataclass(slots=True)
+class KeyState:
+    """Everything that is remembered of one row. `sides[0]` is the authority's; `replicas[i]` judges `sides[i + 1]`."""
+
+    sides: list[Side]
+    replicas: list[ReplicaState]
+    past: list[bytes] = field(default_factory=list)  # the authority's last states before the kept ones, newest last
+
+    @classmethod
+    def new(cls, stores: int) -> KeyState:
+        """Return the state of a row that no store has shown."""
+        return cls([Side.absent() for _ in range(stores)], [ReplicaState() for _ in range(stores - 1)])
+
+
+_HEAD = struct.Struct(">BBB")
+_SIDE = struct.Struct(f">H{POSITION_BYTES}s8sB")
+_STAY = struct.Struct(f">B{POSITION_BYTES}sqqhqQ")
+_REPLICA = struct.Struct(">qB")
+_DRIFT = struct.Struct(">16sBq?QQq")
+_STAGES = list(Stage)
+
+
+def _short(value: bytes) -> bytes:
+    return bytes([len(value)]) + value
+
+
+def encode(state: KeyState) -> bytes:
+    """Return the state as bytes."""
+    parts = [_HEAD.pack(FORMAT, len(state.sides), len(state.past))]
+    parts.extend(_short(digest) for digest in state.past)
+    for side in state.sides:
+        parts.append(_SIDE.pack(len(side.stays), side.position, side.raw_key, len(side.groups)))
+        parts.append(side.groups)
+        for s in side.stays:
+            parts.append(
+                _STAY.pack(len(s.digest), s.position, s.earliest_ms, s.latest_ms, s.partition, s.offset, s.transaction)
+            )
+            parts.append(s.digest)
+    for replica in state.replicas:
+        drift = replica.drift
+        parts.append(_REPLICA.pack(replica.vouched_until_ms, drift is not None))
+        if drift is not None:
+            parts.append(
+                _DRIFT.pack(
+                    drift.drift_id,
+                    _STAGES.index(drift.stage),
+                    drift.confirmed_at_ms,
+                    drift.acknowledged,
+                    drift.told_transaction,
+                    drift.repaired_transaction,
+                    drift.ended_at_ms,
+                )
+            )
+            parts.extend(
+                _short(text)
+                for text in (
+                    drift.kind.encode(),
+                    drift.expected_digest,
+                    drift.intended_digest,
+                    drift.command_id,
+                    drift.incident_id,
+                )
+            )
+    return b"".join(parts)
+
+
+class _Reader:
+    """Walks over the bytes of one state."""
+
+    def __init__(self, value: bytes) -> None:
+        self.value = value
+        self.at = 0
+
+    def short(self) -> bytes:
+        """Read a length and as many bytes."""
+        n = self.value[self.at]
+        self.at += 1 + n
+        return self.value[self.at - n : self.at]
+
+    def take(self, n: int) -> bytes:
+        """Read n bytes."""
+        self.at += n
+        return self.value[self.at - n : self.at]
+
+
+def decode(value: bytes) -> KeyState:
+    """Read a state; `DriftlineError` for another format, which is rebuilt from the changelog or read again."""
+    if not value or value[0] != FORMAT:
+        raise DriftlineError(
+            f"state format {value[:1].hex() or 'empty'} is not {FORMAT}",
+            where="keystate",
+            hint="delete the worker's state folder and its changelog topic, and let the topics be read again",
+        )
+    _, stores, past_count = _HEAD.unpack_from(value)
+    r = _Reader(value)
+    r.at = _HEAD.size
+    past = [r.short() for _ in range(past_count)]
+    sides = []
+    for _ in range(stores):
+        count, position, raw_key, groups_bytes = _SIDE.unpack_from(value, r.at)
+        r.at += _SIDE.size
+        groups = r.take(groups_bytes)
+        stays = []
+        for _ in range(count):
+            n, at, earliest, latest, partition, offset, transaction = _STAY.unpack_from(value, r.at)
+            r.at += _STAY.size
+            stays.append(Stay(r.take(n), at, earliest, latest, partition, offset, transaction))
+        sides.append(Side(stays, position, raw_key, groups))
+    replicas = []
+    for _ in range(stores - 1):
+        vouched_ms, has_drift = _REPLICA.unpack_from(value, r.at)
+        r.at += _REPLICA.size
+        drift = None
+        if has_drift:
+            drift_id, stage, confirmed, acked, told, repaired, ended = _DRIFT.unpack_from(value, r.at)
+            r.at += _DRIFT.size
+            kind, expected, intended, command, incident = (r.short() for _ in range(5))
+            drift = OpenDrift(
+                drift_id,
+                _STAGES[stage],
+                confirmed,
+                kind.decode(),
+                acked,
+                expected,
+                intended,
+                told,
+                repaired,
+                command,
+                incident,
+                ended,
+            )
+        replicas.append(ReplicaState(vouched_ms, drift))
+    return KeyState(sides, replicas, past)

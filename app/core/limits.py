@@ -1,0 +1,29 @@
+"""Every bound of the core, with its unit and the reason for its number."""
+
+from __future__ import annotations
+
+from typing import Final
+
+BEACONS_KEPT: Final = 7_200
+"""Beacons kept per store: an hour at two a second. A change before the oldest has a wide bracket, not a wrong one."""
+
+STAYS_MAX: Final = 8_192
+"""States kept of one row and store while it differs; beyond it the row is `unknown(hot)` until it calms down."""
+
+PAST_STATES: Final = 4
+"""States of the authority that are remembered so that an old value written back is called stale."""
+
+UNCOVERED_STAYS_MAX: Final = 4
+"""States kept of one row and store before coverage: only those near its first moment can matter."""
+
+SWEEP_KEYS: Final = 2_000
+"""Keys read in one step of a sweep: some tens of milliseconds, so that folding is not held up."""
+
+ECHO_GRACE_MS: Final = 60_000
+"""How long a drift that a repair may have ended waits for the repair's ledger row to be seen through CDC."""
+
+PENDING_BARRIERS_MAX: Final = 1_200
+"""Barriers of one store that may wait for their chains: ten minutes of beacons; of more, the oldest are dropped."""
+
+KEYS_PER_NOTE_MAX: Final = 4_096
+"""Keys in one packed record of unsettled keys: well below the broker's limit for a message."""

@@ -1,0 +1,210 @@
+"""How far one partition of `observations` knows each store's log: chains, barriers, watermarks, epochs and coverage.
+
+A chain is what was reached of one CDC partition. A barrier is a beacon together with how far all CDC partitions of its
+store must be read for everything before it to be known; where an entity's chains have reached it, the watermark of that
+store and entity moves to the moment at which the beacon was issued. Coverage of an entity in a store is earned by the
+first streamed beacon after a snapshot of this epoch, since Debezium streams only when the snapshot is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from app.core.contract import EntityContract
+from app.core.limits import PENDING_BARRIERS_MAX
+from app.core.observation import Barrier, Beacon, Link
+from app.core.position import BEFORE_ALL, SNAPSHOT, STREAM, place_of, position
+from app.core.timeline import Timeline
+
+
+@dataclass(slots=True)
+class Chain:
+    """What was reached of one CDC partition: the next Kafka position, and the newest streamed change's position."""
+
+    reached: int
+    newest: bytes = BEFORE_ALL
+    epoch: int = 0
+    streaming: bool = False
+
+
+@dataclass(slots=True)
+class StoreProgress:
+    """One store's log: its beacons, its epoch, and the barriers that wait for chains."""
+
+    timeline: Timeline = field(default_factory=Timeline)
+    epoch: int = 0
+    break_place: bytes = b""  # where the snapshot of this epoch stands in the log
+    log_restarted: bool = False  # places of the epoch before cannot be compared with this one's
+    snapshot_seen: bool = False
+    server: str = ""
+    last_beacon: bytes = BEFORE_ALL
+    pending: list[tuple[bytes, int, bool, dict[tuple[str, int], int]]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class EntityProgress:
+    """One entity: watermark and coverage per store (None: not yet), and where a truncate cut each store."""
+
+    contract: EntityContract
+    watermark_ms: list[int | None]
+    covered_at_ms: list[int | None]
+    floor: list[bytes]
+    base_ms: list[int | None]  # per replica: when both stores were covered; None before
+
+    @classmethod
+    def new(cls, contract: EntityContract) -> EntityProgress:
+        """Return the progress of an entity of which nothing is known."""
+        n = len(contract.stores)
+        return cls(contract, [None] * n, [None] * n, [BEFORE_ALL] * n, [None] * (n - 1))
+
+    def common_ms(self, replica: int) -> int | None:
+        """Return the common time of the authority and a replica; None before coverage."""
+        if self.base_ms[replica] is None:
+            return None
+        mine, theirs = self.watermark_ms[0], self.watermark_ms[replica + 1]
+        return None if mine is None or theirs is None else min(mine, theirs)
+
+
+@dataclass(slots=True)
+class Progress:
+    """Everything known of the logs in one partition of `observations`."""
+
+    chains: dict[tuple[str, int], Chain] = field(default_factory=dict)
+    stores: dict[str, StoreProgress] = field(default_factory=dict)
+    entities: dict[int, EntityProgress] = field(default_factory=dict)
+    writer_epoch: int = 0
+
+    @classmethod
+    def of(cls, contracts: Iterable[EntityContract]) -> Progress:
+        """Return the progress of a partition that has read nothing."""
+        self = cls()
+        for contract in contracts:
+            self.entities[contract.number] = EntityProgress.new(contract)
+            for table in contract.stores:
+                self.stores.setdefault(table.store, StoreProgress())
+        return self
+
+    def extends(self, link: Link) -> bool:
+        """Whether a link begins at or below what was reached; one above it is dropped with all that it carries."""
+        chain = self.chains.get((link.topic, link.partition))
+        return chain is None or link.begin <= chain.reached
+
+    def extend(self, link: Link) -> Chain:
+        """Take a link in, and return its chain."""
+        chain = self.chains.get((link.topic, link.partition))
+        if chain is None:
+            chain = self.chains[link.topic, link.partition] = Chain(link.begin)
+        chain.reached = max(chain.reached, link.end)
+        return chain
+
+    def place_row(self, store_name: str, chain: Chain, place: bytes, *, snapshot: bool) -> tuple[bytes, bool]:
+        """Return the position of a row, and whether it breaks its store's epoch.
+
+        Snapshot records after streaming began break it: changes may be missing in between. A streamed row belongs to
+        the new epoch if its chain has shown that epoch's snapshot or if it stands behind it in the log.
+        """
+        store = self.stores[store_name]
+        broken = False
+        if snapshot:
+            if chain.streaming:
+                if chain.epoch == store.epoch:
+                    self.break_epoch(store_name, place, log_restarted=False)
+                    broken = True
+                chain.streaming = False
+            chain.epoch = store.epoch
+            return position(store.epoch, SNAPSHOT, place), broken
+        chain.streaming = True
+        if chain.epoch < store.epoch and (store.log_restarted or place > store.break_place):
+            chain.epoch = store.epoch
+        return position(chain.epoch, STREAM, place), broken
+
+    def break_epoch(self, store_name: str, place: bytes, *, log_restarted: bool) -> None:
+        """Begin a new epoch of a store: its entities are uncovered at once."""
+        store = self.stores[store_name]
+        store.epoch += 1
+        store.break_place = place
+        store.log_restarted = log_restarted
+        store.snapshot_seen = False
+        store.pending.clear()
+        for entity in self.entities.values():
+            for i, table in enumerate(entity.contract.stores):
+                if table.store == store_name:
+                    entity.covered_at_ms[i] = None
+                    for r in range(len(entity.base_ms)):
+                        if i in {0, r + 1}:
+                            entity.base_ms[r] = None
+
+    def take_beacon(self, barrier: Barrier, chain: Chain) -> bool:
+        """Take a beacon and its barrier in; True if it broke its store's epoch."""
+        beacon: Beacon = barrier.beacon
+        store = self.stores.setdefault(beacon.store, StoreProgress())
+        restarted = beacon.streamed and (
+            (store.server not in {"", beacon.server})
+            or (
+                chain.streaming
+                and (beacon.epoch, beacon.sequence) > store.timeline.sequence
+                and place_of(store.last_beacon) >= beacon.place
+            )
+        )
+        if restarted:
+            self.break_epoch(beacon.store, beacon.place, log_restarted=True)
+        at, broken = self.place_row(beacon.store, chain, beacon.place, snapshot=not beacon.streamed)
+        store.server = beacon.server
+        if not beacon.streamed:
+            store.snapshot_seen = True
+            return broken
+        store.last_beacon = at
+        self.writer_epoch = max(self.writer_epoch, beacon.epoch)
+        writer = (beacon.epoch, beacon.sequence)
+        if beacon.epoch < self.writer_epoch:
+            return restarted
+        if store.timeline.add(at, writer, beacon.issued_at_ms, beacon.previous_acknowledged_ms):
+            ends = {(topic, partition): end for topic, partition, end in barrier.ends}
+            store.pending.append((at, store.timeline.issued_ms[-1], store.snapshot_seen, ends))
+            if len(store.pending) > PENDING_BARRIERS_MAX:
+                store.pending.pop(0)
+        return restarted or broken
+
+    def advance(self) -> list[EntityProgress]:
+        """Move the watermarks that may move, and return the entities of which one did."""
+        moved: dict[int, EntityProgress] = {}
+        for name, store in self.stores.items():
+            if not store.pending:
+                continue
+            unreached = len(store.pending)
+            for number, entity in self.entities.items():
+                for i, table in enumerate(entity.contract.stores):
+                    if table.store != name:
+                        continue
+                    last = self._reached_barrier(store, table.topic, table.partitions)
+                    unreached = min(unreached, last + 1)
+                    if last >= 0 and self._move(entity, i, store.pending[last]):
+                        moved[number] = entity
+            # What every entity has reached is needed no more; the newest reached one stays for those that joined late.
+            del store.pending[: max(unreached - 1, 0)]
+        return list(moved.values())
+
+    def _reached_barrier(self, store: StoreProgress, topic: str, partitions: int) -> int:
+        """Return the index of the newest pending barrier that a topic's chains have reached, -1 for none."""
+        reached = [self.chains[topic, p].reached if (topic, p) in self.chains else 0 for p in range(partitions)]
+        for index in range(len(store.pending) - 1, -1, -1):
+            ends = store.pending[index][3]
+            if all((topic, p) in ends and reached[p] >= ends[topic, p] for p in range(partitions)):
+                return index
+        return -1
+
+    @staticmethod
+    def _move(entity: EntityProgress, i: int, barrier: tuple[bytes, int, bool, dict[tuple[str, int], int]]) -> bool:
+        _, issued_ms, snapshot_complete, _ = barrier
+        held = entity.watermark_ms[i]
+        if held is not None and issued_ms <= held and entity.covered_at_ms[i] is not None:
+            return False
+        entity.watermark_ms[i] = issued_ms if held is None else max(held, issued_ms)
+        if entity.covered_at_ms[i] is None and snapshot_complete:
+            entity.covered_at_ms[i] = entity.watermark_ms[i]
+            for r in range(len(entity.base_ms)):
+                mine, theirs = entity.covered_at_ms[0], entity.covered_at_ms[r + 1]
+                if entity.base_ms[r] is None and mine is not None and theirs is not None:
+                    entity.base_ms[r] = max(mine, theirs)
+        return True
