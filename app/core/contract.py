@@ -43,7 +43,7 @@ class FieldType:
     """A canonical type with its parameters.
 
     `scale`: digits after the point that a decimal keeps (None: all). `precision`: digits of a second that a time keeps
-    (0 to 6). `collation`: `exact`, `ci` (case-insensitive) or `ci_trim`, for strings. `zone`: the IANA zone or
+    (0 to 6). `collation`: `exact`, `trim` (trailing blanks do not count), `ci` (case-insensitive) or `ci_trim`, for strings. `zone`: the IANA zone or
     `UTC` in which a local timestamp is to be read. `element`: the type of an array's elements.
     """
 
@@ -61,6 +61,8 @@ class Field:
 
     `columns` maps a store to its column. `normalise` names the pure functions applied in order on every store, `large`
     says that a log may leave the value out (TOAST, NOBLOB): it forms a digest group of its own in every store.
+    `encodings` maps a store to what its schemaless records do not tell of the column (`app.core.types.canonical.ENCODINGS`),
+    such as `millis` for a PostgreSQL timestamp(3); most columns need none.
     """
 
     name: str
@@ -69,15 +71,17 @@ class Field:
     normalise: tuple[str, ...] = ()
     large: bool = False
     nullable: bool = True
+    encodings: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class KeyField:
-    """One part of the key; its type has a canonical, order-preserving encoding."""
+    """One part of the key; its type has a canonical, order-preserving encoding. `encodings` as in `Field`."""
 
     name: str
     type: FieldType
     columns: dict[str, str]
+    encodings: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,213 @@
+"""Digests of rows: keyed, by groups of fields, the same for a row read from a log and from SQL, in every store.
+
+What is digested is, for each field in the contract's order, the field's name, its type tag, the length and the bytes of its
+canonical value. Algorithm, entity, contract version and group are part of the personalisation, so unlike ones are never
+equal. The key of the row is not part of its digest: whoever keeps a digest keeps it under its key.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import Final
+
+from app.core.canonical_key import key_writer
+from app.core.contract import EntityContract, Field, KeyField
+from app.core.errors import Unmappable
+from app.core.event import LEFT_OUT
+from app.core.normalise import encode, folding, normalisation, reader
+from app.core.types.canonical import Canonical, Dialect, Misfit, Read
+
+__all__ = ["DIGEST_BYTES", "Dialect", "RowDigester", "keyed_hash", "partition_of", "row_digest"]
+
+DIGEST_BYTES: Final = 16
+ALGORITHM: Final = 1
+"""The version of everything that goes into a digest, from reading a value to its bytes."""
+
+_PERSON: Final = struct.Struct(">3sBIIH")
+_NOT_CARRIED: Final = bytes(DIGEST_BYTES)
+_ABSENT: Final = object()
+
+_Step = tuple[str, str, bytes, Read, Callable[[Canonical], bytes]]
+
+
+def keyed_hash(digest_key: bytes, entity_number: int, canonical_key: bytes) -> bytes:
+    """Return the 16 bytes by which topics and ledgers name a row without telling its key."""
+    h = blake2b(key=digest_key, digest_size=DIGEST_BYTES, person=b"DLkey\x01")
+    h.update(entity_number.to_bytes(4, "big"))
+    h.update(canonical_key)
+    return h.digest()
+
+
+def partition_of(key_hash: bytes, partitions: int) -> int:
+    """Return the partition of a row in every topic that speaks of rows."""
+    return int.from_bytes(key_hash[:8], "big") % partitions
+
+
+def row_digest(groups: bytes) -> bytes:
+    """Return a row's digest from its groups': the only one itself, of several the hash of all."""
+    if len(groups) == DIGEST_BYTES:
+        return groups
+    return blake2b(groups, digest_size=DIGEST_BYTES, person=b"DLrow\x01").digest()
+
+
+class RowDigester:
+    """Reads rows of one entity in one store's dialect: canonical key, values, digests.
+
+    Compiled once from the contract; it keeps no row. Row images map the store's column names to raw values.
+    """
+
+    def __init__(self, contract: EntityContract, store: str, dialect: Dialect, digest_key: bytes) -> None:
+        self._where = f"{contract.entity} in {store}"
+        self._key_steps = [
+            (part.name, part.columns[store], _folded(part, store, dialect), key_writer(part.type))
+            for part in contract.key
+        ]
+        self._fields = [
+            (f.name, f.columns[store], reader(f.type, dialect, f.encodings.get(store, ""))) for f in contract.fields
+        ]
+        steps = {f.name: _step(f, store, dialect) for f in contract.fields}
+        self._main = [steps[f.name] for f in contract.fields if not f.large]
+        self._large = [steps[f.name] for f in contract.large_fields]
+        self._steps = list(steps.values())
+        self._hashes = [
+            blake2b(
+                key=digest_key,
+                digest_size=DIGEST_BYTES,
+                person=_PERSON.pack(b"DLg", ALGORITHM, contract.number, contract.version, group),
+            )
+            for group in range(1 + len(self._large))
+        ]
+        self.group_count = len(self._hashes)
+
+    def canonical_key(self, raw: Mapping[str, object]) -> bytes:
+        """Return the order-preserving bytes of a row's key; `raw` is the key, or a row image that has its columns."""
+        parts = []
+        for name, column, read, write in self._key_steps:
+            value = raw.get(column)
+            if value is None or value is LEFT_OUT:
+                raise Unmappable(
+                    name, "a part of the key has no value", where=self._where, hint="keys must not be NULL"
+                )
+            try:
+                canonical = read(value)
+                if canonical is None:
+                    raise Misfit("a part of the key has no value")
+                parts.append(write(canonical))
+            except (Misfit, UnicodeEncodeError, struct.error) as why:
+                raise self._unmappable(name, why) from None
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def groups(self, row: Mapping[str, object]) -> bytes:
+        """Return the digests of a row's groups: all fields that are not large, then each large one (zero: left out)."""
+        main = self._hashes[0].copy()
+        main.update(self._encoded(self._main, row))
+        if not self._large:
+            return main.digest()
+        digests = [main.digest()]
+        for base, step in zip(self._hashes[1:], self._large, strict=True):
+            if row.get(step[1]) is LEFT_OUT:
+                digests.append(_NOT_CARRIED)
+            else:
+                h = base.copy()
+                h.update(self._encoded([step], row))
+                digests.append(h.digest())
+        return b"".join(digests)
+
+    def values(self, row: Mapping[str, object]) -> dict[str, Canonical]:
+        """Return the canonical values by field, before normalisations and collation: what may be written to another store.
+
+        A large field that the log left out is absent.
+        """
+        found: dict[str, Canonical] = {}
+        for name, column, read in self._fields:
+            raw = row.get(column, _ABSENT)
+            if raw is LEFT_OUT:
+                continue
+            try:
+                found[name] = None if raw is None else read(raw)
+            except Misfit as why:
+                raise self._missing(name, column) if raw is _ABSENT else self._unmappable(name, why) from None
+        return found
+
+    def field_digests(self, row: Mapping[str, object]) -> dict[str, bytes]:
+        """Return a digest for each field, to name the fields in which two rows differ; one that was left out is absent."""
+        found: dict[str, bytes] = {}
+        for step in self._steps:
+            if row.get(step[1]) is not LEFT_OUT:
+                h = self._hashes[0].copy()
+                h.update(self._encoded([step], row))
+                found[step[0]] = h.digest()
+        return found
+
+    def _encoded(self, steps: list[_Step], row: Mapping[str, object]) -> bytes:
+        parts = []
+        name = column = ""
+        raw: object = None
+        try:
+            for name, column, prefix, read, write in steps:  # noqa: B007 - read by the handler
+                raw = row[column]
+                parts.append(prefix)
+                parts.append(b"\x00" if raw is None else write(read(raw)))
+        except KeyError:
+            raise self._missing(name, column) from None
+        except Misfit as why:
+            if raw is LEFT_OUT:
+                raise Unmappable(
+                    name,
+                    f"the log left out column {column!r}",
+                    where=self._where,
+                    hint="mark the field `large: true`, or have the log carry whole rows",
+                ) from None
+            raise self._unmappable(name, why) from None
+        return b"".join(parts)
+
+    def _missing(self, name: str, column: str) -> Unmappable:
+        return Unmappable(
+            name,
+            f"the row has no column {column!r}",
+            where=self._where,
+            hint="compare the contract's columns with the table's, and the connector's column filters",
+        )
+
+    def _unmappable(self, name: str, why: Exception) -> Unmappable:
+        what = str(why) if isinstance(why, Misfit) else "a value that has no canonical form"
+        return Unmappable(name, what, where=self._where, hint="compare the column's type with the contract's")
+
+
+def _step(f: Field, store: str, dialect: Dialect) -> _Step:
+    read = reader(f.type, dialect, f.encodings.get(store, ""))
+    changes = []
+    names = []
+    for name in f.normalise:
+        change, versioned = normalisation(name, f.type)
+        changes.append(change)
+        names.append(versioned)
+    fold = folding(f.type)
+    if fold is not None:
+        changes.append(fold)
+    title = "|".join((f.name, *names)).encode()
+    prefix = len(title).to_bytes(2, "big") + title
+    return f.name, f.columns[store], prefix, _changed(read, changes), encode(f.type)
+
+
+def _folded(part: KeyField, store: str, dialect: Dialect) -> Read:
+    fold = folding(part.type)
+    read = reader(part.type, dialect, part.encodings.get(store, ""))
+    return read if fold is None else _changed(read, [fold])
+
+
+def _changed(read: Read, changes: list[Callable[[Canonical], Canonical]]) -> Read:
+    if not changes:
+        return read
+
+    def read_and_change(raw: object) -> Canonical:
+        value = read(raw)
+        for change in changes:
+            if value is None:
+                break
+            value = change(value)
+        return value
+
+    return read_and_change

@@ -1,0 +1,148 @@
+"""Dates, times, timestamps, instants and intervals."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from app.core.contract import FieldType
+from app.core.errors import ContractViolation
+from app.core.types import calendar
+from app.core.types.canonical import Canonical, Dialect, Micros, Misfit, Read
+
+_UNITS: Final = {"seconds": (1_000_000, 1), "millis": (1_000, 1), "micros": (1, 1), "nanos": (1, 1_000)}
+# How a connector sends PostgreSQL's infinities in columns without a zone: the bounds of the JDBC driver, in
+# microseconds, in milliseconds, and as days.
+_POSITIVE_INFINITIES: Final = frozenset({9_223_372_036_825_200_000})
+_NEGATIVE_INFINITIES: Final = frozenset({-9_223_372_036_832_400_000})
+_FINEST: Final = 6
+_ZERO_DATE: Final = "0000-00-00"
+_INTERVAL: Final = re.compile(
+    r"P(?:(-?[0-9]{1,9})Y)?(?:(-?[0-9]{1,9})M)?(?:(-?[0-9]{1,9})W)?(?:(-?[0-9]{1,9})D)?"
+    r"(?:T(?:(-?[0-9]{1,12})H)?(?:(-?[0-9]{1,12})M)?(?:(-?)([0-9]{1,12})(?:\.([0-9]{1,9}))?S)?)?",
+    re.ASCII,
+)
+_INTERVAL_PARTS: Final = 3
+
+
+def zone_of(name: str) -> ZoneInfo | None:
+    """Return a zone by its IANA name, or None for UTC."""
+    if name in ("UTC", "Etc/UTC", "Z"):
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ContractViolation(
+            f"no time zone is called {name!r}", hint="use an IANA name such as Europe/Paris"
+        ) from None
+
+
+def floor_to(micros: int, precision: int) -> int:
+    """Keep `precision` digits of the second, cutting off as texts are cut."""
+    step = 10 ** (_FINEST - precision)
+    return micros - micros % step
+
+
+def _in_micros(raw: int, unit: tuple[int, int]) -> int:
+    if isinstance(raw, Micros):
+        return int(raw)
+    factor, divisor = unit
+    if raw % divisor:
+        raise Misfit("finer than a microsecond")
+    return raw * factor // divisor
+
+
+def read_date(raw: object) -> Canonical:
+    """Read a date from days since 1970-01-01 or from text; MySQL's zero date is NULL, as its log says."""
+    if raw.__class__ is int:
+        return raw  # type: ignore[return-value] # an int by its class
+    if isinstance(raw, str):
+        return None if raw == _ZERO_DATE else calendar.date_days(raw)
+    raise Misfit("not a date")
+
+
+def time_of_day(type_: FieldType, encoding: str) -> Read:
+    """Read a time from a number or from text."""
+    unit = _UNITS.get(encoding, (1, 1))
+    step = 10 ** (_FINEST - type_.precision)
+
+    def read(raw: object) -> Canonical:
+        if isinstance(raw, int) and not isinstance(raw, bool):
+            micros = _in_micros(raw, unit)
+        elif isinstance(raw, str):
+            micros = calendar.clock_micros(raw)
+        else:
+            raise Misfit("not a time")
+        return micros // step * step if micros >= 0 else -(-micros // step * step)
+
+    return read
+
+
+def instant(type_: FieldType, dialect: Dialect, encoding: str) -> Read:
+    """Read an instant. A number or a text without offset is a wall clock's reading in the type's zone."""
+    unit = _UNITS.get(encoding, (1, 1))
+    zone = None if encoding == "utc" else zone_of(type_.zone)
+    step = 10 ** (_FINEST - type_.precision)
+    plain = unit == (1, 1) and zone is None and step == 1 and dialect is not Dialect.POSTGRES_CDC
+
+    def read(raw: object) -> Canonical:
+        if plain and raw.__class__ is int:
+            return raw  # type: ignore[return-value] # an int by its class
+        micros, absolute = _stamp(raw, unit)
+        if isinstance(micros, str) or micros is None:
+            return micros
+        if zone is not None and not absolute:
+            micros = calendar.wall_to_instant(micros, zone)
+        return micros - micros % step
+
+    return read
+
+
+def local_timestamp(type_: FieldType, encoding: str) -> Read:
+    """Read a wall clock's reading. An instant is turned into what the clock of the type's zone shows then."""
+    unit = _UNITS.get(encoding, (1, 1))
+    zone = zone_of(type_.zone)
+    step = 10 ** (_FINEST - type_.precision)
+
+    def read(raw: object) -> Canonical:
+        micros, absolute = _stamp(raw, unit)
+        if isinstance(micros, str) or micros is None:
+            return micros
+        if zone is not None and (absolute or encoding == "utc"):
+            micros = calendar.instant_to_wall(micros, zone)
+        return micros - micros % step
+
+    return read
+
+
+def _stamp(raw: object, unit: tuple[int, int]) -> tuple[int | str | None, bool]:
+    if isinstance(raw, str):
+        if raw.startswith(_ZERO_DATE):
+            return None, True
+        return calendar.stamp_micros(raw)
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        if raw in _POSITIVE_INFINITIES:
+            return calendar.INFINITY, True
+        if raw in _NEGATIVE_INFINITIES:
+            return calendar.MINUS_INFINITY, True
+        return _in_micros(raw, unit), False
+    raise Misfit("not a timestamp")
+
+
+def read_interval(raw: object) -> Canonical:
+    """Read an interval from ISO 8601 text, or from (months, days, microseconds); months, days and hours stay apart."""
+    if isinstance(raw, str):
+        found = _INTERVAL.fullmatch(raw)
+        if found and len(raw) > 1 and not raw.endswith("T"):
+            years, months, weeks, days, hours, minutes = (int(part or 0) for part in found.groups()[:6])
+            seconds = int(found[8] or 0) * 1_000_000
+            if found[9]:
+                if found[9][6:].strip("0"):
+                    raise Misfit("finer than a microsecond")
+                seconds += int(found[9][:6].ljust(6, "0"))
+            micros = (hours * 60 + minutes) * 60_000_000 + (-seconds if found[7] else seconds)
+            return (years * 12 + months, weeks * 7 + days, micros)
+    if isinstance(raw, list | tuple) and len(raw) == _INTERVAL_PARTS and all(part.__class__ is int for part in raw):
+        return tuple(raw)
+    raise Misfit("not an interval in text form")
