@@ -60,7 +60,7 @@ class RoleSettings:
     """A login of one store."""
 
     user: Annotated[str, Meta(min_length=1, max_length=128, description="the login's name")]
-    password_file: Annotated[Path | None, Meta(description="a file that holds the password and nothing else")] = None
+    password_file: Annotated[Path, Meta(description="a file that holds the password and nothing else")] | None = None
 
     def password(self) -> str:
         """Return the password as its file holds it now; empty without a file."""
@@ -88,10 +88,10 @@ class StoreSettings:
             description="where Driftline's own tables live: a schema (PostgreSQL) or a database (MariaDB, MySQL)",
         ),
     ] = "driftline"
-    connector: Annotated[str | None, Meta(min_length=1, description="the name of its source connector in Connect")] = (
+    connector: Annotated[str, Meta(min_length=1, description="the name of its source connector in Connect")] | None = (
         None
     )
-    ca_file: Annotated[Path | None, Meta(description="certificates to verify the server with; none: no TLS")] = None
+    ca_file: Annotated[Path, Meta(description="certificates to verify the server with; none: no TLS")] | None = None
     roles: Annotated[
         dict[str, RoleSettings], Meta(description="logins by role: capture, beacon, read, apply, admin")
     ] = field(default_factory=dict)
@@ -166,13 +166,13 @@ class KafkaSecurity:
     """TLS and SASL of every Kafka client."""
 
     protocol: SecurityProtocol = SecurityProtocol.PLAINTEXT
-    ca_file: Annotated[Path | None, Meta(description="certificates to verify the brokers with")] = None
-    certificate_file: Annotated[Path | None, Meta(description="this client's certificate")] = None
-    key_file: Annotated[Path | None, Meta(description="this client's private key")] = None
-    key_password_file: Annotated[Path | None, Meta(description="a file with the private key's password")] = None
-    sasl_mechanism: Annotated[SaslMechanism | None, Meta(description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")] = None
-    sasl_user: Annotated[str | None, Meta(min_length=1, description="the SASL user")] = None
-    sasl_password_file: Annotated[Path | None, Meta(description="a file with the SASL password")] = None
+    ca_file: Annotated[Path, Meta(description="certificates to verify the brokers with")] | None = None
+    certificate_file: Annotated[Path, Meta(description="this client's certificate")] | None = None
+    key_file: Annotated[Path, Meta(description="this client's private key")] | None = None
+    key_password_file: Annotated[Path, Meta(description="a file with the private key's password")] | None = None
+    sasl_mechanism: Annotated[SaslMechanism, Meta(description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")] | None = None
+    sasl_user: Annotated[str, Meta(min_length=1, description="the SASL user")] | None = None
+    sasl_password_file: Annotated[Path, Meta(description="a file with the SASL password")] | None = None
 
     @property
     def uses_sasl(self) -> bool:
@@ -217,7 +217,7 @@ class Settings:
     contracts_dir: Annotated[Path, Meta(description="the folder of the contracts, one YAML file each")]
     placeholder_file: Annotated[Path, Meta(description="the file with the connectors' unavailable.value.placeholder")]
     stores: Annotated[dict[str, StoreSettings], Meta(min_length=1, description="the stores by name")]
-    registry_url: Annotated[str | None, Meta(pattern=r"^https?://[^\s]+\Z", description="the schema registry")] = None
+    registry_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+\Z", description="the schema registry")] | None = None
     partitions: Annotated[
         int, Meta(ge=1, le=1_000, description="partitions of our own topics; never changed later")
     ] = 4

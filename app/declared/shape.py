@@ -70,6 +70,8 @@ def meaning_of(declared: Any) -> str:  # noqa: ANN401 - any type
     for meta in getattr(declared, "__metadata__", ()):
         if isinstance(meta, msgspec.Meta) and meta.description:
             return meta.description
+    if get_origin(declared) in {Union, types.UnionType}:
+        return next((found for found in map(meaning_of, get_args(declared)) if found), "")
     return ""
 
 
@@ -151,7 +153,7 @@ class Shaper:
                 parts[name] = member.fallback()
         return parts
 
-    def value(self, declared: Any, node: Node, meaning: str) -> Any:  # noqa: ANN401, PLR0911 - a switch over types
+    def value(self, declared: Any, node: Node, meaning: str) -> Any:  # noqa: ANN401 - a switch over types
         """Return a value of the declared type, or `BROKEN`."""
         if node.value is None:
             if _allows_none(declared):

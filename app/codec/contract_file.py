@@ -1,0 +1,156 @@
+"""One YAML file per entity becomes an `EntityContract`; every fault of every file is told at once.
+
+The shape (keys, types, bounds) is `app.codec.contract_shape`. Here stands what a shape cannot say: which parameter
+belongs to which type, which store exists, what a store can have for a name, and what two contracts may not share.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from app.codec.contract_checks import faults_between, faults_within
+from app.codec.contract_shape import (
+    NOT_BUILT,
+    Authority,
+    ComparedField,
+    ContractShape,
+    Element,
+    KeyPart,
+    ReplicaShape,
+)
+from app.core.contract import (
+    EntityContract,
+    Field,
+    FieldType,
+    KeyField,
+    Pipeline,
+    RepairPolicy,
+    Replica,
+    StoreTable,
+)
+from app.declared.document import Node, parse_document, read_document
+from app.declared.fault import Fault, Place, Refused
+from app.declared.shape import Shaper
+from app.settings import Settings, StoreSettings
+
+QUIET_WINDOWS: Final = 10
+_UNSAFE_IN_TOPIC: Final = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def number_of(entity: str) -> int:
+    """Return the number under which an entity stands in packed blocks and keys."""
+    return int.from_bytes(hashlib.blake2b(entity.encode()).digest()[:4], "big")
+
+
+def load_contracts(directory: Path, settings: Settings) -> tuple[EntityContract, ...]:
+    """Read every `*.yaml` of a folder, in the order of names; raise `Refused` with all faults of all files."""
+    faults: list[Fault] = []
+    loaded: list[tuple[EntityContract, Node]] = []
+    paths = sorted(p for p in directory.glob("*") if p.suffix in {".yaml", ".yml"} and p.is_file())
+    if not paths:
+        what = "holds no contract" if directory.is_dir() else "is not a folder"
+        raise Refused([Fault(Place(str(directory)), what, "point contracts_dir at the folder of *.yaml contracts")])
+    for path in paths:
+        try:
+            root = read_document(path)
+            loaded.append((contract_of(root, settings.stores), root))
+        except Refused as refused:
+            faults += refused.faults
+    faults += faults_between(loaded)
+    if faults:
+        raise Refused(faults)
+    return tuple(contract for contract, _ in loaded)
+
+
+def read_contract(source: str, text: str, stores: Mapping[str, StoreSettings]) -> EntityContract:
+    """Read one contract from text; `source` names it in faults."""
+    return contract_of(parse_document(source, text.encode()), stores)
+
+
+def contract_of(root: Node, stores: Mapping[str, StoreSettings]) -> EntityContract:
+    """Return the contract that a document declares; raise `Refused` with every fault in it."""
+    shaper = Shaper(not_built=NOT_BUILT)
+    parts = shaper.parts(ContractShape, root)
+    faults = [*shaper.faults, *faults_within(root, parts, stores)]
+    if faults:
+        raise Refused(faults)
+    return _contract(ContractShape(**parts), stores)
+
+
+def topic_of(prefix: str, table: str) -> str:
+    """Return the CDC topic that Debezium derives: characters that a topic cannot have become underscores."""
+    return f"{prefix}.{_UNSAFE_IN_TOPIC.sub('_', table)}"
+
+
+def _contract(shape: ContractShape, stores: Mapping[str, StoreSettings]) -> EntityContract:
+    sides: list[Authority | ReplicaShape] = [shape.authority, *shape.replicas]
+    names = [side.store for side in sides]
+    return EntityContract(
+        entity=shape.entity,
+        version=shape.version,
+        number=number_of(shape.entity),
+        key=tuple(
+            KeyField(name, _type(part), {store: part.columns.get(store, name) for store in names})
+            for name, part in shape.key.items()
+        ),
+        fields=tuple(
+            Field(
+                name=name,
+                type=_type(part),
+                columns={store: part.columns.get(store, name) for store in names},
+                normalise=tuple(part.normalise),
+                large=part.large,
+                nullable=part.nullable,
+            )
+            for name, part in shape.fields.items()
+        ),
+        authority=shape.authority.store,
+        stores=tuple(
+            StoreTable(
+                store=side.store,
+                table=side.table,
+                topic=side.topic or topic_of(stores[side.store].topic_prefix, side.table),
+                partitions=side.partitions,
+            )
+            for side in sides
+        ),
+        replicas=tuple(_replica(replica) for replica in shape.replicas),
+    )
+
+
+def _replica(shape: ReplicaShape) -> Replica:
+    quiet = shape.window_ms * QUIET_WINDOWS if shape.quiet_for_ms is None else shape.quiet_for_ms
+    pipeline = shape.pipeline
+    repair = shape.repair
+    return Replica(
+        store=shape.store,
+        window_ms=shape.window_ms,
+        quiet_for_ms=quiet,
+        pipeline=Pipeline(pipeline.group, pipeline.topic, pipeline.tolerates_foreign_rows) if pipeline else None,
+        repair=RepairPolicy(
+            mode=repair.mode,
+            upserts=repair.upserts,
+            deletes=repair.deletes,
+            deletes_wait=repair.deletes_wait,
+            mass_rows=repair.mass_rows,
+            expires_after_ms=repair.expires_after_ms,
+        ),
+    )
+
+
+def _type(shape: KeyPart | ComparedField | Element) -> FieldType:
+    element = shape.element if isinstance(shape, ComparedField) else None
+    defaults = FieldType(shape.type)
+    return dataclasses.replace(
+        defaults,
+        scale=shape.scale,
+        precision=defaults.precision if shape.precision is None else shape.precision,
+        collation=shape.collation.value if shape.collation else defaults.collation,
+        zone=shape.zone or defaults.zone,
+        element=_type(element) if element else None,
+    )

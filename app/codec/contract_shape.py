@@ -1,0 +1,209 @@
+"""The shape of a contract's YAML. `schemas/contract.schema.json` is made from these types, with what they mean."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from app.core.contract import FieldKind, RepairMode, RepairPolicy
+
+WINDOW_MS_MAX: Final = 86_400_000
+QUIET_MS_MAX: Final = 10 * WINDOW_MS_MAX
+
+
+class Collation(Enum):
+    """Which texts are the same: `exact` bytes, `ci` without case, `ci_trim` without case and trailing blanks."""
+
+    EXACT = "exact"
+    CI = "ci"
+    CI_TRIM = "ci_trim"
+
+
+_KIND = "the canonical type: " + ", ".join(kind.value for kind in FieldKind)
+_DEFAULTS: Final = RepairPolicy()
+
+Kind = Annotated[FieldKind, Meta(description=_KIND)]
+Scale = Annotated[int, Meta(ge=0, le=38, description="digits after the point that a decimal keeps, 0 to 38")] | None
+Precision = Annotated[int, Meta(ge=0, le=6, description="digits of a second that a time keeps, 0 to 6")] | None
+CollationOf = Annotated[Collation, Meta(description="for strings: exact, ci or ci_trim")] | None
+Zone = (
+    Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=64,
+            description="the IANA zone in which a column without zone is read, as Europe/Zurich",
+        ),
+    ]
+    | None
+)
+Columns = Annotated[dict[str, str], Meta(description="store: column, where the column is not named as the field")]
+Table = Annotated[str, Meta(min_length=3, max_length=200, description="as schema.table or database.table")]
+Topic = (
+    Annotated[
+        str,
+        Meta(pattern=r"^[A-Za-z0-9._-]{1,249}\Z", description="the CDC topic; without it <topic_prefix>.<table>"),
+    ]
+    | None
+)
+Partitions = Annotated[int, Meta(ge=1, le=10_000, description="the partitions of the CDC topic")]
+StoreName = Annotated[str, Meta(min_length=1, max_length=40, description="a store of driftline.yaml")]
+Milliseconds = Annotated[int, Meta(ge=0, le=WINDOW_MS_MAX)]
+
+
+class Element(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The type of an array's elements."""
+
+    type: Kind
+    scale: Scale = None
+    precision: Precision = None
+    collation: CollationOf = None
+    zone: Zone = None
+
+
+class KeyPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One part of the key."""
+
+    type: Kind
+    scale: Scale = None
+    precision: Precision = None
+    collation: CollationOf = None
+    zone: Zone = None
+    columns: Columns = {}
+
+
+class ComparedField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One compared field."""
+
+    type: Kind
+    scale: Scale = None
+    precision: Precision = None
+    collation: CollationOf = None
+    zone: Zone = None
+    element: Annotated[Element, Meta(description="the type of an array's elements")] | None = None
+    columns: Columns = {}
+    normalise: Annotated[list[str], Meta(max_length=8, description="pure functions, applied in this order")] = []
+    large: Annotated[bool, Meta(description="true if a log may leave the value out (TOAST, NOBLOB)")] = False
+    nullable: Annotated[bool, Meta(description="false if the value is never NULL")] = True
+
+
+class Authority(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The store that is right."""
+
+    store: StoreName
+    table: Table
+    topic: Topic = None
+    partitions: Partitions = 3
+
+
+class PipelineShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What fills a replica; with it, loss is told from lag by its committed offsets."""
+
+    group: Annotated[str, Meta(min_length=1, max_length=249, description="the pipeline's consumer group")]
+    topic: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9._-]{1,249}\Z", description="the topic that it reads for this entity")
+    ]
+    tolerates_foreign_rows: Annotated[
+        bool, Meta(description="true if the pipeline does not mind rows that it did not write")
+    ] = False
+
+
+class Repair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What may be repaired in a replica, and what waits for a person."""
+
+    mode: Annotated[
+        RepairMode, Meta(description="observe: nothing is planned; propose: all waits for approval; apply: what may go")
+    ] = _DEFAULTS.mode
+    upserts: Annotated[bool, Meta(description="may rows be inserted and updated")] = _DEFAULTS.upserts
+    deletes: Annotated[bool, Meta(description="may rows be deleted")] = _DEFAULTS.deletes
+    deletes_wait: Annotated[bool, Meta(description="do deletes wait for `driftline approve`")] = _DEFAULTS.deletes_wait
+    mass_rows: Annotated[
+        int, Meta(ge=1, le=1_000_000_000, description="open drifts beyond which every repair waits for approval")
+    ] = _DEFAULTS.mass_rows
+    expires_after_ms: Annotated[
+        int, Meta(ge=1_000, le=WINDOW_MS_MAX * 7, description="milliseconds in which a command may be applied")
+    ] = _DEFAULTS.expires_after_ms
+
+
+class ReplicaShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A store that should follow the authority."""
+
+    store: StoreName
+    table: Table
+    window_ms: Annotated[
+        int,
+        Meta(ge=0, le=WINDOW_MS_MAX, description="milliseconds in which a change has to arrive; 0: at once"),
+    ]
+    topic: Topic = None
+    partitions: Partitions = 3
+    quiet_for_ms: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=QUIET_MS_MAX,
+                description="milliseconds after which a missing change counts as lost; without it 10 windows",
+            ),
+        ]
+        | None
+    ) = None
+    pipeline: Annotated[PipelineShape, Meta(description="what fills the replica")] | None = None
+    repair: Annotated[Repair, Meta(description="without it nothing is repaired")] = Repair()
+
+
+class ContractShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A contract: one entity that several stores should agree on."""
+
+    entity: Annotated[
+        str,
+        Meta(pattern=r"^[a-z][a-z0-9_]{0,62}\Z", description="the entity's name: lower-case letters, digits and _"),
+    ]
+    version: Annotated[
+        int, Meta(ge=1, le=2_000_000_000, description="a number from 1; raise it whenever the meaning changes")
+    ]
+    authority: Annotated[Authority, Meta(description="the store that is right: store and table")]
+    replicas: Annotated[
+        list[ReplicaShape], Meta(min_length=1, max_length=16, description="the stores that should follow it")
+    ]
+    key: Annotated[
+        dict[str, KeyPart], Meta(min_length=1, max_length=16, description="the parts of the key by name, in order")
+    ]
+    fields: Annotated[
+        dict[str, ComparedField], Meta(min_length=1, max_length=1_000, description="the compared fields by name")
+    ]
+    description: Annotated[str, Meta(max_length=2_000, description="for people")] = ""
+
+
+NOT_BUILT: Final[dict[str, str]] = {
+    "tolerance": "remove it and compare the field exactly, or leave the field out of the contract",
+    "tolerances": "remove it and compare the fields exactly, or leave them out of the contract",
+    "aggregates": "remove it; rows are compared key by key",
+    "shard_key": "remove it; rows are spread by their keys",
+    "priority": "remove it; every entity is watched alike",
+    "rate": "remove it; every drift is told",
+    "authority": "remove it; one store is the authority for the whole entity",
+}
+"""Keys that the design has and this version has not, with what to do without them."""
+
+
+def contract_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a contract (draft 2020-12), for editors."""
+    schema = msgspec.json.schema(ContractShape)
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Driftline contract"}
+    made: dict[str, Any] = _with_plain_patterns({**head, **schema})
+    return made
+
+
+def _with_plain_patterns(part: Any) -> Any:  # noqa: ANN401 - any part of a schema
+    """Write the end of a pattern as JSON Schema has it, where a dollar sign never stands before a last line end."""
+    if isinstance(part, dict):
+        return {
+            key: value.replace(r"\Z", "$")
+            if key == "pattern" and isinstance(value, str)
+            else _with_plain_patterns(value)
+            for key, value in part.items()
+        }
+    return [_with_plain_patterns(item) for item in part] if isinstance(part, list) else part
