@@ -5,9 +5,10 @@ import json
 import sys
 from pathlib import Path
 
-from stack_parts import commands
+from stack_parts import commands, connectors
 from stack_parts.failure import StackError
 from stack_parts.layout import DEFAULT_BASE_PORT, DEFAULT_NAME
+from stack_parts.progress import Progress
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,6 +42,14 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("parts", nargs="*", metavar="PART", help=", ".join(commands.PARTS))
     logs.add_argument("-n", "--lines", type=int, default=20)
     logs.add_argument("-f", "--follow", action="store_true")
+    connectors_ = actions.add_parser("connectors", help="apply connectors/*.json, steer them, look at them")
+    verbs = connectors_.add_subparsers(dest="verb", required=True)
+    apply = verbs.add_parser("apply", parents=[named], help="create or change connectors; wait for their marker rows")
+    apply.add_argument("connectors", nargs="*", metavar="NAME", help=f"default: {' '.join(connectors.FEED)}")
+    apply.add_argument("--no-wait", action="store_true", help="do not wait for the marker rows")
+    for verb in ("pause", "resume", "stop", "restart", "status", "offsets", "delete"):
+        named_connector = verbs.add_parser(verb, parents=[named])
+        named_connector.add_argument("connectors", nargs="+" if verb != "status" else "*", metavar="NAME")
     actions.add_parser("wipe", parents=[named], help="end the stack and delete its data")
     return parser
 
@@ -62,6 +71,23 @@ def _status(name: str, output: str) -> int:
     return 0 if all(state["state"] == "running" for state in parts.values()) else 1
 
 
+def _connectors(arguments: argparse.Namespace) -> None:
+    layout = commands.existing(arguments.name)
+    if arguments.verb == "apply":
+        connectors.apply(layout, arguments.connectors, Progress(arguments.quiet), wait=not arguments.no_wait)
+        return
+    if arguments.verb == "status" and not arguments.connectors:
+        for worker in ("feed", "pipeline"):
+            rest = connectors.rest(layout, worker)
+            for name in rest.ask("GET", "/connectors"):
+                print(f"{worker:<9} {name:<30} {' '.join(rest.states(name))}")
+        return
+    for name in arguments.connectors:
+        told = connectors.rest(layout, connectors.load(name).worker).act(name, arguments.verb)
+        if arguments.verb in {"status", "offsets"}:
+            print(json.dumps(told, indent=1))
+
+
 def _act(arguments: argparse.Namespace) -> int:
     match arguments.action:
         case "up":
@@ -78,6 +104,8 @@ def _act(arguments: argparse.Namespace) -> int:
             return _status(arguments.name, arguments.output)
         case "logs":
             commands.logs(arguments.name, arguments.parts, arguments.lines, follow=arguments.follow)
+        case "connectors":
+            _connectors(arguments)
         case "wipe":
             commands.wipe(arguments.name, quiet=arguments.quiet)
     return 0

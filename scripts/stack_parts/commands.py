@@ -6,10 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +26,7 @@ from stack_parts.layout import (
 )
 from stack_parts.part import Part, bring_up, log_of, running_part, take_down
 from stack_parts.process import locked
+from stack_parts.progress import Progress
 from stack_parts.secret_files import (
     DATABASE,
     MARIADB_ADMIN,
@@ -50,21 +48,6 @@ NEEDS = {"connect-feed": ("kafka",), "connect-pipeline": ("kafka",)}
 STOP_ORDER = (("connect-feed", "connect-pipeline", "registry"), ("mariadb", "postgres"), ("kafka",))
 STOP_SIGNALS = {"postgres": signal.SIGINT}
 PATIENCE_S = 20.0
-
-
-@dataclass
-class Progress:
-    """Prints what is done as it is done, with seconds since the start."""
-
-    quiet: bool = False
-    started_at_s: float = field(default_factory=time.monotonic)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def say(self, name: str, what: str) -> None:
-        """One line per event."""
-        if not self.quiet:
-            with self.lock:
-                print(f"{time.monotonic() - self.started_at_s:6.1f} s  {name:<17} {what}", flush=True)
 
 
 def describe(layout: Layout) -> dict[str, Any]:
