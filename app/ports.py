@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
+
+from app.core.command import CommandOutcome
+from app.core.ledger import LedgerCounts, LedgerRow
 
 
 class StateStore(Protocol):
@@ -42,4 +46,133 @@ class Sink(Protocol):
 
     def flush(self) -> None:
         """Wait until everything handed over is acknowledged; raise if anything was not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RowRead:
+    """One row as the contract sees it: its row digest (empty: no row), and its canonical values by field."""
+
+    digest: bytes = b""
+    values: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRow:
+    """A row as the contract sees it, and all of its columns as text, for the ledger; an absent row has no image."""
+
+    read: RowRead
+    image: bytes = b""
+
+
+class AlreadyRecorded(Exception):
+    """The ledger holds a row under this id: whatever it says stands."""
+
+
+class RowTransaction(Protocol):
+    """One READ COMMITTED transaction on one row of one target. No call waits for a lock.
+
+    Every call may raise `app.core.guard.Refused` (the store says no, and why), `app.core.errors.Unready` (the store is
+    gone or overloaded: whether a commit took place is for the ledger to say), and `AlreadyRecorded` for `record`.
+    A transaction that ends in anything but `commit` leaves nothing behind.
+    """
+
+    def fence_token(self) -> int:
+        """Lock the fence's row in share mode and return its token."""
+        ...
+
+    def look(self) -> WholeRow:
+        """Read the row without a lock."""
+        ...
+
+    def record(self, row: LedgerRow) -> None:
+        """Insert a ledger row."""
+        ...
+
+    def lock(self) -> WholeRow:
+        """Lock the row for writing and read it again; an absent row cannot be locked."""
+        ...
+
+    def insert(self, values: Mapping[str, object]) -> int:
+        """Insert the contract's columns by a plain INSERT; return the number of rows."""
+        ...
+
+    def update(self, values: Mapping[str, object]) -> int:
+        """Update the contract's columns by key; return the number of rows."""
+        ...
+
+    def delete(self) -> int:
+        """Delete by key; return the number of rows."""
+        ...
+
+    def read_back(self) -> RowRead:
+        """Read the row as this transaction left it."""
+        ...
+
+    def other_tables(self) -> tuple[str, ...]:
+        """Name the tables that this transaction wrote besides target and ledger, where the store can tell."""
+        ...
+
+    def commit(self) -> str:
+        """Commit, and return the store's own id of the transaction; empty where it cannot tell."""
+        ...
+
+    def rollback(self) -> None:
+        """Undo everything; harmless after a commit."""
+        ...
+
+
+class RowStore(Protocol):
+    """One store, row by row: reads by key, guarded writes, and the ledger beside them. Keys are canonical keys."""
+
+    def read(self, entity: str, key: bytes) -> RowRead:
+        """Read one committed row on a connection of its own."""
+        ...
+
+    def begin(self, entity: str, key: bytes) -> RowTransaction:
+        """Begin a guarded transaction; refuses tables without transactions."""
+        ...
+
+    def recorded(self, row_id: bytes) -> LedgerRow | None:
+        """Return a ledger row by its id."""
+        ...
+
+    def record_alone(self, row: LedgerRow) -> None:
+        """Write one ledger row in a transaction of its own; `AlreadyRecorded` if the id is taken."""
+        ...
+
+    def counts(self, entity: str, key_hash: bytes, now_wall_ms: int) -> LedgerCounts:
+        """Count what the ledger holds of the last minute, and of one row in the last hour."""
+        ...
+
+    def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
+        """Return applied inserts whose check is not in the ledger, oldest first."""
+        ...
+
+
+class Seals(Protocol):
+    """Seals canonical keys and before-images, and opens keys. What was sealed says under which key."""
+
+    def seal_key(self, entity: str, canonical_key: bytes) -> bytes:
+        """Seal a canonical key for a public topic; the same key gives the same bytes."""
+        ...
+
+    def open_key(self, entity: str, sealed: bytes) -> bytes:
+        """Open a sealed key; `Undecodable` if it was not sealed with a key of ours, for this entity."""
+        ...
+
+    def seal_image(self, row_id: bytes, image: bytes) -> bytes:
+        """Seal a before-image for the ledger row of this id."""
+        ...
+
+
+class RepairMetrics(Protocol):
+    """What the applier counts."""
+
+    def outcome(self, outcome: CommandOutcome) -> None:
+        """Count one outcome by entity, outcome and reason."""
+        ...
+
+    def paused(self, *, is_paused: bool) -> None:
+        """Show whether a person has stopped the repairs."""
         ...

@@ -21,7 +21,16 @@ from typing import Final, TypeVar
 
 from app.core.command import Action, RefusalReason, RepairCommand
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
+from app.core.errors import DriftlineError
 from app.core.ledger import LedgerCounts
+
+
+class Refused(DriftlineError):
+    """A check, or the store itself, says no to one command. `what` is for a person and never carries a row value."""
+
+    def __init__(self, reason: RefusalReason, what: str = "", *, where: str = "", hint: str = "") -> None:
+        super().__init__(what, where=where, hint=hint)
+        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
