@@ -1,0 +1,242 @@
+"""The row of `driftline_beacon` that belongs to a store, in PostgreSQL and in MariaDB or MySQL.
+
+Reads the row and writes it by compare-and-set, one statement and one commit each; nothing else in the store is
+touched. The role needs SELECT and UPDATE on this one table.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+import psycopg
+import pymysql
+from psycopg import sql
+from pymysql.constants import CLIENT
+
+from app.adapters.system_clock import wall_utc
+from app.core.beacon_writer import BeaconRow, Beat
+from app.core.errors import ContractViolation, Unready
+from app.core.store import StoreKind
+from app.settings import StoreSettings
+
+TABLE: Final = "driftline_beacon"
+_CONNECT_S: Final = 5
+_STATEMENT_S: Final = 5
+"""A beacon that takes longer than this says nothing of now; the store counts as down."""
+_NO_ROW: Final = "run `driftline init` for this store"
+
+
+class BeaconRows(Protocol):
+    """The row of one store. Everything raises `Unready` where the store cannot be reached."""
+
+    def read(self) -> BeaconRow:
+        """Return the row as committed."""
+        ...
+
+    def compare_and_set(self, beat: Beat) -> bool:
+        """Write the beat's row if the store's is as expected, and commit; False if it is not."""
+        ...
+
+    def close(self) -> None:
+        """Let the connection go."""
+        ...
+
+
+def _unready(store: StoreSettings, fault: Exception) -> Unready:
+    first_line = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+    return Unready(
+        f"the beacon row cannot be reached: {first_line}",
+        where=f"store {store.name} at {store.host}:{store.port}",
+        hint=f"is the server up, and may {store.role('beacon').user} SELECT and UPDATE {store.schema}.{TABLE}?",
+    )
+
+
+def _no_row(store: StoreSettings) -> ContractViolation:
+    return ContractViolation(
+        f"{store.schema}.{TABLE} has no row for this store", where=f"store {store.name}", hint=_NO_ROW
+    )
+
+
+class _Connected:
+    """A connection that is made when it is needed and thrown away with the first fault."""
+
+    def __init__(self, store: StoreSettings) -> None:
+        self.store = store
+        self.connection: Any = None
+        self.server = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        del kind, fault, at
+        self.close()
+
+    def close(self) -> None:
+        """Let the connection go; a server that is gone is no fault here."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except (psycopg.Error, pymysql.MySQLError, OSError):
+                return
+
+
+class PostgresBeaconRows(_Connected):
+    """The row of a PostgreSQL store. Its server is named by system identifier and timeline."""
+
+    def _cursor(self) -> psycopg.Cursor[Any]:
+        if self.connection is None:
+            role = self.store.role("beacon")
+            self.connection = psycopg.connect(
+                host=self.store.host,
+                port=self.store.port,
+                dbname=self.store.database,
+                user=role.user,
+                password=role.password(),
+                connect_timeout=_CONNECT_S,
+                application_name="driftline-beacon",
+                options=f"-c statement_timeout={_STATEMENT_S * 1000} -c search_path=pg_catalog",
+                tcp_user_timeout=_STATEMENT_S * 2_000,
+                autocommit=True,
+                sslmode="verify-full" if self.store.ca_file else "prefer",
+                sslrootcert=str(self.store.ca_file) if self.store.ca_file else None,
+            )
+            # The file name of the log's end begins with the timeline, which changes when a standby is promoted.
+            identity = self.connection.execute(
+                "SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8)"
+                " FROM pg_control_system()"
+            ).fetchone()
+            self.server = f"{identity[0]}/{int(identity[1], 16)}"
+        cursor: psycopg.Cursor[Any] = self.connection.cursor()
+        return cursor
+
+    def _table(self) -> sql.Identifier:
+        return sql.Identifier(self.store.schema, TABLE)
+
+    def read(self) -> BeaconRow:
+        """Return the row as committed."""
+        query = sql.SQL(
+            "SELECT writer_epoch, sequence, issued_at_ms, previous_acknowledged_ms FROM {} WHERE store_id = %s"
+        ).format(self._table())
+        try:
+            row = self._cursor().execute(query, (self.store.name,)).fetchone()
+        except (psycopg.Error, OSError) as fault:
+            self.close()
+            raise _unready(self.store, fault) from fault
+        if row is None:
+            raise _no_row(self.store)
+        return BeaconRow(*row)
+
+    def compare_and_set(self, beat: Beat) -> bool:
+        """Write the beat's row if the store's is as expected, and commit; False if it is not."""
+        query = sql.SQL(
+            "UPDATE {} SET writer_epoch = %s, sequence = %s, issued_at_ms = %s, previous_acknowledged_ms = %s,"
+            " server = %s, wall_at = %s WHERE store_id = %s AND writer_epoch = %s AND sequence = %s"
+        ).format(self._table())
+        try:
+            cursor = self._cursor()
+            cursor.execute(query, _parameters(beat, self.server, self.store.name, wall_utc()))
+        except (psycopg.Error, OSError) as fault:
+            self.close()
+            raise _unready(self.store, fault) from fault
+        return cursor.rowcount == 1
+
+
+class MysqlBeaconRows(_Connected):
+    """The row of a MariaDB or MySQL store. Its server is named by server id and GTID domain, or by its UUID."""
+
+    def _cursor(self) -> Any:  # noqa: ANN401 - PyMySQL has no types
+        if self.connection is None:
+            role = self.store.role("beacon")
+            self.connection = pymysql.connect(
+                host=self.store.host,
+                port=self.store.port,
+                user=role.user,
+                password=role.password(),
+                connect_timeout=_CONNECT_S,
+                read_timeout=_STATEMENT_S,
+                write_timeout=_STATEMENT_S,
+                charset="utf8mb4",
+                program_name="driftline-beacon",
+                # Count rows that were found: a row that is written as it was is written all the same.
+                client_flag=CLIENT.FOUND_ROWS,
+                autocommit=True,
+                ssl_ca=str(self.store.ca_file) if self.store.ca_file else None,
+                ssl_verify_identity=bool(self.store.ca_file),
+            )
+            cursor = self.connection.cursor()
+            if self.store.kind is StoreKind.MARIADB:
+                cursor.execute("SELECT @@server_id, @@gtid_domain_id")
+                self.server = "{}/{}".format(*cursor.fetchone())
+            else:
+                cursor.execute("SELECT @@server_uuid")
+                self.server = str(cursor.fetchone()[0])
+        return self.connection.cursor()
+
+    def _table(self) -> str:
+        # Settings allow lower-case letters, digits and _ in a schema's name; a backtick would be doubled here.
+        return f"`{self.store.schema.replace('`', '``')}`.`{TABLE}`"
+
+    def read(self) -> BeaconRow:
+        """Return the row as committed."""
+        query = (
+            "SELECT writer_epoch, sequence, issued_at_ms, previous_acknowledged_ms"  # noqa: S608 - a quoted identifier
+            f" FROM {self._table()} WHERE store_id = %s"
+        )
+        try:
+            cursor = self._cursor()
+            cursor.execute(query, (self.store.name,))
+            row = cursor.fetchone()
+        except (pymysql.MySQLError, OSError) as fault:
+            self.close()
+            raise _unready(self.store, fault) from fault
+        if row is None:
+            raise _no_row(self.store)
+        return BeaconRow(*row)
+
+    def compare_and_set(self, beat: Beat) -> bool:
+        """Write the beat's row if the store's is as expected, and commit; False if it is not."""
+        query = (
+            f"UPDATE {self._table()} SET writer_epoch = %s, sequence = %s, issued_at_ms = %s,"  # noqa: S608 - likewise
+            " previous_acknowledged_ms = %s, server = %s, wall_at = %s"
+            " WHERE store_id = %s AND writer_epoch = %s AND sequence = %s"
+        )
+        try:
+            cursor = self._cursor()
+            touched = cursor.execute(
+                query, _parameters(beat, self.server, self.store.name, wall_utc().replace(tzinfo=None))
+            )
+        except (pymysql.MySQLError, OSError) as fault:
+            self.close()
+            raise _unready(self.store, fault) from fault
+        return bool(touched == 1)
+
+
+def _parameters(beat: Beat, server: str, store: str, wall_at: object) -> tuple[object, ...]:
+    row = beat.row
+    return (
+        row.epoch,
+        row.sequence,
+        row.issued_at_ms,
+        row.previous_acknowledged_ms,
+        server,
+        wall_at,
+        store,
+        beat.expected_epoch,
+        beat.expected_sequence,
+    )
+
+
+def beacon_rows(store: StoreSettings) -> BeaconRows:
+    """Return the adapter of a store; `ContractViolation` for a kind that takes no beacons."""
+    if store.kind is StoreKind.POSTGRES:
+        return PostgresBeaconRows(store)
+    if store.kind in {StoreKind.MARIADB, StoreKind.MYSQL}:
+        return MysqlBeaconRows(store)
+    raise ContractViolation(
+        f"no beacons can be written into a store of kind {store.kind.value}",
+        where=f"store {store.name}",
+        hint="leave it out of the beacon writer's stores",
+    )
