@@ -1,0 +1,125 @@
+"""MongoDB's part of an envelope: documents as extended JSON, `_id` as the key, cluster time as the place.
+
+A document is read as a row whose columns are its fields; `a.b` names a field of a document within. A field that is not
+there reads as NULL: SQL stores have nothing else to compare it with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, cast
+
+import orjson
+
+from app.codec.wire import Reason, undecodable
+from app.core.position import mongo_place
+from app.core.types.canonical import Micros
+
+_MOST_DEPTH: Final = 200
+_ID: Final = "_id"
+
+
+class Document(dict[str, object]):
+    """A row image whose missing columns are NULL, and whose dotted columns reach into documents within."""
+
+    def __missing__(self, column: str) -> object:
+        """Follow the dots; None where the way ends."""
+        found: object = self
+        for part in column.split("."):
+            if not isinstance(found, dict) or part not in found:
+                return None
+            found = found[part]
+        return found
+
+    def get(self, column: str, default: object = None) -> object:  # type: ignore[override] # a missing column has a value: NULL
+        """Return a column's value as `[]` does."""
+        del default
+        return self[column]
+
+
+def table_of(source: Mapping[str, object]) -> str:
+    """Return `database.collection`."""
+    return f"{source['db']}.{source['collection']}"
+
+
+def place_of(source: Mapping[str, object], *, is_delete: bool, order: int) -> bytes:  # noqa: ARG001 - the form that all stores share
+    """Return the place: seconds and ordinal of the cluster time, then the order in the transaction."""
+    ts_ms, ordinal = source["ts_ms"], source.get("ord")
+    if not isinstance(ts_ms, int):
+        raise undecodable(Reason.BAD_ENVELOPE, "source.ts_ms is not a number")
+    return mongo_place(ts_ms // 1000 << 32 | (ordinal if isinstance(ordinal, int) else 0), order)
+
+
+def transaction_of(source: Mapping[str, object]) -> str:
+    """Return the session and the number of the transaction in it, or an empty text outside of one."""
+    session, number = source.get("lsid"), source.get("txnNumber")
+    return "" if session is None or number is None else f"{session}:{number}"
+
+
+def key_of(key: dict[str, object]) -> Mapping[str, object]:
+    """Return the key as `_id`, whose extended JSON stands in a text."""
+    raw = key.get("id")
+    if not isinstance(raw, str):
+        raise undecodable(Reason.WRONG_KEY, "the key has no id")
+    return {_ID: _value(_parse(raw))}
+
+
+def image_of(raw: object) -> dict[str, object]:
+    """Return a document from its text of extended JSON."""
+    found = _parse(raw) if isinstance(raw, str) else raw
+    if not isinstance(found, dict):
+        raise undecodable(Reason.BAD_ENVELOPE, "a document is not an object")
+    return Document({name: _value(part) for name, part in found.items()})
+
+
+def _parse(text: str) -> object:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as why:
+        if "recursion" in str(why):
+            raise undecodable(Reason.TOO_DEEP, "a document nested too deep") from None
+        raise undecodable(Reason.BAD_JSON, "a document that is not JSON") from None
+
+
+def _value(raw: object, depth: int = 0) -> object:
+    if depth > _MOST_DEPTH:
+        raise undecodable(Reason.TOO_DEEP, "a document nested too deep")
+    if isinstance(raw, list):
+        return [_value(item, depth + 1) for item in raw]
+    if not isinstance(raw, dict):
+        return raw
+    for name, read in _TYPED.items():
+        if name in raw:
+            return read(raw)
+    return {name: _value(part, depth + 1) for name, part in raw.items()}
+
+
+def _number(name: str) -> Callable[[dict[str, object]], object]:
+    return lambda raw: int(cast("str", raw[name]))
+
+
+def _date(raw: dict[str, object]) -> object:
+    """Dates are milliseconds, as a number, as a typed number, or as ISO text."""
+    value = raw["$date"]
+    if isinstance(value, dict):
+        value = int(cast("str", value["$numberLong"]))
+    return Micros(value * 1000) if isinstance(value, int) else value
+
+
+def _binary(raw: dict[str, object]) -> object:
+    value = raw["$binary"]
+    return value["base64"] if isinstance(value, dict) else value
+
+
+_TYPED: Final[dict[str, Callable[[dict[str, object]], object]]] = {
+    "$oid": lambda raw: raw["$oid"],
+    "$numberInt": _number("$numberInt"),
+    "$numberLong": _number("$numberLong"),
+    "$numberDouble": lambda raw: raw["$numberDouble"],
+    "$numberDecimal": lambda raw: raw["$numberDecimal"],
+    "$date": _date,
+    "$binary": _binary,
+    "$uuid": lambda raw: raw["$uuid"],
+    "$symbol": lambda raw: raw["$symbol"],
+    "$undefined": lambda _raw: None,
+}
