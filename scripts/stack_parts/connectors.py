@@ -8,7 +8,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ POLL_S = 0.2
 # Made by `driftline init`, perhaps after the connectors start.
 OWN_TABLES = tuple(f"driftline.driftline_{table}" for table in ("beacon", "signal", "ledger", "fence"))
 DEFAULT_PARTITIONS = 3
+SHOP_SCHEMA = {"postgres": "public", "mariadb": "shop"}
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,20 @@ def _topics(layout: Layout, connectors: Iterable[Connector]) -> list[NewTopic]:
         prefix, database = connector.prefix, connector.database
         if prefix is None:
             continue
-        if database is not None and database not in tables:
-            tables[database] = _tables(layout, database)
-        for name in topic_names(connector, (*tables.get(database or "", ()), *OWN_TABLES)):
+        if database is not None and not tables:
+            tables = {each: _tables(layout, each) for each in SHOP_SCHEMA}
+        for name in topic_names(connector, (*candidates(database, tables), *OWN_TABLES)):
             wanted[name] = NewTopic(name, partitions(connector.config, name))
     return list(wanted.values())
+
+
+def candidates(database: str | None, tables: Mapping[str, Sequence[str]]) -> list[str]:
+    """The tables that a database has or will have: a sink makes a table in the copy only when its first row comes."""
+    if database is None:
+        return []
+    shop = {table.partition(".")[2] for each, schema in SHOP_SCHEMA.items() for table in tables[each]
+            if table.startswith(f"{schema}.")}  # fmt: skip
+    return [*tables[database], *(f"{SHOP_SCHEMA[database]}.{table}" for table in sorted(shop))]
 
 
 def topic_names(connector: Connector, tables: Iterable[str]) -> list[str]:

@@ -120,6 +120,8 @@ def _java(layout: Layout, heap_mb: int) -> tuple[str, ...]:
         "-XX:TieredStopAtLevel=1",
         "-XX:-UsePerfData",
         "-XX:+ExitOnOutOfMemoryError",
+        # JDBC drivers tell the database this zone, and a timestamp without one is read in it.
+        "-Duser.timezone=UTC",
         f"-Dlog4j2.configurationFile={log_settings}",
     )
 
