@@ -11,7 +11,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from app.codec.contract_shape import ComparedField, Element, KeyPart, ReplicaShape
-from app.core.contract import EntityContract, FieldKind, RepairMode
+from app.core.canonical_key import KEY_KINDS
+from app.core.contract import EntityContract, FieldKind, FieldType, RepairMode
+from app.core.errors import ContractViolation
+from app.core.normalise import normalisation
 from app.core.store import StoreKind
 from app.declared.document import Node
 from app.declared.fault import Fault, Place, nearest, shown
@@ -22,23 +25,14 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}\Z")
 LARGE_KINDS: Final = frozenset({FieldKind.STRING, FieldKind.BYTES, FieldKind.JSON, FieldKind.ARRAY, FieldKind.DECIMAL})
 """Kinds whose values a log may leave out; all others are stored in the row itself."""
 
-NO_KEY_KINDS: Final = frozenset(
-    {FieldKind.FLOAT32, FieldKind.FLOAT64, FieldKind.JSON, FieldKind.ARRAY, FieldKind.INTERVAL}
-)
-"""Kinds without an order-preserving encoding that every store agrees on."""
-
 _PARAMETERS: Final[Mapping[str, frozenset[FieldKind]]] = {
     "scale": frozenset({FieldKind.DECIMAL}),
     "precision": frozenset({FieldKind.TIME, FieldKind.LOCAL_TIMESTAMP, FieldKind.INSTANT}),
-    "collation": frozenset({FieldKind.STRING}),
+    "collation": frozenset({FieldKind.STRING, FieldKind.ENUM}),
     "zone": frozenset({FieldKind.LOCAL_TIMESTAMP, FieldKind.INSTANT}),
     "element": frozenset({FieldKind.ARRAY}),
 }
 _REPAIRED_KINDS: Final = frozenset({StoreKind.POSTGRES, StoreKind.MARIADB, StoreKind.MYSQL})
-
-
-NORMALISATIONS: Final[frozenset[str]] = frozenset()
-"""The names of the pure functions that `normalise` may list."""
 
 
 def faults_within(root: Node, parts: Mapping[str, Any], stores: Mapping[str, StoreSettings]) -> Iterator[Fault]:
@@ -132,12 +126,14 @@ class _Checks:
             yield from self._type(element, (*path, "element"))
 
     def _columns(self, member: KeyPart | ComparedField, path: tuple[str, str]) -> Iterator[Fault]:
-        known = {store for _, store, _ in self.sides}
+        known = {store for _, store, _ in self.sides if store in self.stores}
+        for part in ("columns", "encodings"):
+            for store in getattr(member, part):
+                if store not in known:
+                    place = self.root.key_at(*path, part, store)
+                    yield Fault(place, f"{shown(store)} is no store of this contract", nearest(store, known))
         for store, column in member.columns.items():
-            if store not in known:
-                place = self.root.key_at(*path, "columns", store)
-                yield Fault(place, f"{shown(store)} is no store of this contract", nearest(store, known))
-            elif store in self.stores:
+            if store in self.stores:
                 yield from _identifier(self.stores[store].kind, column, self.root.at(*path, "columns", store))
 
     def _key_part(self, name: str) -> Iterator[Fault]:
@@ -147,7 +143,7 @@ class _Checks:
             yield Fault(
                 place, f'"{name}" is part of the key already', "remove it from fields: keys are always compared"
             )
-        if part.type in NO_KEY_KINDS:
+        if part.type not in KEY_KINDS:
             place = self.root.at("key", name, "type")
             hint = "name another unique column as the key"
             yield Fault(place, f"the type {part.type.value} cannot be part of a key", hint)
@@ -158,9 +154,11 @@ class _Checks:
             what = f"no log leaves out a value of type {member.type.value}"
             yield Fault(self.root.key_at("fields", name, "large"), what, "remove large")
         for index, function in enumerate(member.normalise):
-            if function not in NORMALISATIONS:
-                place = self.root.at("fields", name, "normalise", index)
-                yield Fault(place, f"unknown normalisation {shown(function)}", nearest(function, NORMALISATIONS))
+            try:
+                normalisation(function, FieldType(member.type))
+            except ContractViolation as refused:
+                hint = refused.hint or "remove it"
+                yield Fault(self.root.at("fields", name, "normalise", index), refused.what, hint)
 
     def _shared_columns(self) -> Iterator[Fault]:
         for _, store, _ in self.sides:

@@ -95,17 +95,18 @@ def _contract(shape: ContractShape, stores: Mapping[str, StoreSettings]) -> Enti
         version=shape.version,
         number=number_of(shape.entity),
         key=tuple(
-            KeyField(name, _type(part), {store: part.columns.get(store, name) for store in names})
+            KeyField(name, _type(part), _columns(name, part, names), _encodings(part))
             for name, part in shape.key.items()
         ),
         fields=tuple(
             Field(
                 name=name,
                 type=_type(part),
-                columns={store: part.columns.get(store, name) for store in names},
+                columns=_columns(name, part, names),
                 normalise=tuple(part.normalise),
                 large=part.large,
                 nullable=part.nullable,
+                encodings=_encodings(part),
             )
             for name, part in shape.fields.items()
         ),
@@ -121,6 +122,14 @@ def _contract(shape: ContractShape, stores: Mapping[str, StoreSettings]) -> Enti
         ),
         replicas=tuple(_replica(replica) for replica in shape.replicas),
     )
+
+
+def _columns(name: str, part: KeyPart | ComparedField, stores: list[str]) -> dict[str, str]:
+    return {store: part.columns.get(store, name) for store in stores}
+
+
+def _encodings(part: KeyPart | ComparedField) -> dict[str, str]:
+    return {store: encoding.value for store, encoding in part.encodings.items()}
 
 
 def _replica(shape: ReplicaShape) -> Replica:

@@ -15,11 +15,24 @@ QUIET_MS_MAX: Final = 10 * WINDOW_MS_MAX
 
 
 class Collation(Enum):
-    """Which texts are the same: `exact` bytes, `ci` without case, `ci_trim` without case and trailing blanks."""
+    """Which texts are the same: `exact` ones, or also without trailing blanks, without case, or without both."""
 
     EXACT = "exact"
+    TRIM = "trim"
     CI = "ci"
     CI_TRIM = "ci_trim"
+
+
+class Encoding(Enum):
+    """What a store's schemaless records do not tell of a column."""
+
+    SECONDS = "seconds"
+    MILLIS = "millis"
+    MICROS = "micros"
+    NANOS = "nanos"
+    UTC = "utc"
+    BITS = "bits"
+    HEX = "hex"
 
 
 _KIND = "the canonical type: " + ", ".join(kind.value for kind in FieldKind)
@@ -28,7 +41,7 @@ _DEFAULTS: Final = RepairPolicy()
 Kind = Annotated[FieldKind, Meta(description=_KIND)]
 Scale = Annotated[int, Meta(ge=0, le=38, description="digits after the point that a decimal keeps, 0 to 38")] | None
 Precision = Annotated[int, Meta(ge=0, le=6, description="digits of a second that a time keeps, 0 to 6")] | None
-CollationOf = Annotated[Collation, Meta(description="for strings: exact, ci or ci_trim")] | None
+CollationOf = Annotated[Collation, Meta(description="for strings: exact, trim, ci or ci_trim")] | None
 Zone = (
     Annotated[
         str,
@@ -41,6 +54,10 @@ Zone = (
     | None
 )
 Columns = Annotated[dict[str, str], Meta(description="store: column, where the column is not named as the field")]
+Encodings = Annotated[
+    dict[str, Encoding],
+    Meta(description="store: encoding, where the log's records do not tell it, as millis for a timestamp(3)"),
+]
 Table = Annotated[str, Meta(min_length=3, max_length=200, description="as schema.table or database.table")]
 Topic = (
     Annotated[
@@ -73,6 +90,7 @@ class KeyPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     collation: CollationOf = None
     zone: Zone = None
     columns: Columns = {}
+    encodings: Encodings = {}
 
 
 class ComparedField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,8 +101,9 @@ class ComparedField(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     precision: Precision = None
     collation: CollationOf = None
     zone: Zone = None
-    element: Annotated[Element, Meta(description="the type of an array's elements")] | None = None
+    element: Annotated[Element | None, Meta(description="the type of an array's elements")] = None
     columns: Columns = {}
+    encodings: Encodings = {}
     normalise: Annotated[list[str], Meta(max_length=8, description="pure functions, applied in this order")] = []
     large: Annotated[bool, Meta(description="true if a log may leave the value out (TOAST, NOBLOB)")] = False
     nullable: Annotated[bool, Meta(description="false if the value is never NULL")] = True
@@ -150,7 +169,7 @@ class ReplicaShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ]
         | None
     ) = None
-    pipeline: Annotated[PipelineShape, Meta(description="what fills the replica")] | None = None
+    pipeline: Annotated[PipelineShape | None, Meta(description="what fills the replica")] = None
     repair: Annotated[Repair, Meta(description="without it nothing is repaired")] = Repair()
 
 

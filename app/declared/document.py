@@ -183,6 +183,8 @@ class _Tree:
                 self._node(event, events, depth + 1)
                 key = ""
             value = self._node(next(events), events, depth + 1)
+            if value.value is None:
+                value.place = key_place  # the parser's mark of an empty value stands at what follows it
             if key in entries:
                 what = f"{shown(key)} is said twice, first in line {keys[key].line}"
                 self.faults.append(Fault(key_place, what, "keep one of them"))

@@ -33,7 +33,8 @@ class Fault:
 
     def __str__(self) -> str:
         """Render `path:line:column: what (what to do)`."""
-        return f"{self.place}: {self.what} ({self.hint})"
+        text = f"{self.place}: {self.what} ({self.hint})"
+        return "".join(c if c.isprintable() else "?" for c in text)
 
 
 class Refused(ContractViolation):
@@ -46,13 +47,15 @@ class Refused(ContractViolation):
 
 KNOWN_SHOWN_MAX: Final = 12
 TEXT_SHOWN_MAX: Final = 60
+SHORT_WORD: Final = 3
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return what to do about an unknown word: the nearest known one, else all of them if they are few."""
     names = sorted(known)
     folded = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    cutoff = 0.6 if len(word) > SHORT_WORD else 0.5
+    close = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=cutoff)
     if close:
         return f'did you mean "{folded[close[0]]}"?'
     if len(names) > KNOWN_SHOWN_MAX:

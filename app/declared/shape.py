@@ -210,6 +210,8 @@ class Shaper:
             return msgspec.convert(node.value, declared, strict=True)
         except msgspec.ValidationError as error:
             what = str(error).partition(" - at")[0].replace("`", "")
+            if "matching regex" in what:
+                what = f"{shown(str(node.value))} has not the right form"
             return self._note(node, what[:1].lower() + what[1:], meaning or "write such a value")
 
     def _bounds(self, declared: Any, plain: object, node: Node, meaning: str) -> None:  # noqa: ANN401
