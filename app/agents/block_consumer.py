@@ -1,0 +1,300 @@
+"""Feed Faust whole blocks: one message per partition and fetch instead of one per record.
+
+Faust's cost is per message, so a message that stands for thousands of records makes it vanish. Progress is what an
+agent says of a block (`Block.done`), never Faust's own ack: Faust acks what it skips, and its compiled stream acks
+around every hook. The committed offset of a partition is the end of the finished blocks at its head; what must be safe before
+it is committed is a list of steps that the app gives (`WorkerApp.before_commit`), each of which may raise and so crash.
+
+Positions are the consumer's: transaction markers and aborted records occupy offsets, so the end of a block is where the
+consumer stands and not "last record + 1", and a stretch without a record is a block without records. A block begins
+where the consumer stood when it was taken. If the broker deleted records that were not read, the next block begins
+above the end of the one before, and whoever keeps a chain sees the gap.
+
+Stream partitions are not fetched between an assignment and the end of the recovery: Faust empties the streams' queues
+at that end, and what was fetched before it would be lost for a partition that nothing rewinds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, ConsumerMessage
+
+FETCH_WAIT_S: Final = 0.25
+"""How long one fetch may hold the lock that a seek waits for."""
+
+_BROKER_WAIT_MS: Final = 200
+"""How long the broker may hold a fetch: partitions with data wait for those without in the same request."""
+
+
+class RawRecord(NamedTuple):
+    """One record as Kafka holds it."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+
+
+class Block:
+    """What the consumer read of one partition between the positions `begin` and `end`; `records` may be empty."""
+
+    __slots__ = ("_epoch", "begin", "end", "finished", "partition", "records", "topic")
+
+    def __init__(self, tp: TP, begin: int, end: int, records: list[RawRecord], epoch: FetchEpoch) -> None:
+        self.topic: str = tp.topic
+        self.partition: int = tp.partition
+        self.begin = begin
+        self.end = end
+        self.records = records
+        self.finished = False
+        self._epoch = epoch
+
+    def done(self) -> None:
+        """Say that everything this block asked for was handed over: it may be committed after the next flush."""
+        self.finished = True
+
+    @property
+    def epoch(self) -> int:
+        """Which seek this block was read after: a higher one begins at the committed offset again."""
+        return self._epoch.of_block
+
+    @property
+    def live(self) -> bool:
+        """False once the consumer has sought elsewhere: the same records come again, perhaps to another worker."""
+        return self._epoch.current
+
+
+class FetchEpoch:
+    """The time between two seeks of the consumer."""
+
+    __slots__ = ("current", "of_block")
+
+    def __init__(self, number: int) -> None:
+        self.of_block = number
+        self.current = True
+
+
+class _Span(NamedTuple):
+    begin: int
+    end: int
+    records: list[Any]
+
+
+class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped here
+    """The thread of the aiokafka consumer; it takes records together with the positions before and after them."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401 - aiokafka is untyped
+        consumer = super()._create_worker_consumer(transport)
+        # Faust has no setting for either; aiokafka reads both when the consumer starts.
+        consumer._isolation_level = "read_committed"  # noqa: SLF001 - pinned in tests/contract
+        consumer._fetch_max_wait_ms = _BROKER_WAIT_MS  # noqa: SLF001 - pinned in tests/contract
+        return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: Any,  # noqa: ANN401 - aiokafka is untyped
+        active_partitions: set[TP] | None,
+        timeout: float | None = None,  # noqa: ASYNC109 - Faust's signature
+        max_records: int | None = None,
+    ) -> Mapping[TP, _Span]:
+        fetcher = consumer._fetcher  # noqa: SLF001 - pinned in tests/contract
+        deadline = self.thread_loop.time() + (timeout or 0)
+        with fetcher._subscriptions.fetch_context():  # noqa: SLF001 - pinned in tests/contract
+            while self.consumer.flow_active and not fetcher._subscriptions.reassignment_in_progress:  # noqa: SLF001
+                if consumer._closed or fetcher._closed:  # noqa: SLF001
+                    raise driver.ConsumerStoppedError
+                before = _positions(consumer, active_partitions)
+                # Without a timeout this takes what is there and awaits nothing, so nobody can move a position
+                # between the two readings.
+                drained = await fetcher.fetched_records(active_partitions, timeout=0, max_records=max_records)
+                after = _positions(consumer, active_partitions)
+                spans = {
+                    TP(*tp): _Span(begin, after[tp], drained.get(tp, []))
+                    for tp, begin in before.items()
+                    if after.get(tp, begin) != begin
+                }
+                if spans:
+                    return spans
+                remaining = deadline - self.thread_loop.time()
+                if remaining <= 0:
+                    break
+                waiter = fetcher._create_fetch_waiter()  # noqa: SLF001 - pinned in tests/contract
+                await asyncio.wait([waiter], timeout=remaining)
+                if waiter.done():
+                    waiter.result()  # raises what the coordinator found, such as a missing right
+                else:
+                    waiter.cancel()
+        return {}
+
+
+def _positions(consumer: Any, wanted: set[TP] | None) -> dict[Any, int]:  # noqa: ANN401 - aiokafka is untyped
+    subscription = consumer._subscription.subscription  # noqa: SLF001 - pinned in tests/contract
+    assignment = None if subscription is None else subscription.assignment
+    if assignment is None:
+        return {}
+    found = {}
+    for tp in assignment.tps:
+        if wanted is None or tp in wanted:
+            state = assignment.state_value(tp)
+            if state is not None and state.has_valid_position:
+                found[tp] = state.position
+    return found
+
+
+class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
+    """Faust's consumer, with blocks in place of records and the agents' word in place of acks."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Faust's signature
+        super().__init__(*args, **kwargs)
+        self._fetch_lock = asyncio.Lock()
+        self._epoch = FetchEpoch(0)
+        self._open: dict[TP, deque[Block]] = {}
+        self.starts: dict[TP, int] = {}
+        """Where each stream partition of the present assignment was begun to be read."""
+
+    def _new_consumer_thread(self) -> BlockConsumerThread:
+        return BlockConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    def _fetchable(self) -> set[TP]:
+        active: set[TP] = self._get_active_partitions()
+        if self.app.tables.actives_ready:
+            return set(active)
+        return {tp for tp in active if self._is_changelog_tp(tp)}
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 - Faust's
+        """Yield one message per partition that moved; its value is a `Block`."""
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)
+        # Awaits of the flow stand outside the lock, since a seek, which takes it, comes before the flow resumes.
+        async with self._fetch_lock:
+            epoch = self._epoch
+            fetchable = self._fetchable() if self.flow_active else set()
+            spans: Mapping[TP, _Span] = {}
+            if fetchable:
+                spans = await self._getmany(fetchable, min(timeout, FETCH_WAIT_S))
+            generation = self.app.consumer_generation_id
+        if not fetchable:
+            await self.sleep(0.02)
+        for tp, span in (spans or {}).items():
+            # What is dropped here is read again: each of these is followed by a seek.
+            if not epoch.current or not self.flow_active or generation != self.app.consumer_generation_id:
+                return
+            yield tp, self._block_message(tp, span, epoch, generation)
+
+    def _block_message(self, tp: TP, span: _Span, epoch: FetchEpoch, generation: int) -> ConsumerMessage:
+        records = [RawRecord(r.offset, r.timestamp, r.key, r.value, r.headers) for r in span.records]
+        block = Block(tp, span.begin, span.end, records, epoch)
+        if not self._is_changelog_tp(tp):
+            self._open.setdefault(tp, deque()).append(block)
+        seconds = records[-1].timestamp_ms / 1000 if records else 0.0
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            span.end - 1,
+            seconds,
+            0,
+            None,
+            None,
+            block,
+            None,
+            0,
+            0,
+            tp,
+            generation_id=generation,
+        )
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Nothing: the ends of blocks are the consumer's positions, so there are no gaps to remember."""
+
+    def _filter_tps_with_pending_acks(self, topics: Iterable[Any] | None = None) -> Iterator[TP]:
+        # Faust's own acks are not used and would grow without end.
+        self._acked.clear()
+        self._acked_index.clear()
+        return (tp for tp in list(self._open) if topics is None or tp in topics or tp.topic in topics)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        blocks = self._open.get(tp)
+        end: int | None = None
+        while blocks and blocks[0].finished:
+            end = blocks.popleft().end
+        return end
+
+    async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 - Faust's signature
+        for step in self.app.before_commit:
+            await step()
+        committed: bool = await super()._commit_offsets(offsets, start_new_transaction=start_new_transaction)
+        return committed
+
+    async def perform_seek(self) -> None:
+        """Go to the committed offsets, and to the earliest record where there is none.
+
+        Faust and aiokafka leave a partition without a committed offset where it stands, even if what was read of it
+        has been thrown away.
+        """
+        async with self._fetch_lock:
+            self._begin_epoch()
+            await super().perform_seek()
+            streams = {tp for tp in self.assignment() if not self._is_changelog_tp(tp)}
+            earliest = await self.earliest_offsets(*streams) if streams else {}
+            starts: dict[TP, int] = {}
+            found: dict[TP, int] = {}
+            for tp, first in earliest.items():
+                committed = self._committed_offset.get(TP(*tp)) or 0
+                if committed < first and committed:
+                    self.log.error(
+                        "%s[%d]: records %d to %d were deleted before they were read; what rests on them is unknown",
+                        tp.topic,
+                        tp.partition,
+                        committed,
+                        first,
+                    )
+                if committed < first or not committed:
+                    starts[TP(*tp)] = first
+                found[TP(*tp)] = max(committed, first)
+            if starts:
+                await self._thread.seek_wait(starts)
+            self.starts = found
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Seek, and let nothing that was fetched before through."""
+        async with self._fetch_lock:
+            self._begin_epoch()
+            await super().seek_wait(partitions)
+
+    def _begin_epoch(self) -> None:
+        self._epoch.current = False
+        self._epoch = FetchEpoch(self._epoch.of_block + 1)
+        self._open.clear()
+
+    @property
+    def epoch(self) -> int:
+        """The number of the present epoch: what `Block.epoch` is of the blocks that are live."""
+        return self._epoch.of_block
+
+    def unfinished_blocks(self) -> int:
+        """Return how many blocks were given to agents and not finished by them."""
+        return sum(1 for blocks in self._open.values() for block in blocks if not block.finished)
+
+
+class BlockTransport(driver.Transport):  # type: ignore[misc]  # Faust is untyped here
+    """The aiokafka transport with consumers of blocks."""
+
+    Consumer = BlockConsumer
+
+
+class WorkerApp(faust.App):  # type: ignore[misc]  # Faust is untyped here
+    """A Faust app over blocks. `before_commit` runs in order before offsets are committed; what raises crashes."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Faust's signature
+        self.before_commit: list[Any] = []
+        super().__init__(*args, **kwargs)
+
+    def _new_transport(self) -> BlockTransport:
+        return BlockTransport(self.conf.broker_consumer, self)
