@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Any
 
 _TIMES = {"created_at", "placed_at", "updated_at", "booked_at"}
@@ -60,7 +61,7 @@ def _value(column: str, value: Any) -> object:  # noqa: ANN401 - whatever JSON h
         return datetime.fromisoformat(str(value)).astimezone(UTC)
     if column in _NUMBERS:
         try:
-            return Decimal(str(int(value) if isinstance(value, bool) else value)).normalize() + 0
-        except InvalidOperation:
+            return Fraction(Decimal(str(int(value) if isinstance(value, bool) else value)))
+        except (InvalidOperation, ValueError):
             return str(value)
     return str(value)

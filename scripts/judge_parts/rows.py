@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from demo_parts.shop import COLUMNS
@@ -23,10 +24,10 @@ class Difference:
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401 - whatever a driver returns
-    """Bring a value of either driver into one form: booleans as numbers, decimals without exponent, times in UTC."""
+    """Bring a value of either driver into one form: all numbers exact, times in UTC."""
     if isinstance(value, (bool, int, float, Decimal)):
         number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-        return number.normalize() + 0 if number.is_finite() else str(number)
+        return Fraction(number) if number.is_finite() else str(number)
     if isinstance(value, datetime):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, bytes):

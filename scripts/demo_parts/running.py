@@ -1,0 +1,276 @@
+"""The whole thing running: stack, shop, connectors and Driftline, brought up in order, each step awaited."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from judge_parts.health import EntityHealth, healths, newest_beacon_ms
+from judge_parts.lateness import really_late
+from judge_parts.registry import Registry
+from judge_parts.stories import Stories, Story
+from judge_parts.topics import ChangeTopics, Topics
+
+from demo_parts import shop
+from demo_parts.connect import Connect
+from demo_parts.damages import Shop
+from demo_parts.deployment import Deployment
+from demo_parts.load import Load
+from demo_parts.pipeline import Pipeline, await_condition
+from demo_parts.places import STACK, Places
+from demo_parts.processes import Processes
+from demo_parts.sides import SERVER_GONE, Kind
+
+Say = Callable[[str], None]
+BEACONS = ("beacon-1", "beacon-2")
+FEED = ("postgres-source", "mariadb-source")
+
+
+class CommandFailed(RuntimeError):
+    """A command of ours ended with an error; the text is what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be brought up."""
+
+    stack: str = "demo"
+    base_port: int | None = None
+    reversed: bool = False
+    window_s: float | None = None
+    load_per_second: float = 50.0
+    seed: int = 1
+
+
+@dataclass
+class Running:
+    """Driftline and its demo shop, up and streaming."""
+
+    plan: Plan
+    places: Places
+    deployment: Deployment
+    shop: Shop
+    load: Load
+    processes: Processes
+    topics: Topics
+    changes: ChangeTopics
+    stories_of: Stories
+    setup_s: float = 0.0
+    _late: dict[bytes, bool] = field(default_factory=dict)
+
+    # What the judge sees
+
+    def stories(self) -> list[Story]:
+        """Return every drift that was published so far."""
+        name = self.deployment.topic
+        return self.stories_of.tell(self.topics.records(name("drifts")), self.topics.records(name("outcomes")))
+
+    def was_late(self, story: Story) -> bool:
+        """Whether the copy was really late with the row of a drift, by the judge's own reading."""
+        if story.key is None or story.confirmed_at is None:
+            return False
+        if story.finding_id not in self._late:
+            self._late[story.finding_id] = really_late(
+                self.changes.history(self.topic_of(self.shop.origin.kind, story.entity), {"id": story.key}),
+                self.changes.history(self.topic_of(self.shop.copy.kind, story.entity), {"id": story.key}),
+                story.window_s,
+                story.confirmed_at,
+            )
+        return self._late[story.finding_id]
+
+    @staticmethod
+    def topic_of(kind: Kind, table: str) -> str:
+        """Return the change topic of a table as Driftline's own connectors write it."""
+        return f"pg.public.{table}" if kind is Kind.POSTGRES else f"my.shop.{table}"
+
+    def health(self) -> dict[str, EntityHealth]:
+        """Return what the product says of each entity."""
+        return healths(self.topics.records(self.deployment.topic("status")))
+
+    def beacon_ms(self) -> int:
+        """Return the newest beacon in the databases."""
+        return newest_beacon_ms(self.places.admin(kind) for kind in Kind)
+
+    def window_of(self, entity: str) -> float:
+        """Return the window of an entity in seconds, as its contract says."""
+        text = (self.places.folder / "contracts" / f"{entity}.yaml").read_text(encoding="utf-8")
+        line = next(line for line in text.splitlines() if line.strip().startswith("window_ms:"))
+        return float(line.split(":")[1]) / 1000
+
+    # What a person does
+
+    def run(self, *arguments: str, patience_s: float = 60) -> str:
+        """Run one of the product's commands; raise with what it said if it fails."""
+        done = subprocess.run(
+            self.deployment.command(*arguments), capture_output=True, text=True, timeout=patience_s, check=False
+        )
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip()[-1500:]
+            raise CommandFailed(f"driftline {' '.join(arguments)}: exit code {done.returncode}: {said}")
+        return done.stdout
+
+    def approve(self, commands: Sequence[bytes]) -> None:
+        """Say yes to commands that wait for a person's word."""
+        for start in range(0, len(commands), 50):
+            self.run("approve", *(command.hex() for command in commands[start : start + 50]))
+
+    # Processes
+
+    def start_process(self, name: str) -> None:
+        """Start one of the product's processes."""
+        self.processes.start(name, self.deployment.command(*_COMMANDS[name]))
+
+    def restart_after_kill(self, name: str) -> None:
+        """End a process as a crash does, and start it again."""
+        self.processes.kill(name)
+        self.start_process(name)
+
+    def check(self) -> None:
+        """Raise if a process ended that should run, or the judge cannot read."""
+        self.processes.check()
+        if self.topics.broken:
+            raise RuntimeError(f"the judge cannot read what is published: {self.topics.broken[0]}")
+
+    def await_proven(self, seconds: float, entities: Sequence[str] | None = None) -> None:
+        """Wait until every entity is covered, has nothing unknown, and is proven up to its window and 5 s ago."""
+        names = list(entities or shop.tables_of(self.shop.origin))
+        missing: list[str] = []
+
+        def proven() -> bool:
+            self.check()
+            missing[:] = self.unproven(names)
+            return not missing
+
+        try:
+            await_condition(proven, seconds, "everything to be proven", every=0.5)
+        except TimeoutError:
+            raise TimeoutError(f"after {seconds:.0f} s: {'; '.join(missing)}") from None
+
+    def unproven(self, names: Sequence[str] | None = None) -> list[str]:
+        """Say what is not proven now, entity by entity; an empty list is what a quiet end looks like."""
+        now_ms, known, missing = self.beacon_ms(), self.health(), []
+        for name in names or shop.tables_of(self.shop.origin):
+            health = known.get(name)
+            if health is None:
+                missing.append(f"{name}: no status was published")
+                continue
+            behind = health.behind_s(now_ms)
+            if not health.covered:
+                missing.append(f"{name}: not covered")
+            elif health.unknown:
+                missing.append(f"{name}: unknown {health.unknown}")
+            elif behind is None or behind > self.window_of(name) + 5:
+                missing.append(f"{name}: proven up to {'nothing' if behind is None else f'{behind:.1f} s ago'}")
+        return missing
+
+    def close(self) -> None:
+        """End the load, the judge's reading, and every process of the product. The stack stays up."""
+        self.load.stop()
+        self.processes.end_all()
+        self.topics.stop()
+
+
+_COMMANDS: dict[str, tuple[str, ...]] = {
+    "beacon-1": ("beacon",),
+    "beacon-2": ("beacon",),
+    "worker": ("worker",),
+    "applier": ("applier",),
+}
+
+
+def bring_up(plan: Plan, say: Say) -> Running:
+    """Bring everything up, until changes stream through it and every table is covered."""
+    begun = time.monotonic()
+    say("stack: starting Kafka, Connect, registry, PostgreSQL, MariaDB")
+    stack(plan, "up", *([] if plan.base_port is None else ["--base-port", str(plan.base_port)]))
+    places = Places.of(plan.stack)
+    origin_kind = Kind.MARIADB if plan.reversed else Kind.POSTGRES
+    copy_kind = Kind.POSTGRES if plan.reversed else Kind.MARIADB
+    pipeline = Pipeline(Connect(places.pipeline), places.bootstrap)
+    shop_now = Shop(places.side(origin_kind), places.side(copy_kind), pipeline)
+    deployment = Deployment(places, plan.reversed, plan.window_s)
+    processes = Processes(places.folder)
+    for leftover in processes.end_leftovers():
+        say(f"ended {leftover}, left running by an earlier run")
+    deployment.write()
+    say("shop: tables and first rows")
+    shop.make_origin(shop_now.origin)
+    shop.make_copy(shop_now.copy)
+    shop.seed(shop_now.origin)
+    changes = ChangeTopics(places.bootstrap)
+    running = Running(
+        plan,
+        places,
+        deployment,
+        shop_now,
+        Load(shop_now.origin, per_second=plan.load_per_second, seed=plan.seed),
+        processes,
+        Topics(
+            places.bootstrap,
+            Registry(places.registry),
+            tuple(deployment.topic(dataset) for dataset in ("drifts", "outcomes", "status")),
+        ),
+        changes,
+        Stories(changes),
+    )
+    try:
+        _bring_up_driftline(running, say)
+    except BaseException:
+        running.close()
+        raise
+    running.setup_s = time.monotonic() - begun
+    say(f"streaming after {running.setup_s:.1f} s")
+    return running
+
+
+def _bring_up_driftline(running: Running, say: Say) -> None:
+    say("driftline init: keys, topics, own tables")
+    running.run("init", "--yes", patience_s=120)
+    for name in BEACONS:
+        running.start_process(name)
+    say("pipeline: a source and two sinks that know nothing of Driftline; first copy")
+    stack(running.plan, "connectors", "apply", *_pipeline_of(running.plan))
+    await_condition(lambda: copy_is_complete(running.shop), 120, "the pipeline to fill the copy", every=0.5)
+    # Driftline's own connectors come second: the sink has made its table by now, so their topics can be made first.
+    say("connectors: Driftline's own")
+    stack(running.plan, "connectors", "apply", *FEED)
+    for name in ("worker", "applier"):
+        running.start_process(name)
+    running.topics.start()
+    say("driftline: worker and applier started; waiting until every table is covered and proven")
+    running.await_proven(120)
+    running.load.start()
+    running.run("resume")
+
+
+def copy_is_complete(shop_now: Shop) -> bool:
+    """Whether the copy has every table with as many rows as the origin."""
+    for table in shop.tables_of(shop_now.origin):
+        try:
+            counts = {side.query(f"SELECT COUNT(*) FROM {table}")[0] for side in (shop_now.origin, shop_now.copy)}  # noqa: S608
+        except SERVER_GONE:  # a table that the sink has not made yet
+            return False
+        if len(counts) > 1:
+            return False
+    return True
+
+
+def stack(plan: Plan, *arguments: str) -> None:
+    """Call `scripts/stack` on the plan's stack; raise with what it said if it fails."""
+    done = subprocess.run(
+        [str(STACK), *arguments, "--name", plan.stack],
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip()[-2000:]
+        raise CommandFailed(f"scripts/stack {' '.join(arguments)} failed:\n{said}")
+
+
+def _pipeline_of(plan: Plan) -> tuple[str, ...]:
+    source, sink = ("mariadb", "postgres") if plan.reversed else ("postgres", "mariadb")
+    return (f"pipeline-{source}-source", f"pipeline-{sink}-sink", f"pipeline-{sink}-sink-large")
