@@ -214,8 +214,7 @@ def _start(layout: Layout, wanted: Sequence[str], lock: int, progress: Progress,
                 fetched.result()
             for need in NEEDS.get(name, ()):
                 started[need].result()
-            was_started = bring_up(layout, builders[name](), lock)
-            progress.say(name, "ready" if was_started else "was running")
+            progress.say(name, bring_up(layout, builders[name](), lock))
 
         for name in wanted:
             started[name] = pool.submit(start, name)
@@ -248,6 +247,8 @@ def _stop_all(layout: Layout, progress: Progress) -> None:
     def stop(part: str) -> None:
         if how := take_down(layout, part, STOP_SIGNALS.get(part, signal.SIGTERM), PATIENCE_S):
             progress.say(part, how)
+        if part == "mariadb":
+            mariadb.forget_clocks()
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=len(PARTS)) as pool:
         for together in STOP_ORDER:

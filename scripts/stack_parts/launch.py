@@ -5,6 +5,7 @@ there is no moment at which a server runs that no record names, however the call
 as an open descriptor: whoever waits for it sees the record.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -17,13 +18,19 @@ def start_ticks(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19])
 
 
+def fingerprint(command: list[str]) -> str:
+    """What tells one command line from another."""
+    return hashlib.sha256("\0".join(command).encode()).hexdigest()
+
+
 def main(arguments: list[str]) -> None:
     """Write the record, give up the lock, become the command."""
     record, lock, *command = arguments
     pid = os.getpid()
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     fresh = Path(f"{record}.{pid}")
-    fresh.write_text(json.dumps({"pid": pid, "start_ticks": start_ticks(pid), "boot": boot}), encoding="ascii")
+    fields = {"pid": pid, "start_ticks": start_ticks(pid), "boot": boot, "command": fingerprint(command)}
+    fresh.write_text(json.dumps(fields), encoding="ascii")
     fresh.replace(record)
     os.close(int(lock))
     os.execvp(command[0], command)  # noqa: S606

@@ -52,20 +52,28 @@ def sql(layout: Layout, script: str, *, as_new: bool = False) -> str:
     return run("mariadb", (*client, *place, *(("--user=root",) if as_new else ())), text=script)
 
 
-def faketime_environment(timestamp_file: Path) -> dict[str, str]:
-    """The environment that lets a server read its wall clock through libfaketime from a file such as `+90s`.
+def faketime_prefix(timestamp_file: Path) -> tuple[str, ...]:
+    """The prefix of a command that lets a server read its wall clock through libfaketime from a file such as `+90s`.
 
     The file may be rewritten while the server runs: its clock follows at once. Monotonic time stays true, or timeouts
     break.
     """
-    library = faketime_library()
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(timestamp_file),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_FMT": "%Y-%m-%d %H:%M:%S",
-    }
+    # By env, so that nothing before the server is preloaded: the library's semaphore belongs to who makes it first.
+    return (
+        require("env"),
+        f"LD_PRELOAD={faketime_library()}",
+        f"FAKETIME_TIMESTAMP_FILE={timestamp_file.absolute()}",
+        "FAKETIME_NO_CACHE=1",
+        "FAKETIME_DONT_FAKE_MONOTONIC=1",
+    )
+
+
+def forget_clocks() -> None:
+    """Remove the shared memory that libfaketime leaves behind when a server is killed."""
+    for left_over in Path("/dev/shm").glob("*faketime_s[eh]m_*"):  # noqa: S108
+        pid = left_over.name.rpartition("_")[2]
+        if not Path(f"/proc/{pid}").exists():
+            left_over.unlink(missing_ok=True)
 
 
 def faketime_library() -> Path:
@@ -102,6 +110,7 @@ def part(layout: Layout, faketime_file: Path | None = None) -> Part:
     }
     options = tuple(f"--{name}={value}" for name, value in {**SETTINGS, **places}.items())
     as_who = () if user is None else (f"--user={user}",)
+    clock = () if faketime_file is None else faketime_prefix(faketime_file)
 
     def lacks() -> str | None:
         try:
@@ -132,9 +141,8 @@ def part(layout: Layout, faketime_file: Path | None = None) -> Part:
     return Part(
         name="mariadb",
         ports=(layout.ports.mariadb,),
-        command=(*as_user(user), require("mariadbd"), "--no-defaults", *options, *as_who),
+        command=(*as_user(user), *clock, require("mariadbd"), "--no-defaults", *options, *as_who),
         folder=Path("/"),
         lacks=lacks,
         settle=settle,
-        environment={} if faketime_file is None else faketime_environment(faketime_file),
     )

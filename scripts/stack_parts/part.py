@@ -3,11 +3,12 @@
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from stack_parts.failure import StackError
+from stack_parts.launch import fingerprint
 from stack_parts.layout import LOOPBACK, Layout
 from stack_parts.process import Process, running, start
 
@@ -25,7 +26,6 @@ class Part:
     folder: Path
     # What is still lacking, or None: ready. Asked every 50 ms, so it must be cheap and must not wait long.
     lacks: Callable[[], str | None]
-    environment: Mapping[str, str] = field(default_factory=dict)
     # What remains to be done to a ready server before others may use it; changes nothing twice.
     settle: Callable[[], None] = lambda: None
     deadline_s: float = 60.0
@@ -56,23 +56,27 @@ def tail(log: Path, lines: int = LOG_TAIL_LINES) -> str:
         return "(no log)"
 
 
-def bring_up(layout: Layout, part: Part, lock: int) -> bool:
-    """Start a part unless it runs, and wait until it is ready; True when it was started."""
+def bring_up(layout: Layout, part: Part, lock: int) -> str:
+    """Start a part unless it runs just so, and wait until it is ready; says what had to be done."""
     record, log = record_of(layout, part.name), log_of(layout, part.name)
-    process = running(record)
-    was_running = process is not None
+    process, done = running(record), "ready"
+    if process is not None:
+        done = "was running"
+        if process.command != fingerprint(list(part.command)):
+            take_down(layout, part.name, part.stop_signal, part.patience_s)
+            process, done = None, "restarted, since its settings changed"
     deadline = time.monotonic() + part.deadline_s
     child = None
     if process is None:
         _refuse_taken_ports(part)
         record.unlink(missing_ok=True)
-        child = start(record, lock, part.command, log=log, folder=part.folder, environment=part.environment)
+        child = start(record, lock, part.command, log=log, folder=part.folder)
     while (lack := part.lacks()) is not None:
         if child is not None and child.poll() is not None:
             # A database killed a moment ago may still hold its shared memory; what has not ended early is not retried.
             if "pre-existing shared memory" in tail(log) and time.monotonic() < deadline:
                 time.sleep(0.3)
-                child = start(record, lock, part.command, log=log, folder=part.folder, environment=part.environment)
+                child = start(record, lock, part.command, log=log, folder=part.folder)
                 continue
             raise StackError(f"{part.name} ended with {child.returncode}:\n{tail(log)}", f"the whole log: {log}")
         if child is None and running(record) is None:
@@ -83,7 +87,7 @@ def bring_up(layout: Layout, part: Part, lock: int) -> bool:
             )
         time.sleep(POLL_S)
     part.settle()
-    return not was_running
+    return done
 
 
 def take_down(layout: Layout, name: str, stop_signal: signal.Signals, patience_s: float) -> str | None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ class Process:
     pid: int
     start_ticks: int
     boot: str
+    # What tells its command line from another, so that a change of settings is noticed.
+    command: str = ""
 
     def is_alive(self) -> bool:
         """Whether this very process still runs; a zombie does not."""
@@ -63,7 +65,7 @@ def recorded(record: Path) -> Process | None:
     """The process of a record, dead or alive."""
     try:
         fields = json.loads(record.read_text(encoding="ascii"))
-        return Process(int(fields["pid"]), int(fields["start_ticks"]), str(fields["boot"]))
+        return Process(int(fields["pid"]), int(fields["start_ticks"]), str(fields["boot"]), str(fields["command"]))
     except (FileNotFoundError, ValueError, KeyError):
         return None
 
@@ -74,9 +76,7 @@ def running(record: Path) -> Process | None:
     return process if process is not None and process.is_alive() else None
 
 
-def start(
-    record: Path, lock: int, command: Sequence[str], *, log: Path, folder: Path, environment: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
+def start(record: Path, lock: int, command: Sequence[str], *, log: Path, folder: Path) -> subprocess.Popen[bytes]:
     """Start a server in a session of its own, so that it outlives us, and append what it says to `log`."""
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -85,7 +85,6 @@ def start(
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env={**os.environ, **environment},
             start_new_session=True,
             pass_fds=(lock,),
         )
