@@ -128,7 +128,9 @@ class _EnvelopeDecoder:
         value: bytes,
     ) -> ChangeEvent:
         origin = self._origin
-        reading = _READINGS[source.get("snapshot")]  # type: ignore[index] # an unknown marker is a KeyError
+        marker = source.get("snapshot")
+        # Only reads come from snapshots, whatever marker other changes carry.
+        reading = _READINGS[marker] if operation is Operation.READ else Reading.LIVE  # type: ignore[index] # an unknown marker is a KeyError
         place = origin.place(source, is_delete=operation is Operation.DELETE, order=_order_of(record))
         transaction = origin.transaction(source) if reading is Reading.LIVE else ""
         shown = source.get("ts_ms")
@@ -206,8 +208,8 @@ def decoder_for(
 def transaction_number(text: str) -> int:
     """Return a transaction's id as a number below 2^63: 0 for none, PostgreSQL's own, or one made of the GTID.
 
-    A GTID of MariaDB with a domain below 64, a server id below 65,536 and a sequence below 2^40 is packed and can be read
-    back from the number; others, and those of MySQL, are hashed into the other half of the numbers.
+    A GTID of MariaDB with a domain below 64, a server id below 65,536 and a sequence below 2^40 is packed and can be
+    read back from the number; others, and those of MySQL, are hashed into the other half of the numbers.
     """
     if not text:
         return 0

@@ -31,7 +31,7 @@ class Document(dict[str, object]):
             found = found[part]
         return found
 
-    def get(self, column: str, default: object = None) -> object:  # type: ignore[override] # a missing column has a value: NULL
+    def get(self, column: str, default: object = None) -> object:
         """Return a column's value as `[]` does."""
         del default
         return self[column]
@@ -44,10 +44,12 @@ def table_of(source: Mapping[str, object]) -> str:
 
 def place_of(source: Mapping[str, object], *, is_delete: bool, order: int) -> bytes:  # noqa: ARG001 - the form that all stores share
     """Return the place: seconds and ordinal of the cluster time, then the order in the transaction."""
-    ts_ms, ordinal = source["ts_ms"], source.get("ord")
+    ts_ms, ordinal, within = source["ts_ms"], source.get("ord"), source.get("tord")
     if not isinstance(ts_ms, int):
         raise undecodable(Reason.BAD_ENVELOPE, "source.ts_ms is not a number")
-    return mongo_place(ts_ms // 1000 << 32 | (ordinal if isinstance(ordinal, int) else 0), order)
+    return mongo_place(
+        ts_ms // 1000 << 32 | (ordinal if isinstance(ordinal, int) else 0), within if isinstance(within, int) else order
+    )
 
 
 def transaction_of(source: Mapping[str, object]) -> str:

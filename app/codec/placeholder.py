@@ -13,7 +13,7 @@ _UNSAFE: Final = frozenset('"\\')
 
 
 class Placeholder:
-    """Recognises the placeholder: as text, as base64 or hexadecimal digits of its bytes, as bytes, in arrays and maps."""
+    """Recognises the placeholder as text, as bytes, as base64 or hexadecimal digits of them, in arrays and in maps."""
 
     def __init__(self, text: str) -> None:
         if not text or not text.isascii() or not text.isprintable() or _UNSAFE & set(text):
@@ -32,8 +32,8 @@ class Placeholder:
         self._texts = frozenset({text, encoded, data.hex(), uuid, f'{{"{text}":"{text}"}}'})
         self._data = data
         self._numbers = list(data)
-        joined = ",".join(map(str, data))
-        self._needles = tuple(needle.encode() for needle in (text, encoded, data.hex(), uuid, joined))
+        arrays = (",".join(map(str, data)), ",".join(map(str, map(float, data))))
+        self._needles = tuple(needle.encode() for needle in (text, encoded, data.hex(), uuid, *arrays))
 
     def may_be_in(self, record: bytes) -> bool:
         """Say quickly whether a JSON record can hold the placeholder at all."""

@@ -83,7 +83,8 @@ def _take_bool(data: bytes, at: int) -> tuple[Canonical, int]:
 
 
 def _write_bytes(value: Canonical) -> bytes:
-    return value.replace(b"\x00", _ESCAPED) + _END  # type: ignore[union-attr, arg-type, operator] # bytes by their kind
+    data: bytes = value  # type: ignore[assignment] # bytes by their kind
+    return data.replace(b"\x00", _ESCAPED) + _END
 
 
 def _take_bytes(data: bytes, at: int) -> tuple[bytes, int]:
@@ -105,7 +106,8 @@ def _take_text(data: bytes, at: int) -> tuple[Canonical, int]:
 
 
 def _write_uuid(value: Canonical) -> bytes:
-    return bytes.fromhex(value.replace("-", ""))  # type: ignore[union-attr] # a str by its kind
+    text: str = value  # type: ignore[assignment] # a str by its kind
+    return bytes.fromhex(text.replace("-", ""))
 
 
 def _take_uuid(data: bytes, at: int) -> tuple[Canonical, int]:
@@ -146,7 +148,7 @@ def _take_decimal(data: bytes, at: int) -> tuple[Canonical, int]:
     return ("-" if mark == _NEGATIVE else "") + text, end + 1
 
 
-def _forms(type_: FieldType) -> tuple[Write, Take]:  # noqa: PLR0911 - one line for each family
+def _forms(type_: FieldType) -> tuple[Write, Take]:
     kind = type_.kind
     if kind in INTEGER_RANGES:
         return _write_integer, _take_integer
@@ -171,7 +173,7 @@ def key_writer(type_: FieldType) -> Write:
 
 
 def decode_key(contract: EntityContract, key: bytes) -> tuple[Canonical, ...]:
-    """Read the canonical values of a key's parts again, in the contract's order; `Undecodable` if they are not there."""
+    """Read the canonical values of a key's parts again, in the contract's order; `Undecodable` if it is none."""
     values: list[Canonical] = []
     at = 0
     try:

@@ -43,8 +43,9 @@ class FieldType:
     """A canonical type with its parameters.
 
     `scale`: digits after the point that a decimal keeps (None: all). `precision`: digits of a second that a time keeps
-    (0 to 6). `collation`: `exact`, `trim` (trailing blanks do not count), `ci` (case-insensitive) or `ci_trim`, for strings. `zone`: the IANA zone or
-    `UTC` in which a local timestamp is to be read. `element`: the type of an array's elements.
+    (0 to 6). `collation`: `exact`, `trim` (trailing blanks do not count), `ci` (case-insensitive) or `ci_trim`, for
+    strings. `zone`: the IANA zone or `UTC` in which a local timestamp is to be read. `element`: the type of an array's
+    elements.
     """
 
     kind: FieldKind
@@ -61,8 +62,8 @@ class Field:
 
     `columns` maps a store to its column. `normalise` names the pure functions applied in order on every store, `large`
     says that a log may leave the value out (TOAST, NOBLOB): it forms a digest group of its own in every store.
-    `encodings` maps a store to what its schemaless records do not tell of the column (`app.core.types.canonical.ENCODINGS`),
-    such as `millis` for a PostgreSQL timestamp(3); most columns need none.
+    `encodings` maps a store to what its schemaless records do not tell of the column
+    (`app.core.types.canonical.ENCODINGS`), such as `millis` for a PostgreSQL timestamp(3); most columns need none.
     """
 
     name: str

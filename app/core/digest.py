@@ -1,8 +1,8 @@
 """Digests of rows: keyed, by groups of fields, the same for a row read from a log and from SQL, in every store.
 
-What is digested is, for each field in the contract's order, the field's name, its type tag, the length and the bytes of its
-canonical value. Algorithm, entity, contract version and group are part of the personalisation, so unlike ones are never
-equal. The key of the row is not part of its digest: whoever keeps a digest keeps it under its key.
+What is digested is, for each field in the contract's order, the field's name, its type tag, the length and the bytes
+of its canonical value. Algorithm, entity, contract version and group are part of the personalisation, so unlike ones
+are never equal. The key of the row is not part of its digest: whoever keeps a digest keeps it under its key.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from app.core.canonical_key import key_writer
 from app.core.contract import EntityContract, Field, KeyField
 from app.core.errors import Unmappable
 from app.core.event import LEFT_OUT
-from app.core.normalise import encode, folding, normalisation, reader
+from app.core.normalise import NULL, encode, folding, normalisation, reader
 from app.core.types.canonical import Canonical, Dialect, Misfit, Read
 
 __all__ = ["DIGEST_BYTES", "Dialect", "RowDigester", "keyed_hash", "partition_of", "row_digest"]
@@ -27,7 +27,6 @@ ALGORITHM: Final = 1
 
 _PERSON: Final = struct.Struct(">3sBIIH")
 _NOT_CARRIED: Final = bytes(DIGEST_BYTES)
-_ABSENT: Final = object()
 
 _Step = tuple[str, str, bytes, Read, Callable[[Canonical], bytes]]
 
@@ -91,16 +90,14 @@ class RowDigester:
                     name, "a part of the key has no value", where=self._where, hint="keys must not be NULL"
                 )
             try:
-                canonical = read(value)
-                if canonical is None:
-                    raise Misfit("a part of the key has no value")
-                parts.append(write(canonical))
-            except (Misfit, UnicodeEncodeError, struct.error) as why:
+                parts.append(write(read(value)))
+            # A zero date reads as None, and what writes a part of a key fails on it.
+            except (Misfit, UnicodeEncodeError, struct.error, TypeError) as why:
                 raise self._unmappable(name, why) from None
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def groups(self, row: Mapping[str, object]) -> bytes:
-        """Return the digests of a row's groups: all fields that are not large, then each large one (zero: left out)."""
+        """Return the digests of a row's groups: the fields that are not large, then each large one (zero: left out)."""
         main = self._hashes[0].copy()
         main.update(self._encoded(self._main, row))
         if not self._large:
@@ -116,23 +113,24 @@ class RowDigester:
         return b"".join(digests)
 
     def values(self, row: Mapping[str, object]) -> dict[str, Canonical]:
-        """Return the canonical values by field, before normalisations and collation: what may be written to another store.
+        """Return the canonical values by field, before normalisations and collation: what another store may be given.
 
-        A large field that the log left out is absent.
+        A field that the log left out is absent.
         """
         found: dict[str, Canonical] = {}
         for name, column, read in self._fields:
-            raw = row.get(column, _ABSENT)
-            if raw is LEFT_OUT:
-                continue
             try:
-                found[name] = None if raw is None else read(raw)
+                raw = row[column]
+                if raw is not LEFT_OUT:
+                    found[name] = None if raw is None else read(raw)
+            except KeyError:
+                raise self._missing(name, column) from None
             except Misfit as why:
-                raise self._missing(name, column) if raw is _ABSENT else self._unmappable(name, why) from None
+                raise self._unmappable(name, why) from None
         return found
 
     def field_digests(self, row: Mapping[str, object]) -> dict[str, bytes]:
-        """Return a digest for each field, to name the fields in which two rows differ; one that was left out is absent."""
+        """Return a digest for each field, to name those in which two rows differ; one that was left out is absent."""
         found: dict[str, bytes] = {}
         for step in self._steps:
             if row.get(step[1]) is not LEFT_OUT:
@@ -149,7 +147,7 @@ class RowDigester:
             for name, column, prefix, read, write in steps:  # noqa: B007 - read by the handler
                 raw = row[column]
                 parts.append(prefix)
-                parts.append(b"\x00" if raw is None else write(read(raw)))
+                parts.append(NULL if raw is None else write(read(raw)))
         except KeyError:
             raise self._missing(name, column) from None
         except Misfit as why:

@@ -10,7 +10,7 @@ import struct
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from app.core.contract import FieldKind, FieldType
 from app.core.errors import ContractViolation
@@ -20,15 +20,53 @@ from app.core.types.canonical import ENCODINGS, Canonical, Dialect, Misfit, Read
 Change = Callable[[Canonical], Canonical]
 
 _LENGTH: Final = struct.Struct(">I")
-_NULL: Final = b"\x00"
+NULL: Final = b"\x00"
+"""The bytes of NULL, of whatever type."""
 _TAGS: Final = {kind: bytes([number]) for number, kind in enumerate(FieldKind, start=1)}
 _TEXTS: Final = frozenset({FieldKind.STRING, FieldKind.ENUM})
 _STAMPS: Final = frozenset({FieldKind.INSTANT, FieldKind.LOCAL_TIMESTAMP, FieldKind.TIME})
+_NUMBERS: Final = frozenset({FieldKind.BOOL, FieldKind.DATE, *_STAMPS, *numbers.INTEGER_RANGES})
 _SQL: Final = frozenset({Dialect.POSTGRES_SQL, Dialect.BINLOG_SQL})
 _FINEST: Final = 6
+_MOST_DIGITS: Final = 4
 
 
-def reader(type_: FieldType, dialect: Dialect, encoding: str = "") -> Read:  # noqa: PLR0911, C901 - one line for each kind
+def _array(type_: FieldType, dialect: Dialect, encoding: str) -> Read:
+    if type_.element is None:
+        raise ContractViolation("an array without the type of its elements", hint="state `element`")
+    return structured.array(reader(type_.element, dialect, encoding))
+
+
+def _bytes(_type: FieldType, dialect: Dialect, encoding: str) -> Read:
+    return text.read_bytes if dialect in _SQL else text.bytes_by_log(form=encoding)
+
+
+def _integer(type_: FieldType, dialect: Dialect, encoding: str) -> Read:
+    return numbers.integer(type_.kind, bits=encoding == "bits" and dialect not in _SQL)
+
+
+_READERS: Final[dict[FieldKind, Callable[[FieldType, Dialect, str], Read]]] = {
+    **dict.fromkeys(numbers.INTEGER_RANGES, _integer),
+    FieldKind.BOOL: lambda _type, _dialect, _encoding: numbers.read_bool,
+    FieldKind.DECIMAL: lambda type_, _dialect, _encoding: numbers.decimal(type_.scale),
+    FieldKind.FLOAT32: lambda _type, _dialect, _encoding: numbers.floating(single=True),
+    FieldKind.FLOAT64: lambda _type, _dialect, _encoding: numbers.floating(single=False),
+    FieldKind.STRING: lambda _type, _dialect, _encoding: text.read_string,
+    FieldKind.ENUM: lambda _type, _dialect, _encoding: text.read_string,
+    FieldKind.BYTES: _bytes,
+    FieldKind.DATE: lambda _type, _dialect, _encoding: temporal.read_date,
+    FieldKind.TIME: lambda type_, _dialect, encoding: temporal.time_of_day(type_, encoding),
+    FieldKind.LOCAL_TIMESTAMP: lambda type_, _dialect, encoding: temporal.local_timestamp(type_, encoding),
+    FieldKind.INSTANT: lambda type_, _dialect, encoding: temporal.instant(type_, encoding),
+    FieldKind.INTERVAL: lambda _type, _dialect, _encoding: temporal.read_interval,
+    FieldKind.UUID: lambda _type, _dialect, _encoding: text.read_uuid,
+    FieldKind.JSON: lambda _type, _dialect, _encoding: structured.read_json,
+    FieldKind.ARRAY: _array,
+    FieldKind.INET: lambda _type, _dialect, _encoding: text.read_inet,
+}
+
+
+def reader(type_: FieldType, dialect: Dialect, encoding: str = "") -> Read:
     """Return what reads raw values of a dialect as a type; a type or encoding that is unknown is a refusal."""
     if encoding and encoding not in ENCODINGS:
         raise ContractViolation(f"unknown encoding {encoding!r}", hint=f"one of {', '.join(sorted(ENCODINGS))}")
@@ -38,85 +76,44 @@ def reader(type_: FieldType, dialect: Dialect, encoding: str = "") -> Read:  # n
         )
     if not 0 <= type_.precision <= _FINEST:
         raise ContractViolation("a precision outside 0 to 6 digits of the second")
-    match type_.kind:
-        case FieldKind.BOOL:
-            return numbers.read_bool
-        case FieldKind.DECIMAL:
-            return numbers.decimal(type_.scale)
-        case FieldKind.FLOAT32 | FieldKind.FLOAT64:
-            return numbers.floating(single=type_.kind is FieldKind.FLOAT32)
-        case FieldKind.STRING | FieldKind.ENUM:
-            return text.read_string
-        case FieldKind.BYTES:
-            return text.read_bytes if dialect in _SQL else text.bytes_by_log(form=encoding)
-        case FieldKind.DATE:
-            return temporal.read_date
-        case FieldKind.TIME:
-            return temporal.time_of_day(type_, encoding)
-        case FieldKind.LOCAL_TIMESTAMP:
-            return temporal.local_timestamp(type_, encoding)
-        case FieldKind.INSTANT:
-            return temporal.instant(type_, dialect, encoding)
-        case FieldKind.INTERVAL:
-            return temporal.read_interval
-        case FieldKind.UUID:
-            return text.read_uuid
-        case FieldKind.JSON:
-            return structured.read_json
-        case FieldKind.INET:
-            return text.read_inet
-        case FieldKind.ARRAY:
-            if type_.element is None:
-                raise ContractViolation("an array without the type of its elements", hint="state `element`")
-            return structured.array(reader(type_.element, dialect, encoding))
-        case _:
-            return numbers.integer(type_.kind, bits=encoding == "bits" and dialect not in _SQL)
+    return _READERS[type_.kind](type_, dialect, encoding)
+
+
+def _number_bytes(value: Any) -> bytes:  # noqa: ANN401 - a number, or an infinity's text
+    return value.encode() if isinstance(value, str) else b"%d" % value
+
+
+def _text_bytes(value: Any) -> bytes:  # noqa: ANN401 - a str by its kind
+    try:
+        return value.encode()  # type: ignore[no-any-return] # likewise
+    except UnicodeEncodeError:
+        raise Misfit("text that is not Unicode") from None
+
+
+def _data_of(type_: FieldType) -> Callable[[Any], bytes]:
+    if type_.kind in _NUMBERS:
+        return _number_bytes
+    if type_.kind is FieldKind.BYTES:
+        return bytes
+    if type_.kind in {FieldKind.ARRAY, FieldKind.INTERVAL}:
+        part = encode(type_.element or FieldType(FieldKind.INT64))
+        return lambda value: b"".join(map(part, value))
+    return _text_bytes
 
 
 def encode(type_: FieldType) -> Callable[[Canonical], bytes]:
     """Return what turns canonical values of a type into bytes: type tag, length, bytes; NULL has a tag of its own."""
-    kind = type_.kind
-    tag = _TAGS[kind]
+    tag = _TAGS[type_.kind]
     pack = _LENGTH.pack
+    data_of = _data_of(type_)
 
-    if kind in {FieldKind.BOOL, FieldKind.DATE, *_STAMPS, *numbers.INTEGER_RANGES}:
-
-        def encode_number(value: Canonical) -> bytes:
-            if value is None:
-                return _NULL
-            data = b"%d" % value if value.__class__ is not str else value.encode()  # type: ignore[str-bytes-safe, union-attr] # a number, or an infinity's text
-            return tag + pack(len(data)) + data
-
-        return encode_number
-
-    if kind is FieldKind.BYTES:
-
-        def encode_bytes(value: Canonical) -> bytes:
-            return _NULL if value is None else tag + pack(len(value)) + value  # type: ignore[arg-type, operator] # bytes by their kind
-
-        return encode_bytes
-
-    if kind is FieldKind.ARRAY or kind is FieldKind.INTERVAL:
-        part = encode(type_.element or FieldType(FieldKind.INT64))
-
-        def encode_parts(value: Canonical) -> bytes:
-            if value is None:
-                return _NULL
-            data = b"".join(map(part, value))  # type: ignore[arg-type] # a tuple by its kind
-            return tag + pack(len(data)) + data
-
-        return encode_parts
-
-    def encode_text(value: Canonical) -> bytes:
+    def write(value: Canonical) -> bytes:
         if value is None:
-            return _NULL
-        try:
-            data = value.encode()  # type: ignore[union-attr] # a str by its kind
-        except UnicodeEncodeError:
-            raise Misfit("text that is not Unicode") from None
+            return NULL
+        data = data_of(value)
         return tag + pack(len(data)) + data
 
-    return encode_text
+    return write
 
 
 def folding(type_: FieldType) -> Change | None:
@@ -196,8 +193,8 @@ def normalisation(name: str, type_: FieldType) -> tuple[Change, str]:
     if type_.kind not in known.kinds:
         raise ContractViolation(f"normalisation {base!r} does not apply to {type_.kind.value}")
     if known.takes_number != bool(colon) or (
-        colon and not (number.isascii() and number.isdigit() and len(number) <= 4)
-    ):  # noqa: PLR2004 - digits of the number
+        colon and not (number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS)
+    ):
         form = f"{base}:2" if known.takes_number else base
         raise ContractViolation(f"malformed normalisation {name!r}", hint=f"write it as {form}")
     return known.make(type_, int(number or 0)), f"{name}@{known.version}"

@@ -43,7 +43,7 @@ class Dialect(Enum):
     BINLOG_SQL = "binlog_sql"
 
 
-class Misfit(Exception):  # noqa: N818 - it is turned into the instruction `Unmappable` by whoever knows the field
+class Misfit(Exception):
     """A raw value that does not fit its type. The text names the type, never the value."""
 
 

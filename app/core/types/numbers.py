@@ -36,6 +36,18 @@ _SPECIAL: Final = {
     "inf": "Infinity",
     "-inf": "-Infinity",
 }
+_TRUTH: Final[dict[int | str | bytes, bool]] = {
+    1: True,
+    "t": True,
+    "true": True,
+    "1": True,
+    b"\x01": True,
+    0: False,
+    "f": False,
+    "false": False,
+    "0": False,
+    b"\x00": False,
+}
 # PostgreSQL's numeric has up to 131,072 digits before and 16,383 after the point.
 _MOST_DIGITS: Final = 150_000
 _EXACT: Final = Context(prec=_MOST_DIGITS, Emax=999_999, Emin=-999_999)
@@ -49,11 +61,9 @@ def read_bool(raw: object) -> Canonical:
     """Read true and false from the forms of all stores; a tinyint of 2 is neither."""
     if raw is True or raw is False:
         return raw
-    if raw in (1, "t", "true", "1", b"\x01"):
-        return True
-    if raw in (0, "f", "false", "0", b"\x00"):
-        return False
-    raise Misfit("neither true nor false")
+    if not isinstance(raw, int | str | bytes) or raw not in _TRUTH:
+        raise Misfit("neither true nor false")
+    return _TRUTH[raw]
 
 
 def integer(kind: FieldKind, *, bits: bool) -> Read:
@@ -62,9 +72,9 @@ def integer(kind: FieldKind, *, bits: bool) -> Read:
     name = kind.value
 
     def read(raw: object) -> Canonical:
-        number = raw if raw.__class__ is int else _integer_of(raw, bits=bits)
-        if lowest <= number <= highest:  # type: ignore[operator] # an int by its class
-            return number  # type: ignore[return-value] # likewise
+        number: int = raw if raw.__class__ is int else _integer_of(raw, bits=bits)
+        if lowest <= number <= highest:
+            return number
         raise Misfit(f"outside the range of {name}")
 
     return read
@@ -153,7 +163,7 @@ def decimal(scale: int | None) -> Read:
     """Read a decimal, keeping `scale` digits after the point (None: all)."""
 
     def read(raw: object) -> Canonical:
-        text = decimal_text(raw if raw.__class__ is str else _decimal_raw_text(raw))  # type: ignore[arg-type] # a str by its class
+        text = decimal_text(raw if raw.__class__ is str else _decimal_raw_text(raw))
         return text if scale is None else rounded(text, scale, half_up=True)
 
     return read
@@ -177,7 +187,7 @@ def floating(*, single: bool) -> Read:
                 number = _FLOAT32.unpack(_FLOAT32.pack(number))[0]
             except OverflowError:
                 raise Misfit("outside the range of float32") from None
-        return float_text(number)  # type: ignore[arg-type] # a float by its class
+        return float_text(number)
 
     return read
 

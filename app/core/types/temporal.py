@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from app.core.contract import FieldType
 from app.core.errors import ContractViolation
 from app.core.types import calendar
-from app.core.types.canonical import Canonical, Dialect, Micros, Misfit, Read
+from app.core.types.canonical import Canonical, Micros, Misfit, Read
 
 _UNITS: Final = {"seconds": (1_000_000, 1), "millis": (1_000, 1), "micros": (1, 1), "nanos": (1, 1_000)}
 # How a connector sends PostgreSQL's infinities in columns without a zone: the bounds of the JDBC driver, in
@@ -38,12 +38,6 @@ def zone_of(name: str) -> ZoneInfo | None:
         ) from None
 
 
-def floor_to(micros: int, precision: int) -> int:
-    """Keep `precision` digits of the second, cutting off as texts are cut."""
-    step = 10 ** (_FINEST - precision)
-    return micros - micros % step
-
-
 def _in_micros(raw: int, unit: tuple[int, int]) -> int:
     if isinstance(raw, Micros):
         return int(raw)
@@ -55,8 +49,8 @@ def _in_micros(raw: int, unit: tuple[int, int]) -> int:
 
 def read_date(raw: object) -> Canonical:
     """Read a date from days since 1970-01-01 or from text; MySQL's zero date is NULL, as its log says."""
-    if raw.__class__ is int:
-        return raw  # type: ignore[return-value] # an int by its class
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        return int(raw)
     if isinstance(raw, str):
         return None if raw == _ZERO_DATE else calendar.date_days(raw)
     raise Misfit("not a date")
@@ -65,7 +59,7 @@ def read_date(raw: object) -> Canonical:
 def time_of_day(type_: FieldType, encoding: str) -> Read:
     """Read a time from a number or from text."""
     unit = _UNITS.get(encoding, (1, 1))
-    step = 10 ** (_FINEST - type_.precision)
+    step: int = 10 ** (_FINEST - type_.precision)
 
     def read(raw: object) -> Canonical:
         if isinstance(raw, int) and not isinstance(raw, bool):
@@ -79,16 +73,13 @@ def time_of_day(type_: FieldType, encoding: str) -> Read:
     return read
 
 
-def instant(type_: FieldType, dialect: Dialect, encoding: str) -> Read:
+def instant(type_: FieldType, encoding: str) -> Read:
     """Read an instant. A number or a text without offset is a wall clock's reading in the type's zone."""
     unit = _UNITS.get(encoding, (1, 1))
     zone = None if encoding == "utc" else zone_of(type_.zone)
-    step = 10 ** (_FINEST - type_.precision)
-    plain = unit == (1, 1) and zone is None and step == 1 and dialect is not Dialect.POSTGRES_CDC
+    step: int = 10 ** (_FINEST - type_.precision)
 
     def read(raw: object) -> Canonical:
-        if plain and raw.__class__ is int:
-            return raw  # type: ignore[return-value] # an int by its class
         micros, absolute = _stamp(raw, unit)
         if isinstance(micros, str) or micros is None:
             return micros
@@ -103,7 +94,7 @@ def local_timestamp(type_: FieldType, encoding: str) -> Read:
     """Read a wall clock's reading. An instant is turned into what the clock of the type's zone shows then."""
     unit = _UNITS.get(encoding, (1, 1))
     zone = zone_of(type_.zone)
-    step = 10 ** (_FINEST - type_.precision)
+    step: int = 10 ** (_FINEST - type_.precision)
 
     def read(raw: object) -> Canonical:
         micros, absolute = _stamp(raw, unit)
