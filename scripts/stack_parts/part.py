@@ -62,7 +62,7 @@ def bring_up(layout: Layout, part: Part, lock: int) -> str:
     process, done = running(record), "ready"
     if process is not None:
         done = "was running"
-        if process.command != fingerprint(list(part.command)):
+        if process.command not in {"", fingerprint(list(part.command))}:
             take_down(layout, part.name, part.stop_signal, part.patience_s)
             process, done = None, "restarted, since its settings changed"
     deadline = time.monotonic() + part.deadline_s

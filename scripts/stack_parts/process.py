@@ -65,7 +65,9 @@ def recorded(record: Path) -> Process | None:
     """The process of a record, dead or alive."""
     try:
         fields = json.loads(record.read_text(encoding="ascii"))
-        return Process(int(fields["pid"]), int(fields["start_ticks"]), str(fields["boot"]), str(fields["command"]))
+        return Process(
+            int(fields["pid"]), int(fields["start_ticks"]), str(fields["boot"]), str(fields.get("command", ""))
+        )
     except (FileNotFoundError, ValueError, KeyError):
         return None
 
