@@ -54,6 +54,7 @@ _EXACT: Final = Context(prec=_MOST_DIGITS, Emax=999_999, Emin=-999_999)
 _FLOAT32: Final = struct.Struct(">f")
 _FLOAT64: Final = struct.Struct(">d")
 _MOST_INTEGER_TEXT: Final = 40
+_MOST_FLOAT_TEXT: Final = 1_100  # the smallest float64 written out has 1,074 digits after the point
 _EXACT_FLOAT_INTEGER: Final = 1 << 53
 
 
@@ -196,7 +197,7 @@ def _float_of(raw: object) -> float:
     if isinstance(raw, str):
         if raw in _SPECIAL:
             return float(_SPECIAL[raw])
-        if len(raw) <= _MOST_INTEGER_TEXT and _NUMBER.fullmatch(raw):
+        if len(raw) <= _MOST_FLOAT_TEXT and _NUMBER.fullmatch(raw):
             return float(raw)
     elif isinstance(raw, bytes) and len(raw) == _FLOAT64.size:
         return float(_FLOAT64.unpack(raw)[0])

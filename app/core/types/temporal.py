@@ -24,6 +24,8 @@ _INTERVAL: Final = re.compile(
     re.ASCII,
 )
 _INTERVAL_PARTS: Final = 3
+_WHOLE: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_MOST_DAYS: Final = 1 << 31
 
 
 def zone_of(name: str) -> ZoneInfo | None:
@@ -49,7 +51,7 @@ def _in_micros(raw: int, unit: tuple[int, int]) -> int:
 
 def read_date(raw: object) -> Canonical:
     """Read a date from days since 1970-01-01 or from text; MySQL's zero date is NULL, as its log says."""
-    if isinstance(raw, int) and not isinstance(raw, bool):
+    if isinstance(raw, int) and not isinstance(raw, bool) and abs(raw) < _MOST_DAYS:
         return int(raw)
     if isinstance(raw, str):
         return None if raw == _ZERO_DATE else calendar.date_days(raw)
@@ -122,8 +124,11 @@ def _stamp(raw: object, unit: tuple[int, int]) -> tuple[int | str | None, bool]:
 
 
 def read_interval(raw: object) -> Canonical:
-    """Read an interval from ISO 8601 text, or from (months, days, microseconds); months, days and hours stay apart."""
+    """Read an interval from ISO 8601 text, or from months, days and microseconds; the three stay apart."""
     if isinstance(raw, str):
+        parts = raw.split(" ")
+        if len(parts) == _INTERVAL_PARTS and all(map(_WHOLE.fullmatch, parts)):
+            return tuple(map(int, parts))
         found = _INTERVAL.fullmatch(raw)
         if found and len(raw) > 1 and not raw.endswith("T"):
             years, months, weeks, days, hours, minutes = (int(part or 0) for part in found.groups()[:6])

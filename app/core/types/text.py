@@ -60,7 +60,12 @@ def bytes_by_log(*, form: str) -> Read:
 
 
 def read_bytes(raw: object) -> Canonical:
-    """Read bytes as a driver gives them."""
+    """Read bytes as a driver gives them, or as PostgreSQL writes them in an array."""
+    if isinstance(raw, str) and raw.startswith("\\x"):
+        try:
+            return bytes.fromhex(raw[2:])
+        except ValueError:
+            raise Misfit("not bytes") from None
     if isinstance(raw, bytes | bytearray | memoryview):
         return bytes(raw)
     raise Misfit("not bytes")
@@ -75,7 +80,14 @@ def read_uuid(raw: object) -> Canonical:
             except (binascii.Error, ValueError):
                 raise Misfit("not a UUID") from None
         else:
-            digits = raw.lower().removeprefix("urn:uuid:").removeprefix("{").removesuffix("}").replace("-", "")
+            digits = (
+                raw.lower()
+                .removeprefix("urn:uuid:")
+                .removeprefix("\\x")
+                .removeprefix("{")
+                .removesuffix("}")
+                .replace("-", "")
+            )
             if len(digits) == 2 * _UUID_BYTES and _HEX.issuperset(digits):
                 return _hyphenated(digits)
     if isinstance(raw, bytes) and len(raw) == _UUID_BYTES:

@@ -1,0 +1,182 @@
+"""Values of the canonical types in SQL: what to select so that nothing is lost, and to bind so that nothing changes.
+
+A row selected by these expressions and read with the store's SQL dialect has the digest of its own CDC event. Sessions
+must be pinned: time zone UTC and ISO dates in PostgreSQL; time zone `+00:00`, strict mode and utf8mb4 in the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from app.core.contract import FieldKind, FieldType
+from app.core.errors import ContractViolation, Unmappable
+from app.core.store import StoreKind
+from app.core.types import calendar
+from app.core.types.canonical import Canonical
+from app.core.types.numbers import INTEGER_RANGES
+from app.core.types.temporal import zone_of
+
+_POSTGRES: Final = {
+    FieldKind.BOOL: "{0}",
+    # Casts of numeric cover money; casts of float8 cover real; both keep every bit.
+    FieldKind.DECIMAL: "{0}::numeric::text",
+    FieldKind.FLOAT32: "float8send({0}::float8)",
+    FieldKind.FLOAT64: "float8send({0}::float8)",
+    # A cast of char(n) to text drops its blanks; concat writes a value as its type does.
+    FieldKind.STRING: "CASE WHEN {0} IS NOT NULL THEN concat({0}) END",
+    FieldKind.BYTES: "{0}",
+    FieldKind.INTERVAL: (
+        "(extract(year from {0}) * 12 + extract(month from {0}))::bigint || ' ' || extract(day from {0})::bigint "
+        "|| ' ' || (extract(hour from {0}) * 3600000000 + extract(minute from {0}) * 60000000 "
+        "+ extract(microseconds from {0}))::bigint"
+    ),
+    FieldKind.ARRAY: "to_json({0})::text",
+}
+_POSTGRES_ELSE: Final = "{0}::text"
+
+_BINLOG: Final = {
+    **dict.fromkeys(INTEGER_RANGES, "CAST({0} + 0 AS CHAR)"),  # the sum makes a number of a bit string
+    **dict.fromkeys(
+        (FieldKind.DECIMAL, FieldKind.DATE, FieldKind.TIME, FieldKind.INSTANT, FieldKind.LOCAL_TIMESTAMP),
+        "CAST({0} AS CHAR)",
+    ),
+    # As a float it would be shown with six digits.
+    FieldKind.FLOAT32: "{0} + 0e0",
+    FieldKind.FLOAT64: "{0} + 0e0",
+}
+_BINLOG_ELSE: Final = "{0}"
+_LAST_DAY_OF_9999: Final = 2_932_896
+
+
+def select_expression(kind: StoreKind, field_type: FieldType, quoted_column: str) -> str:
+    """Return the expression to select for a column, whose name comes quoted."""
+    if kind is StoreKind.POSTGRES:
+        return _POSTGRES.get(field_type.kind, _POSTGRES_ELSE).format(quoted_column)
+    if kind in {StoreKind.MARIADB, StoreKind.MYSQL}:
+        return _BINLOG.get(field_type.kind, _BINLOG_ELSE).format(quoted_column)
+    raise ContractViolation(f"{kind.value} is not read by SQL")
+
+
+def parameter(kind: StoreKind, field_type: FieldType, canonical: Canonical, encoding: str = "") -> tuple[str, object]:
+    """Return a placeholder and the value to bind to it; `Unmappable` where the store has no such value.
+
+    The field is unnamed in that error: the caller knows it. `encoding` is the contract's for this store and field.
+    """
+    if kind not in {StoreKind.POSTGRES, StoreKind.MARIADB, StoreKind.MYSQL}:
+        raise ContractViolation(f"{kind.value} is not written by SQL")
+    if canonical is None:
+        return "%s", None
+    forms = _POSTGRES_FORMS if kind is StoreKind.POSTGRES else _BINLOG_FORMS
+    form = forms.get(field_type.kind)
+    return "%s", canonical if form is None else form(canonical, field_type, encoding)
+
+
+def _shown(micros: int, field_type: FieldType, encoding: str) -> tuple[int, str]:
+    """Return what the wall clock of the type's zone shows, and the zone's name after a blank (UTC: an offset)."""
+    zone = None if encoding == "utc" else zone_of(field_type.zone)
+    if zone is None:
+        return micros, "+00"
+    if field_type.kind is FieldKind.INSTANT:
+        micros += (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)).astimezone(
+            zone
+        ).utcoffset() // timedelta(microseconds=1)  # type: ignore[operator] # aware
+    return micros, f" {field_type.zone}"
+
+
+def _postgres_stamp(value: Any, field_type: FieldType, encoding: str) -> str:  # noqa: ANN401 - canonical, by its kind
+    if isinstance(value, str):
+        return value
+    micros, zone = _shown(value, field_type, encoding)
+    # A column without zone ignores the zone behind the text, one with zone obeys it: right for both.
+    text, era, rest = calendar.stamp_text(micros).partition(" BC")
+    return f"{text}{zone}{era}{rest}"
+
+
+def _postgres_text(value: Any, field_type: FieldType, encoding: str) -> str:  # noqa: ANN401 - canonical, by its kind
+    """Return the text of an array's element, or of a whole array within."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, tuple) and field_type.kind is FieldKind.ARRAY:
+        return _postgres_array(value, field_type, encoding)
+    if isinstance(value, bytes):
+        text = f"\\x{value.hex()}"
+    else:
+        form = _POSTGRES_FORMS.get(field_type.kind)
+        text = str(value if form is None else form(value, field_type, encoding))
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _postgres_array(value: Any, field_type: FieldType, encoding: str) -> str:  # noqa: ANN401 - canonical, by its kind
+    element = field_type.element or FieldType(FieldKind.STRING)
+    return "{" + ",".join(_postgres_text(item, element, encoding) for item in value) + "}"
+
+
+# Texts are bound without a type, so PostgreSQL reads each as what its column is.
+_POSTGRES_FORMS: Final[dict[FieldKind, Callable[[Any, FieldType, str], object]]] = {
+    **dict.fromkeys(INTEGER_RANGES, lambda value, _type, _encoding: str(value)),
+    FieldKind.BOOL: lambda value, _type, _encoding: "true" if value else "false",
+    FieldKind.DATE: lambda value, _type, _encoding: value if isinstance(value, str) else calendar.date_text(value),
+    FieldKind.TIME: lambda value, _type, _encoding: calendar.clock_text(value),
+    FieldKind.INSTANT: _postgres_stamp,
+    FieldKind.LOCAL_TIMESTAMP: _postgres_stamp,
+    FieldKind.INTERVAL: lambda value, _type, _encoding: f"{value[0]} months {value[1]} days {value[2]} microseconds",
+    FieldKind.ARRAY: _postgres_array,
+}
+
+
+def _binlog_decimal(value: Any, _type: FieldType, _encoding: str) -> Decimal:  # noqa: ANN401 - canonical, by its kind
+    number = Decimal(value)
+    if not number.is_finite():
+        raise Unmappable("", "MariaDB and MySQL have no decimal that is no number or infinite")
+    return number
+
+
+def _binlog_float(value: Any, _type: FieldType, _encoding: str) -> float:  # noqa: ANN401 - canonical, by its kind
+    if not value[-1].isdigit():
+        raise Unmappable("", "MariaDB and MySQL have no NaN and no Infinity")
+    return float(value)
+
+
+def _binlog_date(value: Any, _type: FieldType, _encoding: str) -> str:  # noqa: ANN401 - canonical, by its kind
+    return calendar.date_text(_within_years(value, 1))
+
+
+def _binlog_stamp(value: Any, field_type: FieldType, encoding: str) -> str:  # noqa: ANN401 - canonical, by its kind
+    return calendar.stamp_text(_shown(_within_years(value, calendar.DAY), field_type, encoding)[0])
+
+
+def _within_years(value: int | str, units_of_day: int) -> int:
+    if isinstance(value, str) or not calendar.days_of(1, 1, 1) <= value // units_of_day <= _LAST_DAY_OF_9999:
+        raise Unmappable("", "MariaDB and MySQL have no infinite dates, and none outside the years 1 to 9999")
+    return value
+
+
+def _binlog_interval(value: Any, _type: FieldType, _encoding: str) -> str:  # noqa: ANN401 - canonical, by its kind
+    months, days, micros = value
+    seconds, fraction = divmod(abs(micros), 1_000_000)
+    return f"P{months}M{days}DT{'-' if micros < 0 else ''}{seconds}.{fraction:06d}S"
+
+
+def _plain(value: Canonical) -> object:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else value
+
+
+_BINLOG_FORMS: Final[dict[FieldKind, Callable[[Any, FieldType, str], object]]] = {
+    FieldKind.BOOL: lambda value, _type, _encoding: int(value),
+    FieldKind.DECIMAL: _binlog_decimal,
+    FieldKind.FLOAT32: _binlog_float,
+    FieldKind.FLOAT64: _binlog_float,
+    FieldKind.DATE: _binlog_date,
+    FieldKind.TIME: lambda value, _type, _encoding: calendar.clock_text(value),
+    FieldKind.INSTANT: _binlog_stamp,
+    FieldKind.LOCAL_TIMESTAMP: _binlog_stamp,
+    FieldKind.INTERVAL: _binlog_interval,
+    FieldKind.ARRAY: lambda value, _type, _encoding: json.dumps(_plain(value), ensure_ascii=False),
+}
