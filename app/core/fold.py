@@ -328,18 +328,39 @@ class Shard:
         side = state.sides[block.store]
         self._apply_floors(entity, state)
         if at <= side.position:
-            return False
+            return self._fold_behind_floor(entity, state, block, n, at)
         digest = self._row_state(side, block, n)
         side.position = at
         side.raw_key = block.raw_keys[n * 8 : n * 8 + 8]
         if digest == side.stays[-1].digest:
             return False
+        side.stays.append(self._stay(entity, block, n, at, digest))
+        self._apply_floors(entity, state)
+        self._bound(entity, side)
+        return True
+
+    def _stay(self, entity: EntityProgress, block: RowBlock, n: int, at: bytes, digest: bytes) -> Stay:
         earliest_ms, latest_ms = self._timeline(entity, block.store).bracket(at)
         if block.flags[n] & SNAPSHOT_READ:
             earliest_ms = EVER
-        partition, offset, transaction = block.link.partition, block.offsets[n], block.transactions[n]
-        side.stays.append(Stay(digest, at, earliest_ms, latest_ms, partition, offset, transaction))
-        self._bound(entity, side)
+        return Stay(digest, at, earliest_ms, latest_ms, block.link.partition, block.offsets[n], block.transactions[n])
+
+    def _fold_behind_floor(self, entity: EntityProgress, state: KeyState, block: RowBlock, n: int, at: bytes) -> bool:
+        """Put in a change that came after the truncate that ended it.
+
+        The truncate travels in one CDC partition and overtakes rows of the others. What a row showed before it was
+        cut still counts: without it the replica would seem to have left its last good state too early.
+        """
+        side = state.sides[block.store]
+        last = side.stays[-1]
+        if last.position != entity.floor[block.store] or last.position != side.position or len(side.stays) < 2:  # noqa: PLR2004
+            return False
+        before = side.stays[-2]
+        digest = self._row_state(side, block, n)
+        side.groups = b""
+        if at <= before.position or digest == before.digest:
+            return False
+        side.stays.insert(-1, self._stay(entity, block, n, at, digest))
         return True
 
     @staticmethod
@@ -666,7 +687,6 @@ class Shard:
             entity.base_ms,
             [f.hex() for f in entity.floor],
             number in self._swept,
-            entity.watermark_ms,
         ]
         effects.writes.append((META + b"e" + number.to_bytes(4, "big"), json.dumps(value).encode()))
 
@@ -674,15 +694,14 @@ class Shard:
         entity = self.progress.entities.get(number)
         if entity is None:
             return
-        version, covered, base, floors, swept, watermarks = value
+        version, covered, base, floors, swept = value
         if version != entity.contract.version or not isinstance(covered, list) or not isinstance(base, list):
             return
-        if not isinstance(floors, list) or not isinstance(watermarks, list):
+        if not isinstance(floors, list):
             return
         entity.covered_at_ms = list(covered)
         entity.base_ms = list(base)
         entity.floor = [bytes.fromhex(f) for f in floors]
-        entity.watermark_ms = list(watermarks)
         if swept:
             self._swept.add(number)
         # A sweep that was under way begins again: it is idempotent.

@@ -78,24 +78,29 @@ def judge_row(
     for i, replica in enumerate(state.replicas):
         watermark_ms, from_ms = common_ms[i], base_ms[i]
         if watermark_ms is None or from_ms is None:
-            settled = settled and _same_newest(state, i) and replica.drift is None
+            settled = False
             continue
         terms = contract.replicas[i]
         replica.vouched_until_ms = max(replica.vouched_until_ms, from_ms)
         before_ms = replica.vouched_until_ms
-        if replica.drift is not None:
+        if replica.drift is not None and not replica.drift.ended_at_ms:
             steps.extend(_follow(state, i, terms, watermark_ms, pipeline_reached[i]))
-        if replica.drift is None:
+        drift = replica.drift
+        if drift is not None and drift.ended_at_ms and drift.acknowledged and not _awaits_echo(drift, watermark_ms):
+            drift = replica.drift = None
+        if drift is None or drift.ended_at_ms:
             authority, shown = state.sides[0], state.sides[i + 1]
             verdict = judge(shown.stays, authority.stays, watermark_ms, terms.window_ms, replica.vouched_until_ms)
-            replica.vouched_until_ms = verdict.vouched_until_ms
-            if verdict.verdict is Verdict.DRIFT:
+            if verdict.verdict is not Verdict.DRIFT:
+                replica.vouched_until_ms = verdict.vouched_until_ms
+            elif drift is None or drift.acknowledged:
+                replica.vouched_until_ms = verdict.vouched_until_ms
                 _confirm(state, i, canonical_key, contract, verdict.judged_at_ms)
                 steps.append(Step(i, Stage.CONFIRMED))
                 steps.extend(_follow(state, i, terms, watermark_ms, pipeline_reached[i]))
-            elif verdict.verdict is Verdict.UNKNOWN:
+            if verdict.verdict is Verdict.UNKNOWN:
                 unknown = verdict.reason
-            settled = settled and verdict.verdict is Verdict.AGREE
+            settled = settled and verdict.verdict is Verdict.AGREE and replica.drift is None
         else:
             settled = False
         changed = changed or bool(steps) or replica.vouched_until_ms != before_ms
@@ -137,10 +142,6 @@ def _move(drift: OpenDrift, stage: Stage) -> None:
     drift.acknowledged = False
 
 
-def _same_newest(state: KeyState, i: int) -> bool:
-    return state.sides[0].stays[-1].digest == state.sides[i + 1].stays[-1].digest
-
-
 def _confirm(state: KeyState, i: int, canonical_key: bytes, contract: EntityContract, deadline_ms: int) -> None:
     replica, shown, truth = state.replicas[i], state.sides[i + 1], state.sides[0]
     at_deadline = state_at(shown.stays, deadline_ms)
@@ -180,16 +181,9 @@ def _follow(state: KeyState, i: int, terms: Replica, watermark_ms: int, pipeline
         shown.stays, truth.stays, watermark_ms, watermark_ms, replica.vouched_until_ms
     )
     over = watermark_ms <= replica.vouched_until_ms + terms.window_ms
-    if drift.stage in {Stage.RESOLVED, Stage.VERIFIED, Stage.REFUTED}:
-        awaits_echo = (
-            drift.stage is Stage.RESOLVED
-            and bool(drift.command_id)
-            and over
-            and watermark_ms < drift.ended_at_ms + ECHO_GRACE_MS
-        )
-        awaits_state = drift.stage is Stage.VERIFIED and not over and not drift.ended_at_ms
-        if drift.acknowledged and not awaits_echo and not awaits_state:
-            replica.drift = None
+    if drift.stage is Stage.VERIFIED:
+        if over:
+            drift.ended_at_ms = watermark_ms
         return []
     if over:
         newest = shown.stays[-1]
@@ -211,6 +205,11 @@ def _follow(state: KeyState, i: int, terms: Replica, watermark_ms: int, pipeline
         _move(drift, Stage.OVERTAKEN)
         return [Step(i, Stage.OVERTAKEN)]
     return []
+
+
+def _awaits_echo(drift: OpenDrift, watermark_ms: int) -> bool:
+    """Whether a drift that is over may yet turn out to have been ended by a repair of ours."""
+    return drift.stage is Stage.RESOLVED and bool(drift.command_id) and watermark_ms < drift.ended_at_ms + ECHO_GRACE_MS
 
 
 def _overtaken(

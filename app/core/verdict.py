@@ -64,8 +64,9 @@ def vouched_until(
 ) -> int:
     """Return the last moment at which the authority was in a state that the replica shows.
 
-    Only states that began by `deadline_ms` count. A state that nobody can know (a value that the log left out) is
-    vouched for: what it may hide is `unknown`, not drift.
+    Only states that began by `deadline_ms` count, and none that begins at the watermark or later: until the next beacon
+    is known, the beginning of such a state is known only as "not before". A state that nobody can know (a value that
+    the log left out) is vouched for: what it may hide is `unknown`, not drift.
 
     >>> at = bytes(20)
     >>> a = [Stay(b"old-digest", at), Stay(b"new-digest", at, 10_000, 10_000)]
@@ -75,14 +76,15 @@ def vouched_until(
     12000
     """
     for i, shown in enumerate(replica):
-        if shown.earliest_ms > deadline_ms or shown.earliest_ms > watermark_ms:
+        if shown.earliest_ms > deadline_ms or shown.earliest_ms >= watermark_ms:
             break
         left_ms = min(replica[i + 1].latest_ms, watermark_ms) if i + 1 < len(replica) else watermark_ms
         until_ms = OPEN
         # The latest stay decides: an authority that came back to a state vouches for it again, from then on.
         for stay in reversed(authority):
             same = stay.digest == shown.digest or len(stay.digest) == 1 or len(shown.digest) == 1
-            if same and stay.earliest_ms <= left_ms and stay.earliest_ms <= deadline_ms:
+            began = stay.earliest_ms <= left_ms and stay.earliest_ms <= deadline_ms and stay.earliest_ms < watermark_ms
+            if same and began:
                 so_far_ms = max(so_far_ms, min(until_ms, left_ms))
                 break
             until_ms = stay.latest_ms

@@ -1,0 +1,462 @@
+"""A seeded world around the fold: two logs, a pipeline, connectors and a worker that all misbehave, and exact truth.
+
+Goal: the fold, fed through blocks of one to n, tells every drift and nothing else, whatever lags, stalls, repeats or crashes.
+Method: the stores' logs are drawn first, with exact times; connectors, ingest and compare then move in small steps of
+virtual time. Oracle: `oracle.drifts` on the exact times. A world is a function of its seed alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, Replica, StoreTable
+from app.core.finding import Finding, Stage
+from app.core.fold import META, Effects, Shard
+from app.core.observation import PRESENT, SNAPSHOT_READ, Barrier, Beacon, Link, Mark, Observation, RowBlock, Truncated
+from app.core.position import binlog_place
+from tests.simulation.oracle import ABSENT, History, drifts, vouched_at
+
+STEP_MS = 50
+BEACON_MS = 500
+START_MS = 3_000
+SLACK_MS = 1_500
+SLOW_SLACK_MS = 4_000
+
+FAULTS = (
+    "authority_connector_stalls",
+    "replica_connector_stalls",
+    "connector_repeats",
+    "ingest_partition_stalls",
+    "ingest_crashes",
+    "worker_crashes",
+    "unacknowledged_findings",
+    "rogue_writes",
+    "lost_changes",
+    "rogue_deletes",
+    "rogue_inserts",
+    "pipeline_stalls",
+    "hot_row",
+    "truncate",
+    "beacon_writer_changes",
+    "slow_commits",
+    "skipped_states",
+    "authority_returns_to_old_states",
+)
+
+
+def digest(value: str) -> bytes:
+    """Return a row digest for a value; empty for no row."""
+    return hashlib.blake2b(value.encode(), digest_size=16).digest() if value else ABSENT
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a store's log."""
+
+    at_ms: int
+    kind: str  # row, truncate, beacon
+    key: bytes = b""
+    state: bytes = b""
+    beacon: tuple[int, int, int, int] = (0, 0, 0, 0)  # epoch, sequence, issued, previous acknowledged
+
+
+@dataclass
+class Store:
+    """One store: its log, its connector's position in it, and the CDC partitions in Kafka."""
+
+    name: str
+    log: list[Entry] = field(default_factory=list)
+    sent: int = 0
+    partitions: dict[tuple[str, int], list[tuple[int, Entry | None, bytes]]] = field(default_factory=dict)
+    stalls: list[tuple[int, int]] = field(default_factory=list)
+    repeats: list[int] = field(default_factory=list)
+    lag_ms: int = 30
+
+
+class World:
+    """One seeded run; `run` returns what was counted."""
+
+    def __init__(self, seed: int, faults: set[str] | None = None) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
+        rng = self.rng
+        self.faults = faults if faults is not None else {f for f in FAULTS if rng.random() < 0.4}
+        self.window_ms = rng.choice([0, 1_000, 2_000, 3_000, 5_000])
+        self.end_ms = START_MS + rng.choice([20_000, 40_000])
+        self.keys = [f"k{i}".encode() for i in range(rng.randint(5, 40))]
+        self.targets = rng.randint(1, 3)
+        self.cdc_partitions = rng.randint(1, 3)
+        self.counts: Counter[str] = Counter()
+        self.truth: dict[str, dict[bytes, History]] = {s: defaultdict(History) for s in "AR"}
+        self.stores = {name: Store(name) for name in "AR"}
+        int64 = FieldType(FieldKind.INT64)
+        tables = tuple(StoreTable(s, "t", f"{s}.t", self.cdc_partitions) for s in "AR")
+        self.contract = EntityContract(
+            entity="t",
+            version=1,
+            number=7,
+            key=(KeyField("id", int64, {"A": "id", "R": "id"}),),
+            fields=(Field("v", int64, {"A": "v", "R": "v"}),),
+            authority="A",
+            stores=tables,
+            replicas=(Replica("R", self.window_ms, self.window_ms * 10),),
+        )
+        self._write_history()
+        self._write_beacons()
+        for store in self.stores.values():
+            store.log.sort(key=lambda e: e.at_ms)
+            for p in range(self.cdc_partitions):
+                store.partitions[f"{store.name}.t", p] = []
+            store.partitions[f"{store.name}.beacon", 0] = []
+        # The worker's side.
+        self.positions: dict[tuple[str, int], int] = defaultdict(int)
+        self.committed: dict[tuple[str, int], int] = defaultdict(int)
+        self.linked: dict[tuple[int, str, int], int] = defaultdict(int)
+        self.topic: list[list[Observation]] = [[] for _ in range(self.targets)]
+        self.read = [0] * self.targets
+        self.read_committed = [0] * self.targets
+        self.table: list[dict[bytes, bytes]] = [{} for _ in range(self.targets)]
+        self.shards = [Shard((self.contract,), p) for p in range(self.targets)]
+        self.findings: list[Finding] = []
+        self.waiting: list[list[Finding]] = [[] for _ in range(self.targets)]
+
+    # -- truth ---------------------------------------------------------------------------------------------------
+
+    def _put(self, store: str, at_ms: int, key: bytes, value: str) -> None:
+        state = digest(value)
+        history = self.truth[store][key]
+        if history.times_ms[-1] >= at_ms:
+            at_ms = history.times_ms[-1] + 1
+        if history.states[-1] == state:
+            return
+        history.change(at_ms, state)
+        self.stores[store].log.append(Entry(at_ms, "row", key, state))
+
+    def _write_history(self) -> None:
+        rng = self.rng
+        events: list[tuple[int, int, str, bytes, str]] = []
+        stalls = []
+        if "pipeline_stalls" in self.faults:
+            at = rng.randint(START_MS, self.end_ms)
+            stalls.append((at, at + rng.choice([300, self.window_ms // 2, self.window_ms + 4_000])))
+        order = 0
+        for key in self.keys:
+            rate_ms = 60 if "hot_row" in self.faults and key == self.keys[0] else rng.choice([2_000, 8_000, 30_000])
+            value, at = f"{key.decode()}-0", 0
+            if rng.random() < 0.9:
+                events += [(0, order, "A", key, value), (0, order + 1, "R", key, value)]
+                order += 2
+            n = 0
+            arrives = 0
+            while True:
+                at += max(1, int(rng.expovariate(1 / rate_ms)))
+                if at > self.end_ms:
+                    break
+                n += 1
+                old = "authority_returns_to_old_states" in self.faults and rng.random() < 0.3
+                value = "" if rng.random() < 0.1 else f"{key.decode()}-{max(0, n - 2) if old else n}"
+                events.append((at, order, "A", key, value))
+                order += 1
+                if "lost_changes" in self.faults and rng.random() < 0.05:
+                    self.counts["lost_changes"] += 1
+                    continue
+                if "skipped_states" in self.faults and rng.random() < 0.2:
+                    self.counts["skipped_states"] += 1
+                    continue
+                lag = rng.randint(5, max(6, min(800, self.window_ms // 2)))
+                arrives = max(arrives, at + lag)
+                for begin, end in stalls:
+                    if begin <= arrives < end:
+                        arrives = end
+                        self.counts["pipeline_stalls"] += 1
+                events.append((arrives, order, "R", key, value))
+                order += 1
+        for fault, value_of in (("rogue_writes", "rogue-{}"), ("rogue_deletes", ""), ("rogue_inserts", "extra-{}")):
+            if fault in self.faults:
+                for i in range(rng.randint(1, 6)):
+                    key = f"x{i}".encode() if fault == "rogue_inserts" else rng.choice(self.keys)
+                    events.append((rng.randint(START_MS, self.end_ms), order, "R", key, value_of.format(i)))
+                    order += 1
+                    self.counts[fault] += 1
+        cut = rng.randint(START_MS + 5_000, self.end_ms - 3_000) if "truncate" in self.faults else None
+        for at, _, store, key, value in sorted(events):
+            if cut is not None and at >= cut:
+                self._truncate(cut)
+                cut = None
+            self._put(store, at, key, value)
+        if cut is not None:
+            self._truncate(cut)
+
+    def _truncate(self, at_ms: int) -> None:
+        self.counts["truncate"] += 1
+        at_ms = max([at_ms] + [h.times_ms[-1] + 1 for h in self.truth["R"].values()])
+        for history in self.truth["R"].values():
+            if history.states[-1] != ABSENT:
+                history.change(at_ms, ABSENT)
+        self.stores["R"].log.append(Entry(at_ms, "truncate"))
+
+    def _write_beacons(self) -> None:
+        rng = self.rng
+        change_at = rng.randint(START_MS, self.end_ms) if "beacon_writer_changes" in self.faults else 10**9
+        self.counts["beacon_writer_changes"] += change_at < 10**9
+        for store in self.stores.values():
+            sequence, acknowledged, epoch = 0, 0, 1
+            at = rng.randint(0, BEACON_MS)
+            while at < self.end_ms + 40_000:
+                if epoch == 1 and at > change_at:
+                    epoch, acknowledged = 2, at + 2_000
+                    at = acknowledged
+                sequence += 1
+                slow = "slow_commits" in self.faults and rng.random() < 0.05
+                self.counts["slow_commits"] += slow
+                committed = at + rng.randint(1, 900 if slow else 30)
+                store.log.append(Entry(committed, "beacon", beacon=(epoch, sequence, at, acknowledged)))
+                acknowledged = committed + rng.randint(1, 40)
+                at = max(at + BEACON_MS, acknowledged + 1)
+            fault = "authority_connector_stalls" if store.name == "A" else "replica_connector_stalls"
+            store.lag_ms = rng.choice([10, 100, 400])
+            if fault in self.faults:
+                begin = rng.randint(START_MS, self.end_ms)
+                store.stalls.append((begin, begin + rng.choice([1_000, 8_000, 20_000])))
+                self.counts[fault] += 1
+            if "connector_repeats" in self.faults:
+                store.repeats = sorted(rng.sample(range(START_MS, self.end_ms), 2))
+
+    # -- connectors, ingest, compare -----------------------------------------------------------------------------
+
+    def _partition_of(self, key: bytes) -> int:
+        return key[-1] % self.cdc_partitions
+
+    def _target_of(self, key: bytes) -> int:
+        return sum(key) % self.targets
+
+    def _connect(self, store: Store, now_ms: int) -> None:
+        if any(begin <= now_ms < end for begin, end in store.stalls):
+            return
+        if store.repeats and now_ms >= store.repeats[0]:
+            store.repeats.pop(0)
+            self.counts["connector_repeats"] += 1
+            store.sent = max(store.sent - self.rng.randint(1, 60), self._snapshot_size(store))
+        if store.sent == 0:
+            self._snapshot(store)
+        while store.sent < len(store.log) and store.log[store.sent].at_ms <= now_ms - store.lag_ms:
+            entry = store.log[store.sent]
+            place = binlog_place(1, store.sent + 1, 0, is_delete=False)
+            if entry.kind == "beacon":
+                store.partitions[f"{store.name}.beacon", 0].append((now_ms, entry, place))
+            else:
+                p = self._partition_of(entry.key) if entry.kind == "row" else 0
+                store.partitions[f"{store.name}.t", p].append((now_ms, entry, place))
+            if self.rng.random() < 0.05:
+                for partition in store.partitions.values():
+                    partition.append((now_ms, None, b""))
+            store.sent += 1
+
+    def _snapshot_size(self, store: Store) -> int:
+        return sum(1 for e in store.log if e.at_ms <= START_MS - 1_500)
+
+    def _snapshot(self, store: Store) -> None:
+        """Deliver what the table showed when the connector first started, as reads; the log before is skipped."""
+        rows: dict[bytes, bytes] = {}
+        n = self._snapshot_size(store)
+        for entry in store.log[:n]:
+            if entry.kind == "row":
+                rows[entry.key] = entry.state
+        place = binlog_place(1, n, 0, is_delete=False)
+        read = Entry(0, "beacon", beacon=(0, 0, 0, 0))
+        store.partitions[f"{store.name}.beacon", 0].append((START_MS, read, place))
+        for key, state in rows.items():
+            if state != ABSENT:
+                tp = (f"{store.name}.t", self._partition_of(key))
+                store.partitions[tp].append((START_MS, Entry(0, "read", key, state), place))
+        store.sent = n
+
+    def _ingest(self, now_ms: int) -> None:
+        rng = self.rng
+        if "ingest_crashes" in self.faults and rng.random() < 0.01:
+            self.counts["ingest_crashes"] += 1
+            self.positions = defaultdict(int, self.committed)
+            for target in range(self.targets):
+                for topic, p in list(self.positions):
+                    self.linked[target, topic, p] = self.positions[topic, p]
+        for store in self.stores.values():
+            for (topic, p), records in store.partitions.items():
+                if "ingest_partition_stalls" in self.faults and rng.random() < 0.5:
+                    self.counts["ingest_partition_stalls"] += 1
+                    continue
+                begin = self.positions[topic, p]
+                end = min(len(records), begin + rng.choice([1, 3, 50, 500]))
+                if end > begin:
+                    if topic.endswith(".beacon"):
+                        self._send_beacons(store, topic, p, begin, end)
+                    else:
+                        self._send_rows(store, topic, p, begin, end)
+                    self.positions[topic, p] = end
+        if now_ms % BEACON_MS == 0:
+            for target in range(self.targets):
+                links = []
+                for store in self.stores.values():
+                    for topic, p in store.partitions:
+                        links.append(self._link(target, topic, p, self.positions[topic, p]))
+                self.topic[target].append(Mark(links))
+            self.committed = defaultdict(int, self.positions)
+
+    def _link(self, target: int, topic: str, p: int, end: int) -> Link:
+        link = Link(topic, p, self.linked[target, topic, p], end)
+        self.linked[target, topic, p] = end
+        return link
+
+    def _send_beacons(self, store: Store, topic: str, p: int, begin: int, end: int) -> None:
+        for offset in range(begin, end):
+            _, entry, place = store.partitions[topic, p][offset]
+            if entry is None:
+                continue
+            epoch, sequence, issued, acknowledged = entry.beacon
+            beacon = Beacon(store.name, epoch, sequence, issued, acknowledged, place, epoch > 0, "server")
+            ends = [(t, n, len(records)) for (t, n), records in store.partitions.items()]
+            for target in range(self.targets):
+                self.topic[target].append(Barrier(beacon, self._link(target, topic, p, offset + 1), ends))
+
+    def _send_rows(self, store: Store, topic: str, p: int, begin: int, end: int) -> None:
+        index = "AR".index(store.name)
+        rows: dict[int, list[tuple[int, Entry, bytes]]] = defaultdict(list)
+
+        def send(upto: int) -> None:
+            for target, found in rows.items():
+                self.topic[target].append(
+                    RowBlock(
+                        entity=7,
+                        store=index,
+                        link=self._link(target, topic, p, upto),
+                        groups=1,
+                        keys=[e.key for _, e, _ in found],
+                        raw_keys=b"".join(e.key.ljust(8)[:8] for _, e, _ in found),
+                        flags=bytes(
+                            (PRESENT if e.state else 0) | (SNAPSHOT_READ if e.kind == "read" else 0)
+                            for _, e, _ in found
+                        ),
+                        places=b"".join(place for _, _, place in found),
+                        offsets=[offset for offset, _, _ in found],
+                        transactions=[offset + 1 for offset, _, _ in found],
+                        digests=b"".join(e.state or bytes(16) for _, e, _ in found),
+                    )
+                )
+            rows.clear()
+
+        for offset in range(begin, end):
+            _, entry, place = store.partitions[topic, p][offset]
+            if entry is None:
+                continue
+            if entry.kind == "truncate":
+                send(offset)
+                for target in range(self.targets):
+                    link = self._link(target, topic, p, offset + 1)
+                    self.topic[target].append(Truncated(7, index, link, place, offset, 1))
+            else:
+                rows[self._target_of(entry.key)].append((offset, entry, place))
+        send(end)
+
+    def _compare(self) -> None:
+        rng = self.rng
+        for p in range(self.targets):
+            if "worker_crashes" in self.faults and rng.random() < 0.01:
+                self.counts["worker_crashes"] += 1
+                self._restart(p)
+            shard, topic = self.shards[p], self.topic[p]
+            for _ in range(rng.choice([1, 5, 100])):
+                if self.read[p] >= len(topic):
+                    break
+                observation = topic[self.read[p]]
+                self.read[p] += 1
+                states = {key: self.table[p].get(key) for key in shard.needed_keys(observation)}
+                self._apply(p, shard.fold(observation, states))
+                wanted = shard.sweep_range()
+                if wanted is not None:
+                    start, end, limit = wanted
+                    items = sorted((k, v) for k, v in self.table[p].items() if start <= k < end)[:limit]
+                    self._apply(p, shard.sweep(items))
+            if "unacknowledged_findings" in self.faults and rng.random() < 0.5:
+                self.counts["unacknowledged_findings"] += 1
+                continue
+            waiting, self.waiting[p] = self.waiting[p], []
+            self._apply(p, shard.acknowledged(waiting))
+            self.read_committed[p] = self.read[p]
+
+    def _restart(self, p: int) -> None:
+        shard = self.shards[p] = Shard((self.contract,), p)
+        items = sorted((k, v) for k, v in self.table[p].items() if k[:1] == META)
+        rows = shard.restore(items)
+        self.waiting[p] = []
+        self.read[p] = self.read_committed[p]
+        self._apply(p, shard.revive({row: self.table[p].get(row) for row in rows}))
+
+    def _apply(self, p: int, effects: Effects) -> None:
+        for key, value in effects.writes:
+            if value is None:
+                self.table[p].pop(key, None)
+            else:
+                self.table[p][key] = value
+        self.findings += effects.findings
+        self.waiting[p] += effects.findings
+        self.counts["rows"] += effects.rows
+        self.counts["redelivered"] += effects.redelivered
+        self.counts["dropped_links"] += effects.dropped_links
+        self.counts["broken_epochs"] += len(effects.broken_epochs)
+
+    # -- the run -------------------------------------------------------------------------------------------------
+
+    def run(self) -> Counter[str]:
+        """Run the world to its quiet end and hold what was told against the truth."""
+        now_ms = START_MS
+        while now_ms < self.end_ms + 38_000:
+            for store in self.stores.values():
+                self._connect(store, now_ms)
+            self._ingest(now_ms)
+            self._compare()
+            now_ms += STEP_MS
+        self.faults -= {"unacknowledged_findings", "worker_crashes", "ingest_crashes", "ingest_partition_stalls"}
+        for _ in range(400):
+            self._ingest(1)
+            self._compare()
+        self._judge()
+        return self.counts
+
+    def _judge(self) -> None:
+        base = [b for s in self.shards for e in s.progress.entities.values() for b in e.base_ms if b is not None]
+        assert len(base) == self.targets, "not every partition is covered"
+        start_ms = max(base)
+        told: dict[bytes, list[list[int]]] = defaultdict(list)
+        seen: set[tuple[bytes, Stage]] = set()
+        for finding in self.findings:
+            if not finding.canonical_key or (finding.finding_id, finding.stage) in seen:
+                continue
+            seen.add((finding.finding_id, finding.stage))
+            key = finding.canonical_key
+            if finding.stage is Stage.CONFIRMED:
+                told[key].append([finding.evidence.judged_at_ms, 10**9])
+                moment = finding.evidence.judged_at_ms
+                vouched = max(vouched_at(self.truth["A"][key], self.truth["R"][key], moment), min(base))
+                if vouched > moment - self.window_ms:
+                    self.counts["false_alarms"] += 1
+                    self.counts[f"false:{key!r}@{moment}"] += 1
+            elif finding.stage is Stage.RESOLVED:
+                told[key][-1][1] = finding.evidence.replica_watermark_ms
+        slack_ms = SLOW_SLACK_MS if self.counts["slow_commits"] or self.counts["beacon_writer_changes"] else SLACK_MS
+        end_ms = min(w or 0 for s in self.shards for e in s.progress.entities.values() for w in e.watermark_ms)
+        for key in set(self.truth["A"]) | set(self.truth["R"]):
+            for begin, end in drifts(self.truth["A"][key], self.truth["R"][key], self.window_ms, start_ms, end_ms):
+                if end - begin < slack_ms:
+                    continue
+                self.counts["planted"] += 1
+                if not any(d <= begin + slack_ms and over >= begin for d, over in told[key]):
+                    self.counts["missed"] += 1
+                    self.counts[f"missed:{key!r}@{begin}-{end}"] += 1
+        self.counts["unknown"] += sum(len(u) for s in self.shards for u in s.unknown.values())
+        for shard in self.shards:
+            through = shard.verified_through_ms(7)
+            lag = end_ms - (through or 0)
+            if lag > self.window_ms + 1_000:
+                self.counts["verified_late"] += 1
