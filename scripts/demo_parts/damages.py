@@ -59,7 +59,7 @@ class Damage:
         return " and ".join(dict.fromkeys(expected.kind for expected in self.expected))
 
 
-def _on_copy(sql: str, *parameters: object) -> Callable[[Shop], float]:
+def on_copy(sql: str, *parameters: object) -> Callable[[Shop], float]:
     """Damage the copy by one statement, which must touch exactly one row."""
 
     def plant(shop: Shop) -> float:
@@ -134,19 +134,19 @@ def damages(products: int) -> tuple[Damage, ...]:
             "rogue_update",
             "orders",
             (Expected(_ROGUE, "different"),),
-            _on_copy("UPDATE orders SET quantity = quantity + 1000 WHERE id = %s", _ROGUE),
+            on_copy("UPDATE orders SET quantity = quantity + 1000 WHERE id = %s", _ROGUE),
         ),
         Damage(
             "row_deleted",
             "orders",
             (Expected(_DELETED, "missing"),),
-            _on_copy("DELETE FROM orders WHERE id = %s", _DELETED),
+            on_copy("DELETE FROM orders WHERE id = %s", _DELETED),
         ),
         Damage(
             "row_inserted",
             "customers",
             (Expected(_FOREIGN, "extra"),),
-            _on_copy(
+            on_copy(
                 "INSERT INTO customers (id, email, name, city, vip, created_at)"
                 " VALUES (%s, 'nobody@example.org', 'Nobody', NULL, %s, %s)",
                 _FOREIGN,
@@ -176,31 +176,31 @@ def damages(products: int) -> tuple[Damage, ...]:
             "decimal_truncated",
             "orders",
             (Expected(_DECIMAL, "different"),),
-            _on_copy("UPDATE orders SET amount = floor(amount) WHERE id = %s", _DECIMAL),
+            on_copy("UPDATE orders SET amount = floor(amount) WHERE id = %s", _DECIMAL),
         ),
         Damage(
             "trailing_space",
             "orders",
             (Expected(_TRAILING, "different"),),
-            _on_copy("UPDATE orders SET status = 'new ' WHERE id = %s", _TRAILING),
+            on_copy("UPDATE orders SET status = 'new ' WHERE id = %s", _TRAILING),
         ),
         Damage(
             "other_case",
             "orders",
             (Expected(_CASE, "different"),),
-            _on_copy("UPDATE orders SET status = 'New' WHERE id = %s", _CASE),
+            on_copy("UPDATE orders SET status = 'New' WHERE id = %s", _CASE),
         ),
         Damage(
             "timestamp_shifted",
             "orders",
             (Expected(_SHIFTED, "different"),),
-            _on_copy("UPDATE orders SET placed_at = placed_at + INTERVAL '1' HOUR WHERE id = %s", _SHIFTED),
+            on_copy("UPDATE orders SET placed_at = placed_at + INTERVAL '1' HOUR WHERE id = %s", _SHIFTED),
         ),
         Damage(
             "emoji_lost",
             "orders",
             (Expected(_EMOJI, "different"),),
-            _on_copy("UPDATE orders SET note = replace(note, '🎁', '?') WHERE id = %s", _EMOJI),
+            on_copy("UPDATE orders SET note = replace(note, '🎁', '?') WHERE id = %s", _EMOJI),
         ),
         Damage(
             "delete_not_arrived",
@@ -214,7 +214,7 @@ def damages(products: int) -> tuple[Damage, ...]:
             "primary_key_changed",
             "customers",
             (Expected(_MOVED, "missing"), Expected(_MOVED_TO, "extra")),
-            _on_copy("UPDATE customers SET id = %s WHERE id = %s", _MOVED_TO, _MOVED),
+            on_copy("UPDATE customers SET id = %s WHERE id = %s", _MOVED_TO, _MOVED),
             needs_approval=True,
         ),
         Damage(
@@ -229,7 +229,7 @@ def damages(products: int) -> tuple[Damage, ...]:
             "toast_rogue",
             "documents",
             (Expected(_TOAST, "different"),),
-            _on_copy("UPDATE documents SET body = %s WHERE id = %s", body_of(_TOAST, 666), _TOAST),
+            on_copy("UPDATE documents SET body = %s WHERE id = %s", body_of(_TOAST, 666), _TOAST),
             prepare=_on_origin("UPDATE documents SET revision = 2 WHERE id = %s", _TOAST),
             settled=_copy_shows("SELECT 1 FROM documents WHERE id = %s AND revision = 2", _TOAST),
         ),
@@ -272,5 +272,5 @@ def canary(number: int) -> Damage:
         f"canary_{number}",
         "customers",
         (Expected(row, "different"),),
-        _on_copy("UPDATE customers SET city = %s WHERE id = %s", f"Nowhere {number}", row),
+        on_copy("UPDATE customers SET city = %s WHERE id = %s", f"Nowhere {number}", row),
     )

@@ -6,7 +6,6 @@ damage is planted and must be found: a detector that sleeps is quiet too.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -51,7 +50,7 @@ def _one_feed_paused(running: Running) -> None:
 def _feed_worker_killed(running: Running) -> None:
     running.kill_part("connect-feed")
     time.sleep(2)
-    stack(running.plan, "up")
+    running.start_parts()
 
 
 def _hot_row(running: Running) -> None:
@@ -62,7 +61,7 @@ def _hot_row(running: Running) -> None:
 def _postgres_restarted(running: Running) -> None:
     running.kill_part("postgres", politely=True)
     time.sleep(1)
-    stack(running.plan, "up")
+    running.start_parts()
     await_condition(lambda: _answers(running, Kind.POSTGRES), 30, "PostgreSQL to answer")
 
 
@@ -166,13 +165,3 @@ class QuietResult:
         if self.canary_after_s is None:
             said.append(f"{self.name}: the damage planted at its end was not found")
         return said
-
-
-@contextlib.contextmanager
-def load_running(running: Running) -> object:  # type: ignore[misc]
-    """Keep the load running within the block, whatever a case does to it."""
-    if not running.load.running:
-        running.load.start()
-    yield
-    if not running.load.running:
-        running.load.start()

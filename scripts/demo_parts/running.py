@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from judge_parts.health import EntityHealth, healths, newest_beacon_ms
 from judge_parts.lateness import really_late
@@ -59,6 +63,7 @@ class Running:
     stories_of: Stories
     setup_s: float = 0.0
     _late: dict[bytes, bool] = field(default_factory=dict)
+    _clock: Path | None = None
 
     # What the judge sees
 
@@ -126,6 +131,34 @@ class Running:
         """End a process as a crash does, and start it again."""
         self.processes.kill(name)
         self.start_process(name)
+
+    def kill_part(self, part: str, *, politely: bool = False) -> None:
+        """End one server of the stack: with SIGKILL, or as its administrator would."""
+        told = subprocess.run(
+            [str(STACK), "status", "--name", self.plan.stack, "-o", "json"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        pid = int(json.loads(told.stdout)["parts"][part]["pid"])
+        os.kill(
+            pid, signal.SIGINT if politely and part == "postgres" else signal.SIGTERM if politely else signal.SIGKILL
+        )
+        await_condition(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(pid), 30, f"{part} to end")
+
+    def shift_clock(self, shift: str) -> None:
+        """Let MariaDB's clock be wrong by so much; the first time, the server is restarted under libfaketime."""
+        file = Path(self.places.told["mariadb"]["data_folder"]).parent / "clock"
+        file.write_text(f"{shift}\n", encoding="ascii")
+        file.chmod(0o644)
+        if self._clock is None:
+            self._clock = file
+            self.start_parts()
+
+    def start_parts(self) -> None:
+        """Start what does not run of the stack, with MariaDB's clock as it was."""
+        stack(self.plan, "up", *([] if self._clock is None else ["--mariadb-faketime-file", str(self._clock)]))
 
     def check(self) -> None:
         """Raise if a process ended that should run, or the judge cannot read."""
@@ -210,7 +243,7 @@ def bring_up(plan: Plan, say: Say) -> Running:
         Topics(
             places.bootstrap,
             Registry(places.registry),
-            tuple(deployment.topic(dataset) for dataset in ("drifts", "outcomes", "status")),
+            tuple(deployment.topic(dataset) for dataset in ("drifts", "repairs", "outcomes", "status")),
         ),
         changes,
         Stories(changes),
@@ -243,6 +276,14 @@ def _bring_up_driftline(running: Running, say: Say) -> None:
     running.await_proven(120)
     running.load.start()
     running.run("resume")
+
+
+def _is_zombie(pid: int) -> bool:
+    """Whether a process has ended and only its parent has not noticed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def copy_is_complete(shop_now: Shop) -> bool:

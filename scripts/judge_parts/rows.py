@@ -65,7 +65,7 @@ def rows_of(side: Side, table: str, keys: Sequence[int] | None = None) -> dict[i
 
 def ledger_rows(side: Side) -> list[dict[str, str]]:
     """Return the copy's ledger without its before-images, as text, in the order of writing."""
-    columns = ("command_id", "kind", "finding_id", "entity", "action", "outcome", "reason", "approver")
+    columns = ("command_id", "kind", "finding_id", "entity", "key_hash", "action", "outcome", "reason")
     # Schema in PostgreSQL and database in MariaDB have the same name.
     rows = side.query(f"SELECT {', '.join(columns)} FROM driftline.driftline_ledger ORDER BY written_at")  # noqa: S608
     return [{column: _text(value) for column, value in zip(columns, row, strict=True)} for row in rows]
