@@ -59,18 +59,17 @@ def _words(words: type[Enum]) -> tuple[str, ...]:
 
 
 _REJECTIONS: Final = (
-    "framing",
-    "avro",
-    "json",
-    "shape",
+    "bad_json",
+    "bad_avro",
+    "bad_frame",
     "unknown_schema",
-    "unknown_word",
-    "null_key",
-    "null_value",
-    "unmappable",
-    "position",
+    "bad_envelope",
+    "no_key",
+    "wrong_key",
     "too_large",
-    "other",
+    "too_deep",
+    "unknown_word",
+    "unmappable",
 )
 _LATENCY_S: Final = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3_600.0)
 """The usual contract windows (3, 10, 60 s) are bounds of their own."""

@@ -12,8 +12,8 @@ from typing import Any, Final, Protocol, Self
 import psycopg
 import pymysql
 from psycopg import sql
-from pymysql.constants import CLIENT
 
+from app.adapters.sql_clients import Use, connect_mysql, connect_postgres
 from app.adapters.system_clock import wall_utc
 from app.core.beacon_writer import BeaconRow, Beat
 from app.core.errors import ContractViolation, Unready
@@ -21,9 +21,6 @@ from app.core.store import StoreKind
 from app.settings import StoreSettings
 
 TABLE: Final = "driftline_beacon"
-_CONNECT_S: Final = 5
-_STATEMENT_S: Final = 5
-"""A beacon that takes longer than this says nothing of now; the store counts as down."""
 _NO_ROW: Final = "run `driftline init` for this store"
 
 
@@ -88,21 +85,7 @@ class PostgresBeaconRows(_Connected):
 
     def _cursor(self) -> psycopg.Cursor[Any]:
         if self.connection is None:
-            role = self.store.role("beacon")
-            self.connection = psycopg.connect(
-                host=self.store.host,
-                port=self.store.port,
-                dbname=self.store.database,
-                user=role.user,
-                password=role.password(),
-                connect_timeout=_CONNECT_S,
-                application_name="driftline-beacon",
-                options=f"-c statement_timeout={_STATEMENT_S * 1000} -c search_path=pg_catalog",
-                tcp_user_timeout=_STATEMENT_S * 2_000,
-                autocommit=True,
-                sslmode="verify-full" if self.store.ca_file else "prefer",
-                sslrootcert=str(self.store.ca_file) if self.store.ca_file else None,
-            )
+            self.connection = connect_postgres(self.store, "beacon", Use.READ)
             # The file name of the log's end begins with the timeline, which changes when a standby is promoted.
             identity = self.connection.execute(
                 "SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8)"
@@ -149,23 +132,7 @@ class MysqlBeaconRows(_Connected):
 
     def _cursor(self) -> Any:  # noqa: ANN401 - PyMySQL has no types
         if self.connection is None:
-            role = self.store.role("beacon")
-            self.connection = pymysql.connect(
-                host=self.store.host,
-                port=self.store.port,
-                user=role.user,
-                password=role.password(),
-                connect_timeout=_CONNECT_S,
-                read_timeout=_STATEMENT_S,
-                write_timeout=_STATEMENT_S,
-                charset="utf8mb4",
-                program_name="driftline-beacon",
-                # Count rows that were found: a row that is written as it was is written all the same.
-                client_flag=CLIENT.FOUND_ROWS,
-                autocommit=True,
-                ssl_ca=str(self.store.ca_file) if self.store.ca_file else None,
-                ssl_verify_identity=bool(self.store.ca_file),
-            )
+            self.connection = connect_mysql(self.store, "beacon", Use.READ)
             cursor = self.connection.cursor()
             if self.store.kind is StoreKind.MARIADB:
                 cursor.execute("SELECT @@server_id, @@gtid_domain_id")

@@ -14,8 +14,8 @@ import fastavro
 
 from app.codec import record_fields as fields
 from app.codec.schema_files import schema_text
+from app.codec.wire import Reason, check_size, frame, undecodable, unframe
 from app.core.command import Approval, CommandOutcome, RepairCommand
-from app.core.errors import Undecodable
 from app.core.published import Provenance, PublishedFinding, QuarantinedRecord
 from app.core.status import StatusReport
 
@@ -32,7 +32,7 @@ FIXED_IDS: Final[dict[str, int]] = {
 }
 """Every schema of ours, and its id in a deployment without a registry. An id is never given to another schema."""
 
-_HEAD_BYTES: Final = 5
+_WHO_WRITES: Final = "who else writes this topic?"
 _NOWHERE: Final = Provenance(checker="", checker_version=0)
 
 
@@ -68,11 +68,9 @@ class FixedSchemas:
         try:
             return self._by_id[schema_id]
         except KeyError:
-            raise Undecodable(
-                "unknown_schema",
-                f"schema id {schema_id} is none of ours",
-                hint="was the record written with a registry? then set `registry_url`",
-            ) from None
+            what = f"schema id {schema_id} is none of ours"
+            hint = "was the record written with a registry? then set `registry_url`"
+            raise undecodable(Reason.UNKNOWN_SCHEMA, what, hint) from None
 
 
 class RecordCodec:
@@ -85,28 +83,25 @@ class RecordCodec:
 
     def _encode(self, name: str, record: dict[str, object]) -> bytes:
         body = io.BytesIO()
-        body.write(b"\0" + self._book.id_of(name).to_bytes(4, "big"))
         fastavro.schemaless_writer(body, self._own[name], record)
-        return body.getvalue()
+        return frame(self._book.id_of(name), body.getvalue())
 
     def decode(self, name: str, value: bytes | None) -> dict[str, Any]:
         """Return the fields of a record of the schema `name`; `Undecodable` says why it cannot be read."""
-        if value is None or len(value) < _HEAD_BYTES or value[0] != 0:
-            raise Undecodable("framing", f"no {name} in the Confluent wire format", hint="who else writes this topic?")
-        schema_id = int.from_bytes(value[1:_HEAD_BYTES], "big")
+        if value is None:
+            raise undecodable(Reason.BAD_FRAME, f"a record without value is no {name}", _WHO_WRITES)
+        check_size(value)
+        schema_id, payload = unframe(value)
         written = self._book.writer_schema(schema_id)
-        body = io.BytesIO(value[_HEAD_BYTES:])
+        body = io.BytesIO(payload)
         try:
             record = fastavro.schemaless_reader(body, written, self._own[name])
         except Exception as fault:
             # fastavro raises whatever it stumbles over: hostile bytes are no reason to stop.
-            raise Undecodable(
-                "avro",
-                f"schema id {schema_id} does not read as {name} ({type(fault).__name__})",
-                hint="who else writes this topic?",
-            ) from fault
+            what = f"schema id {schema_id} does not read as {name} ({type(fault).__name__})"
+            raise undecodable(Reason.BAD_AVRO, what, _WHO_WRITES) from fault
         if body.read(1) or not isinstance(record, dict):
-            raise Undecodable("avro", f"bytes are left over behind the {name}", hint="who else writes this topic?")
+            raise undecodable(Reason.BAD_AVRO, f"bytes are left over behind the {name}", _WHO_WRITES)
         return record
 
     def _with_provenance(self, own: dict[str, object], provenance: Provenance) -> dict[str, object]:
