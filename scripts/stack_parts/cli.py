@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     for verb in ("pause", "resume", "stop", "restart", "status", "offsets", "delete"):
         named_connector = verbs.add_parser(verb, parents=[named])
         named_connector.add_argument("connectors", nargs="+" if verb != "status" else "*", metavar="NAME")
+    actions.add_parser("compose-files", help="write what docker-compose.yml mounts, into .stack/compose")
     actions.add_parser("wipe", parents=[named], help="end the stack and delete its data")
     return parser
 
@@ -104,6 +105,8 @@ def _act(arguments: argparse.Namespace) -> int:
             return _status(arguments.name, arguments.output)
         case "logs":
             commands.logs(arguments.name, arguments.parts, arguments.lines, follow=arguments.follow)
+        case "compose-files":
+            print(f"written: {commands.compose_files()}")
         case "connectors":
             _connectors(arguments)
         case "wipe":

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from stack_parts import compose_files as compose
 from stack_parts import jvm_parts, mariadb, postgres
 from stack_parts.failure import StackError
 from stack_parts.jars import ensure_jars, jars_folder
@@ -90,6 +91,20 @@ def describe(layout: Layout) -> dict[str, Any]:
             "roles": roles("mariadb", MARIADB_ADMIN),
         },
     }
+
+
+def compose_files() -> Path:
+    """Write what docker-compose.yml mounts, and the description that lets the other commands find those containers."""
+    layout = compose.layout()
+    folder = compose.write(layout)
+    _write_description(layout)
+    return folder
+
+
+def _write_description(layout: Layout) -> None:
+    description = layout.folder / DESCRIPTION
+    write_private(description, json.dumps(describe(layout), indent=1) + "\n")
+    description.chmod(0o644)
 
 
 def existing(name: str) -> Layout:
@@ -190,9 +205,7 @@ def _prepare(layout: Layout) -> None:
             mariadb_port=ports.mariadb,
         ),
     )
-    description = layout.folder / DESCRIPTION
-    write_private(description, json.dumps(describe(layout), indent=1) + "\n")
-    description.chmod(0o644)
+    _write_description(layout)
 
 
 def _start(layout: Layout, wanted: Sequence[str], lock: int, progress: Progress, faketime_file: Path | None) -> None:

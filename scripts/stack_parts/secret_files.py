@@ -7,6 +7,7 @@ their working folder, so that a connector's JSON is the same wherever it runs an
 
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def placeholder(folder: Path) -> str:
     return path.read_text(encoding="ascii")
 
 
-def write_worker_files(folder: Path, addresses: Addresses) -> None:
+def write_worker_files(folder: Path, addresses: Addresses, more_feed: Mapping[str, str] | None = None) -> None:
     """The two properties files of the Connect workers; each worker sees the roles that it uses and no other."""
     postgres, mariadb = passwords(folder, "postgres"), passwords(folder, "mariadb")
     common = {
@@ -78,6 +79,7 @@ def write_worker_files(folder: Path, addresses: Addresses) -> None:
         "mariadb.user": "cdc_feed",
         "mariadb.password": mariadb["cdc_feed"],
         "placeholder": placeholder(folder),
+        **(more_feed or {}),
     }
     pipeline = {
         **common,
