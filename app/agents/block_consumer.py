@@ -2,8 +2,9 @@
 
 Faust's cost is per message, so a message that stands for thousands of records makes it vanish. Progress is what an
 agent says of a block (`Block.done`), never Faust's own ack: Faust acks what it skips, and its compiled stream acks
-around every hook. The committed offset of a partition is the end of the finished blocks at its head; what must be safe before
-it is committed is a list of steps that the app gives (`WorkerApp.before_commit`), each of which may raise and so crash.
+around every hook. The committed offset of a partition is the end of the finished blocks at its head; what must be safe
+before it is committed is a list of steps that the app gives (`WorkerApp.before_commit`), each of which may raise and so
+crash.
 
 Positions are the consumer's: transaction markers and aborted records occupy offsets, so the end of a block is where the
 consumer stands and not "last record + 1", and a stretch without a record is a block without records. A block begins

@@ -1,0 +1,226 @@
+"""`observations` -> verdicts: the shell around the one fold (`app.core.fold`).
+
+Order of effects: state into the table, findings to the producer, both safe before the offset is committed (`persist`).
+The table sends what it was given to its changelog in the order of `changelog_rank`: rows, then everything else, the
+chains last. What a kill leaves behind is then never a chain that claims rows which are not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from typing import Final, Protocol
+
+from app.agents.block_consumer import Block
+from app.codec.blocks import unpack
+from app.core.contract import EntityContract
+from app.core.errors import Undecodable
+from app.core.finding import DriftKind, Finding, Stage, UnknownReason
+from app.core.fold import META, Effects, Shard
+from app.core.observation import Barrier, Observation
+from app.core.status import Coverage, StatusReport
+from app.ports import Sink, StateStore
+
+_CHAIN: Final = META + b"c"
+_SCAN_ITEMS: Final = 5_000
+_SWEEPS_AT_A_TIME: Final = 1
+_AFTER_META: Final = bytes([META[0] + 1])
+
+
+def changelog_rank(key: bytes) -> int:
+    """Return in which order a commit reaches the changelog: rows, what is known besides, then chains."""
+    if key[:1] != META:
+        return 0
+    return 2 if key[:2] == _CHAIN else 1
+
+
+class Table(StateStore, Protocol):
+    """The table of this agent: a `StateStore` that tells when a partition has changed hands."""
+
+    def revision(self, partition: int) -> int:
+        """Return a number that changes whenever a partition was given away or taken over."""
+        ...
+
+
+class CompareCounts(Protocol):
+    """Counts for metrics."""
+
+    def found(self, finding: Finding, detected_after_ms: int | None) -> None:
+        """Count one step in the life of a drift."""
+        ...
+
+    def folded(self, rows: int, redelivered: int, dropped_links: int) -> None:
+        """Count rows taken in, rows seen before, and links that did not fit."""
+        ...
+
+
+class Compare:
+    """The compare agent of one worker, over all partitions of `observations` that it holds.
+
+    `publish` turns a finding into its record; `explain` names the columns that differ, as far as they can still be
+    read. Findings wait in `_told` until the broker has them.
+    """
+
+    def __init__(
+        self,
+        *,
+        contracts: Sequence[EntityContract],
+        table: Table,
+        sink: Sink,
+        drifts: str,
+        publish: Callable[[Finding], bytes],
+        explain: Callable[[Finding], tuple[str, ...]],
+        counts: CompareCounts,
+        log_undecodable: Callable[[Block, int, Undecodable], None],
+    ) -> None:
+        self._contracts = contracts
+        self._table = table
+        self._sink = sink
+        self._drifts = drifts
+        self._publish = publish
+        self._explain = explain
+        self._counts = counts
+        self._log_undecodable = log_undecodable
+        self._shards: dict[int, tuple[int, Shard]] = {}
+        self._told: dict[int, list[Finding]] = {}
+        self._newest_beacon_ms: int | None = None
+
+    async def run(self, stream: AsyncIterator[Block]) -> None:
+        """Fold blocks of observations for as long as the stream lasts."""
+        async for block in stream:
+            if block.live:
+                await self.take(block)
+
+    async def take(self, block: Block) -> None:
+        """Fold one block. Between two of its records others may run: each is folded whole."""
+        for number, record in enumerate(block.records):
+            try:
+                observation = unpack(record.value or b"")
+            except Undecodable as fault:
+                # Only a fault of ours or a forged record comes here. The chain that it would have extended stands still
+                # and its store stalls, since what it said is not known.
+                self._log_undecodable(block, record.offset, fault)
+                continue
+            self._fold(self._shard(block.partition), observation)
+            if number % 8 == 7:  # noqa: PLR2004 - a heartbeat has its turn within some ten milliseconds
+                await asyncio.sleep(0)
+                if not block.live:
+                    return
+        shard = self._shard(block.partition)
+        for _ in range(_SWEEPS_AT_A_TIME):
+            wanted = shard.sweep_range()
+            if wanted is None:
+                break
+            self._take_effects(shard, shard.sweep(self._table.scan(block.partition, *wanted)))
+        block.done()
+
+    def _fold(self, shard: Shard, observation: Observation) -> None:
+        if isinstance(observation, Barrier) and observation.beacon.streamed:
+            self._newest_beacon_ms = max(self._newest_beacon_ms or 0, observation.beacon.issued_at_ms)
+        needed = shard.needed_keys(observation)
+        states = dict(zip(needed, self._table.multi_get(shard.partition, needed), strict=True)) if needed else {}
+        self._take_effects(shard, shard.fold(observation, states))
+
+    def _take_effects(self, shard: Shard, effects: Effects) -> None:
+        if effects.writes:
+            self._table.write_many(shard.partition, effects.writes)
+        for finding in effects.findings:
+            self._tell(shard, finding)
+        self._counts.folded(effects.rows, effects.redelivered, effects.dropped_links)
+
+    def _tell(self, shard: Shard, finding: Finding) -> None:
+        columns = self._explain(finding) if finding.stage is Stage.CONFIRMED and not finding.incident_rows else ()
+        told = replace(finding, differing_columns=columns) if columns else finding
+        self._sink.send(self._drifts, finding.observations_partition, finding.finding_id, self._publish(told))
+        self._told.setdefault(shard.partition, []).append(finding)
+        deadline_ms = finding.evidence.judged_at_ms
+        late = None if self._newest_beacon_ms is None else self._newest_beacon_ms - deadline_ms
+        self._counts.found(finding, late if finding.stage is Stage.CONFIRMED else None)
+
+    # -- before a commit -----------------------------------------------------------------------------------------
+
+    async def acknowledge(self) -> None:
+        """Wait until the broker has every finding so far, and note that in the state: a step before each commit."""
+        told, self._told = self._told, {}
+        await asyncio.to_thread(self._sink.flush)
+        for partition, findings in told.items():
+            held = self._shards.get(partition)
+            if held is not None and held[0] == self._table.revision(partition):
+                self._take_effects(held[1], held[1].acknowledged(findings))
+
+    # -- shards --------------------------------------------------------------------------------------------------
+
+    def _shard(self, partition: int) -> Shard:
+        revision = self._table.revision(partition)
+        held = self._shards.get(partition)
+        if held is not None and held[0] == revision:
+            return held[1]
+        shard = Shard(self._contracts, partition)
+        self._shards[partition] = (revision, shard)
+        self._told.pop(partition, None)
+        live = shard.restore(self._meta(partition))
+        states = self._table.multi_get(partition, sorted(live)) if live else []
+        self._take_effects(shard, shard.revive(dict(zip(sorted(live), states, strict=True))))
+        return shard
+
+    def _meta(self, partition: int) -> list[tuple[bytes, bytes]]:
+        found: list[tuple[bytes, bytes]] = []
+        start = META
+        while True:
+            page = self._table.scan(partition, start, _AFTER_META, _SCAN_ITEMS)
+            found += page
+            if len(page) < _SCAN_ITEMS:
+                return found
+            start = page[-1][0] + b"\x00"
+
+    # -- what is said of it --------------------------------------------------------------------------------------
+
+    def reports(self, wall_ms: int, instance: str) -> list[StatusReport]:
+        """Return how far each entity is proven in each store, per partition of this worker."""
+        held = set(self._table.partitions())
+        return [
+            report
+            for partition, (revision, shard) in sorted(self._shards.items())
+            if partition in held and revision == self._table.revision(partition)
+            for contract in self._contracts
+            for report in self._entity_reports(shard, contract, wall_ms, instance)
+        ]
+
+    def _entity_reports(
+        self, shard: Shard, contract: EntityContract, wall_ms: int, instance: str
+    ) -> list[StatusReport]:
+        progress = shard.progress.entities[contract.number]
+        through = shard.verified_through_ms(contract.number)
+        drifts = shard.open_drifts(contract.number)
+        unknown: Counter[UnknownReason] = Counter(shard.unknown[contract.number].values())
+        drifted = len(drifts)
+        waiting = max(0, len(shard.live[contract.number]) - drifted - sum(unknown.values()))
+        found = []
+        for i, table in enumerate(contract.stores):
+            store = shard.progress.stores[table.store]
+            coverage = Coverage.COVERED if progress.covered_at_ms[i] is not None else Coverage.UNCOVERED
+            if coverage is Coverage.UNCOVERED and store.snapshot_seen:
+                coverage = Coverage.SNAPSHOT
+            is_authority = i == 0
+            kinds = Counter(DriftKind(kind) for name, kind, _, _ in drifts if name == table.store)
+            found.append(
+                StatusReport(
+                    entity=contract.entity,
+                    store=table.store,
+                    is_authority=is_authority,
+                    partition=shard.partition,
+                    coverage=coverage,
+                    watermark_ms=progress.watermark_ms[i],
+                    verified_through_ms=None if is_authority else through,
+                    newest_beacon_ms=self._newest_beacon_ms,
+                    reported_at_wall_ms=wall_ms,
+                    waiting_keys=0 if is_authority else waiting,
+                    open_drifts=dict(kinds),
+                    unknown_keys={} if is_authority else dict(unknown),
+                    instance=instance,
+                    contract_version=contract.version,
+                )
+            )
+        return found
