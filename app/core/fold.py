@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from app.core.contract import EntityContract
 from app.core.digest import row_digest
@@ -662,22 +663,22 @@ class Shard:
             store.snapshot_seen,
             store.server,
             store.last_beacon.hex(),
-            self.progress.writer_epoch,
+            sorted(self.progress.writers_began_ms.items())[-8:],
         ]
         effects.writes.append((META + b"s" + name.encode(), json.dumps(value).encode()))
 
-    def _restore_store(self, name: str, value: list[str | int | bool]) -> None:
+    def _restore_store(self, name: str, value: list[Any]) -> None:
         store = self.progress.stores.get(name)
         if store is None:
             return
-        epoch, break_place, log_restarted, snapshot_seen, server, last_beacon, writer_epoch = value
+        epoch, break_place, log_restarted, snapshot_seen, server, last_beacon, writers = value
         store.epoch = int(epoch)
         store.break_place = bytes.fromhex(str(break_place))
         store.log_restarted = bool(log_restarted)
         store.snapshot_seen = bool(snapshot_seen)
         store.server = str(server)
         store.last_beacon = bytes.fromhex(str(last_beacon))
-        self.progress.writer_epoch = max(self.progress.writer_epoch, int(writer_epoch))
+        self.progress.writers_began_ms.update(dict(writers))
 
     def _write_entity(self, entity: EntityProgress, effects: Effects) -> None:
         number = entity.contract.number

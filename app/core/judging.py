@@ -41,10 +41,9 @@ class Told:
 def place_in_time(side: Side, timeline: Timeline) -> bool:
     """Give the stays the brackets that are known by now; True if one changed."""
     changed = False
-    for i in range(len(side.stays) - 1, -1, -1):
-        stay = side.stays[i]
+    for i, stay in enumerate(side.stays):
         if stay.latest_ms != OPEN:
-            break
+            continue
         earliest_ms, latest_ms = timeline.bracket(stay.position)
         if phase_of(stay.position) == SNAPSHOT:
             earliest_ms = EVER  # a snapshot's state has held since unknown times

@@ -73,7 +73,7 @@ class Progress:
     chains: dict[tuple[str, int], Chain] = field(default_factory=dict)
     stores: dict[str, StoreProgress] = field(default_factory=dict)
     entities: dict[int, EntityProgress] = field(default_factory=dict)
-    writer_epoch: int = 0
+    writers_began_ms: dict[int, int] = field(default_factory=dict)  # per writer's epoch, on the common clock
 
     @classmethod
     def of(cls, contracts: Iterable[EntityContract]) -> Progress:
@@ -155,9 +155,10 @@ class Progress:
             store.snapshot_seen = True
             return broken
         store.last_beacon = at
-        self.writer_epoch = max(self.writer_epoch, beacon.epoch)
+        began_ms = self.writers_began_ms.get(beacon.epoch, beacon.previous_acknowledged_ms)
+        self.writers_began_ms[beacon.epoch] = min(began_ms, beacon.previous_acknowledged_ms)
         writer = (beacon.epoch, beacon.sequence)
-        if beacon.epoch < self.writer_epoch:
+        if self.superseded(beacon):
             return restarted
         if store.timeline.add(at, writer, beacon.issued_at_ms, beacon.previous_acknowledged_ms):
             ends = {(topic, partition): end for topic, partition, end in barrier.ends}
@@ -165,6 +166,16 @@ class Progress:
             if len(store.pending) > PENDING_BARRIERS_MAX:
                 store.pending.pop(0)
         return restarted or broken
+
+    def superseded(self, beacon: Beacon) -> bool:
+        """Whether a newer writer had begun when an older one issued this beacon.
+
+        Two writers' clocks are close but not the same, so such a beacon moves no watermark and brackets nothing. One
+        that was issued before still does, however late it comes: without it a stalled store would have no brackets.
+        """
+        return any(
+            epoch > beacon.epoch and began_ms < beacon.issued_at_ms for epoch, began_ms in self.writers_began_ms.items()
+        )
 
     def advance(self) -> list[EntityProgress]:
         """Move the watermarks that may move, and return the entities of which one did."""
