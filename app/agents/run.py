@@ -1,0 +1,121 @@
+"""Run a worker's app until it is told to stop or a part of it fails: what recurs, the graceful end, the exit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from app.agents.block_consumer import WorkerApp
+from app.agents.ingest import Ingest
+from app.core.errors import DriftlineError, Unready
+
+MARK_EVERY_S: Final = 0.5
+_DRAIN_S: Final = 5.0
+_WATCH_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Something that recurs while the worker holds partitions. What it raises ends the worker."""
+
+    name: str
+    every_s: float
+    do: Callable[[], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class WorkerRun:
+    """One run of a worker."""
+
+    app: WorkerApp
+    ingest: Ingest
+    duties: Sequence[Duty]
+    check_sinks: Callable[[], None]
+    stopping: asyncio.Event
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether partitions are assigned and their state is recovered."""
+        return bool(self.app.tables.actives_ready) and not self.app.rebalancing and not self.app.should_stop
+
+    async def run(self) -> None:
+        """Start, work, and end; raise what made it end, if it was not told to."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        await self._start()
+        tasks = [asyncio.create_task(self._recur(duty), name=duty.name) for duty in self._all_duties()]
+        try:
+            await self._watch(tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._end()
+
+    async def _start(self) -> None:
+        starting = asyncio.create_task(self.app.start())
+        stopping = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if starting.done():
+            starting.result()
+        else:
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await starting
+
+    def _all_duties(self) -> list[Duty]:
+        return [Duty("marks", MARK_EVERY_S, self._mark), *self.duties]
+
+    async def _mark(self) -> None:
+        self.check_sinks()
+        consumer = self.app.consumer
+        self.ingest.follow(consumer.epoch, {(tp.topic, tp.partition): at for tp, at in consumer.starts.items()})
+        self.ingest.mark()
+
+    async def _recur(self, duty: Duty) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            if self.is_ready:
+                await duty.do()
+            due = max(due + duty.every_s, loop.time())
+            await asyncio.sleep(due - loop.time())
+
+    async def _watch(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        while not self.stopping.is_set():
+            if self.app.crashed:
+                raise _reason(self.app)
+            for task in tasks:
+                if task.done():
+                    task.result()
+                    raise RuntimeError(f"the duty {task.get_name()} ended")
+            await asyncio.sleep(_WATCH_S)
+
+    async def _end(self) -> None:
+        """Stop reading, let blocks in hand be finished, commit, and leave the group."""
+        if not self.app.crashed and self.app.started and self.is_ready:
+            self.app.consumer.stop_flow()
+            deadline = time.monotonic() + _DRAIN_S
+            while self.app.consumer.unfinished_blocks() and time.monotonic() < deadline and not self.app.crashed:
+                self.ingest.mark()
+                await asyncio.sleep(0.02)
+            if not self.app.crashed:
+                await self.app.consumer.commit()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.app.stop(), timeout=_DRAIN_S * 2)
+
+
+def _reason(app: WorkerApp) -> BaseException:
+    reason: BaseException | None = app.crash_reason
+    if isinstance(reason, DriftlineError):
+        return reason
+    if reason is None:
+        return Unready("the worker's app has crashed", where="worker")
+    return reason
