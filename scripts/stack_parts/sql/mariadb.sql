@@ -11,7 +11,9 @@ INSERT IGNORE INTO stack.marker VALUES (1, 'none');
 -- Users stay out of the binary log: no reader of it needs their password hashes.
 SET SESSION sql_log_bin = 0;
 ALTER USER 'root'@'localhost' IDENTIFIED BY '{{root}}';
-CREATE USER IF NOT EXISTS 'root'@'{{host}}' IDENTIFIED BY '{{root}}';
+CREATE USER IF NOT EXISTS 'root'@'{{host}}';
+-- The installation makes a root at 127.0.0.1 that has no password.
+ALTER USER 'root'@'{{host}}' IDENTIFIED BY '{{root}}';
 GRANT ALL PRIVILEGES ON *.* TO 'root'@'{{host}}' WITH GRANT OPTION;
 CREATE USER IF NOT EXISTS 'shop_owner'@'{{host}}' IDENTIFIED BY '{{shop_owner}}';
 CREATE USER IF NOT EXISTS 'shop_sink'@'{{host}}' IDENTIFIED BY '{{shop_sink}}';
