@@ -11,15 +11,16 @@ import orjson
 from app.codec.semantics import Convert, converter_of
 from app.codec.wire import Reason, undecodable
 
+_TOO_DEEP: Final = ("depth", "recursion")  # what orjson's versions call it
 _IMAGES: Final = ("before", "after")
 
 
-def unpack_json(data: bytes) -> object:
-    """Parse a record of the JSON converter without schemas."""
+def unpack_json(data: bytes | str) -> object:
+    """Parse a record of the JSON converter without schemas, or a text of JSON within one."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as why:
-        if "recursion" in str(why):
+        if any(word in str(why) for word in _TOO_DEEP):
             raise undecodable(Reason.TOO_DEEP, "JSON nested too deep") from None
         raise undecodable(
             Reason.BAD_JSON, "not JSON", "set the store's `converter` to what its connector uses"

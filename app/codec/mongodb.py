@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
-import orjson
-
+from app.codec.json_envelope import unpack_json
 from app.codec.wire import Reason, undecodable
 from app.core.position import mongo_place
 from app.core.types.canonical import Micros
@@ -63,24 +62,15 @@ def key_of(key: dict[str, object]) -> Mapping[str, object]:
     raw = key.get("id")
     if not isinstance(raw, str):
         raise undecodable(Reason.WRONG_KEY, "the key has no id")
-    return {_ID: _value(_parse(raw))}
+    return {_ID: _value(unpack_json(raw))}
 
 
 def image_of(raw: object) -> dict[str, object]:
     """Return a document from its text of extended JSON."""
-    found = _parse(raw) if isinstance(raw, str) else raw
+    found = unpack_json(raw) if isinstance(raw, str) else raw
     if not isinstance(found, dict):
         raise undecodable(Reason.BAD_ENVELOPE, "a document is not an object")
     return Document({name: _value(part) for name, part in found.items()})
-
-
-def _parse(text: str) -> object:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError as why:
-        if "recursion" in str(why):
-            raise undecodable(Reason.TOO_DEEP, "a document nested too deep") from None
-        raise undecodable(Reason.BAD_JSON, "a document that is not JSON") from None
 
 
 def _value(raw: object, depth: int = 0) -> object:

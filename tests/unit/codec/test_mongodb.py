@@ -1,0 +1,183 @@
+"""MongoDB's envelopes, written after the connector's documentation: no server was at hand to record them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from app.codec.envelope import decoder_for
+from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField
+from app.core.digest import Dialect, RowDigester
+from app.core.errors import Undecodable
+from app.core.event import ChangeEvent, Operation, Reading
+from app.core.position import mongo_place
+from app.core.store import Converter, StoreKind
+
+DECODER = decoder_for(StoreKind.MONGODB, Converter.JSON, "left-out-5d1f0b")
+OBJECT_ID = "65a1b2c3d4e5f60718293a4b"
+DOCUMENT = {
+    "_id": {"$oid": OBJECT_ID},
+    "customer": {"$numberLong": "9007199254740993"},
+    "amount": {"$numberDecimal": "1.250"},
+    "status": "new",
+    "rate": {"$numberDouble": "NaN"},
+    "at": {"$date": {"$numberLong": "1772282096789"}},
+    "iso": {"$date": "2026-02-28T12:34:56.789Z"},
+    "blob": {"$binary": {"base64": "3q2+7w==", "subType": "00"}},
+    "old_blob": {"$binary": "3q2+7w==", "$type": "00"},
+    "ship": {"city": "Köln", "lines": [{"$numberInt": "1"}, None]},
+}
+
+
+def envelope(op: str, **parts: object) -> bytes:
+    """Return a change as the connector writes it."""
+    value: dict[str, Any] = {
+        "op": op,
+        "before": None,
+        "after": orjson.dumps(DOCUMENT).decode(),
+        "updateDescription": None,
+        "source": {
+            "version": "3.6.3.Final",
+            "connector": "mongodb",
+            "name": "docs",
+            "ts_ms": 1_772_282_096_000,
+            "snapshot": "false",
+            "db": "shop",
+            "sequence": None,
+            "collection": "orders",
+            "ord": 7,
+            "lsid": None,
+            "txnNumber": None,
+            "wallTime": None,
+        },
+        "ts_ms": 1_772_282_096_100,
+        "transaction": None,
+    }
+    source = parts.pop("source", {})
+    assert isinstance(source, dict)
+    value["source"] |= source
+    return orjson.dumps(value | parts)
+
+
+def decode(value: bytes, key: object = None) -> ChangeEvent:
+    """Decode a change of the document."""
+    event = DECODER.decode(orjson.dumps({"id": orjson.dumps(key or DOCUMENT["_id"]).decode()}), value)
+    assert event is not None
+    return event
+
+
+def test_a_document_is_a_row_of_its_fields() -> None:
+    """Extended JSON of both writings becomes plain values; dots reach into documents within."""
+    event = decode(envelope("c"))
+    after = event.after
+    assert after is not None
+    assert event.key == {"_id": OBJECT_ID}
+    assert event.table == "shop.orders"
+    assert after["customer"] == 9_007_199_254_740_993
+    assert after["amount"] == "1.250"
+    assert after["rate"] == "NaN"
+    assert after["at"] == 1_772_282_096_789_000
+    assert after["blob"] == after["old_blob"] == "3q2+7w=="
+    assert after["ship.city"] == "Köln"
+    assert after["ship"] == {"city": "Köln", "lines": [1, None]}
+
+
+def test_a_field_that_is_not_there_is_null() -> None:
+    """SQL stores have nothing else to compare it with."""
+    after = decode(envelope("c")).after
+    assert after is not None
+    assert after["coupon"] is None
+    assert after["ship.zip"] is None
+    assert after["status.x"] is None
+
+
+def test_a_place_is_the_cluster_time_and_the_order_in_the_transaction() -> None:
+    """Seconds and ordinal together are the cluster time."""
+    at = 1_772_282_096 << 32 | 7
+    assert decode(envelope("c")).place == mongo_place(at, 0)
+    within = {"lsid": '{"id": 1}', "txnNumber": 4}
+    event = decode(envelope("u", source=within, transaction={"id": "x", "total_order": 3}))
+    assert event.place == mongo_place(at, 3)
+    assert event.transaction == '{"id": 1}:4'
+
+
+def test_snapshots_and_deletes_are_told_apart() -> None:
+    """A delete carries the key alone where there are no pre-images."""
+    read = decode(envelope("r", source={"snapshot": "true"}))
+    assert (read.operation, read.reading) == (Operation.READ, Reading.INITIAL)
+    delete = decode(envelope("d", after=None))
+    assert (delete.operation, delete.after, delete.before) == (Operation.DELETE, None, None)
+
+
+def test_an_update_without_the_whole_document_is_refused() -> None:
+    """A connector that captures only the changed fields cannot be compared."""
+    with pytest.raises(Undecodable) as refused:
+        decode(envelope("u", after=None))
+    assert refused.value.reason == "bad_envelope"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (envelope("c", after="{"), "bad_json"),
+        (envelope("c", after="[1]"), "bad_envelope"),
+        (envelope("c", after='{"n":{"$numberLong":"x"}}'), "bad_envelope"),
+        (envelope("c", after='{"n":' + "[" * 400 + "]" * 400 + "}"), "too_deep"),
+    ],
+)
+def test_a_document_that_is_none_has_a_reason(value: bytes, reason: str) -> None:
+    """The text of a document is hostile too."""
+    with pytest.raises(Undecodable) as refused:
+        decode(value)
+    assert refused.value.reason == reason
+
+
+def test_a_key_without_id_is_refused() -> None:
+    """The key is a document's `_id`, whatever its type."""
+    assert DECODER.key_of(b'{"id":"1004"}') == {"_id": 1004}
+    assert DECODER.key_of(b'{"id":"{\\"$numberLong\\":\\"5\\"}"}') == {"_id": 5}
+    with pytest.raises(Undecodable) as refused:
+        DECODER.key_of(b'{"key":"1"}')
+    assert refused.value.reason == "wrong_key"
+
+
+def test_a_document_has_the_digest_of_its_row_in_postgres() -> None:
+    """The point of it all, for a third kind of store."""
+    columns = {
+        "customer": FieldKind.INT64,
+        "amount": FieldKind.DECIMAL,
+        "status": FieldKind.STRING,
+        "rate": FieldKind.FLOAT64,
+        "at": FieldKind.INSTANT,
+        "blob": FieldKind.BYTES,
+        "coupon": FieldKind.STRING,
+    }
+    contract = EntityContract(
+        "order",
+        1,
+        7,
+        (KeyField("id", FieldType(FieldKind.STRING), {"pg": "id", "docs": "_id"}),),
+        tuple(Field(name, FieldType(kind), {"pg": name, "docs": name}) for name, kind in columns.items()),
+        "pg",
+        (),
+        (),
+    )
+    row = {
+        "id": OBJECT_ID,
+        "customer": 9_007_199_254_740_993,
+        "amount": "1.25",
+        "status": "new",
+        "rate": "NaN",
+        "at": "2026-02-28T12:34:56.789Z",
+        "blob": "3q2+7w==",
+        "coupon": None,
+    }
+    event = decode(envelope("c"))
+    assert event.after is not None
+    assert event.key is not None
+    docs = RowDigester(contract, "docs", Dialect.MONGO_CDC, b"k" * 32)
+    pg = RowDigester(contract, "pg", Dialect.POSTGRES_CDC, b"k" * 32)
+    assert docs.groups(event.after) == pg.groups(row)
+    assert docs.canonical_key(event.key) == pg.canonical_key(row)
