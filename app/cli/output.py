@@ -91,3 +91,9 @@ def _print_table(records: Iterable[Mapping[str, object]], columns: Sequence[str]
     # A pipe has no width: let lines be as long as they are.
     width = None if stream.isatty() else 1_000
     Console(file=stream, width=width, highlight=False, soft_wrap=not stream.isatty()).print(table)
+
+
+def print_line(values: Sequence[object]) -> None:
+    """Print one line for a person at once, where a table cannot wait for its last row."""
+    sys.stdout.write("  ".join(safe_text(_shown(value)) for value in values) + "\n")
+    sys.stdout.flush()

@@ -102,13 +102,14 @@ def _evidence(fields: Fields) -> Evidence:
 def finding_fields(published: PublishedFinding) -> dict[str, object]:
     """Return a finding's fields, all but the deployment. The key in plain is left out."""
     finding = published.finding
+    checker, _, checker_version = finding.checker.partition("/")
     return {
         "finding_id": finding.finding_id,
         "shard": finding.shard,
         "source_transaction": _transaction_text(finding.transaction),
         "connector_task": published.connector_task,
-        "checker": finding.checker,
-        "checker_version": published.checker_version,
+        "checker": checker,
+        "checker_version": int(checker_version or 1),
         "trace_id": finding.trace_id,
         "stage": finding.stage.value,
         "verdict": finding.verdict.value,
@@ -140,7 +141,7 @@ def finding_of(fields: Fields) -> PublishedFinding:
         stage=_word(Stage, fields["stage"]),
         verdict=_word(Verdict, fields["verdict"]),
         kind=None if kind is None else _word(DriftKind, kind),
-        checker=fields["checker"],
+        checker=f"{fields['checker']}/{fields['checker_version']}",
         contract_version=fields["contract_version"],
         entity=fields["entity"],
         authority=fields["authority"],
@@ -165,7 +166,6 @@ def finding_of(fields: Fields) -> PublishedFinding:
         sealed_key=fields["sealed_key"],
         key_hash=fields["key_hash"],
         connector_task=fields["connector_task"],
-        checker_version=fields["checker_version"],
         deployment=fields["deployment"],
     )
 

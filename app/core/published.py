@@ -31,7 +31,6 @@ class PublishedFinding:
     sealed_key: bytes
     key_hash: bytes
     connector_task: str = ""
-    checker_version: int = 1
     deployment: str = ""
 
 

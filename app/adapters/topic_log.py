@@ -1,0 +1,131 @@
+"""Reads whole topics for tools: from the start or a moment to the present end, or on and on. Commits nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from app.adapters.kafka import KafkaClients
+from app.core.errors import Unready
+
+_ASK_S: Final = 10.0
+_POLL_S: Final = 0.5
+_SILENT_POLLS_MAX: Final = 60
+"""A broker that sends neither records nor ends for so many polls is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """One Kafka record. `at_wall_ms` is the broker's or producer's wall clock, for display."""
+
+    topic: str
+    partition: int
+    offset: int
+    at_wall_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+def _record(message: Message) -> LogRecord:
+    _, at_wall_ms = message.timestamp()
+    return LogRecord(
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        at_wall_ms=at_wall_ms,
+        key=message.key(),
+        value=message.value(),
+    )
+
+
+class TopicLog:
+    """Reads committed records of any topic."""
+
+    def __init__(self, clients: KafkaClients, client: str) -> None:
+        self._clients = clients
+        self._client = client
+
+    def _consumer(self) -> Consumer:
+        return self._clients.consumer(
+            self._client, f"{self._client}-never-commits", {"enable.partition.eof": True, "fetch.wait.max.ms": 50}
+        )
+
+    def _partitions(self, consumer: Consumer, topics: Sequence[str]) -> list[TopicPartition]:
+        try:
+            known = consumer.list_topics(timeout=_ASK_S).topics
+        except KafkaException as fault:
+            raise Unready(
+                f"Kafka does not answer: {fault.args[0].str()}",
+                where=self._clients.bootstrap,
+                hint="is the broker up, and is `bootstrap` its address?",
+            ) from fault
+        missing = [topic for topic in topics if topic not in known]
+        if missing:
+            raise Unready(
+                f"there is no topic {', '.join(missing)}",
+                where=self._clients.bootstrap,
+                hint="`driftline init` makes the topics; is `deployment` the right one?",
+            )
+        return [TopicPartition(topic, number) for topic in topics for number in sorted(known[topic].partitions)]
+
+    def _start(self, consumer: Consumer, topics: Sequence[str], since_wall_ms: int | None) -> list[TopicPartition]:
+        partitions = self._partitions(consumer, topics)
+        try:
+            if since_wall_ms is not None:
+                at_moment = [TopicPartition(p.topic, p.partition, since_wall_ms) for p in partitions]
+                partitions = consumer.offsets_for_times(at_moment, timeout=_ASK_S)
+            else:
+                for partition in partitions:
+                    partition.offset = 0
+            consumer.assign(partitions)
+        except KafkaException as fault:
+            raise Unready(f"cannot read: {fault.args[0].str()}", where=self._clients.bootstrap) from fault
+        return partitions
+
+    def until_now(self, topics: Sequence[str], since_wall_ms: int | None = None) -> Iterator[LogRecord]:
+        """Yield the records up to the present end, in the order of each partition."""
+        consumer = self._consumer()
+        try:
+            partitions = self._start(consumer, topics, since_wall_ms)
+            left = {(p.topic, p.partition) for p in partitions}
+            silent = 0
+            while left:
+                message = consumer.poll(_POLL_S)
+                if message is None:
+                    silent += 1
+                    if silent > _SILENT_POLLS_MAX:
+                        raise Unready("Kafka sends nothing any more", where=self._clients.bootstrap)
+                    continue
+                silent = 0
+                if self._is_end(message):
+                    left.discard((message.topic() or "", message.partition() or 0))
+                else:
+                    yield _record(message)
+        finally:
+            consumer.close()
+
+    def on_and_on(self, topics: Sequence[str], since_wall_ms: int | None = None) -> Iterator[LogRecord | None]:
+        """Yield records as they come, and None now and then, so that the caller can look whether to stop."""
+        consumer = self._consumer()
+        try:
+            self._start(consumer, topics, since_wall_ms)
+            while True:
+                message = consumer.poll(_POLL_S)
+                if message is None or self._is_end(message):
+                    yield None
+                else:
+                    yield _record(message)
+        finally:
+            consumer.close()
+
+    def _is_end(self, message: Message) -> bool:
+        """Tell an end of a partition from a record; other errors are raised."""
+        fault = message.error()
+        if fault is None:
+            return False
+        if fault.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - librdkafka's name for it
+            return True
+        raise Unready(f"cannot read {message.topic()}: {fault.str()}", where=self._clients.bootstrap)

@@ -1,0 +1,90 @@
+"""`driftline status`: how far each store is proven, what is open, what is unknown and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import click
+
+from app.cli.deployment import Deployment
+from app.cli.exit_codes import ExitCode
+from app.cli.invocation import Invocation
+from app.cli.output import print_records
+from app.core.status import Coverage, StatusReport, StoreStatus, joined
+
+_COLUMNS: Final = (
+    "entity",
+    "store",
+    "role",
+    "coverage",
+    "verified_through_ms",
+    "behind_ms",
+    "open_drifts",
+    "unknown_keys",
+    "waiting_keys",
+    "reported_ago_s",
+)
+_OLD_REPORT_MS: Final = 15_000
+"""Workers report every few seconds; an older report tells of a worker that is gone."""
+
+
+def exit_code_of(statuses: Iterable[StoreStatus], partitions: int, now_wall_ms: int) -> ExitCode:
+    """Return what the statuses come to: drift before unknown, unknown before agreement."""
+    seen = list(statuses)
+    if any(status.open_drifts for status in seen):
+        return ExitCode.DRIFT
+    if not seen or any(_is_unproven(status, partitions, now_wall_ms) for status in seen):
+        return ExitCode.UNKNOWN
+    return ExitCode.AGREE
+
+
+def _is_unproven(status: StoreStatus, partitions: int, now_wall_ms: int) -> bool:
+    return (
+        bool(status.unknown_keys)
+        or status.coverage is not Coverage.COVERED
+        or status.partitions < partitions
+        or (not status.is_authority and status.verified_through_ms is None)
+        or now_wall_ms - status.oldest_report_wall_ms > _OLD_REPORT_MS
+    )
+
+
+def rows_of(statuses: Iterable[StoreStatus], partitions: int, now_wall_ms: int) -> list[Mapping[str, Any]]:
+    """Return the statuses as they are printed."""
+    from app.codec.rendering import status_document
+
+    return [
+        {
+            **status_document(status),
+            "reported_ago_s": round(max(0, now_wall_ms - status.oldest_report_wall_ms) / 1_000, 1),
+            "proven": not _is_unproven(status, partitions, now_wall_ms),
+        }
+        for status in statuses
+    ]
+
+
+@click.command()
+@click.option("--entity", help="Only this entity.")
+@click.pass_obj
+def command(invocation: Invocation, entity: str | None) -> int:
+    """Show how far each store is proven, and what is open.
+
+    Times are on the beacons' clock; `behind` is how far the proof is behind the newest beacon.
+    """
+    from app.adapters.system_clock import wall_ms
+    from app.topics import STATUS
+
+    deployment = Deployment.of(invocation, "status")
+    newest: dict[tuple[str, str, int], StatusReport] = {}
+    for _, report in deployment.records(STATUS, deployment.codec.read_status):
+        if entity is None or report.entity == entity:
+            newest[report.entity, report.store, report.partition] = report
+    statuses = joined(newest.values())
+    now_ms = wall_ms()
+    partitions = deployment.settings.partitions
+    print_records(rows_of(statuses, partitions, now_ms), invocation.output, _COLUMNS)
+    if not statuses:
+        click.echo("driftline: no worker has reported yet\n  hint: start one: driftline worker", err=True)
+    elif any(now_ms - status.oldest_report_wall_ms > _OLD_REPORT_MS for status in statuses):
+        click.echo("driftline: some partitions have no worker that reports\n  hint: is every worker up?", err=True)
+    return exit_code_of(statuses, partitions, now_ms)
