@@ -1,0 +1,111 @@
+"""Gathers facts from every part of a deployment and asks the rules of `app.core.preflight` about them.
+
+A part that cannot be asked is a problem of its own, and does not keep the others from being asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+
+from app import topics
+from app.adapters.kafka import KafkaClients
+from app.adapters.preflight_connect import read_connect
+from app.adapters.preflight_kafka import read_topics
+from app.adapters.preflight_mysql import read_mysql
+from app.adapters.preflight_postgres import read_postgres
+from app.core.contract import EntityContract
+from app.core.errors import DriftlineError
+from app.core.preflight.connectors import connector_problems
+from app.core.preflight.databases import OWN_TABLES, StoreUnderCheck, database_problems, length_problems
+from app.core.preflight.facts import ConnectorFacts, DatabaseFacts, TableFact
+from app.core.preflight.problems import Found, Problem
+from app.core.preflight.topics import topic_problems
+from app.core.store import StoreKind
+from app.settings import Settings, StoreSettings
+
+
+def live_problems(settings: Settings, contracts: Sequence[EntityContract], rows: int) -> Iterator[Found]:
+    """Find everything that is wrong with the running parts; `rows` live rows of each table are compared (0: none)."""
+    used = {table.store for contract in contracts for table in contract.stores}
+    stores = [store for name, store in settings.stores.items() if name in used]
+    connectors = yield from _connectors(settings, contracts, stores)
+    tables: dict[str, Mapping[str, TableFact]] = {}
+    for store in stores:
+        if store.kind is StoreKind.MONGODB:
+            continue
+        publication = _publication(store, connectors)
+        try:
+            facts = _database(store, contracts, publication)
+        except DriftlineError as error:
+            yield _unreachable(error, f"store {store.name}")
+            continue
+        tables[store.name] = facts.tables
+        yield from database_problems(_under_check(store), facts, contracts)
+    yield from length_problems(contracts, tables)
+    yield from _topics(settings, contracts, stores)
+    del rows
+
+
+def _under_check(store: StoreSettings) -> StoreUnderCheck:
+    return StoreUnderCheck(store.name, store.kind, store.converter, store.schema)
+
+
+def _unreachable(error: DriftlineError, where: str) -> Found:
+    return Found(
+        Problem.UNREACHABLE, error.where or where, f"{error.what} ({error.hint})" if error.hint else error.what
+    )
+
+
+def _connectors(
+    settings: Settings, contracts: Sequence[EntityContract], stores: Sequence[StoreSettings]
+) -> Generator[Found, None, dict[str, ConnectorFacts]]:
+    """Yield problems of connectors; the generator's value is the facts by store."""
+    found: dict[str, ConnectorFacts] = {}
+    named = [store for store in stores if settings.connect is not None and store.connector is not None]
+    for store in stores:
+        if store not in named:
+            yield Found(Problem.CONNECTOR_UNNAMED, f"store {store.name}")
+    if settings.connect is None or not named:
+        return found
+    try:
+        connectors, is_open = read_connect(settings.connect, [store.connector or "" for store in named])
+    except DriftlineError as error:
+        yield _unreachable(error, "Connect")
+        return found
+    if is_open:
+        yield Found(Problem.CONNECT_OPEN, settings.connect.url)
+    placeholder = settings.placeholder if settings.placeholder_file.is_file() else ""
+    for store in named:
+        facts = connectors.get(store.connector or "")
+        if facts is None:
+            yield Found(Problem.CONNECTOR_MISSING, f"connector {store.connector}")
+            continue
+        found[store.name] = facts
+        yield from connector_problems(_under_check(store), facts, store.topic_prefix, placeholder, contracts)
+    return found
+
+
+def _publication(store: StoreSettings, connectors: Mapping[str, ConnectorFacts]) -> str | None:
+    facts = connectors.get(store.name)
+    return None if facts is None else facts.config.get("publication.name", "dbz_publication")
+
+
+def _database(store: StoreSettings, contracts: Sequence[EntityContract], publication: str | None) -> DatabaseFacts:
+    names = [f"{store.schema}.{table}" for table in OWN_TABLES]
+    names += [table.table for contract in contracts for table in contract.stores if table.store == store.name]
+    return read_postgres(store, names, publication) if store.kind is StoreKind.POSTGRES else read_mysql(store, names)
+
+
+def _topics(
+    settings: Settings, contracts: Sequence[EntityContract], stores: Sequence[StoreSettings]
+) -> Iterator[Found]:
+    own = {topic.name(settings.deployment): topic.partitions(settings.partitions) for topic in topics.ALL}
+    names = [table.topic for contract in contracts for table in contract.stores]
+    names += [f"{store.topic_prefix}.{store.schema}.{table}" for store in stores for table in OWN_TABLES[:3]]
+    try:
+        found = read_topics(KafkaClients.of(settings), [*names, *own])
+    except DriftlineError as error:
+        yield _unreachable(error, "Kafka")
+        return
+    sql_stores = [(_under_check(s), s.topic_prefix) for s in stores if s.kind is not StoreKind.MONGODB]
+    yield from topic_problems(found, contracts, sql_stores, own)
