@@ -102,7 +102,8 @@ def group(ctx: click.Context, config: Path | None, output: str) -> None:
 def _tell(error: DriftlineError) -> None:
     """Tell a person where, what, and what to do, on stderr."""
     where = f"{safe_text(error.where)}: " if error.where else ""
-    click.echo(f"driftline: {where}{safe_text(error.what, 2_000)}", err=True)
+    for line in error.what.splitlines() or [""]:  # a refused file tells all its faults, one a line
+        click.echo(f"driftline: {where}{safe_text(line, 2_000)}", err=True)
     if error.hint:
         click.echo(f"  hint: {safe_text(error.hint, 2_000)}", err=True)
 
