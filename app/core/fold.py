@@ -222,11 +222,10 @@ class Shard:
             state = live.get(row)
             if state is None:
                 state = decode(value)
-                self._settle(entity, state)
             changed = self._apply_floors(entity, state) | self._drop_unseen(entity, state)
             if changed:
                 self._dirty.add(row)
-            if row not in live and covered and not _agrees(state):
+            if row not in live and covered and not (_agrees(state) and _settled(state)):
                 self._make_live(entity, row, state)
             elif row not in live and changed:
                 effects.writes.append((row, encode(state)))
@@ -389,13 +388,13 @@ class Shard:
 
     def _settle(self, entity: EntityProgress, state: KeyState) -> None:
         """Forget the history of a row that was not live: it agreed for good, up to this common time at least."""
-        if any(r.drift is not None for r in state.replicas) or not _agrees(state):
+        if entity.contract.number not in self._swept or any(r.drift is not None for r in state.replicas):
             return
         for side in state.sides:
             side.stays = [side.stays[-1]._replace(earliest_ms=EVER, latest_ms=EVER)]
         for i, replica in enumerate(state.replicas):
             common_ms = entity.common_ms(i)
-            if common_ms is not None and entity.contract.number in self._swept:
+            if common_ms is not None:
                 replica.vouched_until_ms = max(replica.vouched_until_ms, common_ms)
 
     def _bound(self, entity: EntityProgress, side: Side) -> None:
@@ -431,12 +430,20 @@ class Shard:
         changed = False
         for number, floor in enumerate(entity.floor):
             side = state.sides[number]
-            if side.position < floor and side.stays[-1].digest != ABSENT:
-                timeline = self.progress.stores[entity.contract.stores[number].store].timeline
-                side.stays.append(Stay(ABSENT, floor, *timeline.bracket(floor), -1, -1, 1))
+            if floor == BEFORE_ALL:
+                continue
+            # Usually the truncate is the newest; but it may come after rows of other partitions that stand behind it.
+            at = len(side.stays)
+            while at and side.stays[at - 1].position > floor:
+                at -= 1
+            if not at or side.stays[at - 1].digest == ABSENT or (at == len(side.stays) and side.position > floor):
+                continue
+            timeline = self._timeline(entity, number)
+            side.stays.insert(at, Stay(ABSENT, floor, *timeline.bracket(floor), -1, -1, 1))
+            if side.position < floor:
                 side.position = floor
                 side.groups = b""
-                changed = True
+            changed = True
         return changed
 
     def _drop_unseen(self, entity: EntityProgress, state: KeyState) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 ABSENT = b""
 
@@ -48,7 +49,7 @@ def drifts(authority: History, replica: History, window_ms: int, start_ms: int, 
     """Return every stretch in which the replica was unvouched for longer than the window: (deadline, end)."""
     moments = sorted({t for t in authority.times_ms + replica.times_ms if start_ms < t < end_ms} | {start_ms, end_ms})
     found: list[tuple[int, int]] = []
-    for begin, end in zip(moments, moments[1:], strict=False):
+    for begin, end in pairwise(moments):
         deadline = max(vouched_at(authority, replica, end - 1), start_ms) + window_ms
         if deadline < end:
             begins = max(begin, deadline)

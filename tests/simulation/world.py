@@ -1,6 +1,6 @@
 """A seeded world around the fold: two logs, a pipeline, connectors and a worker that all misbehave, and exact truth.
 
-Goal: the fold, fed through blocks of one to n, tells every drift and nothing else, whatever lags, stalls, repeats or crashes.
+Goal: the fold, fed through blocks of one to n, tells every drift and nothing else, whatever lags, stalls or crashes.
 Method: the stores' logs are drawn first, with exact times; connectors, ingest and compare then move in small steps of
 virtual time. Oracle: `oracle.drifts` on the exact times. A world is a function of its seed alone.
 """
@@ -81,7 +81,7 @@ class World:
 
     def __init__(self, seed: int, faults: set[str] | None = None) -> None:
         self.seed = seed
-        self.rng = random.Random(seed)  # noqa: S311 - a simulation, not a secret
+        self.rng = random.Random(seed)
         rng = self.rng
         self.faults = faults if faults is not None else {f for f in FAULTS if rng.random() < 0.4}
         self.window_ms = rng.choice([0, 1_000, 2_000, 3_000, 5_000])
