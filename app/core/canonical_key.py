@@ -24,6 +24,7 @@ _MOST_INTEGER: Final = 0x40  # bytes of an integer
 _INT64: Final = struct.Struct(">Q")
 _BIAS: Final = 1 << 63
 _EXPONENT_BIAS: Final = 1 << 31
+_MOST_EXPONENT: Final = 200_000  # beyond any decimal that is read, and small enough to be written out
 _END: Final = b"\x00\x01"
 _ESCAPED: Final = b"\x00\xff"
 _UUID_BYTES: Final = 16
@@ -139,6 +140,8 @@ def _take_decimal(data: bytes, at: int) -> tuple[Canonical, int]:
         body = body.translate(_COMPLEMENT)
     exponent = int.from_bytes(body[:4], "big") - _EXPONENT_BIAS
     digits = body[4:].decode("ascii")
+    if abs(exponent) > _MOST_EXPONENT or not digits.isdigit():
+        raise ValueError
     if exponent <= 0:
         text = "0." + "0" * -exponent + digits
     elif exponent >= len(digits):
