@@ -1,0 +1,86 @@
+"""The judge of demo and drills must itself be right: what it calls late, whose damage a drift is, what counts as equal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from judge_parts.lateness import History, really_late
+from judge_parts.opinion import Planted, judge
+from judge_parts.rows import plain
+from judge_parts.stories import Story
+
+WINDOW_S = 10.0
+
+
+def _row(quantity: int) -> dict[str, object]:
+    return {"id": 1, "quantity": quantity}
+
+
+def _story(key: int, confirmed: float, *, kind: str = "different", number: bytes = b"1") -> Story:
+    story = Story(number, "orders", kind, key, is_incident=False, incident_id=b"")
+    story.stages["confirmed"] = confirmed
+    return story
+
+
+@pytest.mark.parametrize(
+    ("shown_at", "late"),
+    [
+        pytest.param(105.0, False, id="within its window"),
+        pytest.param(115.0, True, id="beyond its window"),
+        pytest.param(None, True, id="never"),
+    ],
+)
+def test_a_copy_is_late_by_when_it_left_the_old_state(shown_at: float | None, late: bool) -> None:  # noqa: FBT001
+    """The copy is late if it showed the old state for longer than the window after the origin had left it."""
+    origin: History = [(0.0, _row(1)), (100.0, _row(2))]
+    copy: History = [(0.1, _row(1))] + ([(shown_at, _row(2))] if shown_at else [])
+    assert really_late(origin, copy, WINDOW_S, until=130.0) is late
+
+
+def test_a_state_that_the_origin_never_had_is_not_late_but_wrong() -> None:
+    """A rogue row is nobody's lag, however long it stands."""
+    origin: History = [(0.0, _row(1))]
+    copy: History = [(0.1, _row(1)), (50.0, _row(99))]
+    assert not really_late(origin, copy, WINDOW_S, until=100.0)
+
+
+def test_both_connectors_spellings_of_a_row_are_one_state() -> None:
+    """Numbers, booleans and times come in other forms from each connector."""
+    postgres = {"id": 1, "amount": "12.50", "vip": True, "placed_at": "2026-01-05T09:30:15.123456Z"}
+    mariadb = {"id": 1, "amount": "12.5", "vip": 1, "placed_at": 1_767_605_415_123_456}
+    assert not really_late([(0.0, postgres)], [(0.5, mariadb)], WINDOW_S, until=100.0)
+    assert really_late([(0.0, postgres), (1.0, None)], [(0.5, mariadb)], WINDOW_S, until=100.0)
+
+
+def test_the_same_damage_again_gets_a_drift_of_its_own() -> None:
+    """A drift belongs to the newest damage of its row before it."""
+    first, second = Planted("x", "orders", 1, "different", 10.0), Planted("x", "orders", 1, "different", 50.0)
+    early, late = _story(1, 22.0, number=b"1"), _story(1, 63.0, number=b"2")
+    found = judge([first, second], [early, late], lambda _: False).found
+    assert [f.story for f in found] == [early, late]
+    assert [f.detected_after for f in found] == [12.0, 13.0]
+
+
+def test_a_drift_that_nobody_planted_is_a_false_alarm_unless_the_copy_was_late() -> None:
+    """What was raised on a row without damage is judged by the judge's own reading."""
+    raised = _story(7, 20.0)
+    assert judge([], [raised], lambda _: False).false_alarms == [raised]
+    assert judge([], [raised], lambda _: True).really_late == [raised]
+
+
+def test_a_drift_before_its_damage_is_a_false_alarm() -> None:
+    """Nothing can be detected before it was done."""
+    planted = Planted("x", "orders", 1, "different", 30.0)
+    opinion = judge([planted], [_story(1, 20.0)], lambda _: False)
+    assert len(opinion.false_alarms) == 1
+    assert opinion.found[0].story is None
+
+
+def test_a_double_next_to_a_long_number_is_not_equal() -> None:
+    """Numbers are compared exactly, not through a context that rounds."""
+    assert plain(Decimal("12345678901234567890.123456789")) != plain(1.2345678901234567e19)
+    assert plain(Decimal("12.50")) == plain(Decimal("12.5"))
+    assert plain(True) == plain(1)  # noqa: FBT003
+    assert plain(datetime(2026, 1, 5, tzinfo=UTC)) == plain(datetime(2026, 1, 5))  # noqa: DTZ001
