@@ -1,4 +1,4 @@
-"""The judge of demo and drills must itself be right: what it calls late, whose damage a drift is, what counts as equal."""
+"""The judge of demo and drills must itself be right: what is late, whose damage a drift is, what counts as equal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def _story(key: int, confirmed: float, *, kind: str = "different", number: bytes
 def test_a_copy_is_late_by_when_it_left_the_old_state(shown_at: float | None, late: bool) -> None:  # noqa: FBT001
     """The copy is late if it showed the old state for longer than the window after the origin had left it."""
     origin: History = [(0.0, _row(1)), (100.0, _row(2))]
-    copy: History = [(0.1, _row(1))] + ([(shown_at, _row(2))] if shown_at else [])
+    copy: History = [(0.1, _row(1))]
+    if shown_at is not None:
+        copy.append((shown_at, _row(2)))
     assert really_late(origin, copy, WINDOW_S, until=130.0) is late
 
 
@@ -82,5 +84,5 @@ def test_a_double_next_to_a_long_number_is_not_equal() -> None:
     """Numbers are compared exactly, not through a context that rounds."""
     assert plain(Decimal("12345678901234567890.123456789")) != plain(1.2345678901234567e19)
     assert plain(Decimal("12.50")) == plain(Decimal("12.5"))
-    assert plain(True) == plain(1)  # noqa: FBT003
+    assert plain(True) == plain(1)
     assert plain(datetime(2026, 1, 5, tzinfo=UTC)) == plain(datetime(2026, 1, 5))  # noqa: DTZ001
