@@ -1,0 +1,142 @@
+"""MariaDB and MySQL as stores of rows: guarded writes by compare-and-set, with the ledger in the same transaction.
+
+These stores cannot tell which other tables a trigger or a cascade wrote; `driftline check` looks for those instead.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import pymysql
+
+from app.adapters.sql_clients import Use, connect_mysql
+from app.adapters.sql_rows import Connection, DuplicateRow, SqlRows, SqlTransaction
+from app.adapters.sql_table import ALIAS, SqlTable, quoted
+from app.core.command import RefusalReason
+from app.core.guard import Refused
+from app.core.store import StoreKind
+
+_BY_NUMBER: Final[dict[int, RefusalReason]] = {
+    1205: RefusalReason.ROW_LOCKED,  # lock wait timeout, also NOWAIT
+    1213: RefusalReason.ROW_LOCKED,  # deadlock
+    3572: RefusalReason.ROW_LOCKED,  # NOWAIT in MySQL
+    1020: RefusalReason.ROW_LOCKED,  # record has changed since last read
+    1364: RefusalReason.UNCOVERED_COLUMNS,  # no default
+    1264: RefusalReason.NOT_HELD_BY_COLUMN,  # out of range
+    1265: RefusalReason.NOT_HELD_BY_COLUMN,  # data truncated
+    1292: RefusalReason.NOT_HELD_BY_COLUMN,  # incorrect value
+    1366: RefusalReason.NOT_HELD_BY_COLUMN,  # incorrect value, also a character that the charset has not
+    1367: RefusalReason.NOT_HELD_BY_COLUMN,
+    1406: RefusalReason.NOT_HELD_BY_COLUMN,  # too long
+    1411: RefusalReason.NOT_HELD_BY_COLUMN,
+    1690: RefusalReason.NOT_HELD_BY_COLUMN,
+    3140: RefusalReason.NOT_HELD_BY_COLUMN,  # not JSON
+    1048: RefusalReason.CONSTRAINT,  # NULL where none may be
+    1451: RefusalReason.CONSTRAINT,
+    1452: RefusalReason.CONSTRAINT,
+    1644: RefusalReason.CONSTRAINT,  # a trigger says no
+    3819: RefusalReason.CONSTRAINT,
+    4025: RefusalReason.CONSTRAINT,
+    # The role may not: only a person can mend that, and a refusal would be for ever.
+    1044: RefusalReason.BREAKER_OPEN,
+    1142: RefusalReason.BREAKER_OPEN,
+    1143: RefusalReason.BREAKER_OPEN,
+    1906: RefusalReason.OUTSIDE_CONTRACT,  # a generated column
+    3105: RefusalReason.OUTSIDE_CONTRACT,
+}
+_DUPLICATE: Final = 1062
+# The value stands before it and may hold anything, so the name is taken from the end.
+_KEY_NAME: Final = re.compile(r"for key '(?:[^']*\.)?([^'.]+)'\Z")
+
+_COLUMNS: Final = """
+SELECT column_name, data_type, character_set_name IS NOT NULL FROM information_schema.columns
+ WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position
+"""
+_ENGINE: Final = "SELECT engine, table_type FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+_HEX_TYPES: Final = frozenset({"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "bit", "geometry"})
+
+
+class MysqlRows(SqlRows):
+    """One MariaDB or MySQL store."""
+
+    errors = pymysql.MySQLError
+    shared_lock = "LOCK IN SHARE MODE NOWAIT"
+
+    def connect(self, use: Use) -> Connection:
+        """Connect for reading or writing."""
+        if self.store.kind is StoreKind.MYSQL and not self.shared_lock.startswith("FOR"):
+            self.fence = self.fence.replace(self.shared_lock, "FOR SHARE NOWAIT")
+        return connect_mysql(self.store, "read" if use is Use.READ else "apply", use)
+
+    def translated(self, error: Exception) -> Exception:
+        """Return ours for a driver's error, by its number."""
+        number = error.args[0] if error.args else 0
+        if number == _DUPLICATE:
+            name = _KEY_NAME.search(str(error.args[-1]))
+            return DuplicateRow(is_primary=name is not None and name[1] == "PRIMARY")
+        if number in _BY_NUMBER:
+            return Refused(_BY_NUMBER[number], f"error {number}")
+        if isinstance(error, pymysql.err.DataError):
+            return Refused(RefusalReason.NOT_HELD_BY_COLUMN, f"error {number}")
+        if isinstance(error, pymysql.err.IntegrityError):
+            return Refused(RefusalReason.CONSTRAINT, f"error {number}")
+        return self.unready(error, number)
+
+    def start(self, writer: Connection, table: SqlTable, key: bytes) -> SqlTransaction:
+        """Begin a transaction on one row; MyISAM, Aria and views are refused."""
+        writer.rollback()
+        place = [self.store.database, table.table] if "." not in table.table else table.table.split(".", 1)
+        cursor = writer.cursor()
+        cursor.execute(_ENGINE, place)
+        found = cursor.fetchone()
+        if found is None or found[0] != "InnoDB" or found[1] != "BASE TABLE":
+            engine = found[0] if found else "none that may be seen"
+            writer.rollback()
+            raise Refused(RefusalReason.NOT_TRANSACTIONAL, f"the engine is {engine}")
+        cursor.execute(_COLUMNS, place)
+        columns = [(str(name), str(kind).lower(), bool(is_text)) for name, kind, is_text in cursor.fetchall()]
+        return MysqlTransaction(self, writer, table, key, columns)
+
+
+class MysqlTransaction(SqlTransaction):
+    """A guarded transaction on one row of an InnoDB table."""
+
+    row_lock = "FOR UPDATE NOWAIT"
+    asks_before = False
+
+    def __init__(
+        self, rows: SqlRows, writer: Connection, table: SqlTable, key: bytes, columns: list[tuple[str, str, bool]]
+    ) -> None:
+        super().__init__(rows, writer, table, key)
+        self._columns = columns
+        self.image = ", ".join(self._as_text(*column) for column in columns)
+
+    def _as_text(self, column: str, kind: str, is_text: bool) -> str:  # noqa: FBT001 - as the catalogue says it
+        name = f"{ALIAS}.{quoted(self.rows.store.kind, column)}"
+        if is_text:
+            return name
+        if kind in _HEX_TYPES:
+            return f"hex({name})"
+        # A float as text keeps six digits only; as a double it keeps all.
+        return f"CAST({f'CAST({name} AS DOUBLE)' if kind == 'float' else name} AS CHAR)"
+
+    def imaged(self, found: Sequence[object]) -> bytes:
+        """Return every column's text, or hexadecimal digits for bytes, with the column's type."""
+        columns = {
+            name: [kind, None if value is None else str(value)]
+            for (name, kind, _), value in zip(self._columns, found, strict=True)
+        }
+        return json.dumps(columns, ensure_ascii=False, sort_keys=True).encode()
+
+    def other_tables(self) -> tuple[str, ...]:
+        """Nothing is told here."""
+        return ()
+
+    def transaction_id(self) -> str:
+        """Return the GTID of the last commit of this connection; MySQL does not tell it."""
+        if self.rows.store.kind is not StoreKind.MARIADB:
+            return ""
+        return str(self.execute("SELECT @@last_gtid").fetchone()[0])

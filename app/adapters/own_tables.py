@@ -1,0 +1,288 @@
+"""What `driftline init` runs in a SQL store: own tables, roles, and rights, no wider than each role's work.
+
+| role | may |
+|---|---|
+| beacon | SELECT and UPDATE the beacon's row |
+| read | SELECT the contracts' tables |
+| apply | SELECT the contracts' tables here; where this store is repaired, lock and write the contract's columns, and |
+|       | DELETE if the policy deletes; add to the ledger; share the fence's lock through a column of no meaning |
+| capture | SELECT own tables, INSERT signals |
+
+Every run leaves the same rights: what a policy no longer allows is taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any, Final, Literal
+
+import psycopg
+import pymysql
+
+from app.adapters.sql_clients import Use, connect_mysql, connect_postgres
+from app.core.contract import EntityContract, RepairMode
+from app.core.errors import ContractViolation, Unready
+from app.core.guard import repair_policy
+from app.core.store import StoreKind
+from app.settings import StoreSettings
+
+Role = Literal["beacon", "read", "apply"]
+LOGINS: Final[tuple[Role, ...]] = ("beacon", "read", "apply")
+_ON_CONTRACTS: Final[tuple[Role, ...]] = ("read", "apply")
+HIDDEN: Final = "'***'"
+_PUBLISHED: Final = ("driftline_beacon", "driftline_signal", "driftline_ledger")
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement as a person reads it; `HIDDEN` in it stands for the password of `role`.
+
+    `needs` is a contract's table without which it is left out: the pipeline may make that table later.
+    """
+
+    text: str
+    role: str = ""
+    needs: str = ""
+
+
+def _name(kind: StoreKind, name: str) -> str:
+    mark = '"' if kind is StoreKind.POSTGRES else "`"
+    return mark + name.replace(mark, mark * 2) + mark
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _table(kind: StoreKind, table: str) -> str:
+    return ".".join(_name(kind, part) for part in table.split(".", 1))
+
+
+def _template(name: str, store: StoreSettings) -> Iterator[Statement]:
+    text = resources.files("app.adapters").joinpath("sql", name).read_text("utf-8")
+    text = text.replace("{schema}", _name(store.kind, store.schema)).replace("{store}", _text(store.name))
+    for part in text.split(";\n"):
+        if part.strip():
+            yield Statement(part.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class _Rights:
+    """What the read and apply roles need on one contract's table."""
+
+    table: str
+    columns: str
+    writes: bool
+    deletes: bool
+
+
+def _rights(store: StoreSettings, contracts: Iterable[EntityContract]) -> Iterator[_Rights]:
+    for contract in contracts:
+        for place in contract.stores:
+            if place.store != store.name:
+                continue
+            policy = repair_policy(contract, store.name)
+            columns = [part.columns[store.name] for part in contract.key]
+            columns += [compared.columns[store.name] for compared in contract.fields]
+            yield _Rights(
+                table=place.table,
+                columns=", ".join(_name(store.kind, column) for column in dict.fromkeys(columns)),
+                writes=policy is not None and policy.mode is not RepairMode.OBSERVE,
+                deletes=policy is not None and policy.mode is not RepairMode.OBSERVE and policy.deletes,
+            )
+
+
+def statements(store: StoreSettings, contracts: Iterable[EntityContract]) -> list[Statement]:
+    """Return what makes one store ready, in order; `ContractViolation` for a kind that has no SQL."""
+    rights = list(_rights(store, contracts))
+    if store.kind is StoreKind.POSTGRES:
+        return [*_template("postgres_tables.sql", store), *_postgres_roles(store, rights), *_published(store)]
+    if store.kind in {StoreKind.MARIADB, StoreKind.MYSQL}:
+        return [*_template("mysql_tables.sql", store), *_mysql_roles(store, rights)]
+    raise ContractViolation(f"a store of kind {store.kind.value} has no SQL", where=f"store {store.name}")
+
+
+def _postgres_roles(store: StoreSettings, rights: list[_Rights]) -> Iterator[Statement]:
+    kind, schema = store.kind, _name(store.kind, store.schema)
+    users = {role: _name(kind, store.roles[role].user) for role in LOGINS if role in store.roles}
+    yield from _postgres_logins(store, users)
+    if "beacon" in users:
+        yield Statement(f"GRANT SELECT, UPDATE ON {schema}.driftline_beacon TO {users['beacon']}")
+    if "apply" in users:
+        yield Statement(f"GRANT SELECT, INSERT ON {schema}.driftline_ledger TO {users['apply']}")
+        yield Statement(f"GRANT SELECT, UPDATE (shared) ON {schema}.driftline_fence TO {users['apply']}")
+    if "capture" in store.roles:
+        capture = _name(kind, store.roles["capture"].user)
+        yield Statement(f"GRANT USAGE ON SCHEMA {schema} TO {capture}")
+        for table in _PUBLISHED:
+            yield Statement(f"GRANT SELECT ON {schema}.{table} TO {capture}")
+        yield Statement(f"GRANT INSERT ON {schema}.driftline_signal TO {capture}")
+    for right in rights:
+        name = _table(kind, right.table)
+        of_table = _name(kind, right.table.split(".", 1)[0]) if "." in right.table else '"public"'
+        for role in _ON_CONTRACTS:
+            if role in users:
+                yield Statement(f"GRANT USAGE ON SCHEMA {of_table} TO {users[role]}", needs=right.table)
+                yield Statement(f"REVOKE ALL ON {name} FROM {users[role]}", needs=right.table)
+        yield from _on_contract_table(right, name, users)
+
+
+def _on_contract_table(right: _Rights, name: str, users: Mapping[Role, str]) -> Iterator[Statement]:
+    for role in _ON_CONTRACTS:
+        if role in users:
+            yield Statement(f"GRANT SELECT ON {name} TO {users[role]}", needs=right.table)
+    if "apply" in users and right.writes:
+        yield Statement(
+            f"GRANT INSERT ({right.columns}), UPDATE ({right.columns}) ON {name} TO {users['apply']}",
+            needs=right.table,
+        )
+        if right.deletes:
+            yield Statement(f"GRANT DELETE ON {name} TO {users['apply']}", needs=right.table)
+
+
+def _postgres_logins(store: StoreSettings, users: Mapping[Role, str]) -> Iterator[Statement]:
+    schema = _name(store.kind, store.schema)
+    for role, user in users.items():
+        plain = _text(store.roles[role].user)
+        yield Statement(
+            f"DO $driftline$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {plain})"
+            f" THEN CREATE ROLE {user} LOGIN; END IF; END $driftline$"
+        )
+        yield Statement(f"ALTER ROLE {user} LOGIN PASSWORD {HIDDEN}", role=role)
+        yield Statement(f"GRANT CONNECT ON DATABASE {_name(store.kind, store.database)} TO {user}")
+        yield Statement(f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {user}")
+        if role != "read":
+            yield Statement(f"GRANT USAGE ON SCHEMA {schema} TO {user}")
+
+
+def _published(store: StoreSettings) -> Iterator[Statement]:
+    """Own tables must be in every publication that carries some tables of this database for our connector.
+
+    A publication named `driftline...` is ours; one that has all tables or the whole schema needs nothing.
+    """
+    for table in _PUBLISHED:
+        yield Statement(
+            "DO $driftline$ DECLARE name text; BEGIN FOR name IN SELECT pubname FROM pg_catalog.pg_publication p"  # noqa: S608 - quoted names only
+            " WHERE pubname LIKE 'driftline%' AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication_tables t"
+            f" WHERE t.pubname = p.pubname AND t.schemaname = {_text(store.schema)} AND t.tablename = {_text(table)})"
+            " LOOP EXECUTE pg_catalog.format('ALTER PUBLICATION %I ADD TABLE %I.%I', name,"
+            f" {_text(store.schema)}, {_text(table)}); END LOOP; END $driftline$"
+        )
+
+
+def _mysql_roles(store: StoreSettings, rights: list[_Rights]) -> Iterator[Statement]:
+    kind, schema = store.kind, _name(store.kind, store.schema)
+    users = {role: f"{_text(store.roles[role].user)}@'%'" for role in LOGINS if role in store.roles}
+    for role, user in users.items():
+        yield Statement(f"CREATE USER IF NOT EXISTS {user} IDENTIFIED BY {HIDDEN}", role=role)
+        yield Statement(f"ALTER USER {user} IDENTIFIED BY {HIDDEN}", role=role)
+        yield Statement(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {user}")
+    if "beacon" in users:
+        yield Statement(f"GRANT SELECT, UPDATE ON {schema}.driftline_beacon TO {users['beacon']}")
+    if "apply" in users:
+        yield Statement(f"GRANT SELECT, INSERT ON {schema}.driftline_ledger TO {users['apply']}")
+        yield Statement(f"GRANT SELECT, UPDATE (shared) ON {schema}.driftline_fence TO {users['apply']}")
+    if "capture" in store.roles:
+        # The capture role is the connector's own, with the host that it was made with.
+        capture = _text(store.roles["capture"].user)
+        for table in _PUBLISHED:
+            rights_here = "SELECT, INSERT" if table == "driftline_signal" else "SELECT"
+            yield Statement(f"GRANT {rights_here} ON {schema}.{table} TO {capture}@{{capture_host}}")
+    for right in rights:
+        yield from _on_contract_table(right, _table(kind, right.table), users)
+
+
+def run(store: StoreSettings, script: Iterable[Statement]) -> list[str]:
+    """Run the statements with the role `admin`; return the contracts' tables that are not there yet.
+
+    `Unready` says which statement the server refused, and why: an administrator may read the server's words.
+    """
+    where = f"store {store.name} at {store.host}:{store.port}"
+    at = Statement("log in")
+    try:
+        runner = _Postgres(store) if store.kind is StoreKind.POSTGRES else _Mysql(store)
+        missing: dict[str, None] = {}
+        for at in script:
+            if at.needs and not runner.has(at.needs):
+                missing[at.needs] = None
+                continue
+            runner.execute(at)
+        runner.finish()
+    except (psycopg.Error, pymysql.MySQLError, OSError) as error:
+        raise Unready(
+            f"{at.text.splitlines()[0][:200]}: {str(error).strip()}",
+            where=where,
+            hint="is the server up, and may the role admin do this? nothing is lost by running init again",
+        ) from None
+    return list(missing)
+
+
+class _Postgres:
+    """Runs the script in one transaction."""
+
+    def __init__(self, store: StoreSettings) -> None:
+        self._store = store
+        self._connection: psycopg.Connection[Any] = connect_postgres(store, "admin", Use.ADMIN)
+
+    def has(self, table: str) -> bool:
+        """Tell whether a table is there."""
+        found = self._connection.execute("SELECT to_regclass(%s)", [_table(StoreKind.POSTGRES, table)]).fetchone()
+        return bool(found and found[0] is not None)
+
+    def execute(self, statement: Statement) -> None:
+        """Run one statement; a password travels as its verifier only."""
+        text = statement.text
+        if statement.role:
+            login = self._store.role(statement.role)
+            verifier = self._connection.pgconn.encrypt_password(
+                login.password().encode(), login.user.encode(), b"scram-sha-256"
+            )
+            text = text.replace(HIDDEN, _text(verifier.decode()))
+        self._connection.execute(text.encode())
+
+    def finish(self) -> None:
+        """Make it last."""
+        self._connection.commit()
+        self._connection.close()
+
+
+class _Mysql:
+    """Runs the script statement by statement; users stay out of the binary log, with their password hashes."""
+
+    def __init__(self, store: StoreSettings) -> None:
+        self._store = store
+        self._connection = connect_mysql(store, "admin", Use.ADMIN)
+
+    def _ask(self, text: str, parameters: list[str]) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(text, parameters)
+            return list(cursor.fetchall())
+
+    def has(self, table: str) -> bool:
+        """Tell whether a table is there."""
+        place = table.split(".", 1) if "." in table else [self._store.database, table]
+        text = "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+        return bool(self._ask(text, place))
+
+    def execute(self, statement: Statement) -> None:
+        """Run one statement."""
+        text = statement.text
+        is_about_users = text.startswith(("CREATE USER", "ALTER USER", "GRANT", "REVOKE"))
+        if statement.role:
+            text = text.replace(HIDDEN, self._connection.escape(self._store.role(statement.role).password()))
+        texts = [text]
+        if "{capture_host}" in text:
+            user = self._store.role("capture").user
+            hosts = self._ask("SELECT host FROM mysql.user WHERE user = %s", [user])
+            texts = [text.replace("{capture_host}", self._connection.escape(str(host))) for (host,) in hosts]
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"SET SESSION sql_log_bin = {0 if is_about_users else 1}")
+            for each in texts:
+                cursor.execute(each)
+        self._connection.commit()
+
+    def finish(self) -> None:
+        """Let the connection go."""
+        self._connection.close()

@@ -1,0 +1,152 @@
+"""PostgreSQL as a store of rows: guarded writes by compare-and-set, with the ledger in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import psycopg
+
+from app.adapters.sql_clients import Use, connect_postgres
+from app.adapters.sql_rows import Connection, DuplicateRow, SqlRows, SqlTransaction
+from app.adapters.sql_table import ALIAS, SqlTable
+from app.core.command import RefusalReason
+from app.core.guard import Refused
+
+_BY_STATE: Final[dict[str, RefusalReason]] = {
+    "55P03": RefusalReason.ROW_LOCKED,  # lock not available
+    "40P01": RefusalReason.ROW_LOCKED,  # deadlock
+    "40001": RefusalReason.ROW_LOCKED,  # serialization failure
+    "22001": RefusalReason.NOT_HELD_BY_COLUMN,  # string too long
+    "22003": RefusalReason.NOT_HELD_BY_COLUMN,  # number out of range
+    "22007": RefusalReason.NOT_HELD_BY_COLUMN,
+    "22008": RefusalReason.NOT_HELD_BY_COLUMN,
+    "22021": RefusalReason.NOT_HELD_BY_COLUMN,  # a character that the encoding has not, or NUL
+    "22P02": RefusalReason.NOT_HELD_BY_COLUMN,  # not of the column's type
+    "22P05": RefusalReason.NOT_HELD_BY_COLUMN,
+    "22023": RefusalReason.NOT_HELD_BY_COLUMN,
+    "42804": RefusalReason.NOT_HELD_BY_COLUMN,
+    # The role may not: only a person can mend that, and a refusal would be for ever.
+    "42501": RefusalReason.BREAKER_OPEN,
+    "428C9": RefusalReason.OUTSIDE_CONTRACT,  # a generated column
+    "P0001": RefusalReason.CONSTRAINT,  # a trigger says no
+}
+_NOT_NULL: Final = "23502"
+_UNIQUE: Final = "23505"
+_INTEGRITY: Final = "23"
+_DATA: Final = "22"
+
+_TABLE_FACTS: Final = """
+SELECT c.oid, c.relkind,
+       (SELECT array_agg(k.conname) FROM pg_constraint k WHERE k.contype = 'p'
+           AND (k.conrelid = c.oid OR k.conrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))),
+       ARRAY(SELECT relid::oid FROM pg_partition_tree(c.oid)) || c.oid, %s::regclass::oid
+  FROM pg_class c WHERE c.oid = %s::regclass
+"""
+# Counts of this backend's earlier transactions stay here for up to a second, so only what has been added counts.
+_CHANGES: Final = """
+SELECT relid, schemaname || '.' || relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables
+ WHERE n_tup_ins + n_tup_upd + n_tup_del > 0
+"""
+
+
+class PostgresRows(SqlRows):
+    """One PostgreSQL store."""
+
+    errors = psycopg.Error
+    shared_lock = "FOR SHARE NOWAIT"
+
+    def connect(self, use: Use) -> psycopg.Connection[Any]:
+        """Connect for reading or writing."""
+        return connect_postgres(self.store, "read" if use is Use.READ else "apply", use)
+
+    def translated(self, error: Exception) -> Exception:
+        """Return ours for a driver's error, by SQLSTATE."""
+        state = getattr(error, "sqlstate", None) or ""
+        diagnosis = error.diag if isinstance(error, psycopg.Error) else None
+        constraint = (diagnosis.constraint_name or "") if diagnosis else ""
+        if state == _UNIQUE:
+            return DuplicateRow(is_primary=constraint in self.primary_keys)
+        if state == _NOT_NULL:
+            column = (diagnosis.column_name or "") if diagnosis else ""
+            reason = RefusalReason.CONSTRAINT if column in self.covered else RefusalReason.UNCOVERED_COLUMNS
+            return Refused(reason, f'column "{column}" must not be NULL')
+        if state in _BY_STATE:
+            return Refused(_BY_STATE[state], f"SQLSTATE {state}")
+        if state.startswith(_INTEGRITY):
+            return Refused(RefusalReason.CONSTRAINT, f'SQLSTATE {state}, constraint "{constraint}"')
+        if state.startswith(_DATA):
+            return Refused(RefusalReason.NOT_HELD_BY_COLUMN, f"SQLSTATE {state}")
+        if isinstance(error, psycopg.DataError):
+            # The driver itself could not write the value, such as NUL in a text.
+            return Refused(RefusalReason.NOT_HELD_BY_COLUMN, "the value has no form in this store")
+        return self.unready(error, state)
+
+    # What the open transaction's table says; needed to read an error after which nothing can be asked.
+    primary_keys: frozenset[str] = frozenset()
+    covered: frozenset[str] = frozenset()
+
+    def start(self, writer: Connection, table: SqlTable, key: bytes) -> SqlTransaction:
+        """Begin a transaction on one row."""
+        writer.rollback()
+        ledger = self.own("driftline_ledger")
+        facts = writer.execute(_TABLE_FACTS, [_plain(ledger), _plain(table.name)]).fetchone()
+        kind = facts[1].decode() if isinstance(facts[1], bytes) else facts[1]
+        if kind not in {"r", "p"}:
+            writer.rollback()
+            raise Refused(RefusalReason.NOT_TRANSACTIONAL, "not a table of this server")
+        self.primary_keys = frozenset(facts[2] or ())
+        self.covered = frozenset(table.columns)
+        before = {row[0]: row[2] for row in writer.execute(_CHANGES).fetchall()}
+        return PostgresTransaction(self, writer, table, key, target=frozenset(facts[3]), ledger=facts[4], before=before)
+
+
+class PostgresTransaction(SqlTransaction):
+    """A guarded transaction on one row of a PostgreSQL table."""
+
+    # What `json_populate_record` takes: every column of the row, each in its own text form.
+    image = f"row_to_json({ALIAS}.*)::text"
+    row_lock = f"FOR UPDATE OF {ALIAS} NOWAIT"
+    asks_before = True
+
+    def __init__(
+        self,
+        rows: SqlRows,
+        writer: Connection,
+        table: SqlTable,
+        key: bytes,
+        *,
+        target: frozenset[int],
+        ledger: int,
+        before: dict[int, int],
+    ) -> None:
+        super().__init__(rows, writer, table, key)
+        self._target = target
+        self._ledger = ledger
+        self._before = before
+
+    def imaged(self, found: Sequence[object]) -> bytes:
+        """Return the whole row's image."""
+        return str(found[0]).encode()
+
+    def other_tables(self) -> tuple[str, ...]:
+        """Name the tables that this transaction wrote besides target and ledger: triggers, cascades.
+
+        The target itself is named if more than one of its rows was written.
+        """
+        with self.rows.translating():
+            after = self.execute(_CHANGES).fetchall()
+        changes = [(relid, str(name), count - self._before.get(relid, 0)) for relid, name, count in after]
+        others = [name for relid, name, n in changes if n and relid not in self._target and relid != self._ledger]
+        if sum(n for relid, _, n in changes if relid in self._target) > 1:
+            others.append(self.table.table)
+        return tuple(others)
+
+    def transaction_id(self) -> str:
+        """Return the id under which Debezium will send this transaction."""
+        return str(self.execute("SELECT pg_current_xact_id()::xid::text").fetchone()[0])
+
+
+def _plain(name: str) -> str:
+    """Return a quoted name as it is in a value, where `%` is not doubled."""
+    return name.replace("%%", "%")

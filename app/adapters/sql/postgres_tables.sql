@@ -1,0 +1,58 @@
+-- Driftline's own tables in PostgreSQL. {schema} is their schema, {store} this store's name. Changes nothing twice.
+CREATE SCHEMA IF NOT EXISTS {schema};
+
+CREATE TABLE IF NOT EXISTS {schema}.driftline_beacon (
+    store_id text PRIMARY KEY,
+    writer_epoch bigint NOT NULL,
+    sequence bigint NOT NULL,
+    issued_at_ms bigint NOT NULL,
+    previous_acknowledged_ms bigint NOT NULL,
+    server text NOT NULL,
+    wall_at timestamptz(6) NOT NULL
+);
+
+INSERT INTO {schema}.driftline_beacon VALUES ({store}, 0, 0, 0, 0, '', now()) ON CONFLICT (store_id) DO NOTHING;
+
+CREATE TABLE IF NOT EXISTS {schema}.driftline_signal (
+    id varchar(64) PRIMARY KEY,
+    type varchar(32) NOT NULL,
+    data text
+);
+
+-- `shared` is there to be granted: a shared lock needs UPDATE on some column, and the token must not be it.
+CREATE TABLE IF NOT EXISTS {schema}.driftline_fence (
+    scope varchar(64) PRIMARY KEY,
+    token bigint NOT NULL,
+    shared smallint NOT NULL DEFAULT 0
+);
+
+INSERT INTO {schema}.driftline_fence (scope, token) VALUES ('*', 0) ON CONFLICT (scope) DO NOTHING;
+
+CREATE TABLE IF NOT EXISTS {schema}.driftline_ledger (
+    command_id varchar(32) PRIMARY KEY,
+    original_id varchar(32) NOT NULL,
+    kind varchar(16) NOT NULL,
+    finding_id varchar(32) NOT NULL,
+    entity varchar(200) NOT NULL,
+    target varchar(64) NOT NULL,
+    key_hash varchar(32) NOT NULL,
+    sealed_key bytea NOT NULL,
+    "partition" integer NOT NULL,
+    action varchar(16) NOT NULL,
+    outcome varchar(16) NOT NULL,
+    reason varchar(32) NOT NULL,
+    expected_digest varchar(32) NOT NULL,
+    found_digest varchar(32) NOT NULL,
+    intended_digest varchar(32) NOT NULL,
+    before_image bytea NOT NULL,
+    fence_token bigint NOT NULL,
+    trace_id varchar(64) NOT NULL,
+    approver varchar(200) NOT NULL,
+    written_at timestamptz(6) NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS driftline_ledger_written ON {schema}.driftline_ledger (kind, written_at);
+
+CREATE INDEX IF NOT EXISTS driftline_ledger_row ON {schema}.driftline_ledger (key_hash, written_at);
+
+CREATE INDEX IF NOT EXISTS driftline_ledger_original ON {schema}.driftline_ledger (original_id);

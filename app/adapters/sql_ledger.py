@@ -1,0 +1,140 @@
+"""The ledger as a table: the same columns and statements in PostgreSQL, MariaDB and MySQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from app.adapters.sql_table import quoted
+from app.core.command import Action, Outcome, RefusalReason
+from app.core.ledger import LedgerKind, LedgerRow
+from app.core.store import StoreKind
+
+COLUMNS: Final = (
+    "command_id",
+    "original_id",
+    "kind",
+    "finding_id",
+    "entity",
+    "target",
+    "key_hash",
+    "sealed_key",
+    "partition",
+    "action",
+    "outcome",
+    "reason",
+    "expected_digest",
+    "found_digest",
+    "intended_digest",
+    "before_image",
+    "fence_token",
+    "trace_id",
+    "approver",
+    "written_at",
+)
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MINUTE: Final = timedelta(minutes=1)
+_HOUR: Final = timedelta(hours=1)
+
+
+def instant(wall_ms: int) -> datetime:
+    """Return a wall-clock time as a date and time in UTC."""
+    return _EPOCH + timedelta(milliseconds=wall_ms)
+
+
+def _wall_ms(at: datetime) -> int:
+    aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(milliseconds=1)
+
+
+class LedgerStatements:
+    """The ledger's statements in one store; `table` is its quoted name."""
+
+    def __init__(self, kind: StoreKind, table: str) -> None:
+        names = ", ".join(quoted(kind, column) for column in COLUMNS)
+        # PostgreSQL keeps the id of the transaction that wrote a row beside it.
+        own_id = "ledger.xmin::text" if kind is StoreKind.POSTGRES else "''"
+        picked = ", ".join(f"ledger.{quoted(kind, column)}" for column in COLUMNS)
+        marks = ", ".join(["%s"] * len(COLUMNS))
+        self._is_aware = kind is StoreKind.POSTGRES
+        self.insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - quoted names only
+        select = f"SELECT {picked}, {own_id} FROM {table} AS ledger"  # noqa: S608
+        self.by_id = f"{select} WHERE ledger.command_id = %s"
+        self.unchecked = (
+            f"{select} WHERE ledger.kind = 'command' AND ledger.action = 'upsert' AND ledger.expected_digest = ''"  # noqa: S608
+            f" AND NOT EXISTS (SELECT 1 FROM {table} AS checks"
+            " WHERE checks.original_id = ledger.command_id AND checks.kind = 'check')"
+            " ORDER BY ledger.written_at LIMIT %s"
+        )
+        self.in_minute = (
+            "SELECT count(*), coalesce(sum(CASE WHEN ledger.action = 'delete' THEN 1 ELSE 0 END), 0)"  # noqa: S608
+            f" FROM {table} AS ledger WHERE ledger.kind = 'command' AND ledger.written_at > %s"
+        )
+        self.same_row = (
+            f"SELECT count(*) FROM {table} AS ledger WHERE ledger.key_hash = %s AND ledger.entity = %s"  # noqa: S608
+            " AND ledger.kind = 'command' AND ledger.written_at > %s"
+        )
+
+    def _at(self, wall_ms: int) -> datetime:
+        at = instant(wall_ms)
+        return at if self._is_aware else at.replace(tzinfo=None)
+
+    def since(self, now_wall_ms: int) -> tuple[datetime, datetime]:
+        """Return the moments a minute and an hour ago, as the store compares them."""
+        now = self._at(now_wall_ms)
+        return now - _MINUTE, now - _HOUR
+
+    def parameters(self, row: LedgerRow) -> list[object]:
+        """Return a row's values in the order of `COLUMNS`."""
+        return [
+            row.row_id.hex(),
+            row.original_id.hex(),
+            row.kind.value,
+            row.finding_id.hex(),
+            row.entity,
+            row.target,
+            row.key_hash.hex(),
+            row.sealed_key,
+            row.partition,
+            row.action.value,
+            row.outcome.value,
+            row.reason.value if row.reason else "",
+            row.expected_digest.hex(),
+            row.found_digest.hex(),
+            row.intended_digest.hex(),
+            row.before_image,
+            row.fence_token,
+            row.trace_id.hex(),
+            row.approver,
+            self._at(row.written_at_ms),
+        ]
+
+
+def ledger_row(values: Sequence[Any]) -> LedgerRow:
+    """Return a ledger row from what a select gave."""
+    found = dict(zip(COLUMNS, values, strict=False))
+    return LedgerRow(
+        row_id=bytes.fromhex(found["command_id"]),
+        original_id=bytes.fromhex(found["original_id"]),
+        kind=LedgerKind(found["kind"]),
+        finding_id=bytes.fromhex(found["finding_id"]),
+        entity=found["entity"],
+        target=found["target"],
+        key_hash=bytes.fromhex(found["key_hash"]),
+        sealed_key=bytes(found["sealed_key"]),
+        partition=found["partition"],
+        action=Action(found["action"]),
+        outcome=Outcome(found["outcome"]),
+        reason=RefusalReason(found["reason"]) if found["reason"] else None,
+        expected_digest=bytes.fromhex(found["expected_digest"]),
+        found_digest=bytes.fromhex(found["found_digest"]),
+        intended_digest=bytes.fromhex(found["intended_digest"]),
+        before_image=bytes(found["before_image"]),
+        fence_token=found["fence_token"],
+        trace_id=bytes.fromhex(found["trace_id"]),
+        approver=found["approver"],
+        written_at_ms=_wall_ms(found["written_at"]),
+        transaction=str(values[len(COLUMNS)]),
+    )

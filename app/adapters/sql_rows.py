@@ -1,0 +1,305 @@
+"""What PostgreSQL and MariaDB have in common as stores of rows: `RowStore` over two connections of one store.
+
+The reading connection has the role `read`, the writing one the role `apply`. Both are made when they are needed and
+thrown away with the first fault. A driver's error is never passed on: its text carries row values.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from app.adapters.sql_clients import Use
+from app.adapters.sql_ledger import LedgerStatements, ledger_row
+from app.adapters.sql_table import SqlTable, quoted
+from app.core.command import RefusalReason
+from app.core.contract import EntityContract
+from app.core.errors import ContractViolation, Unready
+from app.core.guard import Refused
+from app.core.ledger import LedgerCounts, LedgerRow
+from app.ports import AlreadyRecorded, RowRead, WholeRow
+from app.settings import StoreSettings
+
+Connection = Any
+"""A connection of either driver, as DB-API describes it."""
+
+EVERYWHERE: Final = "*"
+"""The scope of the fence that holds for a whole store."""
+
+
+class DuplicateRow(Exception):
+    """A unique index says no; `is_primary` tells whether it is the primary key's."""
+
+    def __init__(self, *, is_primary: bool) -> None:
+        super().__init__()
+        self.is_primary = is_primary
+
+
+class SqlRows(ABC):
+    """One SQL store as a `RowStore`."""
+
+    errors: type[Exception]
+
+    def __init__(self, store: StoreSettings, contracts: Iterable[EntityContract], digest_key: bytes) -> None:
+        self.store = store
+        self.where = f"store {store.name} at {store.host}:{store.port}"
+        self._tables = {
+            c.entity: SqlTable(c, store.name, store.kind, digest_key)
+            for c in contracts
+            if any(t.store == store.name for t in c.stores)
+        }
+        self.ledger = LedgerStatements(store.kind, self.own("driftline_ledger"))
+        self.fence = f"SELECT token FROM {self.own('driftline_fence')} WHERE scope = %s {self.shared_lock}"  # noqa: S608
+        self._reader: Connection = None
+        self._writer: Connection = None
+
+    # -- what the two kinds do differently ----------------------------------------------------------------------------
+
+    shared_lock: str
+
+    @abstractmethod
+    def connect(self, use: Use) -> Connection:
+        """Connect for reading or writing."""
+
+    @abstractmethod
+    def translated(self, error: Exception) -> Exception:
+        """Return `Refused`, `DuplicateRow` or `Unready` for a driver's error, without its text."""
+
+    @abstractmethod
+    def start(self, writer: Connection, table: SqlTable, key: bytes) -> SqlTransaction:
+        """Begin a transaction on one row; `Refused` for a table that has none."""
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    def own(self, table: str) -> str:
+        """Quote one of Driftline's own tables."""
+        return f"{quoted(self.store.kind, self.store.schema)}.{quoted(self.store.kind, table)}"
+
+    def table(self, entity: str) -> SqlTable:
+        """Return an entity's table; `ContractViolation` if it has none here."""
+        if entity not in self._tables:
+            raise ContractViolation("no contract puts this entity here", where=f"{entity} in {self.where}")
+        return self._tables[entity]
+
+    @contextmanager
+    def translating(self) -> Iterator[None]:
+        """Turn a driver's error into one of ours; a connection that failed is thrown away."""
+        try:
+            yield
+        except (self.errors, OSError) as error:
+            ours = self.translated(error)
+            if isinstance(ours, Unready):
+                self.close()
+            raise ours from None
+
+    def _reading(self) -> Connection:
+        if self._reader is None:
+            self._reader = self.connect(Use.READ)
+        return self._reader
+
+    def writing(self) -> Connection:
+        """Return the writing connection, outside any transaction."""
+        if self._writer is None:
+            self._writer = self.connect(Use.WRITE)
+        return self._writer
+
+    def close(self) -> None:
+        """Let both connections go."""
+        for connection in (self._reader, self._writer):
+            if connection is not None:
+                try:
+                    connection.close()
+                except (self.errors, OSError):
+                    continue
+        self._reader = self._writer = None
+
+    def unready(self, error: Exception, code: object) -> Unready:
+        """Return the instruction to come again later."""
+        return Unready(
+            f"the store does not answer as it should ({type(error).__name__} {code})",
+            where=self.where,
+            hint="is it up, and may the roles read and apply log in? it is tried again",
+        )
+
+    # -- RowStore -----------------------------------------------------------------------------------------------------
+
+    def read(self, entity: str, key: bytes) -> RowRead:
+        """Read one committed row."""
+        table = self.table(entity)
+        text, parameters = table.select(key)
+        with self.translating():
+            cursor = self._reading().cursor()
+            cursor.execute(text, parameters)
+            rows = cursor.fetchall()
+        return table.seen(key, rows)
+
+    def begin(self, entity: str, key: bytes) -> SqlTransaction:
+        """Begin a guarded transaction on one row."""
+        with self.translating():
+            return self.start(self.writing(), self.table(entity), key)
+
+    def _ask(self, text: str, parameters: Sequence[object]) -> list[Any]:
+        with self.translating():
+            writer = self.writing()
+            cursor = writer.cursor()
+            cursor.execute(text, parameters)
+            rows = list(cursor.fetchall())
+            writer.rollback()
+            return rows
+
+    def recorded(self, row_id: bytes) -> LedgerRow | None:
+        """Return a ledger row by its id."""
+        rows = self._ask(self.ledger.by_id, [row_id.hex()])
+        return ledger_row(rows[0]) if rows else None
+
+    def record_alone(self, row: LedgerRow) -> None:
+        """Write one ledger row in a transaction of its own."""
+        try:
+            with self.translating():
+                writer = self.writing()
+                try:
+                    writer.cursor().execute(self.ledger.insert, self.ledger.parameters(row))
+                    writer.commit()
+                finally:
+                    writer.rollback()
+        except DuplicateRow:
+            raise AlreadyRecorded from None
+        except Refused as no:
+            # Nobody else writes this table but another applier, which is at this very row.
+            raise Unready(f"the ledger takes no row now: {no.reason.value} {no.what}", where=self.where) from None
+
+    def counts(self, entity: str, key_hash: bytes, now_wall_ms: int) -> LedgerCounts:
+        """Count what the ledger holds of the last minute, and of one row in the last hour."""
+        minute_ago, hour_ago = self.ledger.since(now_wall_ms)
+        ((writes, deletes),) = self._ask(self.ledger.in_minute, [minute_ago])
+        ((same,),) = self._ask(self.ledger.same_row, [key_hash.hex(), entity, hour_ago])
+        return LedgerCounts(int(writes), int(deletes), int(same))
+
+    def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
+        """Return applied inserts whose check is not in the ledger, oldest first."""
+        return [ledger_row(row) for row in self._ask(self.ledger.unchecked, [limit])]
+
+
+class SqlTransaction(ABC):
+    """One guarded transaction on one row."""
+
+    def __init__(self, rows: SqlRows, writer: Connection, table: SqlTable, key: bytes) -> None:
+        self.rows = rows
+        self.writer = writer
+        self.table = table
+        self.key = key
+        self.is_over = False
+
+    # -- what the two kinds do differently ----------------------------------------------------------------------------
+
+    image: str
+    row_lock: str
+
+    @abstractmethod
+    def imaged(self, found: Sequence[object]) -> bytes:
+        """Return the whole row's image from what `image` selected."""
+
+    @abstractmethod
+    def other_tables(self) -> tuple[str, ...]:
+        """Name the tables that this transaction wrote besides target and ledger, where the store can tell."""
+
+    @abstractmethod
+    def transaction_id(self) -> str:
+        """Return the store's own id of the transaction, asked for before the commit if `asks_before`, else after."""
+
+    asks_before: bool
+
+    # -- RowTransaction -----------------------------------------------------------------------------------------------
+
+    def execute(self, text: str, parameters: Sequence[object] = ()) -> Any:  # noqa: ANN401 - either driver's cursor
+        """Run one statement in this transaction."""
+        cursor = self.writer.cursor()
+        cursor.execute(text, parameters)
+        return cursor
+
+    def fence_token(self) -> int:
+        """Lock the fence's row in share mode and return its token."""
+        with self.rows.translating():
+            row = self.execute(self.rows.fence, [EVERYWHERE]).fetchone()
+        if row is None:
+            raise Unready("the fence has no row", where=self.rows.where, hint="run `driftline init` for this store")
+        return int(row[0])
+
+    def _whole(self, ending: str) -> WholeRow:
+        text, parameters = self.table.select(self.key, self.image, ending)
+        with self.rows.translating():
+            found = self.execute(text, parameters).fetchall()
+        width = len(self.table.columns)
+        if len(found) > 1:
+            raise Refused(RefusalReason.WIDER_THAN_ONE_ROW, "the key finds several rows")
+        read = self.table.seen(self.key, found)
+        return WholeRow(read, self.imaged(found[0][width:]) if read.digest else b"")
+
+    def look(self) -> WholeRow:
+        """Read the row without a lock."""
+        return self._whole("")
+
+    def lock(self) -> WholeRow:
+        """Lock the row for writing and read it again."""
+        return self._whole(self.row_lock)
+
+    def record(self, row: LedgerRow) -> None:
+        """Insert a ledger row."""
+        try:
+            with self.rows.translating():
+                self.execute(self.rows.ledger.insert, self.rows.ledger.parameters(row))
+        except DuplicateRow:
+            raise AlreadyRecorded from None
+
+    def _write(self, text: str, parameters: Sequence[object]) -> int:
+        try:
+            with self.rows.translating():
+                return int(self.execute(text, parameters).rowcount)
+        except DuplicateRow as duplicate:
+            reason = RefusalReason.ROW_MOVED if duplicate.is_primary else RefusalReason.UNIQUE_CONFLICT
+            raise Refused(reason, "a unique index has the value already") from None
+
+    def insert(self, values: Mapping[str, object]) -> int:
+        """Insert the contract's columns."""
+        return self._write(*self.table.insert(self.key, values))
+
+    def update(self, values: Mapping[str, object]) -> int:
+        """Update the contract's columns by key."""
+        return self._write(*self.table.update(self.key, values))
+
+    def delete(self) -> int:
+        """Delete by key."""
+        return self._write(*self.table.delete(self.key))
+
+    def read_back(self) -> RowRead:
+        """Read the row as this transaction left it."""
+        text, parameters = self.table.select(self.key)
+        with self.rows.translating():
+            found = self.execute(text, parameters).fetchall()
+        return self.table.seen(self.key, found)
+
+    def commit(self) -> str:
+        """Commit; an error here leaves open whether it took place, and the ledger will tell."""
+        with self.rows.translating():
+            told = self.transaction_id() if self.asks_before else ""
+            self.writer.commit()
+            self.is_over = True
+        if self.asks_before:
+            return told
+        with self.rows.translating():
+            told = self.transaction_id()
+            self.writer.rollback()
+            return told
+
+    def rollback(self) -> None:
+        """Undo everything; harmless after a commit, and after the connection is gone."""
+        if self.is_over:
+            return
+        self.is_over = True
+        try:
+            self.writer.rollback()
+        except (self.rows.errors, OSError):
+            # The server rolls back what a lost client left.
+            self.rows.close()

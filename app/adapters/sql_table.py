@@ -1,0 +1,119 @@
+"""The statements of one contract's table in one SQL store, and its rows as the contract sees them.
+
+Names come from the contract only and are quoted; values only ever travel as parameters. Both drivers format with `%s`,
+so a `%` in a name is doubled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from app.adapters.sql_values import parameter, select_expression
+from app.core.canonical_key import decode_key
+from app.core.command import RefusalReason
+from app.core.contract import EntityContract
+from app.core.digest import Dialect, RowDigester, row_digest
+from app.core.errors import Unmappable
+from app.core.guard import Refused
+from app.core.store import StoreKind
+from app.core.types.canonical import Canonical
+from app.ports import RowRead
+
+ALIAS: Final = "driftline_row"
+
+
+def quoted(kind: StoreKind, name: str) -> str:
+    """Quote one name for a statement that takes parameters."""
+    mark = '"' if kind is StoreKind.POSTGRES else "`"
+    return mark + name.replace(mark, mark * 2).replace("%", "%%") + mark
+
+
+def quoted_table(kind: StoreKind, table: str) -> str:
+    """Quote a table's name with its schema or database: `public.orders` has one dot, the first one."""
+    return ".".join(quoted(kind, part) for part in table.split(".", 1))
+
+
+class SqlTable:
+    """One entity in one store."""
+
+    def __init__(self, contract: EntityContract, store: str, kind: StoreKind, digest_key: bytes) -> None:
+        dialect = Dialect.POSTGRES_SQL if kind is StoreKind.POSTGRES else Dialect.BINLOG_SQL
+        self.contract = contract
+        self.kind = kind
+        self.table = contract.table_of(store).table
+        self.name = quoted_table(kind, self.table)
+        self._digester = RowDigester(contract, store, dialect, digest_key)
+        self._keys = [(part.columns[store], part.type, part.encodings.get(store, "")) for part in contract.key]
+        keys = {column for column, _, _ in self._keys}
+        self._fields = [
+            (f.name, f.columns[store], f.type, f.encodings.get(store, ""))
+            for f in contract.fields
+            if f.columns[store] not in keys
+        ]
+        types = {column: type_ for column, type_, _ in self._keys}
+        types |= {column: type_ for _, column, type_, _ in self._fields}
+        self.columns = tuple(types)
+        self._select = ", ".join(
+            f"{select_expression(kind, type_, f'{ALIAS}.{quoted(kind, column)}')} AS {quoted(kind, column)}"
+            for column, type_ in types.items()
+        )
+
+    def where(self, key: bytes) -> tuple[str, list[object]]:
+        """Return the condition that finds a row by its canonical key; `Undecodable` for no key of this entity."""
+        parts = self._bound_key(key)
+        return " AND ".join(f"{name} = {text}" for name, text, _ in parts), [bound for _, _, bound in parts]
+
+    def select(self, key: bytes, more: str = "", ending: str = "") -> tuple[str, list[object]]:
+        """Return the statement that reads a row's compared columns, then `more`."""
+        condition, parameters = self.where(key)
+        rest = f", {more}" if more else ""
+        text = f"SELECT {self._select}{rest} FROM {self.name} AS {ALIAS} WHERE {condition} {ending}"  # noqa: S608
+        return text, parameters
+
+    def insert(self, key: bytes, values: Mapping[str, object]) -> tuple[str, list[object]]:
+        """Return a plain INSERT of the contract's columns."""
+        parts = [*self._bound_key(key), *self._bound(values)]
+        names, texts = ", ".join(name for name, _, _ in parts), ", ".join(text for _, text, _ in parts)
+        return f"INSERT INTO {self.name} ({names}) VALUES ({texts})", [bound for _, _, bound in parts]  # noqa: S608
+
+    def update(self, key: bytes, values: Mapping[str, object]) -> tuple[str, list[object]]:
+        """Return an UPDATE of the contract's columns by key."""
+        bound = self._bound(values)
+        condition, parameters = self.where(key)
+        changes = ", ".join(f"{name} = {text}" for name, text, _ in bound)
+        return f"UPDATE {self.name} SET {changes} WHERE {condition}", [*(b for _, _, b in bound), *parameters]  # noqa: S608
+
+    def delete(self, key: bytes) -> tuple[str, list[object]]:
+        """Return a DELETE by key."""
+        condition, parameters = self.where(key)
+        return f"DELETE FROM {self.name} WHERE {condition}", parameters  # noqa: S608
+
+    def _bound_key(self, key: bytes) -> list[tuple[str, str, object]]:
+        values = decode_key(self.contract, key)
+        return [
+            (quoted(self.kind, column), *parameter(self.kind, type_, value, encoding))
+            for (column, type_, encoding), value in zip(self._keys, values, strict=True)
+        ]
+
+    def _bound(self, values: Mapping[str, object]) -> list[tuple[str, str, object]]:
+        found = []
+        for name, column, type_, encoding in self._fields:
+            value: Canonical = values[name]  # type: ignore[assignment] # canonical, as another store's read gave it
+            try:
+                text, bound = parameter(self.kind, type_, value, encoding)
+            except Unmappable as fault:
+                raise Refused(RefusalReason.NOT_HELD_BY_COLUMN, f'field "{name}": {fault.what}') from None
+            found.append((quoted(self.kind, column), text, bound))
+        return found
+
+    def seen(self, key: bytes, rows: Sequence[Sequence[object]]) -> RowRead:
+        """Return what was selected as the contract sees it; `Unmappable` where a value does not fit its type.
+
+        A row that the store's collation takes for the same key, and that is another key to us, is not this row.
+        """
+        for row in rows:
+            raw = dict(zip(self.columns, row, strict=False))
+            if self._digester.canonical_key(raw) == key:
+                return RowRead(row_digest(self._digester.groups(raw)), self._digester.values(raw))
+        return RowRead()
