@@ -28,7 +28,7 @@ from app.core.types.numbers import INTEGER_RANGES, decimal_text
 K = FieldKind
 MICROS = st.integers(-60_000_000_000_000_000, 250_000_000_000_000_000)
 YEARS_1_TO_9999 = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
-TEXT = st.text(st.characters(exclude_categories=("Cs",)))
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 DECIMALS = (
     st.decimals(allow_nan=True, allow_infinity=True)
     .filter(lambda d: not d.is_snan())
@@ -273,10 +273,33 @@ DECODERS = [
     decoder_for(StoreKind.POSTGRES, Converter.JSON_SCHEMA, "left-out"),
 ]
 WORDS = ["c", "u", "d", "r", "t", "left-out", "{}", "true", "incremental", "binlog.1"]
-NAMES = (
-    "op after before source schema payload fields field id lsn table file pos row db sequence snapshot name type items "
-    "ts_ms collection $date $binary $numberLong"
-).split()
+NAMES = [
+    "op",
+    "after",
+    "before",
+    "source",
+    "schema",
+    "payload",
+    "fields",
+    "field",
+    "id",
+    "lsn",
+    "table",
+    "file",
+    "pos",
+    "row",
+    "db",
+    "sequence",
+    "snapshot",
+    "name",
+    "type",
+    "items",
+    "ts_ms",
+    "collection",
+    "$date",
+    "$binary",
+    "$numberLong",
+]
 JSON_RAW = st.recursive(
     st.none() | st.booleans() | st.integers(-(1 << 63), 1 << 63) | TEXT | st.sampled_from(WORDS),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | TEXT, inner, max_size=6),
