@@ -211,7 +211,7 @@ def build_worker(
         sink=sink,
         drifts=topics.DRIFTS.name(settings.deployment),
         publish=publish,
-        explain=DifferingFields(by_offset.one, readers, monotonic_ms).names,
+        explain=DifferingFields(by_offset.several, readers, monotonic_ms).names,
         counts=counts,
         log_undecodable=_log_undecodable,
     )

@@ -76,13 +76,10 @@ class KafkaReader:
             if place.offset >= wanted[at][1]:
                 del wanted[at]
 
-    def one(self, spot: Spot, wait_s: float) -> FoundRecord | None:
-        """Return one record, None if it is gone or does not come in time. Blocks."""
-        topic, partition, offset = spot
-        for record in self.read({(topic, partition): (offset, offset + 1)}, wait_s):
-            if record.offset == offset:
-                return record
-        return None
+    def several(self, spots: Sequence[Spot], wait_s: float) -> dict[Spot, FoundRecord]:
+        """Return single records of unlike partitions; those that are gone or do not come in time are absent. Blocks."""
+        found = self.read({(topic, p): (offset, offset + 1) for topic, p, offset in spots}, wait_s)
+        return {(record.topic, record.partition, record.offset): record for record in found}
 
     def close(self) -> None:
         """Close the connection."""

@@ -7,7 +7,7 @@ leaves this file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from app.codec.envelope import Decoder
@@ -15,9 +15,9 @@ from app.core.digest import RowDigester
 from app.core.errors import Undecodable, Unmappable, Unready
 from app.core.finding import Finding, Shown
 
-_READ_S: Final = 0.25
-_BUDGET_MS: Final = 300
-_PER_MS: Final = 2_000
+_READ_S: Final = 0.5
+_BUDGET_MS: Final = 500
+_PER_MS: Final = 3_000
 """At most this share of the time goes into looking back: a thousand drifts at once get no names."""
 
 
@@ -35,7 +35,8 @@ class LookedUp(Protocol):
         ...
 
 
-LookUp = Callable[[tuple[str, int, int], float], LookedUp | None]
+Spot = tuple[str, int, int]
+LookUp = Callable[[Sequence[Spot], float], Mapping[Spot, LookedUp]]
 
 
 class DifferingFields:
@@ -65,21 +66,28 @@ class DifferingFields:
             self._since_ms, self._spent_ms = started_ms, 0
         if self._spent_ms > _BUDGET_MS:
             return ()
+        truth, shown = evidence.authority_stays[-1], evidence.replica_stays[-1]
         try:
-            truth = self._fields(finding.entity, finding.authority, evidence.authority_stays[-1])
-            shown = self._fields(finding.entity, finding.replica, evidence.replica_stays[-1])
+            found = self._look_up([_spot(stay) for stay in (truth, shown) if stay.offset >= 0], _READ_S)
+        except Unready:
+            return ()
         finally:
             self._spent_ms += self._clock_ms() - started_ms
-        return tuple(name for name, digest in truth.items() if name in shown and shown[name] != digest)
+        expected = self._fields(finding.entity, finding.authority, found.get(_spot(truth)))
+        actual = self._fields(finding.entity, finding.replica, found.get(_spot(shown)))
+        return tuple(name for name, digest in expected.items() if name in actual and actual[name] != digest)
 
-    def _fields(self, entity: str, store: str, shown: Shown) -> dict[str, bytes]:
+    def _fields(self, entity: str, store: str, record: LookedUp | None) -> dict[str, bytes]:
         reader = self._readers.get((entity, store))
-        if reader is None or shown.offset < 0:
+        if reader is None or record is None:
             return {}
         decoder, digester = reader
         try:
-            record = self._look_up((shown.topic, shown.partition, shown.offset), _READ_S)
-            event = None if record is None else decoder.decode(record.key, record.value)
+            event = decoder.decode(record.key, record.value)
             return {} if event is None or event.after is None else digester.field_digests(event.after)
         except (Undecodable, Unmappable, Unready):
             return {}
+
+
+def _spot(shown: Shown) -> Spot:
+    return shown.topic, shown.partition, shown.offset
