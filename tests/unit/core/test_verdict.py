@@ -195,7 +195,7 @@ KINDS = {
 }
 
 
-def failures(verdict: Any) -> list[str]:  # noqa: ANN401, C901 - a module, real or turned; one loop per table
+def failures(verdict: Any) -> list[str]:  # noqa: ANN401 - a module, real or turned; one loop per table
     """Return the names of the cases that a module with the verdict's functions gets wrong."""
     wrong = []
     for name, (replica, authority, deadline, watermark, so_far, expected) in VOUCHED.items():
