@@ -78,16 +78,21 @@ class Deployment:
         return TopicLog(KafkaClients.of(self.settings), self.client)
 
     def records(
-        self, topic: Topic, read: Callable[[bytes | None], _Value], since_wall_ms: int | None = None
+        self,
+        topic: Topic,
+        read: Callable[[bytes | None], _Value],
+        since_wall_ms: int | None = None,
+        unreadable: Callable[[LogRecord, Undecodable], None] | None = None,
     ) -> Iterator[tuple[LogRecord, _Value]]:
         """Yield the records of a topic up to now, decoded; one that cannot be read is told and left out."""
+        unreadable = unreadable or tell_unreadable
         for record in self.log.until_now([topic.name(self.settings.deployment)], since_wall_ms):
             if record.value is None:
                 continue
             try:
                 yield record, read(record.value)
             except Undecodable as fault:
-                tell_unreadable(record, fault)
+                unreadable(record, fault)
 
 
 def tell_unreadable(record: LogRecord, fault: Undecodable) -> None:

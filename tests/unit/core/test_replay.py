@@ -1,0 +1,146 @@
+"""Findings come out the same when they are judged again from what they cite, and a changed one does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from app.core.finding import DriftKind, Evidence, Finding, Shown, Stage, Verdict
+from app.core.replay import Again, Lives, recompute
+from tests.simulation.world import World
+
+
+@cache
+def findings_of(seed: int) -> tuple[Finding, ...]:
+    """Return everything that the fold said in one simulated world."""
+    world = World(seed)
+    world.run()
+    return tuple(world.findings)
+
+
+def confirmed() -> Finding:
+    """Return one confirmed drift of a simulated world."""
+    return next(f for f in findings_of(0) if f.stage is Stage.CONFIRMED and not f.incident_rows)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_everything_that_the_fold_says_comes_out_the_same(seed: int) -> None:
+    """Whatever misbehaves in the world: what a finding cites is enough to judge it again, its id included."""
+    for finding in findings_of(seed):
+        again = recompute(finding, finding.canonical_key)
+        assert again.again is not Again.DIFFERENT, (finding, again.why)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_fold_tells_lives_that_the_table_allows(seed: int) -> None:
+    """In each partition, the steps of each drift follow each other as they may."""
+    lives: dict[int, Lives] = {}
+    for finding in findings_of(seed):
+        assert lives.setdefault(finding.observations_partition, Lives()).follow(finding) == ""
+
+
+def test_a_shorter_window_than_was_judged_by_is_noticed() -> None:
+    """The deadline belongs to the window."""
+    finding = confirmed()
+    shorter = replace(finding.evidence, window_ms=finding.evidence.window_ms - 1)
+    assert recompute(replace(finding, evidence=shorter), finding.canonical_key).again is Again.DIFFERENT
+
+
+def test_a_verdict_before_its_deadline_is_noticed() -> None:
+    """At a watermark that has not passed the deadline the verdict is `wait`."""
+    finding = confirmed()
+    early = replace(finding.evidence, replica_watermark_ms=finding.evidence.judged_at_ms)
+    again = recompute(replace(finding, evidence=early))
+    assert again.again is Again.DIFFERENT
+    assert "wait" in again.why
+
+
+def test_another_key_is_noticed_by_the_id() -> None:
+    """A record that was put under another row's key has another id."""
+    finding = confirmed()
+    assert recompute(finding, b"another key").why == "the finding's id comes out otherwise"
+
+
+def test_another_kind_is_noticed() -> None:
+    """The kind is what the replica showed at the deadline."""
+    finding = confirmed()
+    wrong = DriftKind.EXTRA if finding.kind is not DriftKind.EXTRA else DriftKind.MISSING
+    assert "kind" in recompute(replace(finding, kind=wrong)).why
+
+
+def test_a_replica_that_showed_the_authoritys_state_in_time_was_no_drift() -> None:
+    """States were changed so that the replica shows what the authority has: the verdict falls."""
+    finding = confirmed()
+    evidence = finding.evidence
+    truth = evidence.authority_stays[-1].digest
+    agreeing = tuple(replace(s, digest=truth) for s in evidence.replica_stays)
+    forged = replace(evidence, replica_stays=agreeing, authority_stays=evidence.authority_stays[-1:])
+    assert recompute(replace(finding, evidence=forged)).again is Again.DIFFERENT
+
+
+def test_a_finding_that_cites_nothing_proves_nothing() -> None:
+    """No states, no verdict."""
+    finding = confirmed()
+    empty = replace(finding.evidence, authority_stays=(), replica_stays=())
+    assert recompute(replace(finding, evidence=empty)).why == "it cites no states"
+
+
+def _step(stage: Stage, **changes: object) -> Finding:
+    shown = Shown(b"\1" * 16, bytes(20), 0, 1, "t", 0, 0, 0)
+    evidence = Evidence((shown,), (shown,), 2, 2, 0, 1, 1)
+    finding = Finding(
+        finding_id=b"f" * 16,
+        stage=stage,
+        verdict=Verdict.DRIFT,
+        kind=DriftKind.STALE,
+        checker="key/1",
+        contract_version=1,
+        entity="orders",
+        authority="pg",
+        replica="my",
+        canonical_key=b"",
+        shard=0,
+        observations_partition=0,
+        evidence=evidence,
+        expected_digest=b"e" * 16,
+        intended_digest=b"i" * 16,
+        authority_position=b"",
+        replica_position=b"",
+        transaction=0,
+        incident_id=b"",
+        incident_rows=0,
+        command_id=b"",
+        trace_id=b"",
+    )
+    return replace(finding, **changes)  # type: ignore[arg-type]  # what a test changes, it changes rightly
+
+
+@pytest.mark.parametrize(
+    ("stages", "fault"),
+    [
+        ((Stage.CONFIRMED, Stage.OVERTAKEN, Stage.RESOLVED), ""),
+        ((Stage.CONFIRMED, Stage.OVERTAKEN, Stage.CONFIRMED, Stage.OVERTAKEN), ""),
+        ((Stage.OVERTAKEN,), "its life begins with overtaken"),
+        ((Stage.CONFIRMED, Stage.REFUTED, Stage.OVERTAKEN), "overtaken cannot follow refuted"),
+        ((Stage.CONFIRMED, Stage.RESOLVED, Stage.REFUTED), "refuted cannot follow resolved"),
+    ],
+)
+def test_a_drift_lives_by_the_table(stages: tuple[Stage, ...], fault: str) -> None:
+    """The last step is judged; a step told again after a crash says nothing new."""
+    lives = Lives()
+    assert [lives.follow(_step(stage)) for stage in stages][-1] == fault
+
+
+def test_a_drift_is_verified_by_a_command_of_its_own_only() -> None:
+    """The command's id is a hash of what the drift's own record asked for."""
+    lives = Lives()
+    lives.follow(_step(Stage.CONFIRMED))
+    lives.follow(_step(Stage.OVERTAKEN))
+    assert "command" in lives.follow(_step(Stage.VERIFIED, command_id=b"another"))
+
+
+def test_records_from_the_middle_on_are_not_blamed_for_what_came_before() -> None:
+    """With `--from`, a life may begin anywhere."""
+    assert Lives(is_whole=False).follow(_step(Stage.RESOLVED)) == ""
