@@ -51,14 +51,16 @@ class Topics:
     _thread: threading.Thread | None = None
     broken: list[str] = field(default_factory=list)
 
-    def start(self) -> None:
-        """Begin to read in the background."""
+    def start(self, patience_s: float = 45.0) -> None:
+        """Begin to read in the background, as soon as the topics are there."""
         consumer = bare_consumer(self.bootstrap)
-        known = consumer.list_topics(timeout=10).topics
-        absent = [name for name in self.names if name not in known]
-        if absent:
+        until = time.monotonic() + patience_s
+        while absent := [name for name in self.names if name not in (known := consumer.list_topics(timeout=10).topics)]:
+            if time.monotonic() < until:
+                time.sleep(0.3)
+                continue
             consumer.close()
-            raise LookupError(f"topics not there: {', '.join(absent)}; were they made by `driftline init`?")
+            raise LookupError(f"topics not there: {', '.join(absent)}; did `driftline init` make them?")
         consumer.assign(
             [TopicPartition(name, number, OFFSET_BEGINNING) for name in self.names for number in known[name].partitions]
         )
