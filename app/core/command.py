@@ -57,7 +57,7 @@ class RepairCommand:
     """One guarded write, named by what it expects and what it leaves.
 
     Digests are row digests (`app.core.digest.row_digest`), empty for an absent row. `sealed_key` is the canonical key,
-    sealed; `key_hash` its keyed hash; `partition` the row's partition of `observations` and of every topic that speaks of it.
+    sealed; `key_hash` its keyed hash; `partition` the row's in `observations` and in every topic that speaks of it.
     `needs_approval` says that policy asks for a person's word; `expires_at_ms` is wall-clock time.
     """
 
@@ -85,7 +85,7 @@ class RepairCommand:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A person's recorded word on one command. Signatures and batches have their place in `signature` and `batch_id`."""
+    """A person's recorded word on one command. `signature` and `batch_id` are the places of what is to come."""
 
     command_id: bytes
     approver: str

@@ -141,7 +141,7 @@ class Replica:
 
 @dataclass(frozen=True, slots=True)
 class EntityContract:
-    """One entity that several stores should agree on. `stores[0]` is the authority's, the others the replicas' in order."""
+    """One entity that several stores should agree on. `stores[0]` is the authority's, the others the replicas'."""
 
     entity: str
     version: int

@@ -11,24 +11,19 @@ these are is noted in packed records, so that a restart finds them without a sca
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
 
 from app.core.contract import EntityContract
-from app.core.digest import row_digest
-from app.core.finding import Evidence, Finding, Shown, Stage, UnknownReason, Verdict
-from app.core.judging import judge_row, kind_named, note_repair, place_in_time, verify
-from app.core.keystate import KeyState, Side, decode, encode
-from app.core.limits import KEYS_PER_NOTE_MAX, STAYS_MAX, SWEEP_KEYS, UNCOVERED_STAYS_MAX
+from app.core.evidence import finding_of, incidents_of
+from app.core.finding import Finding, Stage, UnknownReason
+from app.core.journal import META, Notes, beacon_records, chain_record, entity_record, restore, row_key, store_record
+from app.core.judging import judge_row, note_repair, place_in_time, verify
+from app.core.keystate import KeyState, decode, encode
+from app.core.limits import SWEEP_KEYS
 from app.core.observation import (
     INCREMENTAL_READ,
-    PRESENT,
-    QUARANTINED,
     SNAPSHOT_READ,
-    UNMAPPABLE,
     Barrier,
     LedgerEcho,
     Link,
@@ -38,19 +33,11 @@ from app.core.observation import (
     RowBlock,
     Truncated,
 )
-from app.core.position import BEFORE_ALL, PLACE_BYTES, SNAPSHOT, epoch_of, place_of, position
+from app.core.position import BEFORE_ALL, PLACE_BYTES
 from app.core.progress import Chain, EntityProgress, Progress
-from app.core.timeline import Timeline
-from app.core.verdict import ABSENT, EVER, OPEN, Stay, unknown_state
+from app.core.rows import agrees, apply_floors, drop_unseen, fold_change, is_gone, is_settled, settle
 
-META = b"\x00"
-ROW = b"\x01"
-_NOTHING = bytes(16)
-
-
-def row_key(entity: int, canonical_key: bytes) -> bytes:
-    """Return the table key of a row; rows of an entity are together and in the order of their keys."""
-    return ROW + entity.to_bytes(4, "big") + canonical_key
+__all__ = ["META", "Effects", "Shard", "row_key"]
 
 
 @dataclass(slots=True)
@@ -84,12 +71,9 @@ class Shard:
     unknown: dict[int, dict[bytes, UnknownReason]] = field(init=False)
     pipeline: dict[tuple[int, int], bytes] = field(default_factory=dict)
     _sweeps: list[_Sweep] = field(default_factory=list)
-    _swept: set[int] = field(default_factory=set)
     _dirty: set[bytes] = field(default_factory=set)
     _commands: dict[bytes, bytes] = field(default_factory=dict)
-    _noted: dict[bytes, int] = field(default_factory=dict)
-    _note_left: dict[int, int] = field(default_factory=dict)
-    _note_number: int = 0
+    notes: Notes = field(default_factory=Notes)
 
     def __post_init__(self) -> None:
         self.progress = Progress.of(self.contracts)
@@ -100,33 +84,12 @@ class Shard:
 
     def restore(self, items: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
         """Take in all records under `META`, and return the row keys whose states `revive` wants."""
-        noted: list[bytes] = []
-        for key, value in items:
-            kind, rest = key[1:2], key[2:]
-            if kind == b"c":
-                topic, _, number = rest.rpartition(b"\x00")
-                reached, newest, epoch, streaming = json.loads(value)
-                chain = Chain(reached, bytes.fromhex(newest), epoch, streaming)
-                self.progress.chains[topic.decode(), int(number)] = chain
-            elif kind == b"b":
-                name, _, at = rest.partition(b"\x00")
-                issued_ms, acknowledged_ms, writer_epoch, sequence = json.loads(value)
-                store = self.progress.stores.get(name.decode())
-                if store is not None:
-                    store.timeline.add(at, (writer_epoch, sequence), issued_ms, acknowledged_ms)
-            elif kind == b"s":
-                self._restore_store(rest.decode(), json.loads(value))
-            elif kind == b"e":
-                self._restore_entity(int.from_bytes(rest, "big"), json.loads(value))
-            elif kind == b"n":
-                note = int.from_bytes(rest, "big")
-                self._note_number = max(self._note_number, note)
-                for row in _unpack_keys(value):
-                    noted.append(row)
-                    self._noted[row] = note
-        for note in self._noted.values():
-            self._note_left[note] = self._note_left.get(note, 0) + 1
-        return list(dict.fromkeys(noted))
+        restore(self.progress, self.notes, items)
+        for number, entity in self.progress.entities.items():
+            # A sweep that was under way begins again: it is idempotent.
+            if entity.is_covered and (not entity.swept or any(at != BEFORE_ALL for at in entity.floor)):
+                self._sweeps.append(_Sweep(number, row_key(number, b"")))
+        return list(self.notes.noted)
 
     def revive(self, states: Mapping[bytes, bytes | None]) -> Effects:
         """Make the noted rows live again; a drift whose record was not acknowledged is told again."""
@@ -134,7 +97,7 @@ class Shard:
         for row, value in states.items():
             entity = self._entity_of(row)
             if value is None or entity is None:
-                self._forget_note(row, effects)
+                effects.writes += self.notes.forget(row)
                 continue
             state = decode(value)
             self.live[entity.contract.number][row] = state
@@ -217,15 +180,14 @@ class Shard:
         sweep = self._sweeps[0]
         entity = self.progress.entities[sweep.entity]
         live = self.live[sweep.entity]
-        covered = all(base is not None for base in entity.base_ms)
         for row, value in items:
             state = live.get(row)
             if state is None:
                 state = decode(value)
-            changed = self._apply_floors(entity, state) | self._drop_unseen(entity, state)
+            changed = apply_floors(self.progress, entity, state) | drop_unseen(self.progress, entity, state)
             if changed:
                 self._dirty.add(row)
-            if row not in live and covered and not (_agrees(state) and _settled(state)):
+            if row not in live and entity.is_covered and not (agrees(state) and is_settled(state)):
                 self._make_live(entity, row, state)
             elif row not in live and changed:
                 effects.writes.append((row, encode(state)))
@@ -234,9 +196,8 @@ class Shard:
                 self._judge(entity, row, state, effects)
         if len(items) < SWEEP_KEYS:
             self._sweeps.pop(0)
-            if covered:
-                self._swept.add(sweep.entity)
-            self._write_entity(entity, effects)
+            entity.swept = entity.is_covered
+            effects.writes.append(entity_record(entity))
         else:
             sweep.resume_at = items[-1][0] + b"\x00"
         self._flush(effects)
@@ -246,7 +207,7 @@ class Shard:
         """Return the common time up to which every row of an entity has `agree` or `drift`; None before coverage."""
         progress = self.progress.entities[entity]
         through: int | None = None
-        if entity not in self._swept or any(s.entity == entity for s in self._sweeps):
+        if not progress.swept or any(s.entity == entity for s in self._sweeps):
             return None
         for i in range(len(progress.base_ms)):
             common = progress.common_ms(i)
@@ -279,7 +240,7 @@ class Shard:
         reached = chain.reached if chain is not None else block.link.begin
         chain = self.progress.extend(block.link)
         if entity is None:
-            self._write_chain(block.link, chain, effects)
+            effects.writes.append(chain_record(block.link, chain))
             return
         live = self.live[block.entity]
         touched: dict[bytes, KeyState] = {}
@@ -293,21 +254,21 @@ class Shard:
             if state is None:
                 value = states.get(row)
                 state = decode(value) if value is not None else KeyState.new(len(entity.contract.stores))
-                self._settle(entity, state)
+                settle(entity, state)
             touched[row] = state
             effects.rows += 1
-            if self._fold_row(entity, state, block, n, at) and block.store:
+            if fold_change(self.progress, entity, state, block, n, at) and block.store:
                 for step in verify(state, block.store - 1):
                     effects.findings.append(self._finding(entity, row, state, step.replica, step.stage))
         covered = any(base is not None for base in entity.base_ms)
         for row, state in touched.items():
             if row in live:
                 self._dirty.add(row)
-            elif covered and not (_agrees(state) and _settled(state)):
+            elif covered and not (agrees(state) and is_settled(state)):
                 self._make_live(entity, row, state)
             else:
-                effects.writes.append((row, None if _gone(state) else encode(state)))
-        self._write_chain(block.link, chain, effects)
+                effects.writes.append((row, None if is_gone(state) else encode(state)))
+        effects.writes.append(chain_record(block.link, chain))
 
     def _place(self, entity: EntityProgress, block: RowBlock, n: int, chain: Chain, effects: Effects) -> bytes | None:
         """Return the position of a row of a block; None for one that its chain has shown before."""
@@ -323,88 +284,6 @@ class Shard:
             chain.newest = at
         return at
 
-    def _fold_row(self, entity: EntityProgress, state: KeyState, block: RowBlock, n: int, at: bytes) -> bool:
-        """Put one change into its row's state; False if the row is as it was."""
-        side = state.sides[block.store]
-        self._apply_floors(entity, state)
-        if at <= side.position:
-            return self._fold_behind_floor(entity, state, block, n, at)
-        digest = self._row_state(side, block, n)
-        side.position = at
-        side.raw_key = block.raw_keys[n * 8 : n * 8 + 8]
-        if digest == side.stays[-1].digest:
-            return False
-        side.stays.append(self._stay(entity, block, n, at, digest))
-        self._apply_floors(entity, state)
-        self._bound(entity, side)
-        return True
-
-    def _stay(self, entity: EntityProgress, block: RowBlock, n: int, at: bytes, digest: bytes) -> Stay:
-        earliest_ms, latest_ms = self._timeline(entity, block.store).bracket(at)
-        if block.flags[n] & SNAPSHOT_READ:
-            earliest_ms = EVER
-        return Stay(digest, at, earliest_ms, latest_ms, block.link.partition, block.offsets[n], block.transactions[n])
-
-    def _fold_behind_floor(self, entity: EntityProgress, state: KeyState, block: RowBlock, n: int, at: bytes) -> bool:
-        """Put in a change that came after the truncate that ended it.
-
-        The truncate travels in one CDC partition and overtakes rows of the others. What a row showed before it was
-        cut still counts: without it the replica would seem to have left its last good state too early.
-        """
-        side = state.sides[block.store]
-        last = side.stays[-1]
-        if last.position != entity.floor[block.store] or last.position != side.position or len(side.stays) < 2:  # noqa: PLR2004
-            return False
-        before = side.stays[-2]
-        digest = self._row_state(side, block, n)
-        side.groups = b""
-        if at <= before.position or digest == before.digest:
-            return False
-        side.stays.insert(-1, self._stay(entity, block, n, at, digest))
-        return True
-
-    @staticmethod
-    def _row_state(side: Side, block: RowBlock, n: int) -> bytes:
-        """Return the state that a change leaves: a digest, absence, or why it is not known."""
-        flags, width = block.flags[n], block.groups * 16
-        if flags & QUARANTINED:
-            return unknown_state(UnknownReason.QUARANTINED)
-        if flags & UNMAPPABLE:
-            return unknown_state(UnknownReason.SCHEMA)
-        if not flags & PRESENT:
-            side.groups = b""
-            return ABSENT
-        raw_key = block.raw_keys[n * 8 : n * 8 + 8]
-        if side.stays[-1].digest != ABSENT and side.raw_key not in {bytes(8), raw_key}:
-            return unknown_state(UnknownReason.KEY_COLLISION)
-        groups = block.digests[n * width : (n + 1) * width]
-        if block.groups == 1:
-            return groups
-        parts = [groups[g : g + 16] for g in range(0, width, 16)]
-        known = [side.groups[g : g + 16] for g in range(0, len(side.groups), 16)] or [_NOTHING] * block.groups
-        parts = [was if new == _NOTHING else new for new, was in zip(parts, known, strict=True)]
-        side.groups = b"".join(parts)
-        return unknown_state(UnknownReason.PARTIAL) if _NOTHING in parts else row_digest(side.groups)
-
-    def _settle(self, entity: EntityProgress, state: KeyState) -> None:
-        """Forget the history of a row that was not live: it agreed for good, up to this common time at least."""
-        if entity.contract.number not in self._swept or any(r.drift is not None for r in state.replicas):
-            return
-        for side in state.sides:
-            side.stays = [side.stays[-1]._replace(earliest_ms=EVER, latest_ms=EVER)]
-        for i, replica in enumerate(state.replicas):
-            common_ms = entity.common_ms(i)
-            if common_ms is not None:
-                replica.vouched_until_ms = max(replica.vouched_until_ms, common_ms)
-
-    def _bound(self, entity: EntityProgress, side: Side) -> None:
-        if len(side.stays) > UNCOVERED_STAYS_MAX and all(base is None for base in entity.base_ms):
-            del side.stays[:-UNCOVERED_STAYS_MAX]
-        if len(side.stays) > STAYS_MAX:
-            # What is cut off cannot be judged; it vouches for anything, and the row is unknown until it calms down.
-            cut = side.stays[-STAYS_MAX // 2 - 1]
-            side.stays[: -STAYS_MAX // 2] = [cut._replace(digest=unknown_state(UnknownReason.HOT), earliest_ms=EVER)]
-
     # -- the other observations ----------------------------------------------------------------------------------
 
     def _fold_truncate(self, cut: Truncated, effects: Effects) -> None:
@@ -419,49 +298,11 @@ class Shard:
                 chain.newest = at
                 entity.floor[cut.store] = max(entity.floor[cut.store], at)
                 for row, state in list(self.live[cut.entity].items()):
-                    if self._apply_floors(entity, state):
+                    if apply_floors(self.progress, entity, state):
                         self._dirty.add(row)
                 self._sweeps.append(_Sweep(cut.entity, row_key(cut.entity, b"")))
-                self._write_entity(entity, effects)
-        self._write_chain(cut.link, chain, effects)
-
-    def _apply_floors(self, entity: EntityProgress, state: KeyState) -> bool:
-        """Make a row absent where a truncate stands behind its newest change."""
-        changed = False
-        for number, floor in enumerate(entity.floor):
-            side = state.sides[number]
-            if floor == BEFORE_ALL:
-                continue
-            # Usually the truncate is the newest; but it may come after rows of other partitions that stand behind it.
-            at = len(side.stays)
-            while at and side.stays[at - 1].position > floor:
-                at -= 1
-            if not at or side.stays[at - 1].digest == ABSENT or (at == len(side.stays) and side.position > floor):
-                continue
-            timeline = self._timeline(entity, number)
-            side.stays.insert(at, Stay(ABSENT, floor, *timeline.bracket(floor), -1, -1, 1))
-            if side.position < floor:
-                side.position = floor
-                side.groups = b""
-            changed = True
-        return changed
-
-    def _drop_unseen(self, entity: EntityProgress, state: KeyState) -> bool:
-        """Make a row absent that the snapshot of its store's newest epoch did not show."""
-        changed = False
-        for number, table in enumerate(entity.contract.stores):
-            store = self.progress.stores[table.store]
-            side = state.sides[number]
-            if not store.epoch or epoch_of(side.position) >= store.epoch or side.stays[-1].digest == ABSENT:
-                continue
-            if not store.log_restarted and place_of(side.position) > store.break_place:
-                continue
-            at = position(store.epoch, SNAPSHOT, store.break_place)
-            side.stays.append(Stay(ABSENT, at, EVER, OPEN))
-            side.position = at
-            side.groups = b""
-            changed = True
-        return changed
+                effects.writes.append(entity_record(entity))
+        effects.writes.append(chain_record(cut.link, chain))
 
     def _fold_barrier(self, barrier: Barrier, effects: Effects) -> None:
         link = barrier.link
@@ -472,28 +313,23 @@ class Shard:
             if self.progress.take_beacon(barrier, chain):
                 self._epoch_broken(barrier.beacon.store, effects)
             store = self.progress.stores[barrier.beacon.store]
-            timeline = store.timeline
-            if timeline.positions and timeline.positions[-1] == store.last_beacon:
-                key = META + b"b" + barrier.beacon.store.encode() + b"\x00" + store.last_beacon
-                value = [timeline.issued_ms[-1], barrier.beacon.previous_acknowledged_ms, *timeline.sequence]
-                effects.writes.append((key, json.dumps(value).encode()))
-                forgotten = timeline.forget_oldest()
-                if forgotten is not None:
-                    effects.writes.append((META + b"b" + barrier.beacon.store.encode() + b"\x00" + forgotten, None))
-            self._write_store(barrier.beacon.store, effects)
-        self._write_chain(link, chain, effects)
+            if store.timeline.positions and store.timeline.positions[-1] == store.last_beacon:
+                acknowledged_ms = barrier.beacon.previous_acknowledged_ms
+                effects.writes += beacon_records(self.progress, barrier.beacon.store, acknowledged_ms)
+            effects.writes.append(store_record(self.progress, barrier.beacon.store))
+        effects.writes.append(chain_record(link, chain))
 
     def _epoch_broken(self, store: str, effects: Effects) -> None:
         effects.broken_epochs.append(store)
         for number, entity in self.progress.entities.items():
             if any(table.store == store for table in entity.contract.stores):
-                self._swept.discard(number)
+                entity.swept = False
                 self._sweeps = [s for s in self._sweeps if s.entity != number]
-                self._write_entity(entity, effects)
-        self._write_store(store, effects)
+                effects.writes.append(entity_record(entity))
+        effects.writes.append(store_record(self.progress, store))
 
     def _fold_echo(self, echo: LedgerEcho, states: Mapping[bytes, bytes | None], effects: Effects) -> None:
-        self._write_chain(echo.link, self.progress.extend(echo.link), effects)
+        effects.writes.append(chain_record(echo.link, self.progress.extend(echo.link)))
         row = self._commands.get(echo.command_id)
         entity = self.progress.entities.get(echo.entity)
         if row is None or entity is None or echo.outcome != "applied":
@@ -514,7 +350,7 @@ class Shard:
     def _fold_mark(self, mark: Mark, effects: Effects) -> None:
         for link in mark.links:
             if self.progress.extends(link):
-                self._write_chain(link, self.progress.extend(link), effects)
+                effects.writes.append(chain_record(link, self.progress.extend(link)))
 
     def _fold_pipeline(self, reached: PipelineReached) -> None:
         held = self.pipeline.get((reached.entity, reached.replica), b"")
@@ -526,31 +362,18 @@ class Shard:
         moved = self.progress.advance()
         for entity in moved:
             number = entity.contract.number
-            covered = all(base is not None for base in entity.base_ms)
-            if covered and number not in self._swept and not any(s.entity == number for s in self._sweeps):
+            if entity.is_covered and not entity.swept and not any(s.entity == number for s in self._sweeps):
                 self._sweeps.append(_Sweep(number, row_key(number, b"")))
-                self._write_entity(entity, effects)
+                effects.writes.append(entity_record(entity))
         for entity in self.progress.entities.values() if force else moved:
             for row, state in list(self.live[entity.contract.number].items()):
                 self._judge(entity, row, state, effects)
-        self._tell_incidents(effects)
-
-    @staticmethod
-    def _tell_incidents(effects: Effects) -> None:
-        """Add one record for each event that made many of these drifts, with the count of this partition's rows."""
-        rows: dict[bytes, list[Finding]] = {}
-        for finding in effects.findings:
-            if finding.stage is Stage.CONFIRMED and finding.incident_id:
-                rows.setdefault(finding.incident_id, []).append(finding)
-        for incident_id, drifts in rows.items():
-            effects.findings.append(
-                replace(drifts[0], finding_id=incident_id, canonical_key=b"", incident_rows=len(drifts))
-            )
+        effects.findings += incidents_of(effects.findings)
 
     def _judge(self, entity: EntityProgress, row: bytes, state: KeyState, effects: Effects) -> None:
         number = entity.contract.number
         for i, side in enumerate(state.sides):
-            if place_in_time(side, self._timeline(entity, i)):
+            if place_in_time(side, self.progress.timeline_of(entity, i)):
                 self._dirty.add(row)
         common_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
         reached = [self.pipeline.get((number, i), b"") for i in range(len(state.replicas))]
@@ -569,55 +392,13 @@ class Shard:
         if told.settled:
             del self.live[number][row]
             self._dirty.discard(row)
-            effects.writes.append((row, None if _gone(state) else encode(state)))
-            self._forget_note(row, effects)
+            effects.writes.append((row, None if is_gone(state) else encode(state)))
+            effects.writes += self.notes.forget(row)
 
-    def _timeline(self, entity: EntityProgress, i: int) -> Timeline:
-        return self.progress.stores[entity.contract.stores[i].store].timeline
+    # -- memory --------------------------------------------------------------------------------------------------
 
     def _finding(self, entity: EntityProgress, row: bytes, state: KeyState, i: int, stage: Stage) -> Finding:
-        contract = entity.contract
-        terms = contract.replicas[i]
-        replica, truth, shown = state.replicas[i], state.sides[0], state.sides[i + 1]
-        drift = replica.drift
-        if drift is None:
-            raise ValueError(f"a finding without a drift, stage {stage.value}")
-        evidence = Evidence(
-            tuple(_shown(s, contract.stores[0].topic) for s in truth.stays[-64:]),
-            tuple(_shown(s, contract.stores[i + 1].topic) for s in shown.stays[-64:]),
-            entity.watermark_ms[0] or 0,
-            entity.watermark_ms[i + 1] or 0,
-            replica.vouched_until_ms,
-            drift.confirmed_at_ms,
-            terms.window_ms,
-        )
-        over = stage in {Stage.RESOLVED, Stage.VERIFIED, Stage.REFUTED}
-        return Finding(
-            finding_id=drift.drift_id,
-            stage=stage,
-            verdict=Verdict.AGREE if over else Verdict.DRIFT,
-            kind=kind_named(drift),
-            checker="key/1",
-            contract_version=contract.version,
-            entity=contract.entity,
-            authority=contract.authority,
-            replica=terms.store,
-            canonical_key=row[5:],
-            shard=self.partition,
-            observations_partition=self.partition,
-            evidence=evidence,
-            expected_digest=drift.expected_digest if stage is Stage.OVERTAKEN else shown.stays[-1].digest,
-            intended_digest=drift.intended_digest if stage is Stage.OVERTAKEN else truth.stays[-1].digest,
-            authority_position=truth.stays[-1].position,
-            replica_position=shown.stays[-1].position,
-            transaction=shown.stays[-1].transaction,
-            incident_id=drift.incident_id,
-            incident_rows=0,
-            command_id=drift.command_id if stage is Stage.VERIFIED else b"",
-            trace_id=hashlib.blake2b(drift.drift_id, digest_size=16, person=b"driftline-trace").digest(),
-        )
-
-    # -- memory and notes ----------------------------------------------------------------------------------------
+        return finding_of(self.partition, entity, row[5:], state, i, stage)
 
     def _entity_of(self, row: bytes) -> EntityProgress | None:
         return self.progress.entities.get(int.from_bytes(row[1:5], "big"))
@@ -626,95 +407,17 @@ class Shard:
         self.live[entity.contract.number][row] = state
         self._dirty.add(row)
 
-    def _forget_note(self, row: bytes, effects: Effects) -> None:
-        number = self._noted.pop(row, None)
-        if number is None:
-            return
-        self._note_left[number] -= 1
-        if not self._note_left[number]:
-            del self._note_left[number]
-            effects.writes.append((META + b"n" + number.to_bytes(8, "big"), None))
-
     def _flush(self, effects: Effects) -> None:
         """Write the live rows that changed, and note those that were not noted yet."""
-        fresh: list[bytes] = []
+        written = []
         for row in self._dirty:
             entity = self._entity_of(row)
             state = self.live[entity.contract.number].get(row) if entity is not None else None
-            if state is None:
-                continue
-            effects.writes.append((row, encode(state)))
-            if row not in self._noted:
-                fresh.append(row)
+            if state is not None:
+                effects.writes.append((row, encode(state)))
+                written.append(row)
         self._dirty.clear()
-        fresh.sort()
-        for start in range(0, len(fresh), KEYS_PER_NOTE_MAX):
-            chunk = fresh[start : start + KEYS_PER_NOTE_MAX]
-            self._note_number += 1
-            self._note_left[self._note_number] = len(chunk)
-            for row in chunk:
-                self._noted[row] = self._note_number
-            effects.writes.append((META + b"n" + self._note_number.to_bytes(8, "big"), _pack_keys(chunk)))
-
-    def _write_chain(self, link: Link, chain: Chain, effects: Effects) -> None:
-        key = META + b"c" + link.topic.encode() + b"\x00" + str(link.partition).encode()
-        value = [chain.reached, chain.newest.hex(), chain.epoch, chain.streaming]
-        effects.writes.append((key, json.dumps(value).encode()))
-
-    def _write_store(self, name: str, effects: Effects) -> None:
-        store = self.progress.stores[name]
-        value = [
-            store.epoch,
-            store.break_place.hex(),
-            store.log_restarted,
-            store.snapshot_seen,
-            store.server,
-            store.last_beacon.hex(),
-            sorted(self.progress.writers_began_ms.items())[-8:],
-        ]
-        effects.writes.append((META + b"s" + name.encode(), json.dumps(value).encode()))
-
-    def _restore_store(self, name: str, value: list[Any]) -> None:
-        store = self.progress.stores.get(name)
-        if store is None:
-            return
-        epoch, break_place, log_restarted, snapshot_seen, server, last_beacon, writers = value
-        store.epoch = int(epoch)
-        store.break_place = bytes.fromhex(str(break_place))
-        store.log_restarted = bool(log_restarted)
-        store.snapshot_seen = bool(snapshot_seen)
-        store.server = str(server)
-        store.last_beacon = bytes.fromhex(str(last_beacon))
-        self.progress.writers_began_ms.update(dict(writers))
-
-    def _write_entity(self, entity: EntityProgress, effects: Effects) -> None:
-        number = entity.contract.number
-        value = [
-            entity.contract.version,
-            entity.covered_at_ms,
-            entity.base_ms,
-            [f.hex() for f in entity.floor],
-            number in self._swept,
-        ]
-        effects.writes.append((META + b"e" + number.to_bytes(4, "big"), json.dumps(value).encode()))
-
-    def _restore_entity(self, number: int, value: list[object]) -> None:
-        entity = self.progress.entities.get(number)
-        if entity is None:
-            return
-        version, covered, base, floors, swept = value
-        if version != entity.contract.version or not isinstance(covered, list) or not isinstance(base, list):
-            return
-        if not isinstance(floors, list):
-            return
-        entity.covered_at_ms = list(covered)
-        entity.base_ms = list(base)
-        entity.floor = [bytes.fromhex(f) for f in floors]
-        if swept:
-            self._swept.add(number)
-        # A sweep that was under way begins again: it is idempotent.
-        if all(b is not None for b in base) and (not swept or any(f != BEFORE_ALL for f in entity.floor)):
-            self._sweeps.append(_Sweep(number, row_key(number, b"")))
+        effects.writes += self.notes.add(written)
 
 
 def _links(observation: Observation) -> Sequence[Link]:
@@ -723,43 +426,3 @@ def _links(observation: Observation) -> Sequence[Link]:
     if isinstance(observation, PipelineReached):
         return ()
     return (observation.link,)
-
-
-def _agrees(state: KeyState) -> bool:
-    newest = state.sides[0].stays[-1].digest
-    return len(newest) != 1 and all(side.stays[-1].digest == newest for side in state.sides[1:])
-
-
-def _settled(state: KeyState) -> bool:
-    return all(len(side.stays) == 1 for side in state.sides) and all(r.drift is None for r in state.replicas)
-
-
-def _gone(state: KeyState) -> bool:
-    return all(side.stays[-1].digest == ABSENT for side in state.sides) and _settled(state)
-
-
-def _shown(stay: Stay, topic: str) -> Shown:
-    return Shown(
-        stay.digest,
-        stay.position,
-        None if stay.earliest_ms == EVER else stay.earliest_ms,
-        None if stay.latest_ms == OPEN else stay.latest_ms,
-        topic,
-        stay.partition,
-        stay.offset,
-        stay.transaction,
-    )
-
-
-def _pack_keys(keys: Sequence[bytes]) -> bytes:
-    return b"".join(len(key).to_bytes(2, "big") + key for key in keys)
-
-
-def _unpack_keys(value: bytes) -> list[bytes]:
-    keys = []
-    at = 0
-    while at < len(value):
-        n = int.from_bytes(value[at : at + 2], "big")
-        keys.append(value[at + 2 : at + 2 + n])
-        at += 2 + n
-    return keys

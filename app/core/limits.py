@@ -27,3 +27,6 @@ PENDING_BARRIERS_MAX: Final = 1_200
 
 KEYS_PER_NOTE_MAX: Final = 4_096
 """Keys in one packed record of unsettled keys: well below the broker's limit for a message."""
+
+STAYS_TOLD_MAX: Final = 64
+"""States of one row and store in a finding's evidence, so that a record stays far below the broker's limit."""

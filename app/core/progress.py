@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from app.core.contract import EntityContract
+from app.core.finding import UnknownReason
 from app.core.limits import PENDING_BARRIERS_MAX
 from app.core.observation import Barrier, Beacon, Link
 from app.core.position import BEFORE_ALL, SNAPSHOT, STREAM, place_of, position
@@ -51,6 +52,13 @@ class EntityProgress:
     covered_at_ms: list[int | None]
     floor: list[bytes]
     base_ms: list[int | None]  # per replica: when both stores were covered; None before
+    swept: bool = False  # every row that was there at coverage has been judged once
+    blocked: UnknownReason | None = None  # why coverage cannot be earned with the state that is held
+
+    @property
+    def is_covered(self) -> bool:
+        """Whether every replica may be judged."""
+        return all(base is not None for base in self.base_ms)
 
     @classmethod
     def new(cls, contract: EntityContract) -> EntityProgress:
@@ -84,6 +92,10 @@ class Progress:
             for table in contract.stores:
                 self.stores.setdefault(table.store, StoreProgress())
         return self
+
+    def timeline_of(self, entity: EntityProgress, i: int) -> Timeline:
+        """Return the beacons of an entity's i-th store."""
+        return self.stores[entity.contract.stores[i].store].timeline
 
     def extends(self, link: Link) -> bool:
         """Whether a link begins at or below what was reached; one above it is dropped with all that it carries."""
@@ -212,7 +224,7 @@ class Progress:
         if held is not None and issued_ms <= held and entity.covered_at_ms[i] is not None:
             return False
         entity.watermark_ms[i] = issued_ms if held is None else max(held, issued_ms)
-        if entity.covered_at_ms[i] is None and snapshot_complete:
+        if entity.covered_at_ms[i] is None and snapshot_complete and entity.blocked is None:
             entity.covered_at_ms[i] = entity.watermark_ms[i]
             for r in range(len(entity.base_ms)):
                 mine, theirs = entity.covered_at_ms[0], entity.covered_at_ms[r + 1]

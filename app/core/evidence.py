@@ -1,0 +1,85 @@
+"""Findings from a row's state: the record that says what was judged, and on what."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import replace
+
+from app.core.finding import Evidence, Finding, Shown, Stage, Verdict
+from app.core.judging import kind_named
+from app.core.keystate import KeyState
+from app.core.limits import STAYS_TOLD_MAX
+from app.core.progress import EntityProgress
+from app.core.verdict import EVER, OPEN, Stay
+
+
+def finding_of(
+    partition: int, entity: EntityProgress, canonical_key: bytes, state: KeyState, i: int, stage: Stage
+) -> Finding:
+    """Return the record of one step in the life of a replica's drift; `ValueError` if the replica has none."""
+    contract = entity.contract
+    terms = contract.replicas[i]
+    replica, truth, shown = state.replicas[i], state.sides[0], state.sides[i + 1]
+    drift = replica.drift
+    if drift is None:
+        raise ValueError(f"a finding without a drift, stage {stage.value}")
+    evidence = Evidence(
+        tuple(_shown(s, contract.stores[0].topic) for s in truth.stays[-STAYS_TOLD_MAX:]),
+        tuple(_shown(s, contract.stores[i + 1].topic) for s in shown.stays[-STAYS_TOLD_MAX:]),
+        entity.watermark_ms[0] or 0,
+        entity.watermark_ms[i + 1] or 0,
+        replica.vouched_until_ms,
+        drift.confirmed_at_ms,
+        terms.window_ms,
+    )
+    over = stage in {Stage.RESOLVED, Stage.VERIFIED, Stage.REFUTED}
+    return Finding(
+        finding_id=drift.drift_id,
+        stage=stage,
+        verdict=Verdict.AGREE if over else Verdict.DRIFT,
+        kind=kind_named(drift),
+        checker="key/1",
+        contract_version=contract.version,
+        entity=contract.entity,
+        authority=contract.authority,
+        replica=terms.store,
+        canonical_key=canonical_key,
+        shard=partition,
+        observations_partition=partition,
+        evidence=evidence,
+        expected_digest=drift.expected_digest if stage is Stage.OVERTAKEN else shown.stays[-1].digest,
+        intended_digest=drift.intended_digest if stage is Stage.OVERTAKEN else truth.stays[-1].digest,
+        authority_position=truth.stays[-1].position,
+        replica_position=shown.stays[-1].position,
+        transaction=shown.stays[-1].transaction,
+        incident_id=drift.incident_id,
+        incident_rows=0,
+        command_id=drift.command_id if stage is Stage.VERIFIED else b"",
+        trace_id=hashlib.blake2b(drift.drift_id, digest_size=16, person=b"driftline-trace").digest(),
+    )
+
+
+def incidents_of(findings: Iterable[Finding]) -> list[Finding]:
+    """Return one record for each event that made many of these drifts, with the count of this partition's rows."""
+    rows: dict[bytes, list[Finding]] = {}
+    for finding in findings:
+        if finding.stage is Stage.CONFIRMED and finding.incident_id:
+            rows.setdefault(finding.incident_id, []).append(finding)
+    return [
+        replace(drifts[0], finding_id=incident_id, canonical_key=b"", incident_rows=len(drifts))
+        for incident_id, drifts in rows.items()
+    ]
+
+
+def _shown(stay: Stay, topic: str) -> Shown:
+    return Shown(
+        stay.digest,
+        stay.position,
+        None if stay.earliest_ms == EVER else stay.earliest_ms,
+        None if stay.latest_ms == OPEN else stay.latest_ms,
+        topic,
+        stay.partition,
+        stay.offset,
+        stay.transaction,
+    )

@@ -1,0 +1,170 @@
+"""What a partition knows besides its rows, as records under `META` in the same table: chains, beacons, coverage, notes.
+
+They are written with the rows in one batch, so that a restart finds what was reached together with what was folded. A
+note is a packed list of keys whose stores did not agree for good; it goes when the last of them does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from app.core.finding import UnknownReason
+from app.core.limits import KEYS_PER_NOTE_MAX
+from app.core.observation import Link
+from app.core.progress import Chain, EntityProgress, Progress
+
+META = b"\x00"
+ROW = b"\x01"
+
+Write = tuple[bytes, bytes | None]
+
+
+def row_key(entity: int, canonical_key: bytes) -> bytes:
+    """Return the table key of a row; rows of an entity are together and in the order of their keys."""
+    return ROW + entity.to_bytes(4, "big") + canonical_key
+
+
+def chain_record(link: Link, chain: Chain) -> Write:
+    """Return what was reached of a CDC partition."""
+    key = META + b"c" + link.topic.encode() + b"\x00" + str(link.partition).encode()
+    return key, json.dumps([chain.reached, chain.newest.hex(), chain.epoch, chain.streaming]).encode()
+
+
+def beacon_records(progress: Progress, store: str, previous_acknowledged_ms: int) -> list[Write]:
+    """Return the newest beacon of a store, and the removal of one that is not kept any longer."""
+    timeline = progress.stores[store].timeline
+    prefix = META + b"b" + store.encode() + b"\x00"
+    value = [timeline.issued_ms[-1], previous_acknowledged_ms, *timeline.sequence]
+    forgotten = timeline.forget_oldest()
+    written: list[Write] = [(prefix + timeline.positions[-1], json.dumps(value).encode())]
+    return written if forgotten is None else [*written, (prefix + forgotten, None)]
+
+
+def store_record(progress: Progress, name: str) -> Write:
+    """Return what is known of a store's log."""
+    store = progress.stores[name]
+    value = {
+        "epoch": store.epoch,
+        "break_place": store.break_place.hex(),
+        "log_restarted": store.log_restarted,
+        "snapshot_seen": store.snapshot_seen,
+        "server": store.server,
+        "last_beacon": store.last_beacon.hex(),
+        "writers_began_ms": sorted(progress.writers_began_ms.items())[-8:],
+    }
+    return META + b"s" + name.encode(), json.dumps(value).encode()
+
+
+def entity_record(entity: EntityProgress) -> Write:
+    """Return an entity's coverage. Watermarks are not kept: they are earned again by the next barrier."""
+    value = {
+        "version": entity.contract.version,
+        "covered_at_ms": entity.covered_at_ms,
+        "base_ms": entity.base_ms,
+        "floor": [at.hex() for at in entity.floor],
+        "swept": entity.swept,
+    }
+    return META + b"e" + entity.contract.number.to_bytes(4, "big"), json.dumps(value).encode()
+
+
+def restore(progress: Progress, notes: Notes, items: Iterable[tuple[bytes, bytes]]) -> None:
+    """Take in all records under `META`, in the order of their keys."""
+    for key, value in items:
+        kind, rest = key[1:2], key[2:]
+        if kind == b"c":
+            topic, _, number = rest.rpartition(b"\x00")
+            reached, newest, epoch, streaming = json.loads(value)
+            progress.chains[topic.decode(), int(number)] = Chain(reached, bytes.fromhex(newest), epoch, streaming)
+        elif kind == b"b":
+            name, _, at = rest.partition(b"\x00")
+            issued_ms, acknowledged_ms, writer_epoch, sequence = json.loads(value)
+            if name.decode() in progress.stores:
+                timeline = progress.stores[name.decode()].timeline
+                timeline.add(at, (writer_epoch, sequence), issued_ms, acknowledged_ms)
+        elif kind == b"s" and rest.decode() in progress.stores:
+            _restore_store(progress, rest.decode(), value)
+        elif kind == b"e" and int.from_bytes(rest, "big") in progress.entities:
+            _restore_entity(progress.entities[int.from_bytes(rest, "big")], value)
+        elif kind == b"n":
+            notes.restore(int.from_bytes(rest, "big"), _unpack_keys(value))
+
+
+def _restore_store(progress: Progress, name: str, value: bytes) -> None:
+    store, held = progress.stores[name], json.loads(value)
+    store.epoch = held["epoch"]
+    store.break_place = bytes.fromhex(held["break_place"])
+    store.log_restarted = held["log_restarted"]
+    store.snapshot_seen = held["snapshot_seen"]
+    store.server = held["server"]
+    store.last_beacon = bytes.fromhex(held["last_beacon"])
+    progress.writers_began_ms.update(dict(held["writers_began_ms"]))
+
+
+def _restore_entity(entity: EntityProgress, value: bytes) -> None:
+    held = json.loads(value)
+    if held["version"] != entity.contract.version:
+        # Rows under another version of the contract have digests that mean something else: nothing is compared.
+        entity.blocked = UnknownReason.VERSION
+        return
+    entity.covered_at_ms = held["covered_at_ms"]
+    entity.base_ms = held["base_ms"]
+    entity.floor = [bytes.fromhex(at) for at in held["floor"]]
+    entity.swept = held["swept"]
+
+
+@dataclass(slots=True)
+class Notes:
+    """Which keys are not settled, in numbered records of many keys each."""
+
+    noted: dict[bytes, int] = field(default_factory=dict)
+    left: dict[int, int] = field(default_factory=dict)
+    number: int = 0
+
+    def restore(self, number: int, rows: Sequence[bytes]) -> None:
+        """Take in a note."""
+        self.number = max(self.number, number)
+        for row in rows:
+            previous = self.noted.get(row)
+            if previous is not None:
+                self.left[previous] -= 1
+            self.noted[row] = number
+            self.left[number] = self.left.get(number, 0) + 1
+
+    def add(self, rows: Iterable[bytes]) -> list[Write]:
+        """Note the rows that are not noted yet."""
+        fresh = sorted(row for row in rows if row not in self.noted)
+        written: list[Write] = []
+        for start in range(0, len(fresh), KEYS_PER_NOTE_MAX):
+            chunk = fresh[start : start + KEYS_PER_NOTE_MAX]
+            self.number += 1
+            self.left[self.number] = len(chunk)
+            self.noted.update(dict.fromkeys(chunk, self.number))
+            written.append((META + b"n" + self.number.to_bytes(8, "big"), _pack_keys(chunk)))
+        return written
+
+    def forget(self, row: bytes) -> list[Write]:
+        """Take a settled row off its note, and the note away with its last row."""
+        number = self.noted.pop(row, None)
+        if number is None:
+            return []
+        self.left[number] -= 1
+        if self.left[number]:
+            return []
+        del self.left[number]
+        return [(META + b"n" + number.to_bytes(8, "big"), None)]
+
+
+def _pack_keys(keys: Sequence[bytes]) -> bytes:
+    return b"".join(len(key).to_bytes(2, "big") + key for key in keys)
+
+
+def _unpack_keys(value: bytes) -> list[bytes]:
+    keys = []
+    at = 0
+    while at < len(value):
+        n = int.from_bytes(value[at : at + 2], "big")
+        keys.append(value[at + 2 : at + 2 + n])
+        at += 2 + n
+    return keys

@@ -1,0 +1,164 @@
+"""One row's state as changes come in: what a change leaves, what a truncate cut, what a new snapshot no longer shows.
+
+Nothing here judges; the history that the verdict needs is only kept, in the order of the store's log.
+"""
+
+from __future__ import annotations
+
+from app.core.digest import row_digest
+from app.core.finding import UnknownReason
+from app.core.keystate import KeyState, Side
+from app.core.limits import STAYS_MAX, UNCOVERED_STAYS_MAX
+from app.core.observation import PRESENT, QUARANTINED, SNAPSHOT_READ, UNMAPPABLE, RowBlock
+from app.core.position import BEFORE_ALL, SNAPSHOT, epoch_of, place_of, position
+from app.core.progress import EntityProgress, Progress
+from app.core.verdict import ABSENT, EVER, OPEN, Stay, unknown_state
+
+_NOTHING = bytes(16)
+
+
+def fold_change(
+    progress: Progress, entity: EntityProgress, state: KeyState, block: RowBlock, n: int, at: bytes
+) -> bool:
+    """Put one change into its row's state; False if the row is as it was."""
+    side = state.sides[block.store]
+    apply_floors(progress, entity, state)
+    if at <= side.position:
+        return _fold_behind_floor(progress, entity, state, block, n, at)
+    digest = _row_state(side, block, n)
+    side.position = at
+    side.raw_key = block.raw_keys[n * 8 : n * 8 + 8]
+    if digest == side.stays[-1].digest:
+        return False
+    side.stays.append(_stay(progress, entity, block, n, at, digest))
+    apply_floors(progress, entity, state)
+    _bound(entity, side)
+    return True
+
+
+def _stay(progress: Progress, entity: EntityProgress, block: RowBlock, n: int, at: bytes, digest: bytes) -> Stay:
+    earliest_ms, latest_ms = progress.timeline_of(entity, block.store).bracket(at)
+    if block.flags[n] & SNAPSHOT_READ:
+        earliest_ms = EVER
+    return Stay(digest, at, earliest_ms, latest_ms, block.link.partition, block.offsets[n], block.transactions[n])
+
+
+def _fold_behind_floor(
+    progress: Progress, entity: EntityProgress, state: KeyState, block: RowBlock, n: int, at: bytes
+) -> bool:
+    """Put in a change that came after the truncate that ended it.
+
+    The truncate travels in one CDC partition and overtakes rows of the others. What a row showed before it was
+    cut still counts: without it the replica would seem to have left its last good state too early.
+    """
+    side = state.sides[block.store]
+    last = side.stays[-1]
+    if last.position != entity.floor[block.store] or last.position != side.position or len(side.stays) < 2:  # noqa: PLR2004
+        return False
+    before = side.stays[-2]
+    digest = _row_state(side, block, n)
+    side.groups = b""
+    if at <= before.position or digest == before.digest:
+        return False
+    side.stays.insert(-1, _stay(progress, entity, block, n, at, digest))
+    return True
+
+
+def _row_state(side: Side, block: RowBlock, n: int) -> bytes:
+    """Return the state that a change leaves: a digest, absence, or why it is not known."""
+    flags, width = block.flags[n], block.groups * 16
+    if flags & QUARANTINED:
+        return unknown_state(UnknownReason.QUARANTINED)
+    if flags & UNMAPPABLE:
+        return unknown_state(UnknownReason.SCHEMA)
+    if not flags & PRESENT:
+        side.groups = b""
+        return ABSENT
+    raw_key = block.raw_keys[n * 8 : n * 8 + 8]
+    if side.stays[-1].digest != ABSENT and side.raw_key not in {bytes(8), raw_key}:
+        return unknown_state(UnknownReason.KEY_COLLISION)
+    groups = block.digests[n * width : (n + 1) * width]
+    if block.groups == 1:
+        return groups
+    parts = [groups[g : g + 16] for g in range(0, width, 16)]
+    known = [side.groups[g : g + 16] for g in range(0, len(side.groups), 16)] or [_NOTHING] * block.groups
+    parts = [was if new == _NOTHING else new for new, was in zip(parts, known, strict=True)]
+    side.groups = b"".join(parts)
+    return unknown_state(UnknownReason.PARTIAL) if _NOTHING in parts else row_digest(side.groups)
+
+
+def apply_floors(progress: Progress, entity: EntityProgress, state: KeyState) -> bool:
+    """Make a row absent where a truncate stands behind its newest change."""
+    changed = False
+    for number, floor in enumerate(entity.floor):
+        side = state.sides[number]
+        if floor == BEFORE_ALL:
+            continue
+        # Usually the truncate is the newest; but it may come after rows of other partitions that stand behind it.
+        at = len(side.stays)
+        while at and side.stays[at - 1].position > floor:
+            at -= 1
+        if not at or side.stays[at - 1].digest == ABSENT or (at == len(side.stays) and side.position > floor):
+            continue
+        timeline = progress.timeline_of(entity, number)
+        side.stays.insert(at, Stay(ABSENT, floor, *timeline.bracket(floor), -1, -1, 1))
+        if side.position < floor:
+            side.position = floor
+            side.groups = b""
+        changed = True
+    return changed
+
+
+def drop_unseen(progress: Progress, entity: EntityProgress, state: KeyState) -> bool:
+    """Make a row absent that the snapshot of its store's newest epoch did not show."""
+    changed = False
+    for number, table in enumerate(entity.contract.stores):
+        store = progress.stores[table.store]
+        side = state.sides[number]
+        if not store.epoch or epoch_of(side.position) >= store.epoch or side.stays[-1].digest == ABSENT:
+            continue
+        if not store.log_restarted and place_of(side.position) > store.break_place:
+            continue
+        at = position(store.epoch, SNAPSHOT, store.break_place)
+        side.stays.append(Stay(ABSENT, at, EVER, OPEN))
+        side.position = at
+        side.groups = b""
+        changed = True
+    return changed
+
+
+def settle(entity: EntityProgress, state: KeyState) -> None:
+    """Forget the history of a row that was not live: it agreed for good, up to this common time at least."""
+    if not entity.swept or any(r.drift is not None for r in state.replicas):
+        return
+    for side in state.sides:
+        side.stays = [side.stays[-1]._replace(earliest_ms=EVER, latest_ms=EVER)]
+    for i, replica in enumerate(state.replicas):
+        common_ms = entity.common_ms(i)
+        if common_ms is not None:
+            replica.vouched_until_ms = max(replica.vouched_until_ms, common_ms)
+
+
+def _bound(entity: EntityProgress, side: Side) -> None:
+    if len(side.stays) > UNCOVERED_STAYS_MAX and all(base is None for base in entity.base_ms):
+        del side.stays[:-UNCOVERED_STAYS_MAX]
+    if len(side.stays) > STAYS_MAX:
+        # What is cut off cannot be judged; it vouches for anything, and the row is unknown until it calms down.
+        cut = side.stays[-STAYS_MAX // 2 - 1]
+        side.stays[: -STAYS_MAX // 2] = [cut._replace(digest=unknown_state(UnknownReason.HOT), earliest_ms=EVER)]
+
+
+def agrees(state: KeyState) -> bool:
+    """Whether every replica shows what the authority shows, and it is known."""
+    newest = state.sides[0].stays[-1].digest
+    return len(newest) != 1 and all(side.stays[-1].digest == newest for side in state.sides[1:])
+
+
+def is_settled(state: KeyState) -> bool:
+    """Whether no history and no drift is kept."""
+    return all(len(side.stays) == 1 for side in state.sides) and all(r.drift is None for r in state.replicas)
+
+
+def is_gone(state: KeyState) -> bool:
+    """Whether the row is nowhere and nothing is left to say of it."""
+    return all(side.stays[-1].digest == ABSENT for side in state.sides) and is_settled(state)
