@@ -9,10 +9,13 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 
 from app import topics
 from app.adapters.kafka import KafkaClients
+from app.adapters.live_rows import live_row_problems
 from app.adapters.preflight_connect import read_connect
 from app.adapters.preflight_kafka import read_topics
 from app.adapters.preflight_mysql import read_mysql
 from app.adapters.preflight_postgres import read_postgres
+from app.adapters.registry import Registry
+from app.codec.envelope import decoder_for
 from app.core.contract import EntityContract
 from app.core.errors import DriftlineError
 from app.core.preflight.connectors import connector_problems
@@ -43,7 +46,8 @@ def live_problems(settings: Settings, contracts: Sequence[EntityContract], rows:
         yield from database_problems(_under_check(store), facts, contracts)
     yield from length_problems(contracts, tables)
     yield from _topics(settings, contracts, stores)
-    del rows
+    if rows:
+        yield from _live_rows(settings, contracts, [store for store in stores if store.name in tables], rows)
 
 
 def _under_check(store: StoreSettings) -> StoreUnderCheck:
@@ -109,3 +113,18 @@ def _topics(
         return
     sql_stores = [(_under_check(s), s.topic_prefix) for s in stores if s.kind is not StoreKind.MONGODB]
     yield from topic_problems(found, contracts, sql_stores, own)
+
+
+def _live_rows(
+    settings: Settings, contracts: Sequence[EntityContract], stores: Sequence[StoreSettings], rows: int
+) -> Iterator[Found]:
+    clients = KafkaClients.of(settings)
+    registry = Registry(settings.registry_url) if settings.registry_url is not None else None
+    for store in stores:
+        try:
+            decoder = decoder_for(store.kind, store.converter, settings.placeholder, registry)
+            for contract in contracts:
+                if any(table.store == store.name for table in contract.stores):
+                    yield from live_row_problems(store, contract, clients, decoder, rows)
+        except DriftlineError as error:
+            yield _unreachable(error, f"store {store.name}, live rows")

@@ -261,7 +261,7 @@ class Problem(Enum):
         "digest_differs",
         _E,
         "a row read by SQL and its own change event have different digests",
-        "compare the column's type and the connector's modes with the contract",
+        "compare the column's type and the connector's modes with the contract; or is the connector far behind?",
     )
     ROW_UNREADABLE = ("row_unreadable", _E, "a live row does not fit the contract", "mend the contract's types")
     NOT_COMPARED = (
