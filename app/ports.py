@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from app.core.command import CommandOutcome
 from app.core.ledger import LedgerCounts, LedgerRow
 
 
@@ -163,16 +162,4 @@ class Seals(Protocol):
 
     def seal_image(self, row_id: bytes, image: bytes) -> bytes:
         """Seal a before-image for the ledger row of this id."""
-        ...
-
-
-class RepairMetrics(Protocol):
-    """What the applier counts."""
-
-    def outcome(self, outcome: CommandOutcome) -> None:
-        """Count one outcome by entity, outcome and reason."""
-        ...
-
-    def paused(self, *, is_paused: bool) -> None:
-        """Show whether a person has stopped the repairs."""
         ...

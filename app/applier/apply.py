@@ -77,11 +77,13 @@ def no_failpoint(_name: str) -> None:
 class Applier:
     """What carrying out a command needs of the world.
 
-    `word_on` returns a person's newest word on a command, and `now_wall_ms` the wall clock, for expiry and the ledger.
+    `targets` are the stores that are some contract's replica: only they have a ledger that is written. `word_on`
+    returns a person's newest word on a command, and `now_wall_ms` the wall clock, for expiry and the ledger.
     """
 
     contracts: Mapping[str, EntityContract]
     stores: Mapping[str, RowStore]
+    targets: frozenset[str]
     seals: Seals
     word_on: Callable[[bytes], Approval | None]
     now_wall_ms: Callable[[], int]
@@ -91,7 +93,7 @@ class Applier:
     def apply(self, command: RepairCommand) -> CommandOutcome:
         """Carry out a command, once in effect however often it is asked; `Unready` means ask again."""
         self.failpoint("received")
-        store = self.stores.get(command.target)
+        store = self.stores.get(command.target) if command.target in self.targets else None
         if store is None or command.authority not in self.stores:
             # Without the target's ledger there is nothing to record this in; asked again, it says the same.
             return self._outcome(command, Outcome.REFUSED, RefusalReason.OUTSIDE_CONTRACT, detail="unknown store")
@@ -113,7 +115,8 @@ class Applier:
     def check_unchecked(self, limit: int = 1_000) -> list[CommandOutcome]:
         """Make the checks that a crash kept from being made; call it once at the start."""
         found = []
-        for store in self.stores.values():
+        for target in sorted(self.targets):
+            store = self.stores[target]
             for row in store.unchecked_inserts(limit):
                 contract = self.contracts.get(row.entity)
                 if contract is not None and contract.authority in self.stores:

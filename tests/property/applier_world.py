@@ -60,6 +60,7 @@ class World:
         return Applier(
             contracts={ENTITY: contract},
             stores={"shop": self.authority, "copy": self.target},
+            targets=frozenset({"copy"}),
             seals=SEALS,
             word_on=self.words.get,
             now_wall_ms=lambda: self.now_ms,

@@ -1,0 +1,266 @@
+"""Take commands from Kafka and carry them out, one after the other, until told to stop.
+
+For each command: its effect and its ledger row (`apply`), then its outcome acknowledged by the broker, then its
+offset. Killed anywhere between, the command comes again and the ledger answers. A store that does not answer is tried
+again with growing pauses, and the command in hand is kept: nothing is skipped.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Final, Protocol
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from app import observe
+from app.applier.apply import Applier
+from app.applier.words import Log, Words
+from app.core.command import CommandOutcome, Outcome, RepairCommand
+from app.core.errors import Undecodable, Unready
+from app.core.published import QuarantinedRecord
+from app.ports import Sink
+
+_AT_ONCE: Final = 50
+_POLL_S: Final = 0.2
+_WAIT_FIRST_S: Final = 0.2
+_WAIT_MOST_S: Final = 10.0
+
+Place = tuple[str, int]
+
+
+class CommandCodec(Protocol):
+    """Reads commands, writes outcomes and quarantined records."""
+
+    def read_command(self, value: bytes | None) -> RepairCommand:
+        """Decode a repair command; `Undecodable` if it is none."""
+        ...
+
+    def outcome(self, outcome: CommandOutcome) -> bytes:
+        """Encode what became of a command."""
+        ...
+
+    def quarantine(self, record: QuarantinedRecord) -> bytes:
+        """Encode a record that could not be read."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The names of the topics that the loop reads and writes."""
+
+    repairs: str
+    outcomes: str
+    quarantine: str
+
+
+@dataclass
+class ApplierLoop:
+    """What the loop speaks to. `words` must have been started."""
+
+    applier: Applier
+    words: Words
+    consumer: Consumer
+    sink: Sink
+    codec: CommandCodec
+    topics: Topics
+    meter: observe.Meter
+    log: Log
+    stopping: threading.Event = field(default_factory=threading.Event)
+    is_reading: bool = False
+    _held_back: bool = False
+    _was_taken: bool = False
+    _lost: set[Place] = field(default_factory=set)
+
+    def run(self) -> None:
+        """Carry out commands until `stopping` is set; then finish the one in hand, and leave."""
+        self._patiently(self._make_old_checks)
+        self.consumer.subscribe([self.topics.repairs], on_assign=self._on_assign, on_revoke=self._on_revoke)
+        self.is_reading = True
+        try:
+            while not self.stopping.is_set():
+                self._heed()
+                self._carry_out([m for m in self.consumer.consume(_AT_ONCE, timeout=_POLL_S) if not self._is_event(m)])
+        finally:
+            self.is_reading = False
+            self.consumer.close()
+            self.words.close()
+
+    # -- partitions -------------------------------------------------------------------------------------------------
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._lost -= {(p.topic, p.partition) for p in partitions}
+        consumer.assign(partitions)
+        if self._held_back and partitions:
+            consumer.pause(partitions)
+
+    def _on_revoke(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._lost |= {(p.topic, p.partition) for p in partitions}
+
+    def _hold_back(self, *, back: bool) -> None:
+        """Stop or go on fetching commands, without leaving the group."""
+        if back is not self._held_back:
+            self._held_back = back
+            assigned = self.consumer.assignment()
+            if assigned:
+                (self.consumer.pause if back else self.consumer.resume)(assigned)
+
+    def _heed(self) -> None:
+        """Look whether a person has spoken."""
+        self.words.poll()
+        self.meter.set(observe.APPLIER_PAUSED, float(self.words.is_paused))
+        self._hold_back(back=self.words.is_paused)
+
+    def _idle(self, seconds: float) -> None:
+        """Stay in the group while nothing may be carried out."""
+        self._hold_back(back=True)
+        for message in self.consumer.consume(1, timeout=seconds):
+            # Paused partitions give nothing but events.
+            self._is_event(message)
+        self.words.poll()
+
+    def _is_event(self, message: Any) -> bool:  # noqa: ANN401 - confluent_kafka's message
+        error = message.error()
+        if error is None:
+            return False
+        if error.fatal():
+            raise Unready(f"Kafka: {error.str()}", where=self.topics.repairs, hint="start the applier again")
+        self.log.warning("Kafka has trouble", what=error.str(), topic=message.topic())
+        return True
+
+    # -- commands ---------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, messages: list[Any]) -> None:
+        done: dict[Place, int] = {}
+        for message in messages:
+            place = (message.topic(), message.partition())
+            self._wait_while_paused()
+            if self.stopping.is_set():
+                break
+            if place in self._lost:
+                # Its new owner reads it from the last commit.
+                continue
+            self._patiently(partial(self._take, message))
+            if self.stopping.is_set() and not self._was_taken:
+                break
+            done[place] = message.offset() + 1
+        if done:
+            self._acknowledge(done)
+
+    def _wait_while_paused(self) -> None:
+        self.words.poll()
+        while self.words.is_paused and not self.stopping.is_set():
+            self.meter.set(observe.APPLIER_PAUSED, 1.0)
+            self._idle(_POLL_S)
+        self._hold_back(back=False)
+
+    def _patiently(self, step: Callable[[], object]) -> None:
+        """Make a step; while a part does not answer, try again with growing pauses, until told to stop."""
+        wait_s = _WAIT_FIRST_S
+        self._was_taken = False
+        while True:
+            try:
+                step()
+            except Unready as fault:
+                self.log.warning(
+                    "the applier must wait",
+                    what=fault.what,
+                    where=fault.where,
+                    hint=fault.hint,
+                    again_in_ms=int(wait_s * 1_000),
+                )
+            else:
+                self._was_taken = True
+                return
+            deadline = time.monotonic() + wait_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, hides nothing
+            while time.monotonic() < deadline:
+                if self.stopping.is_set():
+                    return
+                if self.is_reading:
+                    self._idle(0.1)
+                else:
+                    self.stopping.wait(0.1)
+            wait_s = min(wait_s * 2, _WAIT_MOST_S)
+
+    def _make_old_checks(self) -> None:
+        for outcome in self.applier.check_unchecked():
+            self._send(outcome)
+        self.sink.flush()
+
+    def _take(self, message: Any) -> None:  # noqa: ANN401 - confluent_kafka's message
+        began = time.monotonic()
+        try:
+            # Whatever a command says of itself, its outcome goes to the partition that it came from.
+            command = replace(self.codec.read_command(message.value()), partition=message.partition())
+        except Undecodable as fault:
+            self._quarantine(message, fault)
+            return
+        if command.needs_approval and self.words.word_on(command.command_id) is None:
+            # The planner may know of a word that has not been read here yet.
+            self.words.catch_up()
+        outcome = self.applier.apply(command)
+        self._send(outcome)
+        self.meter.observe(observe.REPAIR_LATENCY, time.monotonic() - began, entity=self._counted(outcome.entity))
+
+    def _counted(self, entity: str) -> str:
+        """Return an entity's name as a label: what somebody else made up is not one."""
+        return entity if entity in self.applier.contracts else "unknown"
+
+    def _send(self, outcome: CommandOutcome) -> None:
+        self.sink.send(self.topics.outcomes, outcome.partition, outcome.command_id, self.codec.outcome(outcome))
+        self.applier.failpoint("outcome_sent")
+        self.meter.add(observe.REPAIRS, entity=self._counted(outcome.entity), outcome=outcome.outcome.value)
+        if outcome.reason is not None:
+            self.meter.add(observe.REPAIR_REFUSALS, reason=outcome.reason.value)
+        say = self.log.info if outcome.outcome is Outcome.APPLIED else self.log.warning
+        say(
+            "command " + outcome.outcome.value,
+            entity=outcome.entity,
+            target=outcome.target,
+            repair_id=outcome.command_id,
+            drift_id=outcome.finding_id,
+            trace_id=outcome.trace_id,
+            reason=outcome.reason.value if outcome.reason else "",
+            what=outcome.detail,
+        )
+
+    def _quarantine(self, message: Any, fault: Undecodable) -> None:  # noqa: ANN401 - confluent_kafka's message
+        record = QuarantinedRecord(
+            topic=message.topic(),
+            partition=message.partition(),
+            offset=message.offset(),
+            stage="decode",
+            reason=fault.reason,
+            what=fault.what,
+            key=message.key(),
+            value=message.value(),
+            at_wall_ms=self.applier.now_wall_ms(),
+        )
+        name = f"{message.topic()}/{message.partition()}/{message.offset()}".encode()
+        self.sink.send(self.topics.quarantine, 0, name, self.codec.quarantine(record))
+        self.log.error(
+            "a command cannot be read",
+            what=fault.what,
+            topic=message.topic(),
+            partition=message.partition(),
+            offset=message.offset(),
+            security=4,
+        )
+
+    def _acknowledge(self, done: dict[Place, int]) -> None:
+        """Wait for the outcomes' acknowledgement, then commit the offsets; a failure ends the process."""
+        self.sink.flush()
+        self.applier.failpoint("outcome_acknowledged")
+        offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in done.items()]
+        offsets = [p for p in offsets if (p.topic, p.partition) not in self._lost]
+        try:
+            if offsets:
+                self.consumer.commit(offsets=offsets, asynchronous=False)
+        except KafkaException as error:
+            # The commands come again and the ledger answers.
+            self.log.warning("offsets are not committed", what=error.args[0].str(), topic=self.topics.repairs)
+        self.applier.failpoint("offset_committed")

@@ -1,0 +1,134 @@
+"""`driftline applier`: carry out repair commands, guarded, in a process with credentials of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import click
+
+from app.cli.exit_codes import ExitCode
+from app.cli.invocation import Invocation
+from app.core.store import StoreKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from app.adapters.metrics import Metrics
+    from app.applier.loop import ApplierLoop
+    from app.ports import RowStore
+    from app.settings import Settings
+
+
+@click.command()
+@click.pass_obj
+def command(invocation: Invocation) -> int:
+    """Carry out repair commands. Starts paused until somebody says `driftline resume`.
+
+    SIGTERM or SIGINT: the transaction in hand is finished, and no other begun.
+    """
+    from app.adapters.health import Health, HealthServer
+    from app.adapters.logs import configure_logs
+    from app.adapters.metrics import Metrics
+    from app.applier.failpoints import failpoint_from
+
+    settings = invocation.settings()
+    configure_logs("applier", version("driftline"), settings.applier.instance_id)
+    metrics = Metrics()
+    loop = compose(settings, metrics, failpoint_from(os.environ))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.stopping.set())
+    health = Health(
+        live=lambda: {"turning": True},
+        ready=lambda: {"reading commands": loop.is_reading, "not stopping": not loop.stopping.is_set()},
+        metrics_page=metrics.page,
+    )
+    server = HealthServer(settings.applier.http_host, settings.applier.http_port, health)
+    try:
+        if _start_words(loop):
+            loop.run()
+    finally:
+        server.close()
+    return ExitCode.AGREE
+
+
+def compose(settings: Settings, metrics: Metrics, failpoint: Callable[[str], None]) -> ApplierLoop:
+    """Return the loop with everything real."""
+    from app import topics
+    from app.adapters.kafka import KafkaClients
+    from app.adapters.logs import log
+    from app.adapters.registry import schema_book
+    from app.adapters.seal import DeploymentSeals, read_key
+    from app.adapters.system_clock import wall_ms
+    from app.applier.apply import Applier
+    from app.applier.loop import ApplierLoop, Topics
+    from app.applier.words import Words
+    from app.codec.contract_file import load_contracts
+    from app.codec.records import RecordCodec
+
+    name = settings.deployment
+    contracts = load_contracts(settings.contracts_dir, settings)
+    metrics.expect([c.entity for c in contracts], list(settings.stores))
+    codec = RecordCodec(name, schema_book(settings.registry_url, name))
+    clients = KafkaClients.of(settings)
+    words = Words(
+        clients.consumer("driftline-applier-words", f"{name}-applier-words-never-commits"),
+        topics.APPROVALS.name(name),
+        topics.CONTROL.name(name),
+        codec,
+        log(),
+    )
+    digest_key = read_key(settings.keys_dir / "digest.key")
+    stores: dict[str, RowStore] = {}
+    for store in settings.stores.values():
+        if store.kind is StoreKind.POSTGRES:
+            from app.adapters.postgres_rows import PostgresRows
+
+            stores[store.name] = PostgresRows(store, contracts, digest_key)
+        elif store.kind in {StoreKind.MARIADB, StoreKind.MYSQL}:
+            from app.adapters.mysql_rows import MysqlRows
+
+            stores[store.name] = MysqlRows(store, contracts, digest_key)
+    targets = {replica.store for contract in contracts for replica in contract.replicas}
+    applier = Applier(
+        contracts={c.entity: c for c in contracts},
+        stores=stores,
+        targets=frozenset(targets & set(stores)),
+        seals=DeploymentSeals.from_folder(settings.keys_dir),
+        word_on=words.word_on,
+        now_wall_ms=wall_ms,
+        failpoint=failpoint,
+    )
+    member = settings.applier.instance_id
+    return ApplierLoop(
+        applier=applier,
+        words=words,
+        consumer=clients.consumer(
+            f"driftline-{member}",
+            f"{name}-applier",
+            # Its own name in the group: an applier that comes back takes its partitions at once.
+            {"group.instance.id": member, "session.timeout.ms": 10_000, "max.poll.interval.ms": 600_000},
+        ),
+        sink=clients.producer(f"driftline-{member}"),
+        codec=codec,
+        topics=Topics(topics.REPAIRS.name(name), topics.OUTCOMES.name(name), topics.QUARANTINE.name(name)),
+        meter=metrics,
+        log=log(),
+    )
+
+
+def _start_words(loop: ApplierLoop) -> bool:
+    """Read what people have said; while Kafka does not answer, try again. False if it is to stop before."""
+    from app.core.errors import Unready
+
+    while not loop.stopping.is_set():
+        try:
+            loop.words.start()
+        except Unready as fault:
+            loop.log.warning("the applier must wait", what=fault.what, where=fault.where, hint=fault.hint)
+            loop.stopping.wait(2)
+        else:
+            return True
+    return False
