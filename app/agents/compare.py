@@ -26,6 +26,7 @@ from app.ports import Sink, StateStore
 _CHAIN: Final = META + b"c"
 _SCAN_ITEMS: Final = 5_000
 _SWEEPS_AT_A_TIME: Final = 1
+_EXPLAINED: Final = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
 _AFTER_META: Final = bytes([META[0] + 1])
 
 
@@ -131,7 +132,7 @@ class Compare:
         self._counts.folded(effects.rows, effects.redelivered, effects.dropped_links)
 
     def _tell(self, shard: Shard, finding: Finding) -> None:
-        columns = self._explain(finding) if finding.stage is Stage.CONFIRMED and not finding.incident_rows else ()
+        columns = self._explain(finding) if finding.stage in _EXPLAINED and not finding.incident_rows else ()
         told = replace(finding, differing_columns=columns) if columns else finding
         self._sink.send(self._drifts, finding.observations_partition, finding.finding_id, self._publish(told))
         self._told.setdefault(shard.partition, []).append(finding)

@@ -35,6 +35,9 @@ class LookedUp(Protocol):
         ...
 
 
+_NAMED_MAX: Final = 2_000
+"""Drifts whose names are kept for the later steps of their lives."""
+
 Spot = tuple[str, int, int]
 LookUp = Callable[[Sequence[Spot], float], Mapping[Spot, LookedUp]]
 
@@ -53,6 +56,7 @@ class DifferingFields:
         self._clock_ms = clock_ms
         self._since_ms = 0
         self._spent_ms = 0
+        self._named: dict[bytes, tuple[bytes, bytes, tuple[str, ...]]] = {}
 
     def names(self, finding: Finding) -> tuple[str, ...]:
         """Return the names of the fields that differ, empty where that cannot be told."""
@@ -61,6 +65,9 @@ class DifferingFields:
             return ()
         if not evidence.authority_stays or not evidence.replica_stays:
             return ()
+        held = self._named.get(finding.finding_id)
+        if held is not None and held[:2] == (finding.expected_digest, finding.intended_digest):
+            return held[2]
         started_ms = self._clock_ms()
         if started_ms - self._since_ms > _PER_MS:
             self._since_ms, self._spent_ms = started_ms, 0
@@ -75,7 +82,11 @@ class DifferingFields:
             self._spent_ms += self._clock_ms() - started_ms
         expected = self._fields(finding.entity, finding.authority, found.get(_spot(truth)))
         actual = self._fields(finding.entity, finding.replica, found.get(_spot(shown)))
-        return tuple(name for name, digest in expected.items() if name in actual and actual[name] != digest)
+        names = tuple(name for name, digest in expected.items() if name in actual and actual[name] != digest)
+        if len(self._named) >= _NAMED_MAX:
+            self._named.clear()
+        self._named[finding.finding_id] = (finding.expected_digest, finding.intended_digest, names)
+        return names
 
     def _fields(self, entity: str, store: str, record: LookedUp | None) -> dict[str, bytes]:
         reader = self._readers.get((entity, store))

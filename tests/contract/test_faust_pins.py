@@ -1,0 +1,226 @@
+"""What app/agents rests on inside Faust, mode and aiokafka, and what they promise to nobody.
+
+An upgrade that changes one of these must be noticed here and not by lost records. Most are behaviour; where a whole
+worker would be needed to see it, the order of calls in the source is pinned instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.consumer import fetcher as aiokafka_fetcher
+from faust.stores import rocksdb
+from faust.tables import base as table_base
+from faust.tables.recovery import Recovery
+from faust.transport import consumer as faust_consumer
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from mode.utils.queues import FlowControlEvent, ThrowableQueue
+
+from app.agents.block_consumer import Block, BlockConsumer, BlockConsumerThread, FetchEpoch
+
+CONSUMER_HOOKS = {
+    "getmany": ["self", "timeout"],
+    "_add_gap": ["self", "tp", "offset_from", "offset_to"],
+    "_filter_tps_with_pending_acks": ["self", "topics"],
+    "_new_offset": ["self", "tp"],
+    "_commit_offsets": ["self", "offsets", "start_new_transaction"],
+    "perform_seek": ["self"],
+    "seek_wait": ["self", "partitions"],
+    "_new_consumer_thread": ["self"],
+}
+THREAD_HOOKS = {
+    "_create_worker_consumer": ["self", "transport"],
+    "_fetch_records": ["self", "consumer", "active_partitions", "timeout", "max_records"],
+}
+
+
+def _calls_in_order(function: Any, *calls: str) -> bool:  # noqa: ANN401 - any callable
+    source = inspect.getsource(function)
+    places = [source.index(call) for call in calls]
+    return places == sorted(places)
+
+
+@pytest.mark.parametrize("name", CONSUMER_HOOKS)
+def test_the_consumer_still_calls_what_is_overridden(name: str) -> None:
+    """Every hook is there, with the parameters that our override takes."""
+    assert list(inspect.signature(getattr(driver.Consumer, name)).parameters) == CONSUMER_HOOKS[name]
+    assert name in vars(BlockConsumer)
+
+
+@pytest.mark.parametrize("name", THREAD_HOOKS)
+def test_the_consumer_thread_still_calls_what_is_overridden(name: str) -> None:
+    """Every hook is there, with the parameters that our override takes."""
+    assert list(inspect.signature(getattr(driver.AIOKafkaConsumerThread, name)).parameters) == THREAD_HOOKS[name]
+    assert name in vars(BlockConsumerThread)
+
+
+def test_a_commit_asks_the_hooks_for_its_offsets() -> None:
+    """The offsets are picked before anything is flushed: what is handed over later is not committed."""
+    assert _calls_in_order(
+        faust_consumer.Consumer._commit_tps, "_filter_committable_offsets(", "_handle_attached(", "_commit_offsets("
+    )
+    assert "_new_offset(tp)" in inspect.getsource(faust_consumer.Consumer._filter_committable_offsets)
+    assert "_filter_tps_with_pending_acks(" in inspect.getsource(faust_consumer.Consumer.force_commit)
+
+
+def test_streams_are_emptied_before_the_sign_that_lets_them_be_fetched() -> None:
+    """`actives_ready`, which opens fetching, is set after the last time that recovery empties the queues."""
+    for function in (Recovery.on_recovery_completed, Recovery._resume_streams):
+        assert _calls_in_order(function, "perform_seek()", "flow_control.resume()", "tables.on_actives_ready()")
+
+
+def test_a_resumed_flow_empties_the_queues() -> None:
+    """What was fetched before is thrown away: the reason why it must not be fetched."""
+
+    async def emptied() -> bool:
+        flow = FlowControlEvent(initially_suspended=False)
+        queue: Any = ThrowableQueue(maxsize=4, flow_control=flow, clear_on_resume=True)
+        queue.put_nowait(1)
+        flow.resume()
+        return bool(queue.empty())
+
+    assert asyncio.run(emptied())
+
+
+def test_seeking_to_committed_leaves_partitions_without_an_offset_where_they_stand() -> None:
+    """A seek of aiokafka goes only where something was committed; our `perform_seek` does the rest."""
+    assert "if offset and offset > 0:" in inspect.getsource(AIOKafkaConsumer.seek_to_committed)
+
+
+def test_aiokafka_reads_isolation_and_wait_when_it_starts() -> None:
+    """Faust has no setting for them, so they are set between construction and start."""
+    source = inspect.getsource(AIOKafkaConsumer.start)
+    assert "isolation_level=self._isolation_level" in source
+    assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in source
+
+
+class _Batch:
+    """A record batch as aiokafka reads it, without records."""
+
+    producer_id = 5
+    is_control_batch = True
+    is_transactional = True
+    base_offset = 7
+    next_offset = 8
+
+    def validate_crc(self) -> bool:
+        return True
+
+    def __next__(self) -> Any:  # noqa: ANN401 - aiokafka is untyped
+        raise AssertionError("nobody reads a marker's record outside read_committed")
+
+
+class _Batches:
+    def __init__(self, batches: list[_Batch]) -> None:
+        self._batches = deque(batches)
+
+    def has_next(self) -> bool:
+        return bool(self._batches)
+
+    def next_batch(self) -> _Batch:
+        return self._batches.popleft()
+
+
+class _State:
+    paused = False
+
+    def __init__(self, position: int) -> None:
+        self.position = position
+
+    def consumed_to(self, position: int) -> None:
+        self.position = position
+
+
+class _Assignment:
+    active = True
+
+    def __init__(self, state: _State) -> None:
+        self._state = state
+
+    def state_value(self, tp: TopicPartition) -> _State:
+        del tp
+        return self._state
+
+
+def _marker_only(state: _State) -> Any:  # noqa: ANN401 - aiokafka is untyped
+    at = TopicPartition("t", 0)
+    records = aiokafka_fetcher.PartitionRecords(
+        at, _Batches([_Batch()]), [], 7, None, None, True, aiokafka_fetcher.READ_UNCOMMITTED
+    )
+    return aiokafka_fetcher.FetchResult(at, assignment=_Assignment(state), partition_records=records, backoff=0)
+
+
+def test_a_marker_moves_the_position_without_a_record() -> None:
+    """A transaction's marker occupies an offset, so a block's end is the position and not the last record's offset."""
+    state = _State(7)
+    assert _marker_only(state).getall(10) == []
+    assert state.position == 8
+
+
+def test_taking_what_is_there_awaits_nothing() -> None:
+    """Between the positions before and after a fetch nobody may run, or a block could claim what it does not hold."""
+
+    class Subscriptions:
+        reassignment_in_progress = False
+
+        def is_assigned(self, tp: TopicPartition) -> bool:
+            del tp
+            return True
+
+    fetcher: Any = aiokafka_fetcher.Fetcher.__new__(aiokafka_fetcher.Fetcher)
+    fetcher._subscriptions = Subscriptions()
+    fetcher._records = {TopicPartition("t", 0): _marker_only(_State(7))}
+    fetcher._wait_consume_future = None
+    fetching = fetcher.fetched_records({TopicPartition("t", 0)}, timeout=0, max_records=5)
+    with pytest.raises(StopIteration) as stop:
+        fetching.send(None)
+    assert stop.value.value == {}
+
+
+def test_topic_partitions_of_faust_and_aiokafka_are_the_same_keys() -> None:
+    """Positions are read with the one and looked up with the other."""
+    assert {TopicPartition("t", 1): "x"}[TP("t", 1)] == "x"
+
+
+def test_recovery_swallows_what_a_table_raises() -> None:
+    """So the table itself must crash the app, or recovery would go on past what it could not apply."""
+    assert "except Exception as ex:" in inspect.getsource(Recovery._slurp_changelogs.fun)
+
+
+def test_a_table_makes_its_store_through_the_hook() -> None:
+    """`BulkTable` puts its own store in there."""
+    assert "self._new_store_by_url(" in inspect.getsource(table_base.Collection._new_store)
+    assert rocksdb.Store.offset_key == b"__faust\0offset__"
+
+
+def test_recovery_reads_from_the_persisted_offset_to_the_end_of_the_changelog() -> None:
+    """A block's message offset is its end less one, which is what recovery compares with the highwater."""
+    assert "value - 1 if value is not None else -1" in inspect.getsource(Recovery._build_highwaters)
+    assert "offset > seen_offset" in inspect.getsource(Recovery._slurp_changelogs.fun)
+
+
+def _consumer(blocks: list[Block]) -> BlockConsumer:
+    consumer: BlockConsumer = BlockConsumer.__new__(BlockConsumer)
+    consumer._open = {TP("t", 0): deque(blocks)}
+    return consumer
+
+
+def test_the_committed_offset_is_the_end_of_the_finished_blocks_at_the_head() -> None:
+    """A finished block behind an unfinished one does not count, and an empty one counts with its end."""
+    epoch = FetchEpoch(1)
+    blocks = [Block(TP("t", 0), begin, begin + 10, [], epoch) for begin in (0, 10, 20, 30)]
+    consumer = _consumer(blocks)
+    assert consumer._new_offset(TP("t", 0)) is None
+    blocks[0].done()
+    blocks[1].done()
+    blocks[3].done()
+    assert consumer._new_offset(TP("t", 0)) == 20
+    assert consumer._new_offset(TP("t", 0)) is None
+    blocks[2].done()
+    assert consumer._new_offset(TP("t", 0)) == 40
