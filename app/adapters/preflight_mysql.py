@@ -36,6 +36,8 @@ SELECT CONCAT(t.TABLE_SCHEMA, '.', t.TABLE_NAME), t.ENGINE, e.TRANSACTIONS
   FROM information_schema.TABLES t LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
  WHERE CONCAT(t.TABLE_SCHEMA, '.', t.TABLE_NAME) IN %s
 """
+# The information schema shows a role only what it has rights on; the signal table is the capture role's alone.
+_OTHER_ROLES: Final = ("beacon", "apply", "capture", "admin")
 _FILTERS: Final = ("SHOW MASTER STATUS", "SHOW BINARY LOG STATUS")
 _CLOCKS: Final = frozenset({"datetime", "timestamp", "time"})
 _NUMBERS: Final = frozenset({"decimal", "bit"})
@@ -45,7 +47,7 @@ def read_mysql(store: StoreSettings, tables: Collection[str]) -> DatabaseFacts:
     """Return what the catalogue says of the tables, as far as any of the store's roles may see it."""
     facts: DatabaseFacts | None = None
     try:
-        for role in ("read", *(role for role in ("beacon", "apply") if role in store.roles)):
+        for role in ("read", *(role for role in _OTHER_ROLES if role in store.roles)):
             wanted = [name for name in tables if facts is None or name not in facts.tables]
             if not wanted:
                 break

@@ -95,7 +95,12 @@ class Problem(Enum):
         "the table has no transactions, so no repair can be guarded",
         "ALTER TABLE ... ENGINE=InnoDB, or write mode: observe",
     )
-    OWN_TABLE_MISSING = ("own_table_missing", _E, "one of Driftline's own tables is missing", "run driftline init")
+    OWN_TABLE_MISSING = (
+        "own_table_missing",
+        _E,
+        "one of Driftline's own tables is missing, or no role given may see it",
+        "run driftline init; or add the role capture",
+    )
 
     WAL_LEVEL = ("wal_level", _E, "wal_level is not logical", "set wal_level=logical and restart PostgreSQL")
     REPLICA_IDENTITY = (
