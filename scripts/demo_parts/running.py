@@ -216,7 +216,10 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
 def bring_up(plan: Plan, say: Say) -> Running:
     """Bring everything up, until changes stream through it and every table is covered."""
     begun = time.monotonic()
-    say("stack: starting Kafka, Connect, registry, PostgreSQL, MariaDB")
+    say("stack: starting afresh Kafka, Connect, registry, PostgreSQL, MariaDB")
+    # Damages left by an earlier run would be found too, and their rows are those of this run's damages.
+    _end_earlier_run(plan, say)
+    stack(plan, "wipe")
     stack(plan, "up", *([] if plan.base_port is None else ["--base-port", str(plan.base_port)]))
     places = Places.of(plan.stack)
     origin_kind = Kind.MARIADB if plan.reversed else Kind.POSTGRES
@@ -225,8 +228,6 @@ def bring_up(plan: Plan, say: Say) -> Running:
     shop_now = Shop(places.side(origin_kind), places.side(copy_kind), pipeline)
     deployment = Deployment(places, plan.reversed, plan.window_s)
     processes = Processes(places.folder)
-    for leftover in processes.end_leftovers():
-        say(f"ended {leftover}, left running by an earlier run")
     deployment.write()
     say("shop: tables and first rows")
     shop.make_origin(shop_now.origin)
@@ -258,15 +259,24 @@ def bring_up(plan: Plan, say: Say) -> Running:
     return running
 
 
+def _end_earlier_run(plan: Plan, say: Say) -> None:
+    try:
+        processes = Processes(Places.of(plan.stack).folder)
+    except FileNotFoundError:
+        return
+    for leftover in processes.end_leftovers():
+        say(f"ended {leftover}, left running by an earlier run")
+
+
 def _bring_up_driftline(running: Running, say: Say) -> None:
+    say("pipeline: a source and two sinks that know nothing of Driftline; first copy")
+    stack(running.plan, "connectors", "apply", *_pipeline_of(running.plan))
+    await_condition(lambda: copy_is_complete(running.shop), 120, "the pipeline to fill the copy", every=0.5)
+    # The sink has made its own table by now: `init` gives rights on it, and its change topic can be made first.
     say("driftline init: keys, topics, own tables")
     running.run("init", "--yes", patience_s=120)
     for name in BEACONS:
         running.start_process(name)
-    say("pipeline: a source and two sinks that know nothing of Driftline; first copy")
-    stack(running.plan, "connectors", "apply", *_pipeline_of(running.plan))
-    await_condition(lambda: copy_is_complete(running.shop), 120, "the pipeline to fill the copy", every=0.5)
-    # Driftline's own connectors come second: the sink has made its table by now, so their topics can be made first.
     say("connectors: Driftline's own")
     stack(running.plan, "connectors", "apply", *FEED)
     for name in ("worker", "applier"):

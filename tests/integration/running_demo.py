@@ -17,7 +17,6 @@ def running_demo(name: str, *, turned: bool = False) -> Iterator[Running]:
     """Bring everything up, fresh, and take it down again; a stack that cannot start is a skip, in CI a failure."""
     plan = Plan(stack=name, reversed=turned, window_s=WINDOW_S, load_per_second=40)
     try:
-        stack(plan, "wipe")
         running = bring_up(plan, print)
     except CommandFailed as failed:
         if os.environ.get("CI") or "scripts/stack" not in str(failed):
