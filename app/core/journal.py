@@ -47,7 +47,7 @@ def store_record(progress: Progress, name: str) -> Write:
     store = progress.stores[name]
     value = {
         "epoch": store.epoch,
-        "break_place": store.break_place.hex(),
+        "snapshots": [place.hex() for place in store.snapshots],
         "log_restarted": store.log_restarted,
         "snapshot_seen": store.snapshot_seen,
         "server": store.server,
@@ -94,7 +94,7 @@ def restore(progress: Progress, notes: Notes, items: Iterable[tuple[bytes, bytes
 def _restore_store(progress: Progress, name: str, value: bytes) -> None:
     store, held = progress.stores[name], json.loads(value)
     store.epoch = held["epoch"]
-    store.break_place = bytes.fromhex(held["break_place"])
+    store.snapshots = [bytes.fromhex(place) for place in held["snapshots"]]
     store.log_restarted = held["log_restarted"]
     store.snapshot_seen = held["snapshot_seen"]
     store.server = held["server"]

@@ -15,7 +15,7 @@ from app.core.contract import EntityContract
 from app.core.finding import UnknownReason
 from app.core.limits import PENDING_BARRIERS_MAX
 from app.core.observation import Barrier, Beacon, Link
-from app.core.position import BEFORE_ALL, SNAPSHOT, STREAM, place_of, position
+from app.core.position import BEFORE_ALL, SNAPSHOT, STREAM, epoch_of, place_of, position
 from app.core.timeline import Timeline
 
 
@@ -35,9 +35,9 @@ class StoreProgress:
 
     timeline: Timeline = field(default_factory=Timeline)
     epoch: int = 0
-    break_place: bytes = b""  # where the snapshot of this epoch stands in the log
+    snapshots: list[bytes] = field(default_factory=list)  # per epoch: where its snapshot stands in the log
     log_restarted: bool = False  # places of the epoch before cannot be compared with this one's
-    snapshot_seen: bool = False
+    snapshot_seen: bool = False  # the beacon's own row was read by this epoch's snapshot
     server: str = ""
     last_beacon: bytes = BEFORE_ALL
     pending: list[tuple[bytes, int, bool, dict[tuple[str, int], int]]] = field(default_factory=list)
@@ -113,29 +113,36 @@ class Progress:
     def place_row(self, store_name: str, chain: Chain, place: bytes, *, snapshot: bool) -> tuple[bytes, bool]:
         """Return the position of a row, and whether it breaks its store's epoch.
 
-        Snapshot records after streaming began break it: changes may be missing in between. A streamed row belongs to
-        the new epoch if its chain has shown that epoch's snapshot or if it stands behind it in the log.
+        All rows of one snapshot carry one place in the log. One that stands elsewhere is a snapshot taken again:
+        changes may be missing in between. A streamed row belongs to the newest epoch if its chain has shown that epoch's
+        snapshot or if it stands behind it in the log.
         """
         store = self.stores[store_name]
-        broken = False
         if snapshot:
-            if chain.streaming:
-                if chain.epoch == store.epoch:
-                    self.break_epoch(store_name, place, log_restarted=False)
-                    broken = True
-                chain.streaming = False
-            chain.epoch = store.epoch
-            return position(store.epoch, SNAPSHOT, place), broken
+            broken = False
+            if place in store.snapshots:
+                epoch = store.snapshots.index(place)
+            elif not store.snapshots and store.last_beacon == BEFORE_ALL:
+                store.snapshots.append(place)
+                epoch = 0
+            else:
+                restarted = store.log_restarted and not store.snapshot_seen
+                self.break_epoch(store_name, place, log_restarted=restarted)
+                epoch, broken = store.epoch, True
+            chain.epoch = max(chain.epoch, epoch)
+            return position(epoch, SNAPSHOT, place), broken
         chain.streaming = True
-        if chain.epoch < store.epoch and (store.log_restarted or place > store.break_place):
+        if chain.epoch < store.epoch and (store.log_restarted or place > store.snapshots[-1]):
             chain.epoch = store.epoch
-        return position(chain.epoch, STREAM, place), broken
+        return position(chain.epoch, STREAM, place), False
 
     def break_epoch(self, store_name: str, place: bytes, *, log_restarted: bool) -> None:
         """Begin a new epoch of a store: its entities are uncovered at once."""
         store = self.stores[store_name]
         store.epoch += 1
-        store.break_place = place
+        # Places of another log mean nothing any more; the list goes on being numbered by epochs.
+        kept = [b""] * store.epoch if log_restarted else store.snapshots + [b""] * (store.epoch - len(store.snapshots))
+        store.snapshots = [*kept, place]
         store.log_restarted = log_restarted
         store.snapshot_seen = False
         store.pending.clear()
@@ -160,11 +167,11 @@ class Progress:
             )
         )
         if restarted:
-            self.break_epoch(beacon.store, beacon.place, log_restarted=True)
+            self.break_epoch(beacon.store, b"", log_restarted=True)
         at, broken = self.place_row(beacon.store, chain, beacon.place, snapshot=not beacon.streamed)
         store.server = beacon.server
         if not beacon.streamed:
-            store.snapshot_seen = True
+            store.snapshot_seen = store.snapshot_seen or epoch_of(at) == store.epoch
             return broken
         store.last_beacon = at
         began_ms = self.writers_began_ms.get(beacon.epoch, beacon.previous_acknowledged_ms)

@@ -10,7 +10,7 @@ from app.core.finding import UnknownReason
 from app.core.keystate import KeyState, Side
 from app.core.limits import STAYS_MAX, UNCOVERED_STAYS_MAX
 from app.core.observation import PRESENT, QUARANTINED, SNAPSHOT_READ, UNMAPPABLE, RowBlock
-from app.core.position import BEFORE_ALL, SNAPSHOT, epoch_of, place_of, position
+from app.core.position import BEFORE_ALL, PLACE_BYTES, SNAPSHOT, epoch_of, place_of, position
 from app.core.progress import EntityProgress, Progress
 from app.core.verdict import ABSENT, EVER, OPEN, Stay, unknown_state
 
@@ -117,9 +117,9 @@ def drop_unseen(progress: Progress, entity: EntityProgress, state: KeyState) -> 
         side = state.sides[number]
         if not store.epoch or epoch_of(side.position) >= store.epoch or side.stays[-1].digest == ABSENT:
             continue
-        if not store.log_restarted and place_of(side.position) > store.break_place:
+        if not store.log_restarted and place_of(side.position) > store.snapshots[-1]:
             continue
-        at = position(store.epoch, SNAPSHOT, store.break_place)
+        at = position(store.epoch, SNAPSHOT, store.snapshots[-1] or bytes(PLACE_BYTES))
         side.stays.append(Stay(ABSENT, at, EVER, OPEN))
         side.position = at
         side.groups = b""

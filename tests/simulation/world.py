@@ -44,6 +44,7 @@ FAULTS = (
     "slow_commits",
     "skipped_states",
     "authority_returns_to_old_states",
+    "snapshot_again",
 )
 
 
@@ -73,6 +74,8 @@ class Store:
     partitions: dict[tuple[str, int], list[tuple[int, Entry | None, bytes]]] = field(default_factory=dict)
     stalls: list[tuple[int, int]] = field(default_factory=list)
     repeats: list[int] = field(default_factory=list)
+    snapshot_again_ms: int | None = None
+    outage_ms: int = 0
     lag_ms: int = 30
 
 
@@ -222,6 +225,9 @@ class World:
                 begin = rng.randint(START_MS, self.end_ms)
                 store.stalls.append((begin, begin + rng.choice([1_000, 8_000, 20_000])))
                 self.counts[fault] += 1
+            if "snapshot_again" in self.faults and rng.random() < 0.7:
+                store.snapshot_again_ms = rng.randint(START_MS + 4_000, self.end_ms)
+                store.outage_ms = rng.choice([0, 2_000, 6_000])
             if "connector_repeats" in self.faults:
                 store.repeats = sorted(rng.sample(range(START_MS, self.end_ms), 2))
 
@@ -240,8 +246,17 @@ class World:
             store.repeats.pop(0)
             self.counts["connector_repeats"] += 1
             store.sent = max(store.sent - self.rng.randint(1, 60), self._snapshot_size(store))
+        if store.snapshot_again_ms is not None and now_ms >= store.snapshot_again_ms:
+            if now_ms < store.snapshot_again_ms + store.outage_ms:
+                return
+            # The connector lost its place: what was changed meanwhile is not told, only what is there now is.
+            store.snapshot_again_ms = None
+            self.counts["snapshot_again"] += 1
+            store.repeats.clear()
+            self._snapshot(store, sum(1 for e in store.log if e.at_ms <= now_ms), now_ms)
+            return
         if store.sent == 0:
-            self._snapshot(store)
+            self._snapshot(store, self._snapshot_size(store), START_MS)
         while store.sent < len(store.log) and store.log[store.sent].at_ms <= now_ms - store.lag_ms:
             entry = store.log[store.sent]
             place = binlog_place(1, store.sent + 1, 0, is_delete=False)
@@ -258,20 +273,22 @@ class World:
     def _snapshot_size(self, store: Store) -> int:
         return sum(1 for e in store.log if e.at_ms <= START_MS - 1_500)
 
-    def _snapshot(self, store: Store) -> None:
-        """Deliver what the table showed when the connector first started, as reads; the log before is skipped."""
+    def _snapshot(self, store: Store, n: int, now_ms: int) -> None:
+        """Deliver what the table shows after n entries of the log, as reads; the stream goes on from there."""
         rows: dict[bytes, bytes] = {}
-        n = self._snapshot_size(store)
         for entry in store.log[:n]:
             if entry.kind == "row":
                 rows[entry.key] = entry.state
+            elif entry.kind == "truncate":
+                rows.clear()
         place = binlog_place(1, n, 0, is_delete=False)
-        read = Entry(0, "beacon", beacon=(0, 0, 0, 0))
-        store.partitions[f"{store.name}.beacon", 0].append((START_MS, read, place))
+        beacon = next((e.beacon for e in reversed(store.log[:n]) if e.kind == "beacon"), (0, 0, 0, 0))
+        read = Entry(0, "beacon read", beacon=beacon)
+        store.partitions[f"{store.name}.beacon", 0].append((now_ms, read, place))
         for key, state in rows.items():
             if state != ABSENT:
                 tp = (f"{store.name}.t", self._partition_of(key))
-                store.partitions[tp].append((START_MS, Entry(0, "read", key, state), place))
+                store.partitions[tp].append((now_ms, Entry(0, "read", key, state), place))
         store.sent = n
 
     def _ingest(self, now_ms: int) -> None:
@@ -315,7 +332,8 @@ class World:
             if entry is None:
                 continue
             epoch, sequence, issued, acknowledged = entry.beacon
-            beacon = Beacon(store.name, epoch, sequence, issued, acknowledged, place, epoch > 0, "server")
+            streamed = entry.kind == "beacon"
+            beacon = Beacon(store.name, epoch, sequence, issued, acknowledged, place, streamed, "server")
             ends = [(t, n, len(records)) for (t, n), records in store.partitions.items()]
             for target in range(self.targets):
                 self.topic[target].append(Barrier(beacon, self._link(target, topic, p, offset + 1), ends))
@@ -438,7 +456,7 @@ class World:
             if finding.stage is Stage.CONFIRMED:
                 told[key].append([finding.evidence.judged_at_ms, 10**9])
                 moment = finding.evidence.judged_at_ms
-                vouched = max(vouched_at(self.truth["A"][key], self.truth["R"][key], moment), min(base))
+                vouched = vouched_at(self.truth["A"][key], self.truth["R"][key], moment)
                 if vouched > moment - self.window_ms:
                     self.counts["false_alarms"] += 1
                     self.counts[f"false:{key!r}@{moment}"] += 1
