@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import os
 import shutil
 import signal
 import socket
@@ -191,6 +192,11 @@ def _prepare(layout: Layout) -> None:
     for folder in (layout.folder, layout.records, layout.logs, layout.settings, layout.kafka_data.parent):
         folder.mkdir(parents=True, exist_ok=True)
     layout.settings.chmod(0o700)
+    for shared in {layout.databases, layout.sockets} - {layout.folder / "data"}:
+        shared.mkdir(mode=0o755, parents=True, exist_ok=True)
+        # A folder under /tmp may have been put there by somebody who waits for our data.
+        if shared.is_symlink() or shared.stat().st_uid != os.geteuid():
+            raise StackError(f"{shared} belongs to another user", "remove it, or move the project to another folder")
     layout.secrets.mkdir(mode=0o700, exist_ok=True)
     passwords(layout.secrets, "postgres"), passwords(layout.secrets, "mariadb"), placeholder(layout.secrets)
     ports = layout.ports

@@ -22,7 +22,7 @@ from stack_parts.progress import Progress
 FOLDER = PROJECT / "connectors"
 # What feeds Driftline in the local stack; everything else is applied by name.
 FEED = ("postgres-source", "mariadb-source")
-READY_S = 90.0
+READY_S = 150.0
 POLL_S = 0.2
 # Made by `driftline init`, perhaps after the connectors start.
 OWN_TABLES = tuple(f"driftline.driftline_{table}" for table in ("beacon", "signal", "ledger", "fence"))

@@ -202,7 +202,7 @@ def connect(layout: Layout, worker: str) -> Part:
         ),
         folder=layout.folder,
         lacks=_answers(f"http://{LOOPBACK}:{port}/connectors"),
-        deadline_s=90.0,
+        deadline_s=180.0,
     )
 
 
@@ -227,5 +227,5 @@ def registry(layout: Layout) -> Part:
         ),
         folder=layout.folder,
         lacks=_answers(f"http://{LOOPBACK}:{ports.registry}/apis/ccompat/v7/subjects"),
-        deadline_s=90.0,
+        deadline_s=180.0,
     )

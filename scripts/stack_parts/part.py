@@ -28,7 +28,7 @@ class Part:
     lacks: Callable[[], str | None]
     # What remains to be done to a ready server before others may use it; changes nothing twice.
     settle: Callable[[], None] = lambda: None
-    deadline_s: float = 60.0
+    deadline_s: float = 120.0
     stop_signal: signal.Signals = signal.SIGTERM
     patience_s: float = 20.0
 
