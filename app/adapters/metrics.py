@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from app.observe import ALL_METRICS, Label, Metric, MetricType
 
@@ -19,6 +26,8 @@ class Metrics:
     """All metrics of a process, in a registry of their own. Thread-safe, as prometheus_client is."""
 
     def __init__(self) -> None:
+        # When a series was made is a second series for each, and of no use to anybody here.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no types for it
         self._registry = CollectorRegistry()
         self._families: dict[str, _Series] = {m.name: self._family(m) for m in ALL_METRICS}
         self._children: dict[tuple[str, tuple[str, ...]], _Series] = {}
