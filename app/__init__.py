@@ -1,0 +1,18 @@
+"""Driftline: says within seconds when stores that should agree no longer do, and repairs what it may, with proof.
+
+The data's way, and where each step is decided (pure) and done (shell):
+
+| # | step | what comes out | decided in | done in |
+|--:|---|---|---|---|
+| 1 | a change arrives from a CDC topic, in blocks | bytes | - | `agents/block_consumer.py` |
+| 2 | decode | `ChangeEvent` | `codec/envelope.py` and a file per store | `agents/ingest.py` |
+| 3 | normalise | canonical values | `core/normalise.py`, `core/types/` | `agents/rows.py` |
+| 4 | digest, re-key | `RowBlock`, `Barrier`, `Mark` | `core/digest.py`, `core/canonical_key.py` | `agents/ingest.py` |
+| 5 | fold, judge | key state, `Finding` | `core/fold.py`, `core/judging.py`, `core/verdict.py` | `agents/compare.py` |
+| 6 | tell | a record on the topic of drifts | `core/finding.py` | `agents/compare.py`, `codec/records.py` |
+| 7 | plan | `RepairCommand` or a refusal | `core/plan.py`, `core/planner.py` | `agents/plan.py` |
+| 8 | apply, guarded | `CommandOutcome`, a ledger row | `core/guard.py` | `applier/` |
+| 9 | verify | the drift's last record | `core/judging.py` | `agents/compare.py` |
+
+Read `core/verdict.py` first: it is the rule that everything else serves.
+"""

@@ -116,8 +116,19 @@ def encode(type_: FieldType) -> Callable[[Canonical], bytes]:
     return write
 
 
+def _six_digits(value: Canonical) -> Canonical:
+    if not isinstance(value, str) or not value[-1].isdigit():
+        return value
+    return numbers.float_text(float(f"{float(value):.6g}"))
+
+
 def folding(type_: FieldType) -> Change | None:
-    """Return what makes values that the type's collation holds equal the same, or None where there is nothing to do."""
+    """Return what makes values that count as equal the same, or None where there is nothing to do.
+
+    That is what a string's collation holds equal, and float32 to six digits: a snapshot of MariaDB carries no more.
+    """
+    if type_.kind is FieldKind.FLOAT32:
+        return _six_digits
     fold = text.fold(type_.collation) if type_.kind in _TEXTS else None
     if fold is None:
         return None

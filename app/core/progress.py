@@ -114,8 +114,8 @@ class Progress:
         """Return the position of a row, and whether it breaks its store's epoch.
 
         All rows of one snapshot carry one place in the log. One that stands elsewhere is a snapshot taken again:
-        changes may be missing in between. A streamed row belongs to the newest epoch if its chain has shown that epoch's
-        snapshot or if it stands behind it in the log.
+        changes may be missing in between. A streamed row belongs to the newest epoch if its chain has shown that
+        epoch's snapshot or if it stands behind it in the log.
         """
         store = self.stores[store_name]
         if snapshot:

@@ -12,6 +12,10 @@ from app.core.types.canonical import Misfit
 DAY: Final = 86_400_000_000
 """Microseconds of a day."""
 
+FIRST_DAY: Final = -2_440_588
+LAST_DAY: Final = 2_145_042_905
+"""The days of the dates that PostgreSQL knows: 4713 BC to the year 5874897. MariaDB and MySQL know fewer."""
+
 INFINITY: Final = "infinity"
 MINUS_INFINITY: Final = "-infinity"
 

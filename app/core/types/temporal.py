@@ -12,10 +12,19 @@ from app.core.types import calendar
 from app.core.types.canonical import Canonical, Micros, Misfit, Read
 
 _UNITS: Final = {"seconds": (1_000_000, 1), "millis": (1_000, 1), "micros": (1, 1), "nanos": (1, 1_000)}
-# How a connector sends PostgreSQL's infinities in columns without a zone: the bounds of the JDBC driver, in
-# microseconds, in milliseconds, and as days.
-_POSITIVE_INFINITIES: Final = frozenset({9_223_372_036_825_200_000})
-_NEGATIVE_INFINITIES: Final = frozenset({-9_223_372_036_832_400_000})
+# How Debezium sends PostgreSQL's infinities in columns without a zone: timestamps as the bounds of the JDBC driver;
+# dates as what is left of those, or of the server's own bounds, in 32 bits (streamed, then read by a snapshot). None
+# of them is within the years that PostgreSQL knows.
+_INFINITE_STAMPS: Final = {
+    9_223_372_036_825_200_000: calendar.INFINITY,
+    -9_223_372_036_832_400_000: calendar.MINUS_INFINITY,
+}
+_INFINITE_DATES: Final = {
+    -2_147_472_692: calendar.INFINITY,
+    -622_191_234: calendar.INFINITY,
+    -2_147_472_691: calendar.MINUS_INFINITY,
+    -625_821_272: calendar.MINUS_INFINITY,
+}
 _FINEST: Final = 6
 _ZERO_DATE: Final = "0000-00-00"
 _INTERVAL: Final = re.compile(
@@ -25,7 +34,6 @@ _INTERVAL: Final = re.compile(
 )
 _INTERVAL_PARTS: Final = 3
 _WHOLE: Final = re.compile(r"-?[0-9]{1,19}", re.ASCII)
-_MOST_DAYS: Final = 1 << 31
 
 
 def zone_of(name: str) -> ZoneInfo | None:
@@ -51,8 +59,11 @@ def _in_micros(raw: int, unit: tuple[int, int]) -> int:
 
 def read_date(raw: object) -> Canonical:
     """Read a date from days since 1970-01-01 or from text; MySQL's zero date is NULL, as its log says."""
-    if isinstance(raw, int) and not isinstance(raw, bool) and abs(raw) < _MOST_DAYS:
-        return int(raw)
+    if isinstance(raw, int) and not isinstance(raw, bool):
+        if calendar.FIRST_DAY <= raw <= calendar.LAST_DAY:
+            return int(raw)
+        if raw in _INFINITE_DATES:
+            return _INFINITE_DATES[raw]
     if isinstance(raw, str):
         return None if raw == _ZERO_DATE else calendar.date_days(raw)
     raise Misfit("not a date")
@@ -115,11 +126,12 @@ def _stamp(raw: object, unit: tuple[int, int]) -> tuple[int | str | None, bool]:
             return None, True
         return calendar.stamp_micros(raw)
     if isinstance(raw, int) and not isinstance(raw, bool):
-        if raw in _POSITIVE_INFINITIES:
-            return calendar.INFINITY, True
-        if raw in _NEGATIVE_INFINITIES:
-            return calendar.MINUS_INFINITY, True
-        return _in_micros(raw, unit), False
+        if raw in _INFINITE_STAMPS:
+            return _INFINITE_STAMPS[raw], True
+        micros = _in_micros(raw, unit)
+        # A year that 64 bits of microseconds cannot hold comes as nonsense.
+        if calendar.FIRST_DAY <= micros // calendar.DAY <= calendar.LAST_DAY:
+            return micros, False
     raise Misfit("not a timestamp")
 
 
