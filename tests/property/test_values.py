@@ -274,32 +274,11 @@ DECODERS = [
 ]
 WORDS = ["c", "u", "d", "r", "t", "left-out", "{}", "true", "incremental", "binlog.1"]
 NAMES = [
-    "op",
-    "after",
-    "before",
-    "source",
-    "schema",
-    "payload",
-    "fields",
-    "field",
-    "id",
-    "lsn",
-    "table",
-    "file",
-    "pos",
-    "row",
-    "db",
-    "sequence",
-    "snapshot",
-    "name",
-    "type",
-    "items",
-    "ts_ms",
-    "collection",
-    "$date",
-    "$binary",
+    "op", "after", "before", "source", "schema", "payload", "fields", "field",
+    "id", "lsn", "table", "file", "pos", "row", "db", "sequence",
+    "snapshot", "name", "type", "items", "ts_ms", "collection", "$date", "$binary",
     "$numberLong",
-]
+]  # fmt: skip
 JSON_RAW = st.recursive(
     st.none() | st.booleans() | st.integers(-(1 << 63), 1 << 63) | TEXT | st.sampled_from(WORDS),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | TEXT, inner, max_size=6),
