@@ -201,15 +201,18 @@ def run(store: StoreSettings, script: Iterable[Statement]) -> list[str]:
     """
     where = f"store {store.name} at {store.host}:{store.port}"
     at = Statement("log in")
+    missing: dict[str, None] = {}
     try:
         runner = _Postgres(store) if store.kind is StoreKind.POSTGRES else _Mysql(store)
-        missing: dict[str, None] = {}
-        for at in script:
-            if at.needs and not runner.has(at.needs):
-                missing[at.needs] = None
-                continue
-            runner.execute(at)
-        runner.finish()
+        try:
+            for at in script:
+                if at.needs and not runner.has(at.needs):
+                    missing[at.needs] = None
+                    continue
+                runner.execute(at)
+            runner.finish()
+        finally:
+            runner.close()
     except (psycopg.Error, pymysql.MySQLError, OSError) as error:
         raise Unready(
             f"{at.text.splitlines()[0][:200]}: {str(error).strip()}",
@@ -245,6 +248,9 @@ class _Postgres:
     def finish(self) -> None:
         """Make it last."""
         self._connection.commit()
+
+    def close(self) -> None:
+        """Let the connection go; what was not finished is undone."""
         self._connection.close()
 
 
@@ -258,7 +264,10 @@ class _Mysql:
     def _ask(self, text: str, parameters: list[str]) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
             cursor.execute(text, parameters)
-            return list(cursor.fetchall())
+            found = list(cursor.fetchall())
+        # Inside a transaction the binary log cannot be switched.
+        self._connection.commit()
+        return found
 
     def has(self, table: str) -> bool:
         """Tell whether a table is there."""
@@ -284,5 +293,8 @@ class _Mysql:
         self._connection.commit()
 
     def finish(self) -> None:
+        """Every statement has been committed by itself."""
+
+    def close(self) -> None:
         """Let the connection go."""
         self._connection.close()

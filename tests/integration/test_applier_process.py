@@ -1,0 +1,451 @@
+# ruff: noqa: S608 - constants of these tests stand in the statements, never input
+"""The applier as a process, on real Kafka, PostgreSQL and MariaDB: paused, approved, killed, and both ways round."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pymysql
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from app.adapters.kafka import KafkaClients
+from app.adapters.mysql_rows import MysqlRows
+from app.adapters.postgres_rows import PostgresRows
+from app.adapters.seal import DeploymentSeals, read_key
+from app.adapters.sql_rows import SqlRows
+from app.adapters.system_clock import wall_ms
+from app.adapters.topic_log import TopicLog
+from app.codec.contract_file import load_contracts
+from app.codec.records import FixedSchemas, RecordCodec
+from app.core.canonical_key import key_writer
+from app.core.command import Action, CommandOutcome, Outcome, RefusalReason, RepairCommand, command_id
+from app.core.contract import FieldKind, FieldType
+from app.core.digest import keyed_hash, partition_of
+from app.core.store import StoreKind
+from app.settings import load_settings
+from app.topics import ALL, OUTCOMES, QUARANTINE, REPAIRS
+from tests.integration.running_stack import running_stack
+
+pytestmark = pytest.mark.stack
+
+SCHEMA = "applier_process"
+OWN = "applier_process_own"
+PATIENCE_S = 30.0
+CONTRACT = """
+entity: {entity}
+description: "Goods, for the applier's tests."
+version: 1
+authority: {{store: {authority}, table: {schema}.{entity}}}
+replicas:
+  - store: {replica}
+    table: {schema}.{entity}
+    window_ms: 3000
+    repair: {{mode: apply, deletes: true}}
+key:
+  id: {{type: int64}}
+fields:
+  name: {{type: string}}
+  price: {{type: decimal, scale: 2}}
+  paid: {{type: bool}}
+  bought_at: {{type: instant}}
+"""
+ENTITIES = {"goods": ("pg", "my"), "wares": ("my", "pg")}
+"""Entity: authority and replica. Both ways round."""
+
+
+def key_of(number: int) -> bytes:
+    """Return a canonical key."""
+    return key_writer(FieldType(FieldKind.INT64))(number)
+
+
+def until(holds: Callable[[], bool], what: str) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+class Deployment:
+    """A deployment of these tests' own on the running stack."""
+
+    def __init__(self, folder: Path, told: dict[str, Any]) -> None:
+        self.name = f"applier-{uuid4().hex[:8]}"
+        self.folder = folder
+        self.told = told
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.pg = psycopg.connect(
+            host=told["postgres"]["host"],
+            port=told["postgres"]["port"],
+            dbname=told["postgres"]["database"],
+            user="postgres",
+            password=self._password("postgres", "postgres"),
+            autocommit=True,
+        )
+        self.my = pymysql.connect(
+            host=told["mariadb"]["host"],
+            port=told["mariadb"]["port"],
+            user="root",
+            password=self._password("mariadb", "root"),
+            autocommit=True,
+            init_command="SET SESSION time_zone = '+00:00'",
+        )
+        self.drifts = 0
+        self.rows: dict[str, SqlRows] = {}
+        self.clients = KafkaClients(told["kafka"]["bootstrap"], {})
+        self._clean()
+        self._make_tables()
+        self._write_files()
+
+    def begin(self) -> None:
+        """Make the deployment ready."""
+        self.run("init", "--yes")
+        settings = load_settings(self.config)
+        self.settings = settings
+        contracts = load_contracts(settings.contracts_dir, settings)
+        self.contracts = {c.entity: c for c in contracts}
+        self.digest_key = read_key(settings.keys_dir / "digest.key")
+        self.seals = DeploymentSeals.from_folder(settings.keys_dir)
+        self.rows = {
+            "pg": PostgresRows(settings.stores["pg"], contracts, self.digest_key),
+            "my": MysqlRows(settings.stores["my"], contracts, self.digest_key),
+        }
+        self.codec = RecordCodec(self.name, FixedSchemas())
+        self.sink = self.clients.producer("applier-test")
+
+    def _password(self, server: str, role: str) -> str:
+        return Path(self.told[server]["roles"][role]["password_file"]).read_text().strip()
+
+    def sql(self, store: str, text: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Run a statement as an administrator."""
+        cursor: Any = self.pg.cursor() if store == "pg" else self.my.cursor()
+        cursor.execute(text, parameters or None)
+        return list(cursor.fetchall()) if cursor.description else []
+
+    def _clean(self) -> None:
+        self.sql("pg", f"DROP SCHEMA IF EXISTS {SCHEMA}, {OWN} CASCADE")
+        for role in ("beacon", "read", "apply"):
+            user = f"applier_process_{role}"
+            if self.sql("pg", "SELECT 1 FROM pg_roles WHERE rolname = %s", user):
+                self.sql("pg", f"DROP OWNED BY {user}")
+                self.sql("pg", f"DROP ROLE {user}")
+            self.sql("my", f"DROP USER IF EXISTS {user}@'%'")
+        for schema in (SCHEMA, OWN):
+            self.sql("my", f"DROP DATABASE IF EXISTS {schema}")
+
+    def _make_tables(self) -> None:
+        self.sql("pg", f"CREATE SCHEMA {SCHEMA}")
+        self.sql("my", f"CREATE DATABASE {SCHEMA} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin")
+        for entity in ENTITIES:
+            self.sql(
+                "pg",
+                f"CREATE TABLE {SCHEMA}.{entity} (id bigint PRIMARY KEY, name text, price numeric(12,2), paid boolean,"
+                " bought_at timestamptz)",
+            )
+            self.sql(
+                "my",
+                f"CREATE TABLE {SCHEMA}.{entity} (id bigint PRIMARY KEY, name varchar(40), price decimal(12,2),"
+                " paid boolean, bought_at datetime(6)) ENGINE = InnoDB",
+            )
+
+    def _write_files(self) -> None:
+        stores = {}
+        for store, server, admin in (("pg", "postgres", "postgres"), ("my", "mariadb", "root")):
+            told = self.told[server]
+            logins = {
+                role: {"user": f"applier_process_{role}", "password_file": f"keys/{server}-{role}"}
+                for role in ("beacon", "read", "apply")
+            }
+            stores[store] = {
+                "kind": server,
+                "topic_prefix": store,
+                "converter": "json",
+                "host": told["host"],
+                "port": told["port"],
+                "database": told["database"] if store == "pg" else SCHEMA,
+                "schema": OWN,
+                "roles": {"admin": told["roles"][admin], "capture": told["roles"]["cdc_feed"], **logins},
+            }
+        settings = {
+            "deployment": self.name,
+            "bootstrap": self.told["kafka"]["bootstrap"],
+            "keys_dir": "keys",
+            "state_dir": "state",
+            "contracts_dir": "contracts",
+            "placeholder_file": "keys/placeholder",
+            "partitions": 2,
+            "stores": stores,
+            "applier": {"http_port": self.told["base_port"] + 19},
+        }
+        self.config.write_text(json.dumps(settings))
+        (self.folder / "contracts").mkdir()
+        for entity, (authority, replica) in ENTITIES.items():
+            text = CONTRACT.format(entity=entity, authority=authority, replica=replica, schema=SCHEMA)
+            (self.folder / "contracts" / f"{entity}.yaml").write_text(text)
+
+    @property
+    def config(self) -> Path:
+        """The deployment's settings."""
+        return self.folder / "driftline.yaml"
+
+    def _call(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "app", "--config", str(self.config), *arguments]
+
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Run a command to its end and return what it printed."""
+        done = subprocess.run(self._call(*arguments), capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code, done.stderr
+        return done.stdout
+
+    def start(self, failpoint: str = "") -> subprocess.Popen[bytes]:
+        """Start an applier."""
+        environment = {**os.environ, "DRIFTLINE_FAILPOINTS": "on", "DRIFTLINE_FAILPOINT": failpoint}
+        log = (self.folder / "applier.log").open("ab")
+        process = subprocess.Popen(self._call("applier"), env=environment, stderr=log, stdout=log)
+        log.close()
+        self.processes.append(process)
+        return process
+
+    def put(self, store: str, entity: str, number: int, name: str | None) -> None:
+        """Write or delete a row as the application does."""
+        self.sql(store, f"DELETE FROM {SCHEMA}.{entity} WHERE id = %s", number)
+        if name is not None:
+            self.sql(
+                store,
+                f"INSERT INTO {SCHEMA}.{entity} VALUES (%s, %s, 12.50, true, '2026-02-03 04:05:06.123456')",
+                number,
+                name,
+            )
+
+    def names(self, store: str, entity: str, number: int) -> list[str]:
+        """Return the names of a row: one, or none where there is no row."""
+        return [row[0] for row in self.sql(store, f"SELECT name FROM {SCHEMA}.{entity} WHERE id = %s", number)]
+
+    def command(self, entity: str, number: int) -> RepairCommand:
+        """Plan the repair of a row as the stores are now."""
+        self.drifts += 1
+        authority, replica = ENTITIES[entity]
+        contract = self.contracts[entity]
+        key = key_of(number)
+        expected = self.rows[replica].read(entity, key).digest
+        intended = self.rows[authority].read(entity, key).digest
+        key_hash = keyed_hash(self.digest_key, contract.number, key)
+        finding_id = self.drifts.to_bytes(16, "big")
+        return RepairCommand(
+            command_id=command_id(finding_id, replica, expected, intended),
+            finding_id=finding_id,
+            incident_id=b"",
+            entity=entity,
+            contract_version=contract.version,
+            authority=authority,
+            target=replica,
+            action=Action.UPSERT if intended else Action.DELETE,
+            kind="different",
+            sealed_key=self.seals.seal_key(entity, key),
+            key_hash=key_hash,
+            partition=partition_of(key_hash, 2),
+            expected_digest=expected,
+            intended_digest=intended,
+            authority_position=b"",
+            needs_approval=not intended,
+            reason="a test",
+            expires_at_ms=wall_ms() + 3_600_000,
+            fence_token=0,
+            trace_id=b"t" * 16,
+        )
+
+    def send(self, command: RepairCommand) -> None:
+        """Put a command on its topic, as the planner does."""
+        topic = REPAIRS.name(self.name)
+        self.sink.send(topic, command.partition, command.command_id, self.codec.command(command))
+        self.sink.flush()
+
+    def outcomes(self, command: RepairCommand) -> list[CommandOutcome]:
+        """Return what was said of a command so far."""
+        log = TopicLog(self.clients, "applier-test-reader")
+        found = [self.codec.read_outcome(r.value) for r in log.until_now([OUTCOMES.name(self.name)])]
+        return [outcome for outcome in found if outcome.command_id == command.command_id]
+
+    def await_outcome(self, command: RepairCommand, count: int = 1) -> CommandOutcome:
+        """Wait for the outcome of a command."""
+        until(lambda: len(self.outcomes(command)) >= count, f"outcome {count}")
+        return self.outcomes(command)[-1]
+
+    def ledger(self, command: RepairCommand) -> list[str]:
+        """Return the kinds of the ledger rows that speak of a command."""
+        found = self.sql(
+            command.target, f"SELECT kind FROM {OWN}.driftline_ledger WHERE original_id = %s", command.command_id.hex()
+        )
+        return sorted(row[0] for row in found)
+
+    def close(self) -> None:
+        """Leave nothing behind."""
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        for rows in self.rows.values():
+            rows.close()
+        self._clean()
+        self.pg.close()
+        self.my.close()
+        admin: AdminClient = self.clients.admin("applier-test")
+        for answer in admin.delete_topics([topic.name(self.name) for topic in ALL]).values():
+            answer.result()
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Yield a deployment whose applier has been told to go on."""
+    told = running_stack("kafka", "postgres", "mariadb")
+    made = Deployment(tmp_path_factory.mktemp("applier"), told)
+    try:
+        made.begin()
+        yield made
+    finally:
+        made.close()
+
+
+def test_it_starts_paused_and_both_ways_repair(deployment: Deployment) -> None:
+    """Without a word nothing is written; with it update, insert and refusal come out right, in both directions."""
+    commands = {}
+    for entity, (authority, replica) in ENTITIES.items():
+        deployment.put(authority, entity, 1, "right")
+        deployment.put(replica, entity, 1, "wrong")
+        deployment.put(authority, entity, 2, "lost 🐟 ")
+        deployment.put(replica, entity, 2, None)
+        for number in (1, 2):
+            commands[entity, number] = deployment.command(entity, number)
+            deployment.send(commands[entity, number])
+        # Planned on what is gone a moment later.
+        deployment.put(authority, entity, 3, "right")
+        deployment.put(replica, entity, 3, "wrong")
+        commands[entity, 3] = deployment.command(entity, 3)
+        deployment.put(replica, entity, 3, "moved")
+        deployment.send(commands[entity, 3])
+    process = deployment.start()
+    time.sleep(3)  # nothing must happen: there is no condition to wait for
+    assert all(deployment.outcomes(command) == [] for command in commands.values())
+    deployment.run("resume", "--why", "a test")
+    for entity, (_, replica) in ENTITIES.items():
+        assert deployment.await_outcome(commands[entity, 1]).outcome is Outcome.APPLIED
+        assert deployment.await_outcome(commands[entity, 2]).outcome is Outcome.APPLIED
+        moved = deployment.await_outcome(commands[entity, 3])
+        assert (moved.outcome, moved.reason) == (Outcome.REFUSED, RefusalReason.ROW_MOVED)
+        assert deployment.names(replica, entity, 1) == ["right"]
+        assert deployment.names(replica, entity, 2) == ["lost 🐟 "]
+        assert deployment.names(replica, entity, 3) == ["moved"]
+        assert deployment.ledger(commands[entity, 1]) == ["command"]
+        assert deployment.ledger(commands[entity, 2]) == ["check", "command"]
+        assert deployment.ledger(commands[entity, 3]) == ["refusal"]
+        assert deployment.await_outcome(commands[entity, 1]).transaction
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+def test_a_delete_waits_for_a_word(deployment: Deployment) -> None:
+    """Held, listed, approved, sent again by the planner, done; the approver stands in the ledger."""
+    deployment.run("resume")
+    deployment.put("pg", "goods", 11, None)
+    deployment.put("my", "goods", 11, "extra")
+    command = deployment.command("goods", 11)
+    process = deployment.start()
+    deployment.send(command)
+    held = deployment.await_outcome(command)
+    assert (held.outcome, held.reason) == (Outcome.HELD, RefusalReason.NOT_APPROVED)
+    assert command.command_id.hex() in deployment.run("-o", "json", "approve", code=4)
+    deployment.run("approve", "--finding", command.finding_id.hex(), "--by", "anna")
+    deployment.send(command)
+    assert deployment.await_outcome(command, 2).outcome is Outcome.APPLIED
+    assert deployment.names("my", "goods", 11) == []
+    assert deployment.sql(
+        "my", f"SELECT approver FROM {OWN}.driftline_ledger WHERE kind = 'command' AND action = 'delete'"
+    ) == [("anna",)]
+    deployment.run("approve")
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_a_pause_stops_it_within_a_second(deployment: Deployment) -> None:
+    """A word on the topic is heeded before the next command."""
+    deployment.run("resume")
+    process = deployment.start()
+    deployment.put("pg", "goods", 21, "right")
+    deployment.put("my", "goods", 21, "wrong")
+    first = deployment.command("goods", 21)
+    deployment.send(first)
+    deployment.await_outcome(first)
+    deployment.run("pause")
+    time.sleep(1)
+    deployment.put("my", "goods", 21, "wrong")
+    second = deployment.command("goods", 21)
+    deployment.send(second)
+    time.sleep(2)  # nothing must happen: there is no condition to wait for
+    assert deployment.outcomes(second) == []
+    deployment.run("resume")
+    assert deployment.await_outcome(second).outcome is Outcome.APPLIED
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_a_forged_record_does_not_stop_the_partition(deployment: Deployment) -> None:
+    """Bytes that are no command go to quarantine with their place, and the next command is carried out."""
+    deployment.run("resume")
+    deployment.put("pg", "goods", 31, "right")
+    deployment.put("my", "goods", 31, "wrong")
+    command = deployment.command("goods", 31)
+    deployment.sink.send(REPAIRS.name(deployment.name), command.partition, b"forged", b"\x00nonsense")
+    deployment.send(command)
+    process = deployment.start()
+    assert deployment.await_outcome(command).outcome is Outcome.APPLIED
+    log = TopicLog(deployment.clients, "applier-test-reader")
+    quarantined = [deployment.codec.read_quarantine(r.value) for r in log.until_now([QUARANTINE.name(deployment.name)])]
+    assert [record.key for record in quarantined] == [b"forged"]
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    "failpoint",
+    ["ledger_row_inserted", "row_written", "committed", "check_recorded", "outcome_sent", "outcome_acknowledged"],
+)
+@pytest.mark.parametrize("entity", list(ENTITIES))
+def test_killed_at_a_step_it_is_done_once(deployment: Deployment, entity: str, failpoint: str) -> None:
+    """A real process dies at the step; the next one finishes: one ledger row for the command, one for its check."""
+    deployment.run("resume")
+    authority, replica = ENTITIES[entity]
+    number = 100 + deployment.drifts
+    deployment.put(authority, entity, number, "right")
+    command = deployment.command(entity, number)
+    deployment.send(command)
+    assert deployment.start(failpoint).wait(PATIENCE_S) == 137
+    process = deployment.start()
+    assert deployment.await_outcome(command).outcome is Outcome.APPLIED
+    assert deployment.names(replica, entity, number) == ["right"]
+    assert deployment.ledger(command) == ["check", "command"]
+    process.terminate()
+    assert process.wait(20) == 0
+
+
+def test_init_again_changes_nothing(deployment: Deployment) -> None:
+    """Run as often as you like: keys, rows and rights stay; without a word nothing is run."""
+    keys = {path.name: path.read_bytes() for path in (deployment.folder / "keys").iterdir()}
+    deployment.run("init", "--yes")
+    assert {path.name: path.read_bytes() for path in (deployment.folder / "keys").iterdir()} == keys
+    printed = deployment.run("init", code=4)
+    assert "CREATE TABLE" in printed
+    assert all(value.decode("latin-1") not in printed for value in keys.values())
+    for kind in (StoreKind.POSTGRES, StoreKind.MARIADB):
+        store = "pg" if kind is StoreKind.POSTGRES else "my"
+        assert deployment.sql(store, f"SELECT store_id FROM {OWN}.driftline_beacon") == [(store,)]
