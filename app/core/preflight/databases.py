@@ -134,7 +134,7 @@ def _log_problems(store: StoreUnderCheck, contract: EntityContract, table: Table
         yield Found(Problem.REPLICA_IDENTITY, where)
     if not table.is_published:
         yield Found(Problem.NOT_PUBLISHED, where)
-    columns = {member.columns[store.name] for member in _members(contract)}
+    columns = {member.columns[store.name] for member in _members(contract)} & {column.name for column in table.columns}
     published = table.published_columns
     missing = sorted(columns - set(published)) if published is not None else []
     if missing or table.has_row_filter:
