@@ -10,7 +10,8 @@ import click
 from app.cli.deployment import Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
-from app.cli.output import print_records
+from app.cli.output import Output, json_line, print_records, safe_text
+from app.codec.control import Control, Said, decode_control
 from app.core.status import Coverage, StatusReport, StoreStatus, joined
 
 _COLUMNS: Final = (
@@ -63,6 +64,27 @@ def rows_of(statuses: Iterable[StoreStatus], partitions: int, now_wall_ms: int) 
     ]
 
 
+def applier_document(word: Control | None) -> dict[str, Any]:
+    """Return whether repairs may go on, by the last word of a person; before the first they may not."""
+    from app.codec.rendering import wall_text
+
+    if word is None:
+        return {"paused": True, "by": "", "at": "", "why": "nobody has said `driftline resume` yet"}
+    return {"paused": word.said is Said.PAUSE, "by": word.by, "at": wall_text(word.at_ms), "why": word.why}
+
+
+def _print(output: Output, rows: list[Mapping[str, Any]], applier: dict[str, Any]) -> None:
+    if output is Output.JSON:
+        click.echo(json_line({"stores": rows, "applier": applier}))
+        return
+    print_records(rows, output, _COLUMNS)
+    if output is Output.JSONL:
+        click.echo(json_line({"applier": applier}))
+        return
+    said = f"by {applier['by']} at {applier['at']}" if applier["by"] else applier["why"]
+    click.echo(safe_text(f"repairs: {'paused' if applier['paused'] else 'go on'} ({said})"))
+
+
 @click.command()
 @click.option("--entity", help="Only this entity.")
 @click.pass_obj
@@ -72,7 +94,7 @@ def command(invocation: Invocation, entity: str | None) -> int:
     Times are on the beacons' clock; `behind` is how far the proof is behind the newest beacon.
     """
     from app.adapters.system_clock import wall_ms
-    from app.topics import STATUS
+    from app.topics import CONTROL, STATUS
 
     deployment = Deployment.of(invocation, "status")
     newest: dict[tuple[str, str, int], StatusReport] = {}
@@ -82,7 +104,8 @@ def command(invocation: Invocation, entity: str | None) -> int:
     statuses = joined(newest.values())
     now_ms = wall_ms()
     partitions = deployment.settings.partitions
-    print_records(rows_of(statuses, partitions, now_ms), invocation.output, _COLUMNS)
+    words = [word for _, word in deployment.records(CONTROL, decode_control)]
+    _print(invocation.output, rows_of(statuses, partitions, now_ms), applier_document(words[-1] if words else None))
     if not statuses:
         click.echo("driftline: no worker has reported yet\n  hint: start one: driftline worker", err=True)
     elif any(now_ms - status.oldest_report_wall_ms > _OLD_REPORT_MS for status in statuses):
