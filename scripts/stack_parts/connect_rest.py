@@ -11,7 +11,8 @@ from typing import Any
 
 from stack_parts.failure import StackError
 
-REQUEST_TIMEOUT_S = 30.0
+# A validation that tries a dead database takes as long as that database's driver: MongoDB's takes 30 s.
+REQUEST_TIMEOUT_S = 90.0
 # A worker that rebalances answers 409; it is asked again this long.
 PATIENCE_S = 30.0
 _NOT_FOUND, _CONFLICT = 404, 409
