@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from app.adapters.kafka import KafkaClients
 from app.adapters.seal import make_key
+from app.codec.contract_file import number_of
 from app.codec.records import FixedSchemas, RecordCodec
 from app.core.digest import keyed_hash, partition_of
 from app.core.published import PublishedFinding
@@ -214,14 +214,10 @@ class WorkerWorld:
     def start(self, worker: str = "worker-1") -> subprocess.Popen[bytes]:
         """Start a worker process; its log goes to a file in the folder."""
         path = self.settings_file(worker)
-        log = (self.folder / f"{worker}.log").open("ab")
-        return subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-m", "app", "--config", str(path), "worker"],
-            cwd=PROJECT,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        )
+        with (self.folder / f"{worker}.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "app", "--config", str(path), "worker"], cwd=PROJECT, stdout=log, stderr=log
+            )
 
     @contextmanager
     def worker(self, name: str = "worker-1") -> Iterator[subprocess.Popen[bytes]]:
@@ -292,6 +288,14 @@ class WorkerWorld:
             return False
         mine = [report for (store, _), report in reports.items() if store == "my"]
         return len(mine) == PARTITIONS and all(r.verified_through_ms is not None for r in mine)
+
+    def unknown(self) -> bool:
+        """Whether anything is unknown at the moment."""
+        return any(report.unknown_keys for report in self.statuses().values())
+
+    def findings_entity(self) -> int:
+        """Return the entity's number."""
+        return number_of("items")
 
     def key_hash(self, number: int, entity: int) -> tuple[bytes, int]:
         """Return the keyed hash of a row's key and its partition."""

@@ -1,0 +1,70 @@
+"""A worker of the block engine alone, for tests: copies every record into the table, and logs every block it finished.
+
+python -m tests.integration.block_worker BOOTSTRAP GROUP TOPIC INSTANCE FOLDER SLEEP_MS
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from app.adapters.kafka import KafkaClients
+from app.agents.block_consumer import Block
+from app.agents.build import WorkerShape, _topic, add_table, build_app, quieten_faust
+from app.settings import KafkaSecurity
+
+PARTITIONS = 4
+
+
+async def main(bootstrap: str, group: str, topic: str, instance: str, folder: Path, sleep_ms: int) -> None:
+    """Run until SIGTERM."""
+    quieten_faust()
+    shape = WorkerShape(group, bootstrap, KafkaSecurity(), folder, instance, PARTITIONS, 500)
+    app = build_app(shape)
+    sink = KafkaClients(bootstrap, {}).producer(f"{group}-{instance}")
+    table = add_table(app, shape, sink)
+
+    async def persist() -> None:
+        # The store is made when the table starts.
+        await table.bulk.persist()
+
+    app.before_commit.append(persist)
+    log = os.open(folder / "blocks.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    async def copy(stream: AsyncIterator[Block]) -> None:
+        async for block in stream:
+            keys = sorted({r.key or b"" for r in block.records})
+            old = dict(zip(keys, table.bulk.multi_get(block.partition, keys), strict=True))
+            # The last offset wins, and a redelivered one changes nothing.
+            fresh: dict[bytes, bytes] = {}
+            for record in block.records:
+                key = record.key or b""
+                held = fresh.get(key) or old[key]
+                if held is None or int(held.split(b" ")[0]) < record.offset:
+                    fresh[key] = b"%d %s" % (record.offset, record.value)
+            table.bulk.write_many(block.partition, list(fresh.items()))
+            await asyncio.sleep(sleep_ms / 1000)
+            if block.live:
+                os.write(log, f"{instance} {block.partition} {block.begin} {block.end}\n".encode())
+                block.done()
+
+    app.agent(_topic(app, [topic]), name="copy")(copy)
+    app.finalize()
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    await app.start()
+    while not stopping.is_set():
+        if app.crashed:
+            raise app.crash_reason
+        await asyncio.sleep(0.05)
+    await app.consumer.commit()
+    await app.stop()
+
+
+if __name__ == "__main__":
+    _bootstrap, _group, _topic_name, _instance, _folder, _sleep_ms = sys.argv[1:7]
+    asyncio.run(main(_bootstrap, _group, _topic_name, _instance, Path(_folder), int(_sleep_ms)))

@@ -1,0 +1,110 @@
+"""A whole worker on a real broker; the change streams are written by the test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from app.core.finding import DriftKind, Stage
+from tests.integration.running_stack import running_stack
+from tests.integration.worker_world import PROJECT, WorkerWorld
+
+pytestmark = pytest.mark.stack
+ROWS = 200
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[WorkerWorld]:
+    """Give a world whose two stores agree on two hundred rows."""
+    bootstrap = os.environ.get("DRIFTLINE_TEST_BOOTSTRAP") or str(running_stack("kafka")["kafka"]["bootstrap"])
+    made = WorkerWorld(bootstrap, tmp_path)
+    for number in range(1, ROWS + 1):
+        for store in ("pg", "my"):
+            made.change(store, number, (f"name {number}", "1.50"), snapshot=True)
+    made.beacon(snapshot=True)
+    made.sink.flush()
+    with made.beacons():
+        yield made
+
+
+def _stages(world: WorkerWorld) -> list[tuple[Stage, DriftKind | None, tuple[str, ...]]]:
+    return [(f.finding.stage, f.finding.kind, f.finding.differing_columns) for f in world.findings()]
+
+
+def test_a_rogue_update_is_found_named_planned_and_resolved(world: WorkerWorld) -> None:
+    """From a change in the replica's log to a drift with the field's name, a command, and its end."""
+    with world.worker():
+        world.until(world.covered, within_s=60, why="coverage")
+        assert world.findings() == []
+        world.change("my", 7, ("rogue", "1.50"))
+        world.until(lambda: bool(world.findings()), within_s=20, why="a finding")
+        assert _stages(world)[0] == (Stage.CONFIRMED, DriftKind.DIFFERENT, ("name",))
+        repairs = f"{world.prefix}.repairs.v1"
+        world.until(lambda: len(world.records(repairs)) == 1, within_s=20, why="a command")
+        world.change("my", 7, ("name 7", "1.50"))
+        world.until(lambda: _stages(world)[-1][0] is Stage.RESOLVED, within_s=20, why="the end of the drift")
+    assert len({f.finding.finding_id for f in world.findings()}) == 1
+
+
+def test_a_worker_killed_with_9_tells_each_drift_once_more_at_most_and_no_other(world: WorkerWorld) -> None:
+    """Killed while changes stream in: honest rows stay quiet, and damages before and after are all found."""
+    worker = world.start()
+    try:
+        world.until(world.covered, within_s=60, why="coverage")
+        for round_ in range(3):
+            for number in range(1, 100):
+                for store in ("pg", "my"):
+                    world.change(store, number, (f"round {round_}", "2.50"))
+            world.change("my", 150 + round_, None)
+            world.sink.flush()
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+            worker = world.start()
+        damaged = {world.key_hash(150 + n, world.findings_entity())[0] for n in range(3)}
+        world.until(
+            lambda: {f.key_hash for f in world.findings()} == damaged, within_s=60, why="three findings of three rows"
+        )
+        world.until(lambda: not world.unknown(), within_s=30, why="no unknown")
+    finally:
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(30)
+    found = world.findings()
+    assert {f.finding.kind for f in found} == {DriftKind.MISSING}
+    assert len({f.finding.finding_id for f in found}) == 3
+
+
+def test_unreadable_records_go_to_quarantine_and_the_partition_goes_on(world: WorkerWorld) -> None:
+    """An undecodable value and a null key are kept with their bytes; a damage behind them is found."""
+    topic = world.topic("my", "shop.items")
+    with world.worker():
+        world.until(world.covered, within_s=60, why="coverage")
+        world.change("my", 3, ("name 3", "1.50"))
+        world.sink.send(topic, 1, b'{"id": 4}', b"\xff\xfe no json")
+        world.sink.send(topic, 1, None, b'{"op": "u"}')
+        world.change("my", 7, ("rogue", "1.50"))
+        world.sink.flush()
+        quarantine = f"{world.prefix}.quarantine.v1"
+        world.until(lambda: len(world.records(quarantine)) == 2, within_s=20, why="two records in quarantine")
+        kept = [world.codec.read_quarantine(value) for _, _, value in world.records(quarantine)]
+        assert kept[0].value == b"\xff\xfe no json"
+        assert all(record.topic == topic and record.reason for record in kept)
+        world.until(lambda: bool(world.findings()), within_s=20, why="the damage behind them")
+
+
+def test_a_dead_broker_is_told_with_its_address(tmp_path: Path) -> None:
+    """Nothing is lost by a broker that is away at start: the worker says so, waits, and ends with a hint."""
+    world = WorkerWorld.__new__(WorkerWorld)
+    world.bootstrap, world.folder, world.prefix = "127.0.0.1:1", tmp_path, "t"
+    world._write_files()
+    command = [sys.executable, "-m", "app", "--config", str(world.settings_file("worker-1")), "worker"]
+    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, timeout=150, check=False)
+    told = ended.stderr.decode()
+    assert ended.returncode == 2
+    assert "127.0.0.1:1" in told
+    assert "hint" in told
