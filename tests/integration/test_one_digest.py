@@ -51,7 +51,7 @@ class Registry:
 
 def converter_settings(converter: Converter, told: dict[str, Any]) -> dict[str, str]:
     """Return what a connector needs for a converter."""
-    settings = {}
+    settings: dict[str, str] = {}
     for side in ("key", "value"):
         name = f"{side}.converter"
         if converter is Converter.AVRO:
@@ -196,7 +196,7 @@ class Probe:
                 if event is not None:
                     assert event.after is not None
                     assert event.operation in {Operation.READ, Operation.CREATE}
-                    found[int(event.after["id"])] = (event.reading, dict(event.after))
+                    found[int(str(event.after["id"]))] = (event.reading, dict(event.after))
         finally:
             consumer.close()
         assert len(found) == rows, f"{len(found)} of {rows} rows came within {PATIENCE_S} s"
