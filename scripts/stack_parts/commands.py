@@ -181,8 +181,10 @@ def up(
     if packages := ensure_tools(stacks_folder() / "tools.lock"):
         progress.say("system", f"installed {' '.join(packages)}")
     with locked(_lock_file(name)) as lock:
-        layout = chosen(name, base_port)
-        _prepare(layout)
+        # Two stacks that start at the same moment must not choose the same block of ports.
+        with locked(stacks_folder() / "ports.lock"):
+            layout = chosen(name, base_port)
+            _prepare(layout)
         _start(layout, wanted, lock, progress, faketime_file)
     progress.say("stack", f"{name} is up: {layout.folder / DESCRIPTION}")
     return layout
