@@ -22,7 +22,7 @@ from demo_parts.connect import Connect
 from demo_parts.damages import Shop
 from demo_parts.deployment import Deployment
 from demo_parts.load import Load
-from demo_parts.pipeline import Pipeline, await_condition
+from demo_parts.pipeline import Pipeline, await_condition, wall_clock
 from demo_parts.places import STACK, Places
 from demo_parts.processes import Processes
 from demo_parts.sides import SERVER_GONE, Kind
@@ -170,10 +170,12 @@ class Running:
         """Wait until every entity is covered, has nothing unknown, and is proven up to its window and 5 s ago."""
         names = list(entities or shop.tables_of(self.shop.origin))
         missing: list[str] = []
+        # What was reported before a disturbance says nothing of what came of it.
+        asked_at = wall_clock()
 
         def proven() -> bool:
             self.check()
-            missing[:] = self.unproven(names)
+            missing[:] = self.unproven(names, asked_at)
             return not missing
 
         try:
@@ -181,7 +183,7 @@ class Running:
         except TimeoutError:
             raise TimeoutError(f"after {seconds:.0f} s: {'; '.join(missing)}") from None
 
-    def unproven(self, names: Sequence[str] | None = None) -> list[str]:
+    def unproven(self, names: Sequence[str] | None = None, reported_since: float = 0.0) -> list[str]:
         """Say what is not proven now, entity by entity; an empty list is what a quiet end looks like."""
         now_ms, known, missing = self.beacon_ms(), self.health(), []
         for name in names or shop.tables_of(self.shop.origin):
@@ -190,7 +192,9 @@ class Running:
                 missing.append(f"{name}: no status was published")
                 continue
             behind = health.behind_s(now_ms)
-            if not health.covered:
+            if health.oldest_report_at < reported_since:
+                missing.append(f"{name}: no status since")
+            elif not health.covered:
                 missing.append(f"{name}: not covered")
             elif health.unknown:
                 missing.append(f"{name}: unknown {health.unknown}")

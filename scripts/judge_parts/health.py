@@ -21,6 +21,7 @@ class EntityHealth:
     unknown: dict[str, int] = field(default_factory=dict)
     open_drifts: int = 0
     waiting: int = 0
+    oldest_report_at: float = float("inf")
 
     def behind_s(self, now_ms: int) -> float | None:
         """Seconds between the newest beacon in a database and what is proven; None: nothing is."""
@@ -48,6 +49,7 @@ def healths(statuses: Iterable[Record]) -> dict[str, EntityHealth]:
             health.verified_through_ms = min(health.verified_through_ms, proven)
         health.covered = health.covered and value["coverage"] == "covered"
         health.waiting += value["waiting_keys"]
+        health.oldest_report_at = min(health.oldest_report_at, record.at)
         health.open_drifts += sum(value["open_drifts"].values())
         for reason, keys in value["unknown_keys"].items():
             if keys:
