@@ -39,7 +39,7 @@ class Standing(Enum):
 
     SENT = 0
     WAITS_FOR_PERSON = 1  # held(not_approved): sent again on approval
-    WAITS_FOR_TIME = 2  # held for a passing reason: sent again when due
+    WAITS_FOR_TIME = 2  # held for a passing reason: sent again when due, until its outcome comes
 
 
 class Happening(Enum):
@@ -59,7 +59,9 @@ NEXT: Final[dict[tuple[Standing, Happening], Standing]] = {
     (Standing.WAITS_FOR_PERSON, Happening.APPROVED): Standing.SENT,
     (Standing.WAITS_FOR_PERSON, Happening.HELD_FOR_A_WHILE): Standing.WAITS_FOR_TIME,
     (Standing.WAITS_FOR_TIME, Happening.HELD_FOR_PERSON): Standing.WAITS_FOR_PERSON,
-    (Standing.WAITS_FOR_TIME, Happening.DUE): Standing.SENT,
+    (Standing.WAITS_FOR_TIME, Happening.HELD_FOR_A_WHILE): Standing.WAITS_FOR_TIME,
+    # It waits on until its outcome comes: a crash may have lost it, and no event would bring it back.
+    (Standing.WAITS_FOR_TIME, Happening.DUE): Standing.WAITS_FOR_TIME,
 }
 
 
@@ -314,6 +316,6 @@ def on_time(get: Get, due: Iterable[bytes], now_wall_ms: int) -> Step:
         if state is None or state.due_at_ms > now_wall_ms or (moved := _move(state, Happening.DUE)) is None:
             step.writes[key] = None
             continue
-        _save(step, state, moved)
+        _save(step, state, replace(moved, due_at_ms=now_wall_ms + RESEND_MOST_MS))
         step.commands.append(state.command)
     return step

@@ -160,8 +160,20 @@ def test_a_passing_reason_is_tried_again_with_growing_pauses(reason: RefusalReas
         assert table.tick(now + pause - 1) == []
         now += pause
         assert table.tick(now) == [command]
-        assert table.tick(now + 10**9) == []
+        assert table.tick(now + planner.RESEND_MOST_MS - 1) == []
     table.end(command, Outcome.APPLIED)
+    assert table.rows == {}
+
+
+def test_a_command_that_was_lost_on_its_way_goes_again() -> None:
+    """Sent again after a pause and never answered: a crash may have lost it, so it is sent until it is answered."""
+    table = Table()
+    (command,) = table.find(finding_of(1))
+    table.end(command, Outcome.HELD, RefusalReason.ROW_LOCKED, now=0)
+    assert table.tick(planner.RESEND_FIRST_MS) == [command]
+    assert table.tick(planner.RESEND_FIRST_MS + planner.RESEND_MOST_MS) == [command]
+    table.end(command, Outcome.APPLIED)
+    assert table.tick(10**9) == []
     assert table.rows == {}
 
 
