@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -37,9 +38,10 @@ def command(invocation: Invocation) -> int:
     settings = invocation.settings()
     configure_logs("applier", version("driftline"), settings.applier.instance_id)
     metrics = Metrics()
-    loop = compose(settings, metrics, failpoint_from(os.environ))
+    stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: loop.stopping.set())
+        signal.signal(number, lambda *_: stopping.set())
+    loop = compose(settings, metrics, failpoint_from(os.environ), stopping)
     health = Health(
         live=lambda: {"turning": True},
         ready=lambda: {"reading commands": loop.is_reading, "not stopping": not loop.stopping.is_set()},
@@ -54,7 +56,9 @@ def command(invocation: Invocation) -> int:
     return ExitCode.AGREE
 
 
-def compose(settings: Settings, metrics: Metrics, failpoint: Callable[[str], None]) -> ApplierLoop:
+def compose(
+    settings: Settings, metrics: Metrics, failpoint: Callable[[str], None], stopping: threading.Event
+) -> ApplierLoop:
     """Return the loop with everything real."""
     from app import topics
     from app.adapters.kafka import KafkaClients
@@ -116,6 +120,7 @@ def compose(settings: Settings, metrics: Metrics, failpoint: Callable[[str], Non
         topics=Topics(topics.REPAIRS.name(name), topics.OUTCOMES.name(name), topics.QUARANTINE.name(name)),
         meter=metrics,
         log=log(),
+        stopping=stopping,
     )
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 from uuid import uuid4
 
 import psycopg
@@ -217,6 +218,21 @@ class Deployment:
         self.processes.append(process)
         return process
 
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        """Stop an applier that has begun to read, as an operator does."""
+        port = self.settings.applier.http_port
+
+        def is_ready() -> bool:
+            try:
+                with urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+                    return bool(answer.status == 200)
+            except OSError:
+                return False
+
+        until(is_ready, "the applier to be ready")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
     def put(self, store: str, entity: str, number: int, name: str | None) -> None:
         """Write or delete a row as the application does."""
         self.sql(store, f"DELETE FROM {SCHEMA}.{entity} WHERE id = %s", number)
@@ -350,8 +366,7 @@ def test_it_starts_paused_and_both_ways_repair(deployment: Deployment) -> None:
         assert deployment.ledger(commands[entity, 2]) == ["check", "command"]
         assert deployment.ledger(commands[entity, 3]) == ["refusal"]
         assert deployment.await_outcome(commands[entity, 1]).transaction
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
+    deployment.stop(process)
 
 
 def test_a_delete_waits_for_a_word(deployment: Deployment) -> None:
@@ -373,8 +388,7 @@ def test_a_delete_waits_for_a_word(deployment: Deployment) -> None:
         "my", f"SELECT approver FROM {OWN}.driftline_ledger WHERE kind = 'command' AND action = 'delete'"
     ) == [("anna",)]
     deployment.run("approve")
-    process.terminate()
-    assert process.wait(20) == 0
+    deployment.stop(process)
 
 
 def test_a_pause_stops_it_within_a_second(deployment: Deployment) -> None:
@@ -395,8 +409,7 @@ def test_a_pause_stops_it_within_a_second(deployment: Deployment) -> None:
     assert deployment.outcomes(second) == []
     deployment.run("resume")
     assert deployment.await_outcome(second).outcome is Outcome.APPLIED
-    process.terminate()
-    assert process.wait(20) == 0
+    deployment.stop(process)
 
 
 def test_a_forged_record_does_not_stop_the_partition(deployment: Deployment) -> None:
@@ -412,8 +425,7 @@ def test_a_forged_record_does_not_stop_the_partition(deployment: Deployment) -> 
     log = TopicLog(deployment.clients, "applier-test-reader")
     quarantined = [deployment.codec.read_quarantine(r.value) for r in log.until_now([QUARANTINE.name(deployment.name)])]
     assert [record.key for record in quarantined] == [b"forged"]
-    process.terminate()
-    assert process.wait(20) == 0
+    deployment.stop(process)
 
 
 @pytest.mark.parametrize(
@@ -434,8 +446,7 @@ def test_killed_at_a_step_it_is_done_once(deployment: Deployment, entity: str, f
     assert deployment.await_outcome(command).outcome is Outcome.APPLIED
     assert deployment.names(replica, entity, number) == ["right"]
     assert deployment.ledger(command) == ["check", "command"]
-    process.terminate()
-    assert process.wait(20) == 0
+    deployment.stop(process)
 
 
 def test_init_again_changes_nothing(deployment: Deployment) -> None:
