@@ -547,6 +547,8 @@ fields:
         (b"a: " + b"[" * 100_000, "is nested deeper than"),
         (b"a: " + b"{a: " * 100_000, "is nested deeper than"),
         (b"- " * 50_000 + b"1", "is nested deeper than"),
+        (b"a: [" + b"1," * 500_000 + b"1]", "holds more than"),
+        (b"".join(b"k%d: v\n" % i for i in range(70_000)), "holds more than"),
         (b"x" * (BYTES_MAX + 1), "is larger than"),
         (b"a: &a [x]\nb: &b [*a,*a]\nc: [*b,*b]\n", "an alias (*name) is not allowed"),
         (b"a: \xff\n", "is not UTF-8"),
