@@ -1,0 +1,45 @@
+"""Folding the observations again leads to the very drifts that were told, through every crash in between."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from app.cli.refold import Refold, differences
+from app.core.finding import DriftKind, Finding, Stage
+from tests.simulation.world import World
+
+
+def folded_again(world: World, partition: int) -> list[Finding]:
+    """Return what a fold from the first observation on says of one partition."""
+    fold = Refold([world.contract], partition)
+    return [finding for observation in world.topic[partition] for finding in fold.take(observation)]
+
+
+@pytest.mark.parametrize("seed", [0, 3, 7])
+def test_a_fold_from_the_start_confirms_what_a_crashing_worker_told(seed: int) -> None:
+    """Same drifts, same kinds, same deadlines: nothing depends on when a worker died or a broker answered."""
+    world = World(seed)
+    world.run()
+    for partition in range(world.targets):
+        told = [f for f in world.findings if f.observations_partition == partition]
+        assert differences(told, folded_again(world, partition)) == {}
+
+
+def test_what_only_one_side_knows_is_named() -> None:
+    """A record without observations, observations without a record, another kind, another deadline."""
+    world = World(0)
+    world.run()
+    drifts = {f.finding_id: f for f in world.findings if f.stage is Stage.CONFIRMED and not f.incident_rows}
+    first, second, third, *_ = drifts.values()
+    kind = DriftKind.EXTRA if second.kind is not DriftKind.EXTRA else DriftKind.STALE
+    late = replace(third.evidence, judged_at_ms=third.evidence.judged_at_ms + 1)
+    forged = replace(first, finding_id=b"forged")
+    found = differences([forged, replace(second, kind=kind), replace(third, evidence=late)], [first, second, third])
+    assert found == {
+        b"forged": "the observations do not lead to it",
+        first.finding_id: "the observations lead to it, and it has no record",
+        second.finding_id: f"from the observations its kind comes out as {second.kind.value if second.kind else '-'}",
+        third.finding_id: "from the observations its deadline comes out otherwise",
+    }
