@@ -74,6 +74,7 @@ class _Rights:
 
     table: str
     columns: str
+    changed: str
     writes: bool
     deletes: bool
 
@@ -84,11 +85,14 @@ def _rights(store: StoreSettings, contracts: Iterable[EntityContract]) -> Iterat
             if place.store != store.name:
                 continue
             policy = repair_policy(contract, store.name)
-            columns = [part.columns[store.name] for part in contract.key]
-            columns += [compared.columns[store.name] for compared in contract.fields]
+            keys = [part.columns[store.name] for part in contract.key]
+            compared = [each.columns[store.name] for each in contract.fields]
+            # A key is never changed; but where there is nothing else, the row's lock needs UPDATE on some column.
+            changed = [column for column in compared if column not in keys] or keys
             yield _Rights(
                 table=place.table,
-                columns=", ".join(_name(store.kind, column) for column in dict.fromkeys(columns)),
+                columns=", ".join(_name(store.kind, column) for column in dict.fromkeys(keys + compared)),
+                changed=", ".join(_name(store.kind, column) for column in dict.fromkeys(changed)),
                 writes=policy is not None and policy.mode is not RepairMode.OBSERVE,
                 deletes=policy is not None and policy.mode is not RepairMode.OBSERVE and policy.deletes,
             )
@@ -135,7 +139,7 @@ def _on_contract_table(right: _Rights, name: str, users: Mapping[Role, str]) -> 
             yield Statement(f"GRANT SELECT ON {name} TO {users[role]}", needs=right.table)
     if "apply" in users and right.writes:
         yield Statement(
-            f"GRANT INSERT ({right.columns}), UPDATE ({right.columns}) ON {name} TO {users['apply']}",
+            f"GRANT INSERT ({right.columns}), UPDATE ({right.changed}) ON {name} TO {users['apply']}",
             needs=right.table,
         )
         if right.deletes:

@@ -1,0 +1,368 @@
+# ruff: noqa: S608 - constants of these tests stand in the statements, never input
+"""What only real databases show: rights, triggers, lost answers, cut connections, columns that cannot hold a value."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pymysql
+import pytest
+
+from app.adapters.memory_rows import MemoryRows
+from app.adapters.seal import DeploymentSeals, Seal
+from app.adapters.sql_clients import Use
+from app.applier.apply import Applier
+from app.core.command import Action, Outcome, RefusalReason, RepairCommand, command_id
+from app.core.contract import EntityContract
+from app.core.errors import Unready
+from app.core.guard import Refused
+from app.core.store import StoreKind
+from app.ports import RowRead
+from tests.contract.row_worlds import (
+    ENTITY,
+    OWN_SCHEMA,
+    SCHEMA,
+    MariadbWorld,
+    PostgresWorld,
+    SqlWorld,
+    contract,
+    key_of,
+    settings_of,
+    thing,
+)
+from tests.contract.test_rows import ledger_row
+from tests.integration.running_stack import running_stack
+
+pytestmark = pytest.mark.stack
+
+KEY = key_of(1)
+SEALS = DeploymentSeals(Seal([b"s" * 32]), Seal([b"l" * 32]))
+KINDS = [StoreKind.POSTGRES, StoreKind.MARIADB]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.value)
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., SqlWorld]]:
+    """Yield a maker of a table of things whose store is a replica."""
+    kind: StoreKind = request.param
+    told = running_stack(kind.value)[kind.value]
+    made: list[SqlWorld] = []
+
+    def maker(*, deletes: bool = True) -> SqlWorld:
+        authority = StoreKind.MARIADB if kind is StoreKind.POSTGRES else StoreKind.POSTGRES
+        world = PostgresWorld if kind is StoreKind.POSTGRES else MariadbWorld
+        made.append(world(settings_of(kind, told, tmp_path), contract(authority, deletes=deletes)))
+        return made[-1]
+
+    yield maker
+    for world in made:
+        world.close()
+
+
+class Authority(MemoryRows):
+    """An authority that shows what it is told, with the target's own digests."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+        self.shown = RowRead()
+
+    def read(self, entity: str, key: bytes) -> RowRead:
+        """Return what it was told to show."""
+        del entity, key
+        return self.shown
+
+
+def repair(world: SqlWorld, values: dict[str, object] | None) -> tuple[Applier, RepairCommand]:
+    """Return an applier, and the command that leaves these values in the target's row."""
+    agreed: EntityContract = world.agreed
+    target = agreed.replicas[0].store
+    expected = world.store.read(ENTITY, KEY).digest
+    authority = Authority()
+    if values is not None:
+        table = world.sql.table(ENTITY)
+        authority.shown = RowRead(_digest_of(table, values), values)
+    command = RepairCommand(
+        command_id=command_id(b"f" * 16, target, expected, authority.shown.digest),
+        finding_id=b"f" * 16,
+        incident_id=b"",
+        entity=ENTITY,
+        contract_version=agreed.version,
+        authority=agreed.authority,
+        target=target,
+        action=Action.DELETE if values is None else Action.UPSERT,
+        kind="different",
+        sealed_key=SEALS.seal_key(ENTITY, KEY),
+        key_hash=b"h" * 16,
+        partition=0,
+        expected_digest=expected,
+        intended_digest=authority.shown.digest,
+        authority_position=b"",
+        needs_approval=False,
+        reason="",
+        expires_at_ms=10**15,
+        fence_token=0,
+        trace_id=b"t" * 16,
+    )
+    applier = Applier(
+        contracts={ENTITY: agreed},
+        stores={agreed.authority: authority, target: world.store},
+        targets=frozenset({target}),
+        seals=SEALS,
+        word_on=lambda _: None,
+        now_wall_ms=lambda: 1_800_000_000_000,
+    )
+    return applier, command
+
+
+def _digest_of(table: Any, values: dict[str, object]) -> bytes:  # noqa: ANN401 - the adapter's own
+    """Digest values as a store would show them that holds them all."""
+    from app.core.digest import Dialect, RowDigester, row_digest
+    from tests.contract.row_worlds import COLUMNS, DIGEST_KEY
+
+    digester = RowDigester(table.contract, "pg", Dialect.POSTGRES_SQL, DIGEST_KEY)
+    raw = {COLUMNS[name]: value for name, value in values.items()}
+    raw[COLUMNS["seen"]] = "2023-11-14 22:13:20.123456+00"
+    return row_digest(digester.groups(raw))
+
+
+def test_the_digest_of_these_tests_is_the_stores_own(make: Callable[..., SqlWorld]) -> None:
+    """What the authority is made to show has the digest that the target has for the same values."""
+    world = make()
+    world.put(1, thing())
+    assert world.store.read(ENTITY, KEY).digest == _digest_of(world.sql.table(ENTITY), thing())
+
+
+FORBIDDEN = [
+    "UPDATE {schema}.things SET outside = 'x'",
+    "UPDATE {schema}.things SET id = 9",
+    "INSERT INTO {schema}.things (id, outside) VALUES (9, 'x')",
+    "DELETE FROM {schema}.things",
+    "SELECT * FROM {schema}.audit",
+    "DROP TABLE {schema}.things",
+    "TRUNCATE TABLE {schema}.things",
+    "CREATE TABLE {schema}.mine (id integer)",
+    "UPDATE {own}.driftline_ledger SET outcome = 'applied'",
+    "DELETE FROM {own}.driftline_ledger",
+    "TRUNCATE TABLE {own}.driftline_ledger",
+    "UPDATE {own}.driftline_fence SET token = 9",
+    "DELETE FROM {own}.driftline_fence",
+    "UPDATE {own}.driftline_beacon SET sequence = 9",
+    "INSERT INTO {own}.driftline_signal (id, type) VALUES ('x', 'execute-snapshot')",
+]
+ONLY_POSTGRES = [
+    "SET session_replication_role = replica",
+    "COPY {schema}.things TO PROGRAM 'true'",
+    "ALTER ROLE applier_test_apply SUPERUSER",
+    "LOCK TABLE {own}.driftline_ledger IN ACCESS EXCLUSIVE MODE",
+]
+ONLY_MARIADB = [
+    "SET SESSION sql_log_bin = 0",
+    "SELECT * FROM mysql.user",
+    "GRANT SELECT ON *.* TO applier_test_apply@'%'",
+]
+
+
+def test_the_apply_role_may_do_no_more_than_its_work(make: Callable[..., SqlWorld]) -> None:
+    """No delete that the contract does not allow, no column outside it, and never the ledger's rows or the token."""
+    world = make(deletes=False)
+    world.put(1, thing())
+    is_postgres = world.settings.kind is StoreKind.POSTGRES
+    connection = world.sql.connect(Use.WRITE)
+    for text in FORBIDDEN + (ONLY_POSTGRES if is_postgres else ONLY_MARIADB):
+        assert _may_not(connection, text), text
+        connection.rollback()
+    connection.close()
+    reading = world.sql.connect(Use.READ)
+    for text in [*FORBIDDEN, f"UPDATE {SCHEMA}.things SET code = 'x'"]:
+        assert _may_not(reading, text), text
+    reading.close()
+
+
+def _may_not(connection: Any, text: str) -> bool:  # noqa: ANN401 - either driver's
+    """Tell whether the server refuses a statement for want of a right, and for nothing else."""
+    try:
+        connection.cursor().execute(text.format(schema=SCHEMA, own=OWN_SCHEMA))
+    except psycopg.errors.InsufficientPrivilege:
+        return True
+    except pymysql.MySQLError as error:
+        # Denied: command, column, database, administration, or the account.
+        return error.args[0] in {1142, 1143, 1044, 1227, 1045}
+    return False
+
+
+def test_a_right_that_is_missing_holds_and_does_not_refuse_for_good(make: Callable[..., SqlWorld]) -> None:
+    """Only a person can give rights, so the command waits for them, and the ledger says nothing."""
+    world = make()
+    world.put(1, thing())
+    user = "applier_test_apply" if world.settings.kind is StoreKind.POSTGRES else "applier_test_apply@'%'"
+    world.execute(f"REVOKE DELETE ON {SCHEMA}.things FROM {user}")
+    applier, command = repair(world, None)
+    outcome = applier.apply(command)
+    assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.BREAKER_OPEN)
+    world.execute(f"GRANT DELETE ON {SCHEMA}.things TO {user}")
+    world.sql.close()
+    assert applier.apply(command).outcome is Outcome.APPLIED
+
+
+@pytest.mark.parametrize("before", [None, "old"])
+def test_a_lost_answer_to_a_commit_is_no_second_write(make: Callable[..., SqlWorld], before: str | None) -> None:
+    """The commit took place and its answer did not come: the ledger is asked, and the row is not touched again."""
+    world = make()
+    if before is not None:
+        world.put(1, thing(name=before))
+    applier, command = repair(world, thing(name="new"))
+    world.sql.writing()
+    real = world.sql._writer
+
+    class Cut:
+        """A connection whose answer to the commit is lost."""
+
+        def commit(self) -> None:
+            real.commit()
+            real.close()
+            raise world.sql.errors("the connection was lost")
+
+        def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the driver has
+            return getattr(real, name)
+
+    world.sql._writer = Cut()
+    with pytest.raises(Unready):
+        applier.apply(command)
+    assert world.store.read(ENTITY, KEY).values["name"] == "new"
+    world.execute(f"UPDATE {SCHEMA}.things SET outside = 'touched since' WHERE id = 1")
+    again = applier.apply(command)
+    assert (again.outcome, again.reason) == (Outcome.APPLIED, None)
+    assert len(world.execute(f"SELECT 1 FROM {OWN_SCHEMA}.driftline_ledger WHERE kind = 'command'")) == 1
+
+
+def test_a_session_that_the_server_ends_leaves_nothing(make: Callable[..., SqlWorld]) -> None:
+    """Cut in the middle of the transaction: nothing is written, and the next try goes through."""
+    world = make()
+    world.put(1, thing(name="old"))
+    applier, command = repair(world, thing(name="new"))
+
+    def cut(name: str) -> None:
+        if name != "row_written":
+            return
+        if world.settings.kind is StoreKind.POSTGRES:
+            world.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'driftline-apply'"
+            )
+        else:
+            found = world.execute("SELECT id FROM information_schema.processlist WHERE user = 'applier_test_apply'")
+            for (thread,) in found:
+                world.execute(f"KILL {int(thread)}")
+
+    with pytest.raises(Unready):
+        replace(applier, failpoint=cut).apply(command)
+    assert world.store.read(ENTITY, KEY).values["name"] == "old"
+    assert world.store.recorded(command.command_id) is None
+    assert applier.apply(command).outcome is Outcome.APPLIED
+
+
+def test_two_appliers_at_one_command_write_once(make: Callable[..., SqlWorld]) -> None:
+    """The second meets the first's uncommitted ledger row at once, and waits for nothing."""
+    world = make()
+    world.put(1, thing())
+    first = world.store.begin(ENTITY, KEY)
+    first.record(ledger_row())
+    second = type(world.sql)(world.settings, [world.agreed], b"d" * 32)
+    transaction = second.begin(ENTITY, KEY)
+    began = time.monotonic()
+    with pytest.raises(Refused) as no:
+        transaction.record(ledger_row())
+    assert no.value.reason is RefusalReason.ROW_LOCKED
+    assert time.monotonic() - began < 0.5
+    transaction.rollback()
+    first.rollback()
+    second.close()
+
+
+@pytest.mark.parametrize("amount", ["12345678901234567.89", "NaN"])
+def test_a_number_squeezed_into_a_double_is_refused(make: Callable[..., SqlWorld], amount: str) -> None:
+    """The column takes something, but not the value: read back, it is not what was intended, and nothing stays."""
+    world = make()
+    kind = "double precision" if world.settings.kind is StoreKind.POSTGRES else "double"
+    change = (
+        f"ALTER COLUMN amount TYPE {kind}" if world.settings.kind is StoreKind.POSTGRES else f"MODIFY amount {kind}"
+    )
+    world.execute(f"ALTER TABLE {SCHEMA}.things {change}")
+    world.put(1, thing())
+    applier, command = repair(world, thing(amount=amount))
+    outcome = applier.apply(command)
+    if world.settings.kind is StoreKind.POSTGRES and amount == "NaN":
+        # This column holds it, so this is no squeeze.
+        assert outcome.outcome is Outcome.APPLIED
+        return
+    assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.NOT_HELD_BY_COLUMN)
+    assert world.store.read(ENTITY, KEY).values["amount"] == "1.5"
+
+
+def test_an_insert_goes_through_with_its_check(make: Callable[..., SqlWorld]) -> None:
+    """The whole order on a real store: fence, ledger row, insert, read back, commit, check."""
+    world = make()
+    applier, command = repair(world, thing())
+    outcome = applier.apply(command)
+    assert (outcome.outcome, outcome.reason) == (Outcome.APPLIED, None)
+    assert outcome.transaction
+    kinds = world.execute(f"SELECT kind FROM {OWN_SCHEMA}.driftline_ledger ORDER BY kind")
+    assert [row[0] for row in kinds] == ["check", "command"]
+
+
+def test_the_image_holds_the_whole_row_without_loss(make: Callable[..., SqlWorld]) -> None:
+    """Floats keep every digit and bytes every bit, also of columns that the contract does not know."""
+    world = make()
+    world.put(1, thing())
+    transaction = world.store.begin(ENTITY, KEY)
+    image = transaction.look().image
+    transaction.rollback()
+    assert b"theirs" in image
+    if world.settings.kind is StoreKind.MARIADB:
+        assert b"0.10000000149011612" in image
+        assert b"00FF" in image
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[SqlWorld]:
+    """Yield things in PostgreSQL alone: only there the store tells of other tables."""
+    told = running_stack("postgres")["postgres"]
+    made = PostgresWorld(settings_of(StoreKind.POSTGRES, told, tmp_path), contract(StoreKind.MARIADB))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f"INSERT INTO {SCHEMA}.audit VALUES ('seen'); RETURN NEW;",
+        f"IF NEW.id = 1 THEN UPDATE {SCHEMA}.things SET outside = 'x' WHERE id = 2; END IF; RETURN NEW;",
+    ],
+)
+def test_a_trigger_that_writes_more_than_the_row_is_a_refusal(postgres: SqlWorld, body: str) -> None:
+    """Another table, or another row of the same table, was touched: nothing stays written."""
+    postgres.put(1, thing(name="old"))
+    postgres.put(2, thing(code="d"))
+    postgres.execute(
+        f"CREATE FUNCTION {SCHEMA}.noted() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN {body} END $$"
+    )
+    postgres.execute(
+        f"CREATE TRIGGER noted AFTER UPDATE ON {SCHEMA}.things FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.noted()"
+    )
+    applier, command = repair(postgres, thing(name="new"))
+    assert applier.apply(command).reason is RefusalReason.WIDER_THAN_ONE_ROW
+    assert postgres.store.read(ENTITY, KEY).values["name"] == "old"
+    assert postgres.execute(f"SELECT count(*) FROM {SCHEMA}.audit") == [(0,)]
+
+
+def test_a_delete_that_cascades_is_a_refusal(postgres: SqlWorld) -> None:
+    """A child row that would go too keeps its parent."""
+    postgres.put(1, thing())
+    postgres.execute(f"CREATE TABLE {SCHEMA}.child (parent bigint REFERENCES {SCHEMA}.things ON DELETE CASCADE)")
+    postgres.execute(f"INSERT INTO {SCHEMA}.child VALUES (1)")
+    applier, command = repair(postgres, None)
+    assert applier.apply(command).reason is RefusalReason.WIDER_THAN_ONE_ROW
+    assert postgres.execute(f"SELECT count(*) FROM {SCHEMA}.child") == [(1,)]
