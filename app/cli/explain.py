@@ -13,20 +13,33 @@ from app.cli.key_history import KeyHistory, canonical_key, change_document, key_
 from app.cli.output import Output, json_line, print_records, safe_text
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation
+from app.topics import DRIFTS
 
 _OPEN: Final = frozenset({"confirmed", "overtaken"})
 _COLUMNS: Final = ("at", "store", "what", "digest", "where", "transaction", "why")
 
 
 def _contract(deployment: Deployment, entity: str) -> EntityContract:
-    from app.codec.contract_file import load_contracts
+    from app.cli.row_keys import contracts_of
 
-    contracts = load_contracts(deployment.settings.contracts_dir, deployment.settings)
-    for contract in contracts:
-        if contract.entity == entity:
-            return contract
-    known = ", ".join(c.entity for c in contracts)
-    raise ContractViolation(f"no contract is about {entity!r}", hint=f"there are: {known}")
+    contracts = contracts_of(deployment)
+    if entity in contracts:
+        return contracts[entity]
+    raise ContractViolation(f"no contract is about {entity!r}", hint=f"there are: {', '.join(contracts)}")
+
+
+def _key_of_finding(deployment: Deployment, contract: EntityContract, finding_id: str) -> bytes:
+    """Return the key of the row that a finding is about; `ContractViolation` if there is no such finding."""
+    from app.adapters.seal import DeploymentSeals
+
+    seals = DeploymentSeals.from_folder(deployment.settings.keys_dir)
+    for _, published in deployment.records(DRIFTS, deployment.codec.read_finding):
+        finding = published.finding
+        if finding.finding_id.hex().startswith(finding_id.lower()) and finding.entity == contract.entity:
+            return seals.open_key(contract.entity, published.sealed_key)
+    raise ContractViolation(
+        f"{contract.entity} has no finding {finding_id}", hint="`driftline drifts` lists findings with their ids"
+    )
 
 
 def newest_digests(contract: EntityContract, history: KeyHistory) -> dict[str, bytes | None]:
@@ -139,10 +152,11 @@ def exit_code_of(contract: EntityContract, history: KeyHistory) -> ExitCode:
 
 @click.command()
 @click.argument("entity")
-@click.argument("key")
+@click.argument("key", required=False)
+@click.option("--finding", help="Instead of KEY: the first digits of a finding's id.")
 @click.option("--since", type=MOMENT, help="Only from here on: a time ago (2h) or RFC 3339.")
 @click.pass_obj
-def command(invocation: Invocation, entity: str, key: str, since: int | None) -> int:
+def command(invocation: Invocation, *, entity: str, key: str | None, finding: str | None, since: int | None) -> int:
     """Show one key's history in every store, what was said and done about it, and why the verdict.
 
     KEY is the key's value; for a key of several parts a JSON object such as '{"region": "eu", "id": 7}'.
@@ -150,11 +164,16 @@ def command(invocation: Invocation, entity: str, key: str, since: int | None) ->
     """
     from app.adapters.seal import read_key
 
+    if (key is None) is (finding is None):
+        raise click.UsageError("name the row by its KEY, or by --finding")
     deployment = Deployment.of(invocation, "explain")
     contract = _contract(deployment, entity)
     digest_key = read_key(deployment.settings.keys_dir / "digest.key")
-    kind = deployment.settings.stores[contract.authority].kind
-    wanted = canonical_key(contract, key_values(contract, key), kind, digest_key)
+    if key is None:
+        wanted = _key_of_finding(deployment, contract, finding or "")
+    else:
+        kind = deployment.settings.stores[contract.authority].kind
+        wanted = canonical_key(contract, key_values(contract, key), kind, digest_key)
     history = read_history(deployment, contract, wanted, digest_key, since)
     reasons = why(contract, history)
     if invocation.output is Output.TABLE:

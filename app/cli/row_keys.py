@@ -1,0 +1,44 @@
+"""Opens the sealed keys of findings, for people who hold the deployment's seal key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from app.core.canonical_key import decode_key
+from app.core.contract import EntityContract
+from app.core.errors import Undecodable
+from app.core.published import PublishedFinding
+
+if TYPE_CHECKING:
+    from app.cli.deployment import Deployment
+
+
+def contracts_of(deployment: Deployment) -> dict[str, EntityContract]:
+    """Return the deployment's contracts by entity."""
+    from app.codec.contract_file import load_contracts
+
+    return {c.entity: c for c in load_contracts(deployment.settings.contracts_dir, deployment.settings)}
+
+
+def key_opener(deployment: Deployment) -> Callable[[PublishedFinding], str]:
+    """Return what shows a finding's key as text; empty where it cannot be opened, or for an incident."""
+    from app.adapters.seal import DeploymentSeals
+
+    contracts = contracts_of(deployment)
+    seals = DeploymentSeals.from_folder(deployment.settings.keys_dir)
+
+    def opened(published: PublishedFinding) -> str:
+        contract = contracts.get(published.finding.entity)
+        if contract is None or not published.sealed_key or published.finding.incident_rows:
+            return ""
+        try:
+            values = decode_key(contract, seals.open_key(contract.entity, published.sealed_key))
+        except Undecodable:
+            return ""
+        parts = [value.hex() if isinstance(value, bytes) else str(value) for value in values]
+        if len(parts) == 1:
+            return parts[0]
+        return ", ".join(f"{part.name}={text}" for part, text in zip(contract.key, parts, strict=True))
+
+    return opened
