@@ -5,7 +5,9 @@ A part that cannot be asked is a problem of its own, and does not keep the other
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import Final
 
 from app import topics
 from app.adapters.kafka import KafkaClients
@@ -26,11 +28,15 @@ from app.core.preflight.topics import topic_problems
 from app.core.store import StoreKind
 from app.settings import Settings, StoreSettings
 
+_KEYS: Final = ("digest", "seal", "ledger")
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+
 
 def live_problems(settings: Settings, contracts: Sequence[EntityContract], rows: int) -> Iterator[Found]:
     """Find everything that is wrong with the running parts; `rows` live rows of each table are compared (0: none)."""
     used = {table.store for contract in contracts for table in contract.stores}
     stores = [store for name, store in settings.stores.items() if name in used]
+    yield from secret_file_problems(settings)
     connectors = yield from _connectors(settings, contracts, stores)
     tables: dict[str, Mapping[str, TableFact]] = {}
     for store in stores:
@@ -48,6 +54,22 @@ def live_problems(settings: Settings, contracts: Sequence[EntityContract], rows:
     yield from _topics(settings, contracts, stores)
     if rows:
         yield from _live_rows(settings, contracts, [store for store in stores if store.name in tables], rows)
+
+
+def secret_file_problems(settings: Settings) -> Iterator[Found]:
+    """Find secrets' files that are not there, or that others may read."""
+    named = [role.password_file for store in settings.stores.values() for role in store.roles.values()]
+    named += [settings.kafka_security.sasl_password_file, settings.kafka_security.key_password_file]
+    named += [settings.kafka_security.key_file, settings.connect.password_file if settings.connect else None]
+    keys = [settings.keys_dir / f"{name}.key" for name in _KEYS]
+    for path in sorted({path for path in (*named, *keys, settings.placeholder_file) if path is not None}):
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            yield Found(Problem.SECRET_MISSING, str(path), error.strerror or "")
+            continue
+        if mode & _OTHERS and path != settings.placeholder_file:
+            yield Found(Problem.SECRET_READABLE, str(path), f"mode {stat.S_IMODE(mode):o}")
 
 
 def _under_check(store: StoreSettings) -> StoreUnderCheck:
@@ -121,10 +143,11 @@ def _live_rows(
     clients = KafkaClients.of(settings)
     registry = Registry(settings.registry_url) if settings.registry_url is not None else None
     for store in stores:
-        try:
-            decoder = decoder_for(store.kind, store.converter, settings.placeholder, registry)
-            for contract in contracts:
-                if any(table.store == store.name for table in contract.stores):
-                    yield from live_row_problems(store, contract, clients, decoder, rows)
-        except DriftlineError as error:
-            yield _unreachable(error, f"store {store.name}, live rows")
+        for contract in contracts:
+            if all(table.store != store.name for table in contract.stores):
+                continue
+            try:
+                decoder = decoder_for(store.kind, store.converter, settings.placeholder, registry)
+                yield from live_row_problems(store, contract, clients, decoder, rows)
+            except DriftlineError as error:
+                yield _unreachable(error, f"store {store.name}, table {contract.table_of(store.name).table}")

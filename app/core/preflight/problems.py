@@ -22,6 +22,14 @@ class Problem(Enum):
     CONTRACT = ("contract", _E, "a contract or setting cannot be used", "mend the file at the place named")
     UNREACHABLE = ("unreachable", _E, "it could not be asked", "start it, or mend address, login and grants")
 
+    SECRET_MISSING = (
+        "secret_missing",
+        _E,
+        "a file that the settings name is not there",
+        "run driftline init, or write it",
+    )
+    SECRET_READABLE = ("secret_readable", _W, "others than its owner may read a secret's file", "chmod 600")
+
     TABLE_MISSING = (
         "table_missing",
         _E,

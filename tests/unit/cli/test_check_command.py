@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from app.adapters.preflight import secret_file_problems
 from app.cli.exit_codes import ExitCode
 from app.cli.main import run
+from app.core.preflight.problems import Problem
+from app.settings import load_settings
 
 SETTINGS = """\
 deployment: demo
@@ -84,6 +87,24 @@ def test_servers_that_are_not_there_are_errors_each_on_its_own(
     found = json.loads(capsys.readouterr().out)
     unreachable = {one["where"] for one in found if one["problem"] == "unreachable"}
     assert unreachable == {"store pg", "store my", "127.0.0.1:1"}
+
+
+def test_secrets_that_are_missing_or_open_are_told(config: Path) -> None:
+    """A key that others may read, a password file that is not there; one that is closed raises nothing."""
+    text = SETTINGS.replace("database: shop}", "database: shop, roles: {read: {user: r, password_file: pw}}}", 1)
+    config.write_text(text)
+    keys = config.parent / "keys"
+    keys.mkdir()
+    for name, mode in (("digest", 0o600), ("seal", 0o640)):
+        (keys / f"{name}.key").write_bytes(b"k")
+        (keys / f"{name}.key").chmod(mode)
+    (config.parent / "placeholder").write_text("x")
+    found = {(one.problem, Path(one.where).name) for one in secret_file_problems(load_settings(config, {}))}
+    assert found == {
+        (Problem.SECRET_READABLE, "seal.key"),
+        (Problem.SECRET_MISSING, "ledger.key"),
+        (Problem.SECRET_MISSING, "pw"),
+    }
 
 
 def test_other_commands_tell_every_fault_of_a_file_too(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

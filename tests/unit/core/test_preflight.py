@@ -21,7 +21,7 @@ from app.core.contract import (
     StoreTable,
 )
 from app.core.preflight.columns import column_problems, is_known
-from app.core.preflight.connectors import connector_problems, is_listed
+from app.core.preflight.connectors import DEFAULT_PLACEHOLDER, connector_problems, is_listed
 from app.core.preflight.databases import OWN_TABLES, StoreUnderCheck, database_problems, length_problems
 from app.core.preflight.facts import (
     ColumnFact,
@@ -395,6 +395,13 @@ def test_our_own_placeholder_may_stand_in_plain_and_another_not() -> None:
     """A text that is not the deployment's own would be read as a value."""
     assert check(PG, shipped("postgres-source", unavailable_value_placeholder="ours-0123")) == []
     assert codes(check(PG, shipped("postgres-source", unavailable_value_placeholder="theirs"))) == {P.PLACEHOLDER}
+
+
+def test_debezium_s_own_placeholder_is_refused_whatever_is_known_of_ours() -> None:
+    """Its default text is a value like any other, even where the deployment names the same."""
+    facts = shipped("postgres-source", unavailable_value_placeholder=None)
+    for ours in ("", DEFAULT_PLACEHOLDER):
+        assert codes(connector_problems(PG, facts, "pg", ours, [CONTRACT])) == {P.PLACEHOLDER}
 
 
 @pytest.mark.parametrize(
