@@ -270,3 +270,48 @@ MARIADB: tuple[Column, ...] = (
     Column("iv", "varchar(60)", FieldType(K.INTERVAL), texts("P1Y-2M3DT-4H5M-6.5S", "P0Y0M1DT2H0M0S")),
     Column("an", "longtext", FieldType(K.ARRAY, element=FieldType(K.DECIMAL)), texts('["1.50",null]', "[]")),
 )
+
+
+# Values so large that an update of another column leaves them out of the log.
+LARGE: tuple[Column, ...] = (
+    Column("other", "integer", FieldType(K.INT32), ()),
+    Column("t", "text", FieldType(K.STRING), ("(SELECT string_agg(md5(i::text), '') FROM generate_series(1, 400) i)",)),
+    Column(
+        "y",
+        "bytea",
+        FieldType(K.BYTES),
+        ("(SELECT string_agg(md5(i::text), '')::bytea FROM generate_series(1, 400) i)",),
+    ),
+    Column("j", "json", FieldType(K.JSON), ("(SELECT json_agg(md5(i::text)) FROM generate_series(1, 400) i)",)),
+    Column("b", "jsonb", FieldType(K.JSON), ("(SELECT jsonb_agg(md5(i::text)) FROM generate_series(1, 400) i)",)),
+    Column(
+        "n",
+        "numeric",
+        FieldType(K.DECIMAL),
+        ("(SELECT string_agg(i::text, '')::numeric FROM generate_series(1, 9000) i)",),
+    ),
+    Column(
+        "at",
+        "text[]",
+        FieldType(K.ARRAY, element=FieldType(K.STRING)),
+        ("(SELECT array_agg(md5(i::text)) FROM generate_series(1, 400) i)",),
+    ),
+    Column(
+        "a4",
+        "integer[]",
+        FieldType(K.ARRAY, element=FieldType(K.INT32)),
+        ("(SELECT array_agg(hashint4(i)) FROM generate_series(1, 9000) i)",),
+    ),
+    Column(
+        "a8",
+        "bigint[]",
+        FieldType(K.ARRAY, element=FieldType(K.INT64)),
+        ("(SELECT array_agg(hashint8extended(i, 0)) FROM generate_series(1, 9000) i)",),
+    ),
+    Column(
+        "au",
+        "uuid[]",
+        FieldType(K.ARRAY, element=FieldType(K.UUID)),
+        ("(SELECT array_agg(md5(i::text)::uuid) FROM generate_series(1, 900) i)",),
+    ),
+)

@@ -87,7 +87,8 @@ def test_a_feed_alters_no_value(connector: Connector) -> None:
     expected = {
         "decimal.handling.mode": "string",
         "time.precision.mode": "adaptive_time_microseconds",
-        "binary.handling.mode": "base64",
+        "binary.handling.mode": "bytes",
+        "event.converting.failure.handling.mode": "fail",
         "unavailable.value.placeholder": "${file:secrets/feed.properties:placeholder}",
         "value.converter.replace.null.with.default": "false",
         "value.converter.schemas.enable": "false",
