@@ -50,7 +50,10 @@ class TopicLog:
 
     def _consumer(self) -> Consumer:
         return self._clients.consumer(
-            self._client, f"{self._client}-never-commits", {"enable.partition.eof": True, "fetch.wait.max.ms": 50}
+            self._client,
+            f"{self._client}-never-commits",
+            # The library's own lines on stderr would tear the output; what matters is raised.
+            {"enable.partition.eof": True, "fetch.wait.max.ms": 50, "log_level": 2},
         )
 
     def _partitions(self, consumer: Consumer, topics: Sequence[str]) -> list[TopicPartition]:

@@ -61,6 +61,11 @@ def _row(document: Document) -> Document:
     }
 
 
+def _is_open(document: Document) -> bool:
+    """Tell whether a drift is not over. An incident's own record only counts rows that have records of their own."""
+    return document["stage"] in _OPEN and not document["incident_rows"]
+
+
 def newest_of_each(documents: Iterable[Document]) -> list[Document]:
     """Return each drift's newest step, in the order of its first."""
     newest: dict[tuple[str, bool], Document] = {}
@@ -93,7 +98,7 @@ def command(
     columns = _COLUMNS_WITH_KEY if keys else _COLUMNS
 
     def wanted(document: Document) -> bool:
-        return (entity is None or document["entity"] == entity) and (not only_open or document["stage"] in _OPEN)
+        return (entity is None or document["entity"] == entity) and (not only_open or _is_open(document))
 
     if follow:
         from app.adapters.system_clock import wall_ms
@@ -104,9 +109,11 @@ def command(
     found = [d for d in _documents(deployment, since, render) if entity is None or d["entity"] == entity]
     newest = newest_of_each(found)
     documents = [d for d in (found if history else newest) if wanted(d)]
+    # Partitions come one after another; people read by time.
+    documents.sort(key=lambda document: str(document["at"]))
     shown = [_row(d) for d in documents] if invocation.output is Output.TABLE else documents
     print_records(shown, invocation.output, columns)
-    return ExitCode.DRIFT if any(d["stage"] in _OPEN for d in newest) else ExitCode.AGREE
+    return ExitCode.DRIFT if any(_is_open(d) for d in newest) else ExitCode.AGREE
 
 
 def _follow(output: Output, coming: Iterator[Document], columns: tuple[str, ...]) -> None:

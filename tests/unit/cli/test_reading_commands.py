@@ -222,3 +222,11 @@ def test_a_missing_topic_says_what_to_run(world: World, capsys: pytest.CaptureFi
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "driftline: there is no topic shop.status.v1\n  hint: `driftline init` makes the topics\n"
+
+
+def test_an_incidents_own_record_is_no_open_drift(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """It counts rows that have records of their own, and it never changes."""
+    world.put(DRIFTS, CODEC.finding(stale(incident_rows=40, finding_id=b"i" * 16)))
+    world.put(DRIFTS, CODEC.finding(stale(Stage.VERIFIED, incident_id=b"i" * 16)))
+    assert run(["-o", "jsonl", "drifts"]) == 0
+    assert [json.loads(line)["incident_rows"] for line in lines(capsys)] == [40, 0]
