@@ -6,6 +6,7 @@ The applier starts paused: without a word on the topic nothing is written. The l
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -24,6 +25,14 @@ class ApprovalCodec(Protocol):
 
     def read_approval(self, value: bytes | None) -> Approval:
         """Decode a person's word; `Undecodable` if it is none."""
+        ...
+
+
+class Ends(Protocol):
+    """Asks the broker where partitions end."""
+
+    def offsets(self, partitions: Iterable[tuple[str, int]], *, latest: bool) -> dict[tuple[str, int], int]:
+        """Return the earliest or latest offsets; `Unready` if the broker does not answer."""
         ...
 
 
@@ -46,8 +55,11 @@ class Log(Protocol):
 class Words:
     """Approvals by command, and whether repairs are paused."""
 
-    def __init__(self, consumer: Consumer, approvals: str, control: str, codec: ApprovalCodec, log: Log) -> None:
+    def __init__(
+        self, consumer: Consumer, ends: Ends, approvals: str, control: str, codec: ApprovalCodec, log: Log
+    ) -> None:
         self._consumer = consumer
+        self._ends = ends
         self._approvals = approvals
         self._control = control
         self._codec = codec
@@ -82,13 +94,11 @@ class Words:
         """Read up to the present end; `Unready` if that takes too long."""
         deadline = time.monotonic() + _CATCH_UP_S
         try:
-            ends = {
-                (p.topic, p.partition): self._consumer.get_watermark_offsets(p, timeout=_ASK_S, cached=False)
-                for p in self._partitions
-            }
-            left = {at: high for at, (low, high) in ends.items() if high > low}
+            # Asked on another connection: on the consumer's own, each question waits behind a fetch.
+            left = self._ends.offsets([(p.topic, p.partition) for p in self._partitions], latest=True)
+            left = {at: end for at, end in left.items() if end > 0}
             while left:
-                self._take(self._consumer.consume(_AT_ONCE, timeout=0.05))
+                self._take(self._consumer.consume(_AT_ONCE, timeout=0.005))
                 for reached in self._consumer.position(self._partitions):
                     if reached.offset >= left.get((reached.topic, reached.partition), reached.offset + 1):
                         del left[reached.topic, reached.partition]

@@ -62,6 +62,7 @@ def compose(
     """Return the loop with everything real."""
     from app import topics
     from app.adapters.kafka import KafkaClients
+    from app.adapters.kafka_read import KafkaEnds
     from app.adapters.logs import log
     from app.adapters.registry import schema_book
     from app.adapters.seal import DeploymentSeals, read_key
@@ -79,6 +80,7 @@ def compose(
     clients = KafkaClients.of(settings)
     words = Words(
         clients.consumer("driftline-applier-words", f"{name}-applier-words-never-commits"),
+        KafkaEnds(clients.admin("driftline-applier-ends")),
         topics.APPROVALS.name(name),
         topics.CONTROL.name(name),
         codec,
