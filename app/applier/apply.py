@@ -38,6 +38,7 @@ from app.core.guard import (
     Refused,
     Written,
     first_refusal,
+    is_well_formed,
     repair_policy,
 )
 from app.core.ledger import LedgerKind, LedgerRow, check_id
@@ -64,6 +65,8 @@ FAILPOINTS = (
     "check_recorded",
 )
 """Every step between which the process may die, by name. `loop` adds those around the outcome and the offset."""
+
+_APPROVER_MAX = 200
 
 # States that a store shows but the contract cannot read are states that nobody judged.
 _UNREADABLE_ROW = b"unreadable"
@@ -94,9 +97,11 @@ class Applier:
         """Carry out a command, once in effect however often it is asked; `Unready` means ask again."""
         self.failpoint("received")
         store = self.stores.get(command.target) if command.target in self.targets else None
-        if store is None or command.authority not in self.stores:
-            # Without the target's ledger there is nothing to record this in; asked again, it says the same.
-            return self._outcome(command, Outcome.REFUSED, RefusalReason.OUTSIDE_CONTRACT, detail="unknown store")
+        # These two refusals have no ledger row: there is no ledger, or nothing of ours to write into it.
+        if not is_well_formed(command):
+            return self._outcome(command, Outcome.REFUSED, RefusalReason.UNREADABLE, detail="not a command of ours")
+        if store is None or command.authority not in self.stores or command.entity not in self.contracts:
+            return self._outcome(command, Outcome.REFUSED, RefusalReason.OUTSIDE_CONTRACT, detail="not in a contract")
         standing = store.recorded(command.command_id)
         if standing is not None:
             return self._standing(command, store, standing)
@@ -108,6 +113,8 @@ class Applier:
                 # Another applier's row was there and was rolled back: a passing state, so try again later.
                 return self._outcome(command, Outcome.HELD, RefusalReason.ROW_LOCKED)
             return self._standing(command, store, standing)
+        except Undecodable as fault:
+            return self._refuse(command, store, Refused(RefusalReason.UNREADABLE, fault.what))
         except Refused as no:
             return self._refuse(command, store, no)
         return self._check(command, store, transaction)
@@ -143,10 +150,7 @@ class Applier:
 
     def _write(self, command: RepairCommand, store: RowStore) -> str:
         _say_no(first_refusal(BEFORE, command, self._known(command, store)))
-        try:
-            key = self.seals.open_key(command.entity, command.sealed_key)
-        except Undecodable as fault:
-            raise Refused(RefusalReason.UNREADABLE, fault.what) from fault
+        key = self.seals.open_key(command.entity, command.sealed_key)
         self.failpoint("before_transaction")
         transaction = store.begin(command.entity, key)
         try:
@@ -226,12 +230,16 @@ class Applier:
         return self._outcome(command, outcome, checked.reason, transaction=transaction, at_ms=at_ms)
 
     def _make_check(self, command: RepairCommand, store: RowStore, row_id: bytes) -> LedgerRow:
-        key = self.seals.open_key(command.entity, command.sealed_key)
-        authority = self._authority(command, key)
+        check = replace(self._row(command, LedgerKind.CHECK, Outcome.APPLIED), row_id=row_id)
+        try:
+            key = self.seals.open_key(command.entity, command.sealed_key)
+            authority = self._authority(command, key)
+        except Undecodable:
+            # The seal's key was taken away after the insert: nobody can check any more, and compare will judge.
+            check = replace(check, reason=RefusalReason.UNREADABLE)
+            key, authority = b"", RowRead(command.intended_digest)
         self.failpoint("authority_read_again")
-        check = replace(
-            self._row(command, LedgerKind.CHECK, Outcome.APPLIED), row_id=row_id, found_digest=authority.digest
-        )
+        check = replace(check, found_digest=authority.digest)
         try:
             if authority.digest == command.intended_digest:
                 store.record_alone(check)
@@ -311,7 +319,7 @@ class Applier:
             before_image=self._sealed(command.command_id, looked),
             fence_token=command.fence_token,
             trace_id=command.trace_id,
-            approver=word.approver if word is not None and word.approved else "",
+            approver=word.approver[:_APPROVER_MAX] if word is not None and word.approved else "",
             written_at_ms=self.now_wall_ms(),
         )
 

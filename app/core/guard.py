@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from app.core.command import Action, RefusalReason, RepairCommand
+from app.core.command import Action, RefusalReason, RepairCommand, command_id
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.errors import DriftlineError
 from app.core.ledger import LedgerCounts
@@ -47,6 +47,11 @@ class Limits:
 
 
 DEFAULT_LIMITS: Final = Limits()
+
+_ID_BYTES: Final = 16
+_TRACE_BYTES_MAX: Final = 32
+_SEALED_KEY_BYTES_MAX: Final = 8_192
+"""What the ledger's columns hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,23 @@ def waits_for_person(command: RepairCommand, policy: RepairPolicy) -> bool:
         command.needs_approval
         or policy.mode is RepairMode.PROPOSE
         or (command.action is Action.DELETE and policy.deletes_wait)
+    )
+
+
+def is_well_formed(command: RepairCommand) -> bool:
+    """Tell whether a command has the shape that our planner gives, and the id that its own content has.
+
+    Whatever else stands on the topic must not reach a ledger, where its id would bar the true command.
+    """
+    ids = (command.command_id, command.finding_id, command.key_hash)
+    digests = (command.expected_digest, command.intended_digest)
+    return (
+        all(len(each) == _ID_BYTES for each in ids)
+        and all(len(each) in {0, _ID_BYTES} for each in digests)
+        and len(command.trace_id) <= _TRACE_BYTES_MAX
+        and len(command.sealed_key) <= _SEALED_KEY_BYTES_MAX
+        and command.command_id
+        == command_id(command.finding_id, command.target, command.expected_digest, command.intended_digest)
     )
 
 

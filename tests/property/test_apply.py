@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from app.adapters.memory_rows import Blocked
 from app.applier.apply import FAILPOINTS
-from app.core.command import Action, Outcome, RefusalReason, inverse_id
+from app.core.command import Action, Outcome, RefusalReason, RepairCommand, command_id, inverse_id
 from app.core.contract import RepairMode
 from app.core.errors import Unready
 from app.core.guard import Limits
@@ -107,15 +107,49 @@ def test_our_own_copy_of_the_policy_decides_not_the_command() -> None:
     world = World("new", "old")
     for forged in (
         replace(world.command("old", "new"), entity="other"),
-        replace(world.command("old", "new"), target="shop"),
+        _renamed(replace(world.command("old", "new"), target="shop")),
         replace(world.command("old", "new"), authority="copy"),
         replace(world.command("old", "new"), contract_version=2),
-        replace(world.command("old", "new"), target="nowhere"),
+        _renamed(replace(world.command("old", "new"), target="nowhere")),
         replace(world.command("old", "new"), action=Action.DELETE),
     ):
         assert world.applier().apply(forged).reason is RefusalReason.OUTSIDE_CONTRACT
-    broken = replace(world.command("old", "new"), sealed_key=b"broken")
-    assert world.applier().apply(broken).reason is RefusalReason.UNREADABLE
+    assert world.value(world.target) == "old"
+
+
+def _renamed(command: RepairCommand) -> RepairCommand:
+    """Give a command the id of its own content."""
+    named = command_id(command.finding_id, command.target, command.expected_digest, command.intended_digest)
+    return replace(command, command_id=named)
+
+
+def test_a_command_under_a_false_id_does_not_bar_the_true_one() -> None:
+    """What is not shaped as ours never reaches the ledger, so the true command of that id still goes through."""
+    world = World("new", "old")
+    true = world.command("old", "new")
+    for forged in (
+        replace(true, intended_digest=b"x" * 16),
+        replace(true, expected_digest=b"x" * 16),
+        replace(true, finding_id=b"x" * 16),
+        replace(true, target="shop"),
+        replace(true, command_id=b"short"),
+        replace(true, key_hash=b"k" * 400),
+        replace(true, trace_id=b"t" * 400),
+        replace(true, sealed_key=b"s" * 10_000),
+        _renamed(replace(true, intended_digest=b"long" * 10)),
+    ):
+        outcome = world.applier().apply(forged)
+        assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.UNREADABLE)
+    assert world.target.ledger == {}
+    assert world.applier().apply(true).outcome is Outcome.APPLIED
+
+
+def test_a_seal_that_does_not_open_is_a_refusal() -> None:
+    """Neither a broken seal nor another entity's key is a reason to stop."""
+    world = World("new", "old")
+    for sealed in (b"broken", SEALS.seal_key("others", KEY)):
+        broken = replace(world.command("old", "new"), sealed_key=sealed)
+        assert world.applier().apply(broken).reason is RefusalReason.UNREADABLE
     assert world.value(world.target) == "old"
 
 
