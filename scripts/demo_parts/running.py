@@ -119,7 +119,8 @@ class Running:
     def approve(self, commands: Sequence[bytes]) -> None:
         """Say yes to commands that wait for a person's word."""
         for start in range(0, len(commands), 50):
-            self.run("approve", *(command.hex() for command in commands[start : start + 50]))
+            words = [word for command in commands[start : start + 50] for word in ("--command", command.hex())]
+            self.run("approve", *words, "--by", "demo")
 
     # Processes
 
