@@ -88,7 +88,7 @@ class Stories:
 
     def _begun(self, number: bytes, record: Record) -> Story:
         value = record.value
-        is_incident = not value["sealed_key"]
+        is_incident = value["incident_rows"] > 0
         stays = [*reversed(value["evidence"]["replica_stays"]), *reversed(value["evidence"]["authority_stays"])]
         if number not in self._keys:
             self._keys[number] = None if is_incident else self._key_of(stays)
