@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
+from importlib.metadata import version
 from typing import Final
 
 from prometheus_client import (
@@ -14,7 +16,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from app.observe import ALL_METRICS, Label, Metric, MetricType
+from app.observe import ALL_METRICS, BUILD_INFO, Label, Metric, MetricType
 
 _CONFIGURED_VALUES_MAX: Final = 500
 """A label of configured names with more values than this is a mistake of ours: it would drown Prometheus."""
@@ -32,6 +34,7 @@ class Metrics:
         self._families: dict[str, _Series] = {m.name: self._family(m) for m in ALL_METRICS}
         self._children: dict[tuple[str, tuple[str, ...]], _Series] = {}
         self._seen: dict[Label, set[str]] = {}
+        self.set(BUILD_INFO, 1, version=version("driftline"), revision=os.environ.get("DRIFTLINE_REVISION", ""))
 
     def _family(self, metric: Metric) -> _Series:
         names = [label.value for label in metric.labels]
