@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -264,3 +267,73 @@ def test_one_store_down_holds_up_no_other(stores: dict[str, StoreSettings]) -> N
     for written in running.told.written.values():
         times = [row.issued_at_ms for row in written]
         assert times == sorted(set(times))
+
+
+def _settings_file(folder: Path, stores: dict[str, StoreSettings]) -> Path:
+    """Write the settings of a deployment that has just these stores."""
+    told = {
+        "deployment": "beacontest",
+        "bootstrap": "127.0.0.1:1",
+        "keys_dir": "keys",
+        "state_dir": "state",
+        "contracts_dir": "contracts",
+        "placeholder_file": "placeholder",
+        "beacon_interval_ms": 200,
+        "stores": {
+            name: {
+                "kind": store.kind.value,
+                "topic_prefix": name,
+                "converter": "json",
+                "host": store.host,
+                "port": store.port,
+                "database": store.database,
+                "schema": store.schema,
+                "roles": {"beacon": {"user": "beacon_test", "password_file": str(store.role("beacon").password_file)}},
+            }
+            for name, store in stores.items()
+        },
+    }
+    path = folder / "driftline.yaml"
+    path.write_text(json.dumps(told))
+    return path
+
+
+def _started(settings: Path, instance: str, log: Path) -> subprocess.Popen[bytes]:
+    arguments = ["--config", str(settings), "beacon", "--instance", instance]
+    with log.open("wb") as stream:
+        return subprocess.Popen([sys.executable, "-m", "app", *arguments], stderr=stream)
+
+
+def _wait_for_row(rows: BeaconRows, wanted: Callable[[BeaconRow], bool]) -> BeaconRow:
+    for _ in range(400):
+        row = rows.read()
+        if wanted(row):
+            return row
+        threading.Event().wait(0.05)
+    pytest.fail(f"the row stands at {row}")
+
+
+def test_a_process_killed_with_9_is_taken_over_by_the_second(stores: dict[str, StoreSettings], tmp_path: Path) -> None:
+    """The command itself, twice: the second watches, then goes on above the first's time; SIGTERM ends it with 0."""
+    settings = _settings_file(tmp_path, stores)
+    watched = beacon_rows(stores["my"])
+    first = _started(settings, "first", tmp_path / "first.log")
+    started = _wait_for_row(watched, lambda row: row.sequence >= 3)
+    second = _started(settings, "second", tmp_path / "second.log")
+    try:
+        _wait_for_row(watched, lambda row: row.sequence >= started.sequence + 10)
+        first.kill()
+        first.wait(10)
+        last = watched.read()
+        taken = _wait_for_row(watched, lambda row: row.epoch > last.epoch)
+        assert taken.issued_at_ms > last.issued_at_ms
+        assert taken.previous_acknowledged_ms >= last.issued_at_ms
+        second.terminate()
+        assert second.wait(20) == 0
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.wait(10)
+        watched.close()
+    roles = [json.loads(line).get("role") for line in (tmp_path / "second.log").read_text().splitlines()]
+    assert [role for role in roles if role] == ["watching", "writing"]
