@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ import pytest
 
 _STACKS = Path(__file__).resolve().parents[2] / ".stack"
 _VARIABLE = "DRIFTLINE_TEST_STACK"
+_ADDRESS = re.compile(r"(?:^|//)([^/:]+):(\d+)")
 
 
 def running_stack(*parts: str) -> dict[str, Any]:
@@ -23,10 +27,28 @@ def running_stack(*parts: str) -> dict[str, Any]:
     missing = f"no stack {name!r} runs: scripts/stack up --name {name}"
     if told_file.is_file():
         told: dict[str, Any] = json.loads(told_file.read_text(encoding="utf-8"))
-        stopped = [part for part in parts if part not in told]
-        if not stopped:
+        silent = [part for part in parts if part not in told or not _answers(told[part])]
+        if not silent:
             return told
-        missing = f"the stack {name!r} has no {', '.join(stopped)}"
+        missing = f"of the stack {name!r} these do not answer: {', '.join(silent)}"
     if os.environ.get("CI"):
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+def _answers(part: dict[str, Any]) -> bool:
+    """Tell whether every address of a part takes connections: its description outlives the part."""
+    for host, port in _addresses(part):
+        try:
+            socket.create_connection((host, port), timeout=2).close()
+        except OSError:
+            return False
+    return True
+
+
+def _addresses(part: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    if "port" in part:
+        yield part["host"], part["port"]
+    for value in part.values():
+        if isinstance(value, str) and (found := _ADDRESS.search(value)):
+            yield found[1], int(found[2])
