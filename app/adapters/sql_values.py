@@ -22,8 +22,8 @@ from app.core.types.temporal import zone_of
 
 _POSTGRES: Final = {
     FieldKind.BOOL: "{0}",
-    # Casts of numeric cover money; casts of float8 cover real; both keep every bit.
-    FieldKind.DECIMAL: "{0}::numeric::text",
+    # Money as text has a currency; float8 as numeric would lose digits. A cast of real to float8 keeps every bit.
+    FieldKind.DECIMAL: "CASE pg_typeof({0}) WHEN 'money'::regtype THEN {0}::numeric::text ELSE {0}::text END",
     FieldKind.FLOAT32: "float8send({0}::float8)",
     FieldKind.FLOAT64: "float8send({0}::float8)",
     # A cast of char(n) to text drops its blanks; concat writes a value as its type does.
@@ -49,6 +49,8 @@ _BINLOG: Final = {
     FieldKind.FLOAT64: "{0} + 0e0",
 }
 _BINLOG_ELSE: Final = "{0}"
+_MOST_DIGITS: Final = 65
+_MOST_SCALE: Final = 38  # MariaDB's; what MySQL would cut is found when the row is read back
 _LAST_DAY_OF_9999: Final = 2_932_896
 
 
@@ -133,6 +135,10 @@ def _binlog_decimal(value: Any, _type: FieldType, _encoding: str) -> Decimal:  #
     number = Decimal(value)
     if not number.is_finite():
         raise Unmappable("", "MariaDB and MySQL have no decimal that is no number or infinite")
+    whole, _, fraction = value.removeprefix("-").partition(".")
+    if len(whole) + len(fraction) > _MOST_DIGITS or len(fraction) > _MOST_SCALE:
+        # A longer literal would be cut to what fits, without an error.
+        raise Unmappable("", f"a decimal has at most {_MOST_DIGITS} digits here, {_MOST_SCALE} of them after the point")
     return number
 
 

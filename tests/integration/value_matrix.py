@@ -82,6 +82,9 @@ POSTGRES: tuple[Column, ...] = (
         ("3.14159265358979323846", "9" * 65, "1e50", "1e-20", "0.0", "-7.50", *texts(*_NOT_FINITE)),
     ),
     Column("mny", "money", FieldType(K.DECIMAL), ("12.34", "-5", "1234567.89"), writes=False),
+    Column(
+        "df8", "double precision", FieldType(K.DECIMAL), ("1.2345678901234567e19", "0.1", "-0.0", "5e-324", "'NaN'")
+    ),
     Column("f4", "real", FieldType(K.FLOAT32), texts(*_SINGLES, "1e-45", *_NOT_FINITE)),
     Column("f8", "double precision", FieldType(K.FLOAT64), texts(*_DOUBLES, *_NOT_FINITE)),
     Column("vc", "varchar(40)", FieldType(K.STRING), texts(*_WORDS)),
@@ -201,6 +204,7 @@ MARIADB: tuple[Column, ...] = (
     Column("d", "decimal(12,4)", FieldType(K.DECIMAL), ("12345.6789", "-0.0001", "0", "10", "100.5")),
     Column("dw", "decimal(65,0)", FieldType(K.DECIMAL), ("9" * 65, "-" + "9" * 65, "1")),
     Column("df", "decimal(65,30)", FieldType(K.DECIMAL), ("0." + "0" * 29 + "1", "9" * 35 + "." + "9" * 30)),
+    Column("df8", "double", FieldType(K.DECIMAL), ("1.2345678901234567e19", "0.1", "-0.0", "1e-20", "1e50")),
     Column("f4", "float", FieldType(K.FLOAT32), _SINGLES),
     Column("f8", "double", FieldType(K.FLOAT64), _DOUBLES),
     Column("vc", "varchar(40)", FieldType(K.STRING), texts(*(word.replace("\\", "\\\\") for word in _WORDS))),

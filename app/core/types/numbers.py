@@ -137,7 +137,7 @@ def _decimal_raw_text(raw: object) -> str:
     if isinstance(raw, float):
         # A column of floating point is compared by what it holds; `driftline check` refuses a connector whose
         # decimal mode makes floats of exact columns.
-        return repr(raw)
+        return float_text(raw)
     raise Misfit("not a decimal")
 
 
