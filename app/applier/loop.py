@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
@@ -31,6 +31,7 @@ _WAIT_FIRST_S: Final = 0.2
 _WAIT_MOST_S: Final = 10.0
 
 Place = tuple[str, int]
+ResultT = TypeVar("ResultT")
 
 
 class CommandCodec(Protocol):
@@ -73,12 +74,11 @@ class ApplierLoop:
     stopping: threading.Event = field(default_factory=threading.Event)
     is_reading: bool = False
     _held_back: bool = False
-    _was_taken: bool = False
     _lost: set[Place] = field(default_factory=set)
 
     def run(self) -> None:
         """Carry out commands until `stopping` is set; then finish the one in hand, and leave."""
-        self._patiently(self._make_old_checks)
+        self._make_old_checks()
         self.consumer.subscribe([self.topics.repairs], on_assign=self._on_assign, on_revoke=self._on_revoke)
         self.is_reading = True
         try:
@@ -144,9 +144,15 @@ class ApplierLoop:
             if place in self._lost:
                 # Its new owner reads it from the last commit.
                 continue
-            self._patiently(partial(self._take, message))
-            if self.stopping.is_set() and not self._was_taken:
-                break
+            command = self._read(message)
+            if command is not None:
+                began = time.monotonic()
+                outcome = self._patiently(partial(self._apply, command))
+                if outcome is None:
+                    break
+                self._send(outcome)
+                latency_s = time.monotonic() - began
+                self.meter.observe(observe.REPAIR_LATENCY, latency_s, entity=self._counted(outcome.entity))
             done[place] = message.offset() + 1
         if done:
             self._acknowledge(done)
@@ -158,13 +164,12 @@ class ApplierLoop:
             self._idle(_POLL_S)
         self._hold_back(back=False)
 
-    def _patiently(self, step: Callable[[], object]) -> None:
-        """Make a step; while a part does not answer, try again with growing pauses, until told to stop."""
+    def _patiently(self, step: Callable[[], ResultT]) -> ResultT | None:
+        """Make a step; while a store does not answer, try again with growing pauses. None if told to stop."""
         wait_s = _WAIT_FIRST_S
-        self._was_taken = False
         while True:
             try:
-                step()
+                return step()
             except Unready as fault:
                 self.log.warning(
                     "the applier must wait",
@@ -173,38 +178,41 @@ class ApplierLoop:
                     hint=fault.hint,
                     again_in_ms=int(wait_s * 1_000),
                 )
-            else:
-                self._was_taken = True
-                return
             deadline = time.monotonic() + wait_s * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load, hides nothing
             while time.monotonic() < deadline:
                 if self.stopping.is_set():
-                    return
+                    return None
                 if self.is_reading:
                     self._idle(0.1)
                 else:
                     self.stopping.wait(0.1)
             wait_s = min(wait_s * 2, _WAIT_MOST_S)
+            if self.is_reading:
+                # Somebody may have said stop meanwhile.
+                self._wait_while_paused()
+            if self.stopping.is_set():
+                return None
 
     def _make_old_checks(self) -> None:
-        for outcome in self.applier.check_unchecked():
+        for outcome in self._patiently(self.applier.check_unchecked) or ():
             self._send(outcome)
+        # A failed delivery ends the process here and everywhere: nothing after it is committed.
         self.sink.flush()
 
-    def _take(self, message: Any) -> None:  # noqa: ANN401 - confluent_kafka's message
-        began = time.monotonic()
+    def _read(self, message: Any) -> RepairCommand | None:  # noqa: ANN401 - confluent_kafka's message
+        """Return the command of a record; None for one that cannot be read, which goes to quarantine."""
         try:
             # Whatever a command says of itself, its outcome goes to the partition that it came from.
-            command = replace(self.codec.read_command(message.value()), partition=message.partition())
+            return replace(self.codec.read_command(message.value()), partition=message.partition())
         except Undecodable as fault:
             self._quarantine(message, fault)
-            return
+            return None
+
+    def _apply(self, command: RepairCommand) -> CommandOutcome:
         if command.needs_approval and self.words.word_on(command.command_id) is None:
             # The planner may know of a word that has not been read here yet.
             self.words.catch_up()
-        outcome = self.applier.apply(command)
-        self._send(outcome)
-        self.meter.observe(observe.REPAIR_LATENCY, time.monotonic() - began, entity=self._counted(outcome.entity))
+        return self.applier.apply(command)
 
     def _counted(self, entity: str) -> str:
         """Return an entity's name as a label: what somebody else made up is not one."""

@@ -429,10 +429,16 @@ def test_a_forged_record_does_not_stop_the_partition(deployment: Deployment) -> 
 
 
 @pytest.mark.parametrize(
-    "failpoint",
-    ["ledger_row_inserted", "row_written", "committed", "check_recorded", "outcome_sent", "outcome_acknowledged"],
+    ("entity", "failpoint"),
+    [
+        ("goods", "ledger_row_inserted"),
+        ("wares", "row_written"),
+        ("goods", "committed"),
+        ("wares", "check_recorded"),
+        ("goods", "outcome_sent"),
+        ("wares", "outcome_acknowledged"),
+    ],
 )
-@pytest.mark.parametrize("entity", list(ENTITIES))
 def test_killed_at_a_step_it_is_done_once(deployment: Deployment, entity: str, failpoint: str) -> None:
     """A real process dies at the step; the next one finishes: one ledger row for the command, one for its check."""
     deployment.run("resume")
