@@ -110,6 +110,18 @@ def test_a_place_in_mariadb_is_the_file_the_offset_and_the_row() -> None:
     assert create.transaction == "0-101-22"
 
 
+def test_rows_of_one_statement_stand_in_their_order() -> None:
+    """They share file and offset; the row tells them apart."""
+    event = recorded("mariadb")["update"]
+    places = []
+    for row in range(3):
+        event["value"]["source"]["row"] = row
+        found = decoder("mariadb").decode(orjson.dumps(event["key"]), orjson.dumps(event["value"]))
+        assert found is not None
+        places.append(found.place)
+    assert places == sorted(set(places))
+
+
 def test_the_table_is_named_as_its_topic_without_the_prefix() -> None:
     """Schema and table in PostgreSQL, database and table in MariaDB."""
     for store, case, table in (("postgres", "create", "public.comp"), ("mariadb", "create", "shop.comp")):
