@@ -143,7 +143,6 @@ class BeaconWriter:
             return
         if row.epoch > self.epoch:
             self._clock = None
-            self._moved_at_ms = now_ms
             return
         self._clock = self._clock.at_least(row.issued_at_ms, now_ms)
         held.acknowledged_ms = self._clock.at(now_ms)

@@ -121,6 +121,19 @@ def test_a_newer_epoch_in_one_store_ends_writing_in_all() -> None:
     assert writer.next_beat("pg", now_ms + 20) is None
 
 
+def test_what_it_issued_itself_is_a_floor_when_it_takes_over_again() -> None:
+    """Its beacon may stand in a store that it cannot reach, above everything that it can read."""
+    writer, now_ms = writing()
+    before = writer.next_beat("pg", now_ms + 60_000)
+    assert before is not None
+    writer.unsettled("my")
+    writer.read_back("my", BeaconRow((1 << NONCE_BITS) | 8, 1, 5, 0), now_ms + 60_010)
+    later_ms = now_ms + 60_010 + PATIENCE_MS + 1
+    again = writer.next_beat("my", later_ms)
+    assert again is not None
+    assert again.row.issued_at_ms > before.row.issued_at_ms
+
+
 def test_an_older_writers_late_beacon_is_written_over() -> None:
     """A beacon that was still under way when we took over loses its row to us, and our time does not fall behind it."""
     writer, now_ms = writing(pg=BeaconRow(3 << NONCE_BITS, 41, 70_000, 69_500))
