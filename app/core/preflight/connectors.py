@@ -27,7 +27,6 @@ _ALTERING: Final = re.compile(r"column\.(mask|truncate)\..*|message\.key\.column
 _DROPPING: Final = (
     ("event.processing.failure.handling.mode", "fail", {"skip", "warn", "ignore"}),
     ("inconsistent.schema.handling.mode", "fail", {"skip", "warn"}),
-    ("event.converting.failure.handling.mode", "warn", {"skip"}),
     ("errors.tolerance", "none", {"all"}),
 )
 _SNAPSHOTS: Final = frozenset({"initial", "always", "when_needed"})
@@ -129,6 +128,9 @@ class _Rules:
         for name, default, bad in _DROPPING:
             if self.config.get(name, default).lower() in bad:
                 yield self.found(Problem.DROPS_EVENTS, name)
+        converting = "event.converting.failure.handling.mode"
+        if self.store.kind is not StoreKind.MONGODB and self.config.get(converting, "warn").lower() != "fail":
+            yield self.found(Problem.NULL_FOR_FAULT, converting, "warn by default")
         if self.config.get("exactly.once.support", "requested") != "required":
             yield self.found(Problem.NOT_EXACTLY_ONCE, "exactly.once.support", "not required by default")
         if self.config.get("snapshot.mode", "initial") not in _SNAPSHOTS:
@@ -171,11 +173,14 @@ class _Rules:
 
     def _binary_mode(self) -> Iterator[Found]:
         mode = self.config.get("binary.handling.mode", "bytes")
-        if mode in {"bytes", "base64"}:
+        if mode == "bytes":
             return
+        # PostgreSQL's connector sends NULL for large bytes that an update left untouched, unless sent as bytes.
+        loses_large = self.store.kind is StoreKind.POSTGRES
         for contract in self.contracts:
             for f in contract.fields:
-                if f.type.kind is FieldKind.BYTES and not (mode == "hex" and f.encodings.get(self.store.name) == "hex"):
+                told = mode == "base64" or (mode == "hex" and f.encodings.get(self.store.name) == "hex")
+                if f.type.kind is FieldKind.BYTES and not (told and not (f.large and loses_large)):
                     yield Found(
                         Problem.BINARY_MODE, self.where, f"binary.handling.mode is {mode}: {contract.entity}.{f.name}"
                     )

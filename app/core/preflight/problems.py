@@ -214,7 +214,7 @@ class Problem(Enum):
         "intervals lose the difference between months and days",
         'set "interval.handling.mode": "string"',
     )
-    BINARY_MODE = ("binary_mode", _E, "bytes come in another form than is read", 'set "binary.handling.mode": "base64"')
+    BINARY_MODE = ("binary_mode", _E, "bytes come in another form than is read", 'set "binary.handling.mode": "bytes"')
     UNSIGNED_MODE = (
         "unsigned_mode",
         _E,
@@ -229,6 +229,7 @@ class Problem(Enum):
         "set unavailable.value.placeholder to the text in placeholder_file",
     )
     DROPS_EVENTS = ("drops_events", _E, "events that cannot be read are dropped in silence", "set it to fail")
+    NULL_FOR_FAULT = ("null_for_fault", _E, "a value that cannot be converted arrives as NULL", "set it to fail")
     NOT_CAPTURED = (
         "not_captured",
         _E,

@@ -375,6 +375,8 @@ CONNECTOR_CASES: list[tuple[str, Mapping[str, str | None], Problem]] = [
     ("postgres-source", {"database_password": "hunter2"}, P.SECRET_IN_CONFIG),
     ("postgres-source", {"topic_prefix": "shop"}, P.CONNECTOR_PREFIX),
     ("postgres-source", {"connector_class": "io.debezium.connector.mysql.MySqlConnector"}, P.CONNECTOR_CLASS),
+    ("postgres-source", {"event_converting_failure_handling_mode": None}, P.NULL_FOR_FAULT),
+    ("mariadb-source", {"event_converting_failure_handling_mode": "skip"}, P.NULL_FOR_FAULT),
     ("mariadb-source", {"event_processing_failure_handling_mode": "warn"}, P.DROPS_EVENTS),
     ("mariadb-source", {"inconsistent_schema_handling_mode": "skip"}, P.DROPS_EVENTS),
     ("mariadb-source", {"database_include_list": "shop"}, P.NOT_CAPTURED),
@@ -389,6 +391,22 @@ def test_a_connector_that_would_make_verdicts_lie_is_found(
     """One setting of a good connector is changed or left at Debezium's default, and found."""
     found = check(MY if name.startswith("mariadb") else PG, shipped(name, **changes))
     assert expected in codes(found)
+
+
+@pytest.mark.parametrize(
+    ("mode", "large", "expected"),
+    [
+        ("bytes", True, set()),
+        ("base64", False, set()),
+        ("base64", True, {P.BINARY_MODE}),
+        ("hex", False, {P.BINARY_MODE}),
+    ],
+)
+def test_a_mode_in_which_large_bytes_become_null_is_found(mode: str, large: bool, expected: set[Problem]) -> None:  # noqa: FBT001 - a case
+    """PostgreSQL's connector sends the placeholder of bytes only as bytes."""
+    contract = dataclasses.replace(CONTRACT, fields=(a_field("scan", K.BYTES, large=large),))
+    facts = shipped("postgres-source", binary_handling_mode=mode)
+    assert codes(connector_problems(PG, facts, "pg", "ours-0123", [contract])) == expected
 
 
 def test_our_own_placeholder_may_stand_in_plain_and_another_not() -> None:
