@@ -129,7 +129,6 @@ def _postgres_roles(store: StoreSettings, rights: list[_Rights]) -> Iterator[Sta
         for role in _ON_CONTRACTS:
             if role in users:
                 yield Statement(f"GRANT USAGE ON SCHEMA {of_table} TO {users[role]}", needs=right.table)
-                yield Statement(f"REVOKE ALL ON {name} FROM {users[role]}", needs=right.table)
         yield from _on_contract_table(right, name, users)
 
 
@@ -156,7 +155,15 @@ def _postgres_logins(store: StoreSettings, users: Mapping[Role, str]) -> Iterato
         )
         yield Statement(f"ALTER ROLE {user} LOGIN PASSWORD {HIDDEN}", role=role)
         yield Statement(f"GRANT CONNECT ON DATABASE {_name(store.kind, store.database)} TO {user}")
-        yield Statement(f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {user}")
+        # Also from tables that no contract names any more. Rights on columns go with those on their table.
+        yield Statement(
+            "DO $driftline$ DECLARE place record; BEGIN FOR place IN SELECT DISTINCT n.nspname, c.relname"  # noqa: S608 - quoted names only
+            " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace,"
+            " pg_catalog.aclexplode(c.relacl) a JOIN pg_catalog.pg_roles r ON r.oid = a.grantee"
+            f" WHERE r.rolname = {plain} AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"
+            " LOOP EXECUTE pg_catalog.format('REVOKE ALL ON TABLE %I.%I FROM %I', place.nspname, place.relname,"
+            f" {plain}); END LOOP; END $driftline$"
+        )
         if role != "read":
             yield Statement(f"GRANT USAGE ON SCHEMA {schema} TO {user}")
 

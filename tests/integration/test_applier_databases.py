@@ -14,6 +14,7 @@ import pymysql
 import pytest
 
 from app.adapters.memory_rows import MemoryRows
+from app.adapters.own_tables import run, statements
 from app.adapters.seal import DeploymentSeals, Seal
 from app.adapters.sql_clients import Use
 from app.applier.apply import Applier
@@ -184,6 +185,7 @@ def test_the_apply_role_may_do_no_more_than_its_work(make: Callable[..., SqlWorl
 
 def _may_not(connection: Any, text: str) -> bool:  # noqa: ANN401 - either driver's
     """Tell whether the server refuses a statement for want of a right, and for nothing else."""
+    connection.rollback()
     try:
         connection.cursor().execute(text.format(schema=SCHEMA, own=OWN_SCHEMA))
     except psycopg.errors.InsufficientPrivilege:
@@ -366,3 +368,20 @@ def test_a_delete_that_cascades_is_a_refusal(postgres: SqlWorld) -> None:
     applier, command = repair(postgres, None)
     assert applier.apply(command).reason is RefusalReason.WIDER_THAN_ONE_ROW
     assert postgres.execute(f"SELECT count(*) FROM {SCHEMA}.child") == [(1,)]
+
+
+def test_a_policy_that_allows_less_takes_rights_away(make: Callable[..., SqlWorld]) -> None:
+    """Run again after the contract changed, init leaves no right of the former one."""
+    world = make(deletes=True)
+    world.put(1, thing())
+    connection = world.sql.connect(Use.WRITE)
+    assert not _may_not(connection, "DELETE FROM {schema}.things WHERE id = 99")
+    connection.close()
+    store = world.settings
+    for contracts, allowed in (([replace(world.agreed, replicas=())], True), ([], False)):
+        assert run(store, statements(store, contracts)) == []
+        connection = world.sql.connect(Use.WRITE)
+        assert _may_not(connection, "DELETE FROM {schema}.things WHERE id = 99")
+        assert _may_not(connection, "UPDATE {schema}.things SET code = 'x' WHERE id = 99")
+        assert _may_not(connection, "SELECT code FROM {schema}.things") is not allowed
+        connection.close()
