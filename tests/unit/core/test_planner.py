@@ -10,7 +10,8 @@ from app.core import planner
 from app.core.command import Action, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
 from app.core.contract import EntityContract, RepairMode, RepairPolicy, Replica
 from app.core.finding import DriftKind, Evidence, Finding, Stage, Verdict
-from app.core.planner import CommandState, Standing, Step
+from app.core.planner import Step
+from app.core.planner_state import CommandState, Standing, decode, encode
 
 
 def contract_of(mass_rows: int = 1_000) -> EntityContract:
@@ -92,13 +93,13 @@ def test_a_state_comes_back_as_it_was(standing: Standing, action: Action) -> Non
     """Packing and unpacking lose nothing."""
     (command,) = Table().find(finding_of(1))
     state = CommandState(replace(command, action=action, needs_approval=True), standing, True, 3, 1 << 41)
-    assert planner.decode(planner.encode(state)) == state
+    assert decode(encode(state)) == state
 
 
 def test_a_state_of_another_format_is_refused() -> None:
     """A byte of an unknown version is an error, not a guess."""
     with pytest.raises(ValueError, match="unknown format"):
-        planner.decode(b"\xff")
+        decode(b"\xff")
 
 
 def test_a_finding_seen_twice_before_any_answer_is_sent_twice() -> None:
