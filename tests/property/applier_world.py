@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from app.adapters.memory_rows import MemoryRows, plain_digest
 from app.adapters.seal import DeploymentSeals, Seal
-from app.applier.apply import Applier, no_failpoint
+from app.applier.apply import Applier
+from app.applier.failpoints import no_failpoint
 from app.core.command import Action, Approval, RepairCommand, command_id
 from app.core.contract import EntityContract, RepairMode, RepairPolicy, Replica
 from app.core.guard import DEFAULT_LIMITS, Limits

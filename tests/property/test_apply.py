@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.adapters.memory_rows import Blocked
-from app.applier.apply import FAILPOINTS
+from app.applier.failpoints import FAILPOINTS
 from app.core.command import Action, Outcome, RefusalReason, RepairCommand, command_id, inverse_id
 from app.core.contract import RepairMode
 from app.core.errors import Unready

@@ -1,0 +1,133 @@
+"""What the applier says of a command: to the ledger, and on the topic of outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from app.core.command import Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.contract import EntityContract
+from app.core.errors import Unmappable
+from app.core.ledger import LedgerKind, LedgerRow
+from app.ports import RowRead, Seals, WholeRow
+
+_APPROVER_MAX: Final = 200
+
+# States that a store shows but the contract cannot read are states that nobody judged.
+_UNREADABLE_ROW: Final = b"unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Makes ledger rows and outcomes, with seals, people's words and the wall clock."""
+
+    seals: Seals
+    word_on: Callable[[bytes], Approval | None]
+    now_wall_ms: Callable[[], int]
+
+    def sealed(self, row_id: bytes, whole: WholeRow) -> bytes:
+        """Return the sealed before-image of a row, for the ledger row of this id."""
+        return self.seals.seal_image(row_id, whole.image) if whole.image else b""
+
+    def row(
+        self,
+        command: RepairCommand,
+        kind: LedgerKind,
+        outcome: Outcome,
+        *,
+        reason: RefusalReason | None = None,
+        looked: WholeRow | None = None,
+    ) -> LedgerRow:
+        """Return the ledger row that speaks of a command as such."""
+        looked = looked or WholeRow(RowRead())
+        word = self.word_on(command.command_id)
+        return LedgerRow(
+            row_id=command.command_id,
+            original_id=command.command_id,
+            kind=kind,
+            finding_id=command.finding_id,
+            entity=command.entity,
+            target=command.target,
+            key_hash=command.key_hash,
+            sealed_key=command.sealed_key,
+            partition=command.partition,
+            action=command.action,
+            outcome=outcome,
+            reason=reason,
+            expected_digest=command.expected_digest,
+            found_digest=looked.read.digest,
+            intended_digest=command.intended_digest,
+            before_image=self.sealed(command.command_id, looked),
+            fence_token=command.fence_token,
+            trace_id=command.trace_id,
+            approver=word.approver[:_APPROVER_MAX] if word is not None and word.approved else "",
+            written_at_ms=self.now_wall_ms(),
+        )
+
+    def outcome(
+        self,
+        command: RepairCommand,
+        outcome: Outcome,
+        reason: RefusalReason | None,
+        *,
+        transaction: str = "",
+        detail: str = "",
+        at_ms: int | None = None,
+    ) -> CommandOutcome:
+        """Return an outcome; `at_ms` is now, unless the ledger tells when it was."""
+        return CommandOutcome(
+            command_id=command.command_id,
+            finding_id=command.finding_id,
+            entity=command.entity,
+            target=command.target,
+            outcome=outcome,
+            reason=reason,
+            at_ms=self.now_wall_ms() if at_ms is None else at_ms,
+            transaction=transaction,
+            partition=command.partition,
+            trace_id=command.trace_id,
+            detail=detail,
+        )
+
+
+def readable(read: Callable[[], RowRead]) -> RowRead:
+    """Read a row; one that the contract cannot read has a digest that nobody ever judged."""
+    try:
+        return read()
+    except Unmappable:
+        return RowRead(digest=_UNREADABLE_ROW)
+
+
+def look(look: Callable[[], WholeRow]) -> WholeRow:
+    """Read a whole row likewise."""
+    try:
+        return look()
+    except Unmappable:
+        return WholeRow(RowRead(digest=_UNREADABLE_ROW))
+
+
+def command_of(row: LedgerRow, contract: EntityContract) -> RepairCommand:
+    """Return as much of a command as the check after its insert needs."""
+    return RepairCommand(
+        command_id=row.original_id,
+        finding_id=row.finding_id,
+        incident_id=b"",
+        entity=row.entity,
+        contract_version=contract.version,
+        authority=contract.authority,
+        target=row.target,
+        action=row.action,
+        kind="",
+        sealed_key=row.sealed_key,
+        key_hash=row.key_hash,
+        partition=row.partition,
+        expected_digest=row.expected_digest,
+        intended_digest=row.intended_digest,
+        authority_position=b"",
+        needs_approval=False,
+        reason="",
+        expires_at_ms=0,
+        fence_token=row.fence_token,
+        trace_id=row.trace_id,
+    )
