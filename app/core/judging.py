@@ -80,7 +80,9 @@ def judge_row(
             settled = False
             continue
         terms = contract.replicas[i]
-        replica.vouched_until_ms = max(replica.vouched_until_ms, from_ms)
+        if replica.drift is None or replica.drift.ended_at_ms:
+            # Coverage that begins again vouches for no row: a drift that is open stays so until the row itself agrees.
+            replica.vouched_until_ms = max(replica.vouched_until_ms, from_ms)
         before_ms = replica.vouched_until_ms
         if replica.drift is not None and not replica.drift.ended_at_ms:
             steps.extend(_follow(state, i, terms, watermark_ms, pipeline_reached[i]))
@@ -234,6 +236,8 @@ def _remember(state: KeyState, digests: list[bytes]) -> None:
 
 def _prune(state: KeyState, common_ms: list[int | None], contract: EntityContract) -> None:
     """Drop stays that no verdict can need: of a replica those judged for good, of the authority those past vouching."""
+    if any(r.drift is not None and not r.drift.acknowledged for r in state.replicas):
+        return  # its record may have to be sent again, with what it was judged on
     known = [ms for ms in common_ms if ms is not None]
     if len(known) < len(common_ms):
         return

@@ -25,7 +25,8 @@ def confirmed() -> Finding:
     return next(f for f in findings_of(0) if f.stage is Stage.CONFIRMED and not f.incident_rows)
 
 
-@pytest.mark.parametrize("seed", range(4))
+# In 19 a snapshot is taken again over an open drift; in 21 and 32 records are sent again long after their deadline.
+@pytest.mark.parametrize("seed", [0, 1, 2, 19, 21, 32])
 def test_everything_that_the_fold_says_comes_out_the_same(seed: int) -> None:
     """Whatever misbehaves in the world: what a finding cites is enough to judge it again, its id included."""
     for finding in findings_of(seed):
