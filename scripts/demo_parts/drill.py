@@ -10,6 +10,7 @@ import argparse
 import json
 import random
 import secrets
+import signal
 import sys
 import threading
 import time
@@ -228,6 +229,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.seed is None:
         arguments.seed = secrets.randbelow(1_000_000)
+    # Asked to end is interrupted: what was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen = Screen()
     screen.say(f"seed {arguments.seed}")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def main() -> int:
     if arguments.list:
         print("\n".join([*(d.name for d in damages(PRODUCTS)), *(q.name for q in QUIET_CASES)]))
         return 0
+    # Asked to end is interrupted: what was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen = Screen()
     plan = Plan(
         stack=arguments.name or ("demo-reversed" if arguments.reversed else "demo"),

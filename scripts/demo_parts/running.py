@@ -64,6 +64,7 @@ class Running:
     setup_s: float = 0.0
     _late: dict[bytes, bool] = field(default_factory=dict)
     _clock: Path | None = None
+    _read_on_at: float = float("-inf")
 
     # What the judge sees
 
@@ -77,12 +78,14 @@ class Running:
         if story.key is None or story.confirmed_at is None:
             return False
         if story.finding_id not in self._late:
-            self._late[story.finding_id] = really_late(
-                self.changes.history(self.topic_of(self.shop.origin.kind, story.entity), {"id": story.key}),
-                self.changes.history(self.topic_of(self.shop.copy.kind, story.entity), {"id": story.key}),
-                story.window_s,
-                story.confirmed_at,
-            )
+            both = [self.topic_of(side.kind, story.entity) for side in (self.shop.origin, self.shop.copy)]
+            # Read on at most once a second: a copy that was late is late with many rows at once.
+            if time.monotonic() - self._read_on_at > 1:
+                for topic in both:
+                    self.changes.read_on(topic)
+                self._read_on_at = time.monotonic()
+            origin, copy = (self.changes.history(topic, story.key) for topic in both)
+            self._late[story.finding_id] = really_late(origin, copy, story.window_s, story.confirmed_at)
         return self._late[story.finding_id]
 
     @staticmethod
@@ -208,6 +211,7 @@ class Running:
         self.load.stop()
         self.processes.end_all()
         self.topics.stop()
+        self.changes.close()
 
 
 _COMMANDS: dict[str, tuple[str, ...]] = {

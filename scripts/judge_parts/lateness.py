@@ -49,7 +49,7 @@ def _stays(history: History) -> list[tuple[State, float, float]]:
 def _state(row: dict[str, Any] | None) -> State:
     if row is None:
         return None
-    return tuple(sorted((column, _value(column, value)) for column, value in row.items() if column != "body"))
+    return tuple(sorted((column, _value(column, value)) for column, value in row.items()))
 
 
 def _value(column: str, value: Any) -> object:  # noqa: ANN401 - whatever JSON held

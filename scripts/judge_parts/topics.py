@@ -24,7 +24,7 @@ class Record:
     value: dict[str, Any]
 
 
-def bare_consumer(bootstrap: str) -> Consumer:
+def bare_consumer(bootstrap: str, more: dict[str, str | int | float | bool] | None = None) -> Consumer:
     """Make a consumer that leaves no trace."""
     return Consumer(
         {
@@ -33,7 +33,7 @@ def bare_consumer(bootstrap: str) -> Consumer:
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "isolation.level": "read_committed",
-            "enable.partition.eof": False,
+            **(more or {}),
         }
     )
 
@@ -104,55 +104,84 @@ class Topics:
             self._records.setdefault(message.topic(), []).append(record)
 
 
+@dataclass
+class _Mirror:
+    """What was read of one change topic so far."""
+
+    consumer: Consumer
+    partitions: int
+    keys: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
+    rows: dict[object, list[tuple[float, dict[str, Any] | None]]] = field(default_factory=dict)
+
+
 class ChangeTopics:
-    """Single records and whole histories of the change topics: what the product cites is looked up by the judge."""
+    """The change topics as the judge reads them: what the product cites is looked up here, not believed.
+
+    Each topic is read once, and on from there when something newer is asked for.
+    """
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
+        self._mirrors: dict[str, _Mirror] = {}
 
     def key_at(self, topic: str, partition: int, offset: int) -> dict[str, Any] | None:
         """Return the key of the record at an offset, or None where nothing with a key is there."""
-        consumer = bare_consumer(self._bootstrap)
-        try:
-            consumer.assign([TopicPartition(topic, partition, offset)])
-            until = time.monotonic() + 5
-            while time.monotonic() < until:
-                message = consumer.poll(0.2)
-                if message is None or message.error():
-                    continue
-                if message.offset() != offset or message.key() is None:
-                    return None
-                return _payload(message.key())
-            return None
-        finally:
-            consumer.close()
+        mirror = self._mirror(topic)
+        if (partition, offset) not in mirror.keys:
+            self._read_on(mirror)
+        return mirror.keys.get((partition, offset))
 
-    def history(self, topic: str, key: dict[str, Any]) -> list[tuple[float, dict[str, Any] | None]]:
-        """Return (second in Kafka, row or None where deleted) of every change of one key, in the log's order."""
-        consumer = bare_consumer(self._bootstrap)
-        found: list[tuple[float, dict[str, Any] | None]] = []
-        try:
-            partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-            left = {
-                number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1]
-                for number in partitions
-            }
-            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
-            rest_until = time.monotonic() + 2
-            while time.monotonic() < rest_until:
-                for message in consumer.consume(1000, timeout=0.3):
-                    rest_until = time.monotonic() + 2
-                    if message.error() or message.key() is None or message.value() is None:
-                        continue
-                    if _payload(message.key()) != key:
-                        continue
-                    found.append((message.timestamp()[1] / 1000, _payload(message.value()).get("after")))
-                positions = consumer.position([TopicPartition(topic, number) for number in left])
-                if all(place.offset >= left[place.partition] for place in positions):
-                    break
-        finally:
-            consumer.close()
-        return found
+    def history(self, topic: str, number: int) -> list[tuple[float, dict[str, Any] | None]]:
+        """Return (second in Kafka, row or None where deleted) of every change of one row, in the log's order."""
+        return list(self._mirror(topic).rows.get(number, ()))
+
+    def read_on(self, topic: str) -> None:
+        """Read what has come of a topic."""
+        self._read_on(self._mirror(topic))
+
+    def close(self) -> None:
+        """Let the connections go."""
+        for mirror in self._mirrors.values():
+            mirror.consumer.close()
+        self._mirrors.clear()
+
+    def _mirror(self, topic: str) -> _Mirror:
+        if topic not in self._mirrors:
+            consumer = bare_consumer(self._bootstrap, {"enable.partition.eof": True})
+            numbers = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+            consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers])
+            self._mirrors[topic] = _Mirror(consumer, len(numbers))
+            self._read_on(self._mirrors[topic])
+        return self._mirrors[topic]
+
+    @staticmethod
+    def _read_on(mirror: _Mirror) -> None:
+        """Read to the present end. It is told once per partition, so partitions without news are given a moment."""
+        ended: set[int] = set()
+        quiet_until = time.monotonic() + _QUIET_S
+        while len(ended) < mirror.partitions and time.monotonic() < quiet_until:
+            for message in mirror.consumer.consume(2000, timeout=0.1):
+                partition, offset = message.partition(), message.offset()
+                if partition is None or offset is None:
+                    continue
+                if message.error():
+                    ended.add(partition)
+                    continue
+                ended.discard(partition)
+                quiet_until = time.monotonic() + _QUIET_S
+                key = _payload(message.key())
+                if not key:
+                    continue
+                mirror.keys[partition, offset] = key
+                if message.value() is not None:
+                    after = _payload(message.value()).get("after")
+                    # Long texts would fill the memory, and lateness is read from the other columns.
+                    row = None if after is None else {c: v for c, v in after.items() if c not in _LONG}
+                    mirror.rows.setdefault(key.get("id"), []).append((message.timestamp()[1] / 1000, row))
+
+
+_QUIET_S = 0.6
+_LONG = {"body", "big_text"}
 
 
 def _payload(raw: bytes | None) -> dict[str, Any]:
