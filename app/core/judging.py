@@ -80,9 +80,7 @@ def judge_row(
             settled = False
             continue
         terms = contract.replicas[i]
-        if replica.drift is None or replica.drift.ended_at_ms:
-            # Coverage that begins again vouches for no row: a drift that is open stays so until the row itself agrees.
-            replica.vouched_until_ms = max(replica.vouched_until_ms, from_ms)
+        _begin(replica, from_ms)
         before_ms = replica.vouched_until_ms
         if replica.drift is not None and not replica.drift.ended_at_ms:
             steps.extend(_follow(state, i, terms, watermark_ms, pipeline_reached[i]))
@@ -110,6 +108,12 @@ def judge_row(
     else:
         _prune(state, common_ms, contract)
     return Told(tuple(steps), changed, settled, unknown)
+
+
+def _begin(replica: ReplicaState, from_ms: int) -> None:
+    """Judge from the beginning of coverage on. It vouches for no row: an open drift stays so until the row agrees."""
+    if replica.drift is None or replica.drift.ended_at_ms:
+        replica.vouched_until_ms = max(replica.vouched_until_ms, from_ms)
 
 
 def note_repair(state: KeyState, i: int, repaired_transaction: int) -> list[Step]:
