@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import collections
+import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,10 +24,11 @@ from app.applier.apply import Applier
 from app.core.command import Action, Outcome, RefusalReason, RepairCommand, command_id
 from app.core.contract import EntityContract
 from app.core.errors import Unready
-from app.core.guard import Refused
+from app.core.guard import Limits, Refused
 from app.core.store import StoreKind
 from app.ports import RowRead
 from tests.contract.row_worlds import (
+    COLUMNS,
     ENTITY,
     OWN_SCHEMA,
     SCHEMA,
@@ -77,7 +81,9 @@ class Authority(MemoryRows):
         return self.shown
 
 
-def repair(world: SqlWorld, values: dict[str, object] | None) -> tuple[Applier, RepairCommand]:
+def repair(
+    world: SqlWorld, values: dict[str, object] | None, finding_id: bytes = b"f" * 16
+) -> tuple[Applier, RepairCommand]:
     """Return an applier, and the command that leaves these values in the target's row."""
     agreed: EntityContract = world.agreed
     target = agreed.replicas[0].store
@@ -87,8 +93,8 @@ def repair(world: SqlWorld, values: dict[str, object] | None) -> tuple[Applier, 
         table = world.sql.table(ENTITY)
         authority.shown = RowRead(_digest_of(table, values), values)
     command = RepairCommand(
-        command_id=command_id(b"f" * 16, target, expected, authority.shown.digest),
-        finding_id=b"f" * 16,
+        command_id=command_id(finding_id, target, expected, authority.shown.digest),
+        finding_id=finding_id,
         incident_id=b"",
         entity=ENTITY,
         contract_version=agreed.version,
@@ -122,7 +128,7 @@ def repair(world: SqlWorld, values: dict[str, object] | None) -> tuple[Applier, 
 def _digest_of(table: Any, values: dict[str, object]) -> bytes:  # noqa: ANN401 - the adapter's own
     """Digest values as a store would show them that holds them all."""
     from app.core.digest import Dialect, RowDigester, row_digest
-    from tests.contract.row_worlds import COLUMNS, DIGEST_KEY
+    from tests.contract.row_worlds import DIGEST_KEY
 
     digester = RowDigester(table.contract, "pg", Dialect.POSTGRES_SQL, DIGEST_KEY)
     raw = {COLUMNS[name]: value for name, value in values.items()}
@@ -385,3 +391,54 @@ def test_a_policy_that_allows_less_takes_rights_away(make: Callable[..., SqlWorl
         assert _may_not(connection, "UPDATE {schema}.things SET code = 'x' WHERE id = 99")
         assert _may_not(connection, "SELECT code FROM {schema}.things") is not allowed
         connection.close()
+
+
+def test_beside_a_busy_writer_a_repair_writes_only_over_what_it_expected(make: Callable[..., SqlWorld]) -> None:
+    """An application writes the row as fast as it can while repairs of it are tried, each on what was read before.
+
+    Oracle: each before-image in the ledger is the state that its command expected, and the application's own counter,
+    which no repair writes, never loses a step.
+    """
+    world = make()
+    world.put(1, thing(name="app 0"))
+    stop = threading.Event()
+    written = 0
+
+    def write() -> None:
+        nonlocal written
+        name = world.quoted(COLUMNS["name"])
+        cursor = world.other.cursor()
+        while not stop.is_set():
+            counter = written + 1
+            cursor.execute(
+                f"UPDATE {SCHEMA}.things SET {name} = %s, outside = %s WHERE id = 1", (f"app {counter}", str(counter))
+            )
+            world.other.commit()
+            written = counter
+            time.sleep(0.001)
+
+    application = threading.Thread(target=write)
+    application.start()
+    expected: dict[bytes, bytes] = {}
+    outcomes: collections.Counter[str] = collections.Counter()
+    try:
+        deadline = time.monotonic() + 3
+        while time.monotonic() < deadline or not outcomes["applied"]:
+            applier, command = repair(world, thing(name="right"), finding_id=len(expected).to_bytes(16, "big"))
+            expected[command.command_id] = command.expected_digest
+            outcome = replace(applier, limits=Limits(10**6, 10**6, 10**6)).apply(command)
+            outcomes[outcome.reason.value if outcome.reason else outcome.outcome.value] += 1
+    finally:
+        stop.set()
+        application.join()
+    assert set(outcomes) <= {"applied", "row_moved", "row_locked"}, outcomes
+    assert outcomes["row_moved"]
+    table = world.sql.table(ENTITY)
+    rows = world.execute(f"SELECT command_id, before_image FROM {OWN_SCHEMA}.driftline_ledger WHERE kind = 'command'")
+    assert len(rows) == outcomes["applied"]
+    for command_hex, sealed in rows:
+        image = json.loads(SEALS.open_image(bytes.fromhex(command_hex), bytes(sealed)))
+        name = image[COLUMNS["name"]]
+        shown = thing(name=name if isinstance(name, str) else name[1])
+        assert _digest_of(table, shown) == expected[bytes.fromhex(command_hex)]
+    assert world.execute(f"SELECT outside FROM {SCHEMA}.things WHERE id = 1") == [(str(written),)]
