@@ -30,6 +30,7 @@ def command(invocation: Invocation, *, only: tuple[str, ...], only_print: bool, 
     made too. Tables of contracts that do not exist yet get their rights when it is run again.
     """
     from app.adapters.own_tables import run, statements
+    from app.adapters.side_effects import side_effects
     from app.codec.contract_file import load_contracts
 
     settings = invocation.settings()
@@ -55,6 +56,12 @@ def command(invocation: Invocation, *, only: tuple[str, ...], only_print: bool, 
         click.echo(f"store {store.name}: ready", err=True)
         for table in missing:
             click.echo(f"store {store.name}: {safe_text(table)} is not there yet: run init again when it is", err=True)
+        for effect in side_effects(store, contracts):
+            click.echo(
+                f"store {store.name}: {safe_text(effect)}: a repair would set it off unseen; leave this table's"
+                " repairs to people (mode: observe or propose)",
+                err=True,
+            )
     if not only:
         _make_topics(invocation)
     return ExitCode.AGREE

@@ -19,6 +19,7 @@ import pytest
 from app.adapters.memory_rows import MemoryRows
 from app.adapters.own_tables import run, statements
 from app.adapters.seal import DeploymentSeals, Seal
+from app.adapters.side_effects import side_effects
 from app.adapters.sql_clients import Use
 from app.applier.apply import Applier
 from app.core.command import Action, Outcome, RefusalReason, RepairCommand, command_id
@@ -442,3 +443,24 @@ def test_beside_a_busy_writer_a_repair_writes_only_over_what_it_expected(make: C
         shown = thing(name=name if isinstance(name, str) else name[1])
         assert _digest_of(table, shown) == expected[bytes.fromhex(command_hex)]
     assert world.execute(f"SELECT outside FROM {SCHEMA}.things WHERE id = 1") == [(str(written),)]
+
+
+def test_what_mariadb_would_do_unseen_is_told_to_the_administrator(tmp_path: Path) -> None:
+    """Triggers and cascading keys of a table that may be repaired are named; without them nothing is."""
+    told = running_stack("mariadb")["mariadb"]
+    agreed = contract(StoreKind.POSTGRES)
+    world = MariadbWorld(settings_of(StoreKind.MARIADB, told, tmp_path), agreed)
+    try:
+        assert side_effects(world.settings, [agreed]) == []
+        world.execute(f"CREATE TRIGGER {SCHEMA}.noted AFTER UPDATE ON {SCHEMA}.things FOR EACH ROW SET @x = 1")
+        world.execute(
+            f"CREATE TABLE {SCHEMA}.child (parent bigint, CONSTRAINT parents FOREIGN KEY (parent)"
+            f" REFERENCES {SCHEMA}.things (id) ON DELETE CASCADE) ENGINE = InnoDB"
+        )
+        assert side_effects(world.settings, [agreed]) == [
+            f"{SCHEMA}.things: trigger noted on update",
+            f"{SCHEMA}.things: foreign key parents of child",
+        ]
+        assert side_effects(world.settings, [replace(agreed, replicas=())]) == []
+    finally:
+        world.close()
