@@ -19,7 +19,7 @@ from app.adapters.kafka import KafkaClients, KafkaSink
 from app.adapters.kafka_read import KafkaEnds, KafkaReader
 from app.adapters.logs import error_fields, log
 from app.adapters.metrics import Metrics
-from app.adapters.registry import Registry, schema_book
+from app.adapters.registry import Registry, prepared_book
 from app.adapters.seal import DeploymentSeals, read_key
 from app.adapters.system_clock import monotonic_ms, wall_ms
 from app.agents.block_consumer import Block
@@ -37,7 +37,7 @@ from app.agents.stall_watch import StallWatch
 from app.codec.blocks import pack
 from app.codec.contract_file import load_contracts, topic_of
 from app.codec.envelope import Decoder, decoder_for
-from app.codec.records import RecordCodec
+from app.codec.records import FIXED_IDS, RecordCodec
 from app.core.contract import EntityContract
 from app.core.digest import Dialect, RowDigester, keyed_hash
 from app.core.errors import ContractViolation, Undecodable, Unready
@@ -103,6 +103,10 @@ async def _run(
     log().info("worker ended")
 
 
+def _tell_registry(fault: Unready, again_in_s: float) -> None:
+    log().warning("the worker must wait", again_in_ms=int(again_in_s * 1_000), **error_fields(fault))
+
+
 def wait_for_broker(admin: AdminClient, bootstrap: str) -> None:
     """Wait until the broker answers, for half a minute; then `Unready`."""
     for wait_s in _BROKER_WAITS_S:
@@ -165,7 +169,8 @@ def build_worker(
     metrics.expect([c.entity for c in contracts], [s.name for s in stores])
     digest_key = read_key(settings.keys_dir / "digest.key")
     seals = DeploymentSeals.from_folder(settings.keys_dir)
-    codec = RecordCodec(settings.deployment, schema_book(settings.registry_url, settings.deployment))
+    book = prepared_book(settings.registry_url, settings.deployment, FIXED_IDS, _tell_registry)
+    codec = RecordCodec(settings.deployment, book)
     name = f"{settings.deployment}-{settings.worker.instance_id}"
     sink, changelog = clients.producer(f"{name}-records"), clients.producer(f"{name}-changelog")
     shape = WorkerShape(

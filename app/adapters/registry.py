@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import fastavro
@@ -25,6 +25,7 @@ _ATTEMPTS: Final = 5
 _BACKOFF_FIRST_S: Final = 0.2
 _BACKOFF_MAX_S: Final = 2.0
 _TIMEOUT_S: Final = 5.0
+_PREPARE_BACKOFF_MAX_S: Final = 15.0
 _SCHEMA_BYTES_MAX: Final = 1_000_000
 _HEADERS: Final = {"Accept": "application/vnd.schemaregistry.v1+json, application/json"}
 _CONTENT: Final = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
@@ -237,6 +238,33 @@ class RegisteredSchemas:
 def schema_book(url: str | None, deployment: str) -> SchemaBook:
     """Return the deployment's book: a registry's where there is one, else the fixed one."""
     return FixedSchemas() if url is None else RegisteredSchemas(Registry(url), deployment)
+
+
+def prepared_book(
+    url: str | None,
+    deployment: str,
+    names: Iterable[str],
+    tell: Callable[[Unready, float], None],
+    wait: Callable[[float], None] = time.sleep,
+) -> SchemaBook:
+    """Return the book with these schemas registered, so that a registry that dies later stops no writer.
+
+    Waits for a registry that does not answer, telling each fault and the seconds until it is asked again.
+    """
+    book = schema_book(url, deployment)
+    wanted = list(names)
+    faults = 0
+    while True:
+        try:
+            for name in wanted:
+                book.id_of(name)
+        except Unready as fault:
+            again_in_s = min(_PREPARE_BACKOFF_MAX_S, float(2**faults))
+            tell(fault, again_in_s)
+            wait(again_in_s)
+            faults = min(faults + 1, 10)
+        else:
+            return book
 
 
 if set(SUBJECTS) != set(FIXED_IDS):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import click
 
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
+from app.core.errors import Unready
 from app.core.store import StoreKind
 
 if TYPE_CHECKING:
@@ -56,6 +58,18 @@ def command(invocation: Invocation) -> int:
     return ExitCode.AGREE
 
 
+def _tell_registry(fault: Unready, again_in_s: float) -> None:
+    from app.adapters.logs import error_fields, log
+
+    log().warning("the applier must wait", again_in_ms=int(again_in_s * 1_000), **error_fields(fault))
+
+
+def _wait_or_leave(stopping: threading.Event, seconds: float) -> None:
+    """Wait; leave the process where it was told to stop meanwhile, for it has nothing in hand yet."""
+    if stopping.wait(seconds):
+        raise click.exceptions.Exit(ExitCode.AGREE)
+
+
 def compose(
     settings: Settings, metrics: Metrics, failpoint: Callable[[str], None], stopping: threading.Event
 ) -> ApplierLoop:
@@ -64,19 +78,20 @@ def compose(
     from app.adapters.kafka import KafkaClients
     from app.adapters.kafka_read import KafkaEnds
     from app.adapters.logs import log
-    from app.adapters.registry import schema_book
+    from app.adapters.registry import prepared_book
     from app.adapters.seal import DeploymentSeals, read_key
     from app.adapters.system_clock import wall_ms
     from app.applier.apply import Applier
     from app.applier.loop import ApplierLoop, Topics
     from app.applier.words import Words
     from app.codec.contract_file import load_contracts
-    from app.codec.records import RecordCodec
+    from app.codec.records import FIXED_IDS, RecordCodec
 
     name = settings.deployment
     contracts = load_contracts(settings.contracts_dir, settings)
     metrics.expect([c.entity for c in contracts], list(settings.stores))
-    codec = RecordCodec(name, schema_book(settings.registry_url, name))
+    book = prepared_book(settings.registry_url, name, FIXED_IDS, _tell_registry, partial(_wait_or_leave, stopping))
+    codec = RecordCodec(name, book)
     clients = KafkaClients.of(settings)
     words = Words(
         clients.consumer("driftline-applier-words", f"{name}-applier-words-never-commits"),
@@ -128,8 +143,6 @@ def compose(
 
 def _start_words(loop: ApplierLoop) -> bool:
     """Read what people have said; while Kafka does not answer, try again. False if it is to stop before."""
-    from app.core.errors import Unready
-
     while not loop.stopping.is_set():
         try:
             loop.words.start()

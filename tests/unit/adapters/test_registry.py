@@ -8,7 +8,7 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from app.adapters.registry import SUBJECTS, RegisteredSchemas, Registry, fingerprint
+from app.adapters.registry import SUBJECTS, RegisteredSchemas, Registry, fingerprint, prepared_book
 from app.codec.records import FIXED_IDS
 from app.codec.schema_files import schema_text
 from app.core.errors import ContractViolation, DriftlineError, Undecodable, Unready
@@ -77,6 +77,27 @@ def test_what_is_known_is_not_asked_again() -> None:
     assert book.id_of("finding") == number
     book.writer_schema(number)
     assert len(fake.asked) == asked
+
+
+def test_a_writer_waits_at_its_start_for_a_registry_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each fault is told with the time until the next try; then all is registered, and the registry may die."""
+    fake = FakeRegistry(*[refused] * 10)
+    monkeypatch.setattr("app.adapters.registry.Registry", lambda url: client(fake) if url == URL else None)
+    told: list[float] = []
+    waited: list[float] = []
+    book = prepared_book(
+        URL, "shop", ["outcome", "status"], lambda _, again_in_s: told.append(again_in_s), waited.append
+    )
+    assert told == waited == [1.0, 2.0]
+    fake.broken = [refused] * 99
+    assert (book.id_of("outcome"), book.id_of("status")) == (1, 2)
+    assert book.writer_schema(1)
+
+
+def test_without_a_registry_there_is_nothing_to_wait_for() -> None:
+    """The ids are constants."""
+    book = prepared_book(None, "shop", FIXED_IDS, lambda *_: pytest.fail("nothing to wait for"))
+    assert book.id_of("finding") == FIXED_IDS["finding"]
 
 
 def test_every_schema_of_ours_has_a_subject() -> None:
