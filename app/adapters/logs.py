@@ -17,7 +17,8 @@ import structlog
 from app.observe import LOG_FIELDS
 
 _FIELD_LENGTH_MAX: Final = 1_000
-_OWN: Final = frozenset({"exc_info", "stack_info", "_record", "_from_structlog", "positional_args"})
+_TALKATIVE: Final = ("httpx", "httpcore")
+"""Libraries that say at `info` what nobody needs to know of every request."""
 
 Line = MutableMapping[str, Any]
 
@@ -96,6 +97,8 @@ def configure_logs(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
     structlog.configure(
         processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
