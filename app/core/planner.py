@@ -29,6 +29,8 @@ from app.core.planner_state import CommandState, Standing, decode, encode
 
 RESEND_FIRST_MS: Final = 1_000
 RESEND_MOST_MS: Final = 30_000
+RENEWED_MS: Final = 3_600_000
+"""How long a command lives on that expired while it waited for a person: nobody has refused it."""
 
 Get = Callable[[bytes], bytes | None]
 
@@ -49,6 +51,8 @@ NEXT: Final[dict[tuple[Standing, Happening], Standing]] = {
     (Standing.SENT, Happening.APPROVED): Standing.SENT,
     (Standing.WAITS_FOR_PERSON, Happening.APPROVED): Standing.SENT,
     (Standing.WAITS_FOR_PERSON, Happening.HELD_FOR_A_WHILE): Standing.WAITS_FOR_TIME,
+    # It has expired unanswered. Nothing was recorded under its id, so it may be offered again.
+    (Standing.WAITS_FOR_PERSON, Happening.DUE): Standing.WAITS_FOR_PERSON,
     (Standing.WAITS_FOR_TIME, Happening.HELD_FOR_PERSON): Standing.WAITS_FOR_PERSON,
     (Standing.WAITS_FOR_TIME, Happening.HELD_FOR_A_WHILE): Standing.WAITS_FOR_TIME,
     # It waits on until its outcome comes: a crash may have lost it, and no event would bring it back.
@@ -189,6 +193,8 @@ def on_outcome(get: Get, outcome: CommandOutcome, now_wall_ms: int) -> Step:
     if moved.standing is Standing.WAITS_FOR_TIME:
         delay_ms = min(RESEND_FIRST_MS << min(moved.attempts, 10), RESEND_MOST_MS)
         moved = replace(moved, attempts=moved.attempts + 1, due_at_ms=now_wall_ms + delay_ms)
+    else:
+        moved = replace(moved, due_at_ms=state.command.expires_at_ms)
     _save(step, state, moved)
     return step
 
@@ -219,6 +225,11 @@ def on_time(get: Get, due: Iterable[bytes], now_wall_ms: int) -> Step:
         if state is None or state.due_at_ms > now_wall_ms or (moved := _move(state, Happening.DUE)) is None:
             step.writes[key] = None
             continue
-        _save(step, state, replace(moved, due_at_ms=now_wall_ms + RESEND_MOST_MS))
-        step.commands.append(state.command)
+        if moved.standing is Standing.WAITS_FOR_PERSON:
+            renewed = replace(state.command, expires_at_ms=now_wall_ms + RENEWED_MS)
+            moved = replace(moved, command=renewed, due_at_ms=renewed.expires_at_ms)
+        else:
+            moved = replace(moved, due_at_ms=now_wall_ms + RESEND_MOST_MS)
+        _save(step, state, moved)
+        step.commands.append(moved.command)
     return step

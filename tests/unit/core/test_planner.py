@@ -130,6 +130,21 @@ def test_a_held_delete_goes_again_on_a_word() -> None:
     assert table.rows == {}
 
 
+def test_what_nobody_answered_in_time_is_offered_again() -> None:
+    """A command that expired while it waited for a person gets a new term under the same id, until it is answered."""
+    table = Table()
+    (command,) = table.find(finding_of(1, intended=b""))
+    table.end(command, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    assert table.tick(command.expires_at_ms - 1) == []
+    (renewed,) = table.tick(command.expires_at_ms)
+    assert renewed == replace(command, expires_at_ms=command.expires_at_ms + planner.RENEWED_MS)
+    table.end(renewed, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    assert table.say(renewed) == [renewed]
+    assert table.tick(10**15) == []
+    table.end(renewed, Outcome.APPLIED)
+    assert table.rows == {}
+
+
 def test_a_word_faster_than_the_applier_is_not_lost() -> None:
     """Approved before the outcome says so: what the applier then still holds is sent again after a while."""
     table = Table()
