@@ -128,7 +128,8 @@ class WorkerWorld:
         schema, _, name = table.partition(".")
         common: dict[str, Any] = {"snapshot": "true" if snapshot else "false", "ts_ms": 0, "table": name}
         if store == "pg":
-            before, self.lsn = self.lsn, self.lsn + 10
+            # All rows of a snapshot stand at the snapshot's own place.
+            before, self.lsn = self.lsn, self.lsn + (0 if snapshot else 10)
             return {
                 **common,
                 "db": "shop",
@@ -137,7 +138,7 @@ class WorkerWorld:
                 "txId": self.lsn,
                 "sequence": json.dumps([str(before), str(self.lsn)]),
             }
-        self.place += 10
+        self.place += 0 if snapshot else 10
         return {
             **common,
             "db": schema,
