@@ -18,6 +18,8 @@ from judge_parts.stories import Story
 from demo_parts.damages import Damage, Shop
 from demo_parts.pipeline import await_condition
 
+_TOLD_AT_MOST = 3
+
 Approve = Callable[[Sequence[bytes]], None]
 
 
@@ -93,6 +95,8 @@ class Case:
                 said.append(f"{row} was called {found.story.kind}, not {found.planted.kind}")
             elif found.verified_after is None and not self._refused(found):
                 said.append(f"{row} was not repaired and verified ({_how_far(found.story)})")
+        if len(said) > _TOLD_AT_MOST:
+            said = [*said[:_TOLD_AT_MOST], f"{name}: and {len(said) - _TOLD_AT_MOST} more rows"]
         if self.damage.incident and not self.incident_seen:
             said.append(f"{name}: its rows were not reported as one incident")
         return said

@@ -156,19 +156,22 @@ class ChangeTopics:
 
     @staticmethod
     def _read_on(mirror: _Mirror) -> None:
-        """Read to the present end. It is told once per partition, so partitions without news are given a moment."""
+        """Read to what was the end when this began, or a little beyond.
+
+        The end of a partition is told once; one without news tells nothing, so all are given a moment.
+        """
+        news: set[int] = set()
         ended: set[int] = set()
-        quiet_until = time.monotonic() + _QUIET_S
-        while len(ended) < mirror.partitions and time.monotonic() < quiet_until:
-            for message in mirror.consumer.consume(2000, timeout=0.1):
+        begun = time.monotonic()
+        while len(ended) < mirror.partitions and (news - ended or time.monotonic() - begun < _QUIET_S):
+            for message in mirror.consumer.consume(2000, timeout=0.05):
                 partition, offset = message.partition(), message.offset()
                 if partition is None or offset is None:
                     continue
                 if message.error():
                     ended.add(partition)
                     continue
-                ended.discard(partition)
-                quiet_until = time.monotonic() + _QUIET_S
+                news.add(partition)
                 key = _payload(message.key())
                 if not key:
                     continue
@@ -180,7 +183,7 @@ class ChangeTopics:
                     mirror.rows.setdefault(key.get("id"), []).append((message.timestamp()[1] / 1000, row))
 
 
-_QUIET_S = 0.6
+_QUIET_S = 0.3
 _LONG = {"body", "big_text"}
 
 
