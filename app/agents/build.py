@@ -137,3 +137,5 @@ def quieten_faust() -> None:
     """Let Faust and aiokafka speak of what matters only."""
     for name in ("faust", "mode", "aiokafka", "app.agents.block_consumer", "app.agents.bulk_table"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # A commit that waits for the broker overlaps its timer; that is back-pressure and no news.
+    logging.getLogger("mode.timers").setLevel(logging.ERROR)
