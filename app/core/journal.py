@@ -48,6 +48,7 @@ def store_record(progress: Progress, name: str) -> Write:
     value = {
         "epoch": store.epoch,
         "snapshots": [place.hex() for place in store.snapshots],
+        "broken_in_a_row": store.broken_in_a_row,
         "log_restarted": store.log_restarted,
         "snapshot_seen": store.snapshot_seen,
         "server": store.server,
@@ -95,6 +96,7 @@ def _restore_store(progress: Progress, name: str, value: bytes) -> None:
     store, held = progress.stores[name], json.loads(value)
     store.epoch = held["epoch"]
     store.snapshots = [bytes.fromhex(place) for place in held["snapshots"]]
+    store.broken_in_a_row = held["broken_in_a_row"]
     store.log_restarted = held["log_restarted"]
     store.snapshot_seen = held["snapshot_seen"]
     store.server = held["server"]

@@ -30,3 +30,6 @@ KEYS_PER_NOTE_MAX: Final = 4_096
 
 STAYS_TOLD_MAX: Final = 64
 """States of one row and store in a finding's evidence, so that a record stays far below the broker's limit."""
+
+BREAKS_IN_A_ROW_MAX: Final = 16
+"""Snapshots of one store that may be begun again before one is complete; more, and the store stays uncovered."""

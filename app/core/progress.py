@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from app.core.contract import EntityContract
 from app.core.finding import UnknownReason
-from app.core.limits import PENDING_BARRIERS_MAX
+from app.core.limits import BREAKS_IN_A_ROW_MAX, PENDING_BARRIERS_MAX
 from app.core.observation import Barrier, Beacon, Link
 from app.core.position import BEFORE_ALL, SNAPSHOT, STREAM, epoch_of, place_of, position
 from app.core.timeline import Timeline
@@ -36,6 +36,7 @@ class StoreProgress:
     timeline: Timeline = field(default_factory=Timeline)
     epoch: int = 0
     snapshots: list[bytes] = field(default_factory=list)  # per epoch: where its snapshot stands in the log
+    broken_in_a_row: int = 0  # epochs that ended before any entity was covered in them
     log_restarted: bool = False  # places of the epoch before cannot be compared with this one's
     snapshot_seen: bool = False  # the beacon's own row was read by this epoch's snapshot
     server: str = ""
@@ -145,6 +146,7 @@ class Progress:
         store.snapshots = [*kept, place]
         store.log_restarted = log_restarted
         store.snapshot_seen = False
+        store.broken_in_a_row += 1
         store.pending.clear()
         for entity in self.entities.values():
             for i, table in enumerate(entity.contract.stores):
@@ -181,7 +183,9 @@ class Progress:
             return restarted
         if store.timeline.add(at, writer, beacon.issued_at_ms, beacon.previous_acknowledged_ms):
             ends = {(topic, partition): end for topic, partition, end in barrier.ends}
-            store.pending.append((at, store.timeline.issued_ms[-1], store.snapshot_seen, ends))
+            # Rows of one snapshot at many places are no snapshot as we know it: nothing is proven by them.
+            complete = store.snapshot_seen and store.broken_in_a_row <= BREAKS_IN_A_ROW_MAX
+            store.pending.append((at, store.timeline.issued_ms[-1], complete, ends))
             if len(store.pending) > PENDING_BARRIERS_MAX:
                 store.pending.pop(0)
         return restarted or broken
@@ -211,6 +215,8 @@ class Progress:
                     unreached = min(unreached, last + 1)
                     if last >= 0 and self._move(entity, i, store.pending[last]):
                         moved[number] = entity
+                    if entity.covered_at_ms[i] is not None:
+                        store.broken_in_a_row = 0
             # What every entity has reached is needed no more; the newest reached one stays for those that joined late.
             del store.pending[: max(unreached - 1, 0)]
         return list(moved.values())
