@@ -33,6 +33,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--check", action="store_true", help="exit 1 if anything was missed, misnamed, false or slow")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what happened")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="write the table of damages as SVG")
     parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="one damage or quiet case; repeatable"
@@ -149,6 +150,8 @@ def _tell(running: Running, report: Report, arguments: argparse.Namespace, scree
     )
     if arguments.json:
         report.write(arguments.json)
+    if arguments.picture and report.cases:
+        screen.draw(report.cases, len(report.false_alarms), arguments.picture)
 
 
 def _leave(running: Running, screen: Screen) -> None:
