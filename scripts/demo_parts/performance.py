@@ -149,11 +149,17 @@ def perform_quiet(running: Running, case: QuietCase, number: int) -> QuietResult
         running.load.start()
     result.unknown_at_end = sum(sum(health.unknown.values()) for health in running.health().values())
     raised = [s for s in running.stories() if s.finding_id not in before and not s.is_incident]
+    result.canary_after_s = _find_canary(running, number)
+    # Judged last: by now every change that bears on what was raised has been read.
+    raised_before = {story.finding_id for story in raised}
+    raised = [story for story in running.stories() if story.finding_id in raised_before]
     opinion = judge((), raised, running.was_late)
     result.false_alarms = len(opinion.false_alarms) + len(opinion.refuted)
+    if opinion.false_alarms:
+        some = ", ".join(f"{s.entity} {s.key} {s.kind}" for s in opinion.false_alarms[:3])
+        result.problem = result.problem or f"raised for nothing: {some}"
     if case.is_late:
         result.problem = result.problem or _late_problem(running, raised, opinion)
-    result.canary_after_s = _find_canary(running, number)
     return result
 
 

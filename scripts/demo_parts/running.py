@@ -62,9 +62,9 @@ class Running:
     changes: ChangeTopics
     stories_of: Stories
     setup_s: float = 0.0
-    _late: dict[bytes, bool] = field(default_factory=dict)
+    _late: set[bytes] = field(default_factory=set)
     _clock: Path | None = None
-    _read_on_at: float = float("-inf")
+    _read_on_at: dict[str, float] = field(default_factory=dict)
 
     # What the judge sees
 
@@ -77,16 +77,20 @@ class Running:
         """Whether the copy was really late with the row of a drift, by the judge's own reading."""
         if story.key is None or story.confirmed_at is None:
             return False
-        if story.finding_id not in self._late:
-            both = [self.topic_of(side.kind, story.entity) for side in (self.shop.origin, self.shop.copy)]
-            # Read on at most once a second: a copy that was late is late with many rows at once.
-            if time.monotonic() - self._read_on_at > 1:
-                for topic in both:
-                    self.changes.read_on(topic)
-                self._read_on_at = time.monotonic()
-            origin, copy = (self.changes.history(topic, story.key) for topic in both)
-            self._late[story.finding_id] = really_late(origin, copy, story.window_s, story.confirmed_at)
-        return self._late[story.finding_id]
+        if story.finding_id in self._late:
+            return True
+        both = [self.topic_of(side.kind, story.entity) for side in (self.shop.origin, self.shop.copy)]
+        # Read on at most once a second: a copy that was late is late with many rows at once.
+        if time.monotonic() - self._read_on_at.get(story.entity, float("-inf")) > 1:
+            for topic in both:
+                self.changes.read_on(topic)
+            self._read_on_at[story.entity] = time.monotonic()
+        origin, copy = (self.changes.history(topic, story.key) for topic in both)
+        is_late = really_late(origin, copy, story.window_s, story.confirmed_at)
+        if is_late:
+            # Only this is final: what is not late yet may be so once its changes have been read.
+            self._late.add(story.finding_id)
+        return is_late
 
     @staticmethod
     def topic_of(kind: Kind, table: str) -> str:

@@ -151,11 +151,12 @@ class ChangeTopics:
             numbers = consumer.list_topics(topic, timeout=10).topics[topic].partitions
             consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers])
             self._mirrors[topic] = _Mirror(consumer, len(numbers))
-            self._read_on(self._mirrors[topic])
+            # At first every partition tells its end, also an empty one.
+            self._read_on(self._mirrors[topic], 10.0)
         return self._mirrors[topic]
 
     @staticmethod
-    def _read_on(mirror: _Mirror) -> None:
+    def _read_on(mirror: _Mirror, moment_s: float = 0.3) -> None:
         """Read to what was the end when this began, or a little beyond.
 
         The end of a partition is told once; one without news tells nothing, so all are given a moment.
@@ -163,7 +164,7 @@ class ChangeTopics:
         news: set[int] = set()
         ended: set[int] = set()
         begun = time.monotonic()
-        while len(ended) < mirror.partitions and (news - ended or time.monotonic() - begun < _QUIET_S):
+        while len(ended) < mirror.partitions and (news - ended or time.monotonic() - begun < moment_s):
             for message in mirror.consumer.consume(2000, timeout=0.05):
                 partition, offset = message.partition(), message.offset()
                 if partition is None or offset is None:
@@ -183,7 +184,6 @@ class ChangeTopics:
                     mirror.rows.setdefault(key.get("id"), []).append((message.timestamp()[1] / 1000, row))
 
 
-_QUIET_S = 0.3
 _LONG = {"body", "big_text"}
 
 
