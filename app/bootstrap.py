@@ -219,6 +219,7 @@ def build_worker(
         explain=DifferingFields(by_offset.several, readers, monotonic_ms).names,
         counts=counts,
         log_undecodable=_log_undecodable,
+        clock_ms=monotonic_ms,
     )
     plan_topics = PlanTopics(
         *(t.name(settings.deployment) for t in (topics.DRIFTS, topics.OUTCOMES, topics.APPROVALS, topics.REPAIRS))
@@ -253,6 +254,7 @@ def build_worker(
         sink,
         topics.OBSERVATIONS.name(settings.deployment),
         settings.partitions,
+        compare.beacon_now_ms,
     )
     duties = [
         Duty("statuses", 1.0, reports.send),
@@ -465,8 +467,10 @@ class _Probing:
         sink: KafkaSink,
         observations: str,
         partitions: int,
+        beacon_now_ms: Callable[[], int | None],
     ) -> None:
         self._probe = probe
+        self._beacon_now_ms = beacon_now_ms
         self._pipelines = pipelines
         self._table = table
         self._sink = sink
@@ -488,10 +492,16 @@ class _Probing:
                 log().warning("cannot see how far a pipeline is", topic=pipeline.topic, **error_fields(fault))
                 continue
             at = (pipeline.entity, pipeline.replica)
-            if place is None or (place == self._told.get(at) and self._rounds % _REPEAT_PIPELINE_EVERY):
+            # Asked after looking: what the pipeline had written by then was committed before this moment.
+            seen_at_ms = self._beacon_now_ms()
+            if (
+                place is None
+                or seen_at_ms is None
+                or (place == self._told.get(at) and self._rounds % _REPEAT_PIPELINE_EVERY)
+            ):
                 continue
             self._told[at] = place
-            packed = pack(PipelineReached(pipeline.entity, pipeline.replica, place))
+            packed = pack(PipelineReached(pipeline.entity, pipeline.replica, place, seen_at_ms))
             for target in range(self._partitions):
                 self._sink.send(self._observations, target, None, packed)
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
+from app.agents.beacon_clock import BeaconClock
 from app.agents.block_consumer import Block
 from app.codec.blocks import unpack
 from app.core.contract import EntityContract
@@ -75,6 +76,7 @@ class Compare:
         explain: Callable[[Finding], tuple[str, ...]],
         counts: CompareCounts,
         log_undecodable: Callable[[Block, int, Undecodable], None],
+        clock_ms: Callable[[], int],
     ) -> None:
         self._contracts = contracts
         self._table = table
@@ -84,9 +86,11 @@ class Compare:
         self._explain = explain
         self._counts = counts
         self._log_undecodable = log_undecodable
+        self._clock_ms = clock_ms
         self._shards: dict[int, tuple[int, Shard]] = {}
         self._told: dict[int, list[Finding]] = {}
         self._newest_beacon_ms: int | None = None
+        self._beacon_clock = BeaconClock()
 
     async def run(self, stream: AsyncIterator[Block]) -> None:
         """Fold blocks of observations for as long as the stream lasts."""
@@ -120,6 +124,7 @@ class Compare:
     def _fold(self, shard: Shard, observation: Observation) -> None:
         if isinstance(observation, Barrier) and observation.beacon.streamed:
             self._newest_beacon_ms = max(self._newest_beacon_ms or 0, observation.beacon.issued_at_ms)
+            self._beacon_clock.seen(observation.beacon.issued_at_ms, self._clock_ms())
         needed = shard.needed_keys(observation)
         states = dict(zip(needed, self._table.multi_get(shard.partition, needed), strict=True)) if needed else {}
         self._take_effects(shard, shard.fold(observation, states))
@@ -139,6 +144,10 @@ class Compare:
         deadline_ms = finding.evidence.judged_at_ms
         late = None if self._newest_beacon_ms is None else self._newest_beacon_ms - deadline_ms
         self._counts.found(finding, late if finding.stage is Stage.CONFIRMED else None)
+
+    def beacon_now_ms(self) -> int | None:
+        """Return about what the beacons' clock shows now, never much less; None before the first beacon."""
+        return self._beacon_clock.now_ms(self._clock_ms())
 
     # -- before a commit -----------------------------------------------------------------------------------------
 

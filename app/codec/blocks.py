@@ -92,6 +92,7 @@ class _PipelineReached(_Record, tag=6):
     entity: int
     replica: int
     place: bytes
+    seen_at_ms: int
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -173,7 +174,7 @@ def _as_record(observation: Observation) -> _Record:
                 observation.outcome,
             )
         case PipelineReached():
-            return _PipelineReached(observation.entity, observation.replica, observation.place)
+            return _PipelineReached(observation.entity, observation.replica, observation.place, observation.seen_at_ms)
 
 
 def _link(read: _Link) -> Link:
@@ -213,8 +214,8 @@ def _as_observation(
             return Barrier(beacon, _link(record.link), record.ends)
         case _LedgerEcho(entity, store, link, command_id, transaction, outcome):
             return LedgerEcho(entity, store, _link(link), command_id, transaction, outcome)
-        case _PipelineReached(entity, replica, place):
-            return PipelineReached(entity, replica, _place(place))
+        case _PipelineReached(entity, replica, place, seen_at_ms):
+            return PipelineReached(entity, replica, _place(place), seen_at_ms)
 
 
 def _row_block(record: _RowBlock) -> RowBlock:

@@ -20,7 +20,7 @@ from app.core.finding import Finding, Stage, UnknownReason
 from app.core.journal import META, Notes, beacon_records, chain_record, entity_record, restore, row_key, store_record
 from app.core.judging import judge_row, note_repair, place_in_time, verify
 from app.core.keystate import KeyState, decode, encode
-from app.core.limits import SWEEP_KEYS
+from app.core.limits import PIPELINE_REPORTS_KEPT, SWEEP_KEYS
 from app.core.observation import (
     INCREMENTAL_READ,
     SNAPSHOT_READ,
@@ -70,6 +70,7 @@ class Shard:
     live: dict[int, dict[bytes, KeyState]] = field(init=False)
     unknown: dict[int, dict[bytes, UnknownReason]] = field(init=False)
     pipeline: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    _pipeline_seen: dict[tuple[int, int], list[tuple[int, bytes]]] = field(default_factory=dict)
     _sweeps: list[_Sweep] = field(default_factory=list)
     _dirty: set[bytes] = field(default_factory=set)
     _commands: dict[bytes, bytes] = field(default_factory=dict)
@@ -143,7 +144,7 @@ class Shard:
                 self._fold_echo(observation, states, effects)
             case PipelineReached():
                 self._fold_pipeline(observation)
-        self._advance(effects, force=isinstance(observation, PipelineReached))
+        self._advance(effects)
         self._flush(effects)
         return effects
 
@@ -353,19 +354,29 @@ class Shard:
                 effects.writes.append(chain_record(link, self.progress.extend(link)))
 
     def _fold_pipeline(self, reached: PipelineReached) -> None:
-        held = self.pipeline.get((reached.entity, reached.replica), b"")
-        self.pipeline[reached.entity, reached.replica] = max(held, reached.place)
+        seen = self._pipeline_seen.setdefault((reached.entity, reached.replica), [])
+        seen.append((reached.seen_at_ms, reached.place))
+        del seen[:-PIPELINE_REPORTS_KEPT]
+
+    def _heed_pipelines(self, entity: EntityProgress) -> None:
+        """Take what was seen of pipelines at a moment up to which their replica's log is known by now."""
+        for i in range(len(entity.base_ms)):
+            at = (entity.contract.number, i)
+            watermark_ms = entity.watermark_ms[i + 1]
+            while (seen := self._pipeline_seen.get(at)) and watermark_ms is not None and seen[0][0] < watermark_ms:
+                self.pipeline[at] = max(self.pipeline.get(at, b""), seen.pop(0)[1])
 
     # -- judging -------------------------------------------------------------------------------------------------
 
-    def _advance(self, effects: Effects, *, force: bool) -> None:
+    def _advance(self, effects: Effects) -> None:
         moved = self.progress.advance()
         for entity in moved:
             number = entity.contract.number
             if entity.is_covered and not entity.swept and not any(s.entity == number for s in self._sweeps):
                 self._sweeps.append(_Sweep(number, row_key(number, b"")))
                 effects.writes.append(entity_record(entity))
-        for entity in self.progress.entities.values() if force else moved:
+        for entity in moved:
+            self._heed_pipelines(entity)
             for row, state in list(self.live[entity.contract.number].items()):
                 self._judge(entity, row, state, effects)
         effects.findings += incidents_of(effects.findings)

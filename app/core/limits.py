@@ -33,3 +33,6 @@ STAYS_TOLD_MAX: Final = 64
 
 BREAKS_IN_A_ROW_MAX: Final = 16
 """Snapshots of one store that may be begun again before one is complete; more, and the store stays uncovered."""
+
+PIPELINE_REPORTS_KEPT: Final = 600
+"""Reports of one pipeline that wait for the replica's log: ten minutes of them; of more, the oldest are dropped."""

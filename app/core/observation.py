@@ -112,11 +112,16 @@ class LedgerEcho:
 
 @dataclass(frozen=True, slots=True)
 class PipelineReached:
-    """The pipeline that fills a replica has applied every change of the authority's table up to `place`."""
+    """The pipeline that fills a replica has applied every change of the authority's table up to `place`.
+
+    It was seen at `seen_at_ms` on the beacons' clock: what the pipeline wrote until then may still be on its way
+    through the replica's log, so nothing follows from it before that log is known up to then.
+    """
 
     entity: int
     replica: int
     place: bytes
+    seen_at_ms: int
 
 
 Observation = RowBlock | Truncated | Mark | Barrier | LedgerEcho | PipelineReached

@@ -1,0 +1,131 @@
+"""Two stores told by hand: rows and beacons in the order of their logs, folded at once."""
+
+from __future__ import annotations
+
+import hashlib
+
+from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, Pipeline, Replica, StoreTable
+from app.core.finding import Finding, Stage
+from app.core.fold import Shard
+from app.core.observation import (
+    PRESENT,
+    SNAPSHOT_READ,
+    Barrier,
+    Beacon,
+    LedgerEcho,
+    Link,
+    Mark,
+    Observation,
+    PipelineReached,
+    RowBlock,
+)
+from app.core.position import binlog_place
+
+INT = FieldType(FieldKind.INT64)
+WINDOW_MS = 1_000
+
+
+def contract(*, pipeline: bool) -> EntityContract:
+    """Return a contract over stores A (the authority) and R."""
+    fills = Pipeline("group", "topic") if pipeline else None
+    return EntityContract(
+        entity="t",
+        version=1,
+        number=7,
+        key=(KeyField("id", INT, {"A": "id", "R": "id"}),),
+        fields=(Field("v", INT, {"A": "v", "R": "v"}),),
+        authority="A",
+        stores=(StoreTable("A", "t", "A.t", 1), StoreTable("R", "t", "R.t", 1)),
+        replicas=(Replica("R", WINDOW_MS, 10 * WINDOW_MS, fills),),
+    )
+
+
+def digest(value: str) -> bytes:
+    """Return a row digest for a value; empty for no row."""
+    return hashlib.blake2b(value.encode(), digest_size=16).digest() if value else b""
+
+
+class Story:
+    """Tells one shard what happened; `findings` are what it told."""
+
+    def __init__(self, *, pipeline: bool = False) -> None:
+        self.shard = Shard((contract(pipeline=pipeline),), 0)
+        self.table: dict[bytes, bytes] = {}
+        self.findings: list[Finding] = []
+        self.places = {"A": 100, "R": 100}
+        self.offsets = {"A.t": 0, "R.t": 0, "A.beacon": 0, "R.beacon": 0, "R.ledger": 0}
+        self.acknowledged_ms = {"A": 0, "R": 0}
+        self.sequence = 0
+        for store in "AR":
+            self._beacon(store, 0, streamed=False)
+
+    def observe(self, observation: Observation) -> None:
+        """Fold one observation, then whatever sweeps want, and acknowledge what was told."""
+        states = {key: self.table.get(key) for key in self.shard.needed_keys(observation)}
+        self._take(self.shard.fold(observation, states))
+        while (wanted := self.shard.sweep_range()) is not None:
+            start, end, limit = wanted
+            items = sorted((k, v) for k, v in self.table.items() if start <= k < end)[:limit]
+            self._take(self.shard.sweep(items))
+
+    def _take(self, effects: object) -> None:
+        for key, value in effects.writes:  # type: ignore[attr-defined]
+            if value is None:
+                self.table.pop(key, None)
+            else:
+                self.table[key] = value
+        told: list[Finding] = effects.findings  # type: ignore[attr-defined]
+        self.findings += told
+        if told:
+            self._take(self.shard.acknowledged(told))
+
+    def _next(self, topic: str) -> Link:
+        self.offsets[topic] += 1
+        return Link(topic, 0, self.offsets[topic] - 1, self.offsets[topic])
+
+    def _place(self, store: str) -> bytes:
+        self.places[store] += 1
+        return binlog_place(1, self.places[store], 0, is_delete=False)
+
+    def row(self, store: str, value: str, *, key: str = "k", snapshot: bool = False, transaction: int = 0) -> bytes:
+        """Let a store's log show a row with a value ("" for none); return the change's place."""
+        link = self._next(f"{store}.t")
+        place = binlog_place(1, 100, 0, is_delete=False) if snapshot else self._place(store)
+        flags = (PRESENT if value else 0) | (SNAPSHOT_READ if snapshot else 0)
+        block = RowBlock(
+            7, "AR".index(store), link, 1, [key.encode()], bytes(8), bytes([flags]), place, [link.begin],
+            [transaction], digest(value) or bytes(16),
+        )  # fmt: skip
+        self.observe(block)
+        return place
+
+    def beacons(self, at_ms: int) -> None:
+        """Let both stores' logs show a beacon that was issued at a moment, with all before it read."""
+        for store in "AR":
+            self._beacon(store, at_ms)
+
+    def _beacon(self, store: str, at_ms: int, *, streamed: bool = True) -> None:
+        self.sequence += 1
+        place = self._place(store) if streamed else binlog_place(1, 100, 0, is_delete=False)
+        end = self.offsets[f"{store}.t"]
+        self.observe(Mark([Link(f"{store}.t", 0, end, end)]))
+        beacon = Beacon(store, 1, self.sequence, at_ms, self.acknowledged_ms[store], place, streamed, "server")
+        self.observe(Barrier(beacon, self._next(f"{store}.beacon"), [(f"{store}.t", 0, end)]))
+        self.acknowledged_ms[store] = at_ms + 10
+
+    def until(self, start_ms: int, end_ms: int) -> None:
+        """Let beacons pass, two a second."""
+        for at_ms in range(start_ms, end_ms + 1, 500):
+            self.beacons(at_ms)
+
+    def pipeline_reached(self, place: bytes, seen_at_ms: int) -> None:
+        """Report how far the pipeline has come."""
+        self.observe(PipelineReached(7, 0, place, seen_at_ms))
+
+    def ledger(self, command_id: bytes, transaction: int, outcome: str = "applied") -> None:
+        """Let the replica's ledger show a command's row."""
+        self.observe(LedgerEcho(7, 1, self._next("R.ledger"), command_id, transaction, outcome))
+
+    def stages(self, key: str = "k") -> list[Stage]:
+        """Return the steps told of one row so far."""
+        return [f.stage for f in self.findings if f.canonical_key == key.encode()]

@@ -1,0 +1,142 @@
+"""The life of one drift, told by hand: overtaken only when the pipeline has passed, verified only when seen again."""
+
+from __future__ import annotations
+
+from app.core.finding import Finding, Stage
+from tests.unit.core.story import Story, digest
+
+CONFIRMED, OVERTAKEN, RESOLVED, VERIFIED = Stage.CONFIRMED, Stage.OVERTAKEN, Stage.RESOLVED, Stage.VERIFIED
+
+
+def agreeing(*, pipeline: bool = False) -> Story:
+    """Return two stores that agree on one row, covered."""
+    story = Story(pipeline=pipeline)
+    for store in "AR":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    assert story.findings == []
+    return story
+
+
+def overtaken(story: Story) -> Finding:
+    """Return the last record that asks for a repair."""
+    return [f for f in story.findings if f.stage is OVERTAKEN][-1]
+
+
+def test_a_rogue_change_of_a_settled_row_may_be_repaired_at_once() -> None:
+    """There is nothing that the pipeline could still bring."""
+    story = agreeing(pipeline=True)
+    story.row("R", "rogue")
+    story.until(2_500, 5_000)
+    assert story.stages() == [CONFIRMED, OVERTAKEN]
+    assert (overtaken(story).expected_digest, overtaken(story).intended_digest) == (digest("rogue"), digest("one"))
+
+
+def test_a_late_change_waits_for_its_pipeline() -> None:
+    """While the pipeline is behind the change, its repair would race with it."""
+    story = agreeing(pipeline=True)
+    story.row("A", "two")
+    story.until(2_500, 30_000)
+    assert story.stages() == [CONFIRMED]
+
+
+def test_a_change_that_the_pipeline_passed_is_lost() -> None:
+    """The pipeline stands past the change and the replica's log is known up to then: it will not come."""
+    story = agreeing(pipeline=True)
+    place = story.row("A", "two")
+    story.until(2_500, 5_000)
+    story.pipeline_reached(place, 5_100)
+    assert story.stages() == [CONFIRMED]
+    story.until(5_500, 6_000)
+    assert story.stages() == [CONFIRMED, OVERTAKEN]
+
+
+def test_what_the_pipeline_just_wrote_is_awaited() -> None:
+    """The pipeline was seen past the change before its write was seen in the replica's log: nothing is repaired."""
+    story = agreeing(pipeline=True)
+    place = story.row("A", "two")
+    story.until(2_500, 5_000)
+    story.pipeline_reached(place, 5_100)
+    story.row("R", "two")
+    story.until(5_500, 7_000)
+    assert story.stages() == [CONFIRMED, RESOLVED]
+
+
+def test_without_a_pipeline_a_quiet_time_must_pass() -> None:
+    """Ten windows without a sign of the change count as its loss."""
+    story = agreeing()
+    story.row("A", "two")
+    story.until(2_500, 12_000)
+    assert story.stages() == [CONFIRMED]
+    story.until(12_500, 14_000)
+    assert story.stages() == [CONFIRMED, OVERTAKEN]
+
+
+def test_a_repair_is_verified_by_its_own_transaction() -> None:
+    """The intended state and the ledger row, both in one transaction of the target."""
+    story = agreeing()
+    story.row("R", "rogue")
+    story.until(2_500, 5_000)
+    command = story.shard.live[7][b"\x01\x00\x00\x00\x07k"].replicas[0].drift
+    assert command is not None
+    story.row("R", "one", transaction=77)
+    story.ledger(command.command_id, 77)
+    assert story.stages() == [CONFIRMED, OVERTAKEN, VERIFIED]
+    story.until(5_500, 8_000)
+    assert story.stages() == [CONFIRMED, OVERTAKEN, VERIFIED]
+    assert story.shard.live[7] == {}
+
+
+def test_another_transaction_verifies_nothing() -> None:
+    """The row came right by itself: resolved, not ours."""
+    story = agreeing()
+    story.row("R", "rogue")
+    story.until(2_500, 5_000)
+    drift = story.shard.live[7][b"\x01\x00\x00\x00\x07k"].replicas[0].drift
+    assert drift is not None
+    story.row("R", "one", transaction=76)
+    story.ledger(drift.command_id, 77)
+    story.until(5_500, 8_000)
+    assert story.stages() == [CONFIRMED, OVERTAKEN, RESOLVED]
+
+
+def test_a_repair_is_verified_though_the_row_moved_on() -> None:
+    """What the repair left was there, whatever came after it."""
+    story = agreeing()
+    story.row("R", "rogue")
+    story.until(2_500, 5_000)
+    drift = story.shard.live[7][b"\x01\x00\x00\x00\x07k"].replicas[0].drift
+    assert drift is not None
+    story.row("R", "one", transaction=77)
+    story.row("R", "rogue again")
+    story.ledger(drift.command_id, 77)
+    assert story.stages() == [CONFIRMED, OVERTAKEN, VERIFIED]
+
+
+def test_the_same_damage_again_is_another_drift() -> None:
+    """Each time has an id of its own, so each repair is a command of its own."""
+    story = agreeing()
+    at_ms = 2_500
+    for n in range(3):
+        story.row("R", "rogue")
+        story.until(at_ms, at_ms + 2_500)
+        drift = story.shard.live[7][b"\x01\x00\x00\x00\x07k"].replicas[0].drift
+        assert drift is not None
+        story.row("R", "one", transaction=70 + n)
+        story.ledger(drift.command_id, 70 + n)
+        story.until(at_ms + 3_000, at_ms + 5_500)
+        at_ms += 6_000
+    assert story.stages() == [CONFIRMED, OVERTAKEN, VERIFIED] * 3
+    assert len({f.finding_id for f in story.findings}) == 3
+
+
+def test_a_row_that_moves_while_it_drifts_asks_for_another_repair() -> None:
+    """What was planned no longer fits: the drift is overtaken again, with what is shown now."""
+    story = agreeing()
+    story.row("R", "rogue")
+    story.until(2_500, 5_000)
+    story.row("R", "more rogue")
+    story.until(5_500, 7_000)
+    assert story.stages() == [CONFIRMED, OVERTAKEN, OVERTAKEN]
+    assert overtaken(story).expected_digest == digest("more rogue")
+    assert len({f.finding_id for f in story.findings}) == 1
