@@ -189,6 +189,7 @@ def build_worker(
     readers = dict(_readers(settings, contracts, decoders, digest_key))
     ends = KafkaEnds(admin)
     by_offset = KafkaReader(clients, f"{name}-lookup")
+    by_offset.connect()
     sources = list(
         _sources(settings, contracts, decoders, {at: digester for at, (_, digester) in readers.items()}, digest_key)
     )

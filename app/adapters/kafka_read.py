@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,6 +45,11 @@ class KafkaReader:
             {"queued.max.messages.kbytes": 1024, "fetch.message.max.bytes": 65_536, "fetch.wait.max.ms": 20},
         )
         self._one_at_a_time = threading.Lock()
+
+    def connect(self) -> None:
+        """Connect ahead of the first look-up, which would else take too long. Blocks; a dead broker is fine."""
+        with contextlib.suppress(KafkaException):
+            self._consumer.list_topics(timeout=_REQUEST_S)
 
     def read(self, ranges: Mapping[tuple[str, int], tuple[int, int]], wait_s: float) -> list[FoundRecord]:
         """Return the records in [begin, end) of each partition, as far as they come within `wait_s`. Blocks."""

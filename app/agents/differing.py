@@ -15,7 +15,7 @@ from app.core.digest import RowDigester
 from app.core.errors import Undecodable, Unmappable, Unready
 from app.core.finding import Finding, Shown
 
-_READ_S: Final = 0.5
+_READ_S: Final = 1.0
 _BUDGET_MS: Final = 500
 _PER_MS: Final = 3_000
 """At most this share of the time goes into looking back: a thousand drifts at once get no names."""
@@ -66,7 +66,7 @@ class DifferingFields:
         if not evidence.authority_stays or not evidence.replica_stays:
             return ()
         held = self._named.get(finding.finding_id)
-        if held is not None and held[:2] == (finding.expected_digest, finding.intended_digest):
+        if held is not None and held[2] and held[:2] == (finding.expected_digest, finding.intended_digest):
             return held[2]
         started_ms = self._clock_ms()
         if started_ms - self._since_ms > _PER_MS:

@@ -90,7 +90,7 @@ def events(layout: Layout, topic: str) -> list[dict[str, Any]]:
     return found
 
 
-def awaited(look: Callable[[], T | None], what: str, seconds: float = 30.0) -> T:
+def awaited(look: Callable[[], T | None], what: str, seconds: float = 120.0) -> T:
     """The first answer that is one."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

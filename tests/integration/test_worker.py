@@ -44,9 +44,11 @@ def test_a_rogue_update_is_found_named_planned_and_resolved(world: WorkerWorld) 
         assert world.findings() == []
         world.change("my", 7, ("rogue", "1.50"))
         world.until(lambda: bool(world.findings()), within_s=20, why="a finding")
-        assert _stages(world)[0] == (Stage.CONFIRMED, DriftKind.DIFFERENT, ("name",))
+        assert _stages(world)[0][:2] == (Stage.CONFIRMED, DriftKind.DIFFERENT)
         repairs = f"{world.prefix}.repairs.v1"
         world.until(lambda: len(world.records(repairs)) == 1, within_s=20, why="a command")
+        # Looking the rows up is bounded in time, so on a busy machine a later record may be the first to name it.
+        assert {names for _, _, names in _stages(world) if names} == {("name",)}
         world.change("my", 7, ("name 7", "1.50"))
         world.until(lambda: _stages(world)[-1][0] is Stage.RESOLVED, within_s=20, why="the end of the drift")
     assert len({f.finding.finding_id for f in world.findings()}) == 1
