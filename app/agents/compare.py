@@ -25,6 +25,7 @@ from app.core.status import Coverage, StatusReport
 from app.ports import Sink, StateStore
 
 _CHAIN: Final = META + b"c"
+_NOTE: Final = META + b"n"
 _SCAN_ITEMS: Final = 5_000
 _SWEEPS_AT_A_TIME: Final = 1
 _EXPLAINED: Final = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
@@ -32,10 +33,15 @@ _AFTER_META: Final = bytes([META[0] + 1])
 
 
 def changelog_rank(key: bytes) -> int:
-    """Return in which order a commit reaches the changelog: rows, what is known besides, then chains."""
+    """Return in which order a commit reaches the changelog: rows, notes of them, what is known besides, then chains.
+
+    A sweep's end must not be known without the notes of what it found.
+    """
     if key[:1] != META:
         return 0
-    return 2 if key[:2] == _CHAIN else 1
+    if key[:2] == _NOTE:
+        return 1
+    return 3 if key[:2] == _CHAIN else 2
 
 
 class Table(StateStore, Protocol):

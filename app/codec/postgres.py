@@ -19,7 +19,11 @@ def table_of(source: Mapping[str, object]) -> str:
 
 
 def place_of(source: Mapping[str, object], *, is_delete: bool, order: int) -> bytes:  # noqa: ARG001 - the form that all stores share
-    """Return the place: the previous commit (0 where the stream or a snapshot begins) and the LSN."""
+    """Return the place: the previous commit, or the LSN itself where none is told, and the LSN.
+
+    A snapshot and the first streamed transaction tell no previous commit. A snapshot taken again must still stand
+    behind what was streamed before it.
+    """
     sequence = source.get("sequence")
     lsn = source.get("lsn")
     commit = 0
@@ -32,7 +36,7 @@ def place_of(source: Mapping[str, object], *, is_delete: bool, order: int) -> by
             lsn = int(parts[1] or 0)
     if not isinstance(lsn, int):
         raise undecodable(Reason.BAD_ENVELOPE, "source has neither lsn nor sequence")
-    return postgres_place(commit, lsn, is_delete=is_delete)
+    return postgres_place(commit or lsn, lsn, is_delete=is_delete)
 
 
 def transaction_of(source: Mapping[str, object]) -> str:

@@ -58,6 +58,7 @@ class _Sweep:
 
     entity: int
     resume_at: bytes
+    judges: bool  # coverage was complete when it began, so that it has judged every row when it ends
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ class Shard:
         for number, entity in self.progress.entities.items():
             # A sweep that was under way begins again: it is idempotent.
             if entity.is_covered and (not entity.swept or any(at != BEFORE_ALL for at in entity.floor)):
-                self._sweeps.append(_Sweep(number, row_key(number, b"")))
+                self._begin_sweep(number)
         return list(self.notes.noted)
 
     def revive(self, states: Mapping[bytes, bytes | None]) -> Effects:
@@ -197,7 +198,7 @@ class Shard:
                 self._judge(entity, row, state, effects)
         if len(items) < SWEEP_KEYS:
             self._sweeps.pop(0)
-            entity.swept = entity.is_covered
+            entity.swept = entity.is_covered and (entity.swept or sweep.judges)
             effects.writes.append(entity_record(entity))
         else:
             sweep.resume_at = items[-1][0] + b"\x00"
@@ -301,9 +302,18 @@ class Shard:
                 for row, state in list(self.live[cut.entity].items()):
                     if apply_floors(self.progress, entity, state):
                         self._dirty.add(row)
-                self._sweeps.append(_Sweep(cut.entity, row_key(cut.entity, b"")))
+                self._begin_sweep(cut.entity)
                 effects.writes.append(entity_record(entity))
         effects.writes.append(chain_record(cut.link, chain))
+
+    def _begin_sweep(self, number: int) -> bool:
+        """Ask for a pass over an entity's rows; False if one like it has been asked for and has not begun."""
+        judges = self.progress.entities[number].is_covered
+        start = row_key(number, b"")
+        if any(s.entity == number and s.resume_at == start and s.judges == judges for s in self._sweeps):
+            return False
+        self._sweeps.append(_Sweep(number, start, judges))
+        return True
 
     def _fold_barrier(self, barrier: Barrier, effects: Effects) -> None:
         link = barrier.link
@@ -372,8 +382,8 @@ class Shard:
         moved = self.progress.advance()
         for entity in moved:
             number = entity.contract.number
-            if entity.is_covered and not entity.swept and not any(s.entity == number for s in self._sweeps):
-                self._sweeps.append(_Sweep(number, row_key(number, b"")))
+            judged = entity.swept or any(s.entity == number and s.judges for s in self._sweeps)
+            if entity.is_covered and not judged and self._begin_sweep(number):
                 effects.writes.append(entity_record(entity))
         for entity in moved:
             self._heed_pipelines(entity)
@@ -386,6 +396,8 @@ class Shard:
         for i, side in enumerate(state.sides):
             if place_in_time(side, self.progress.timeline_of(entity, i)):
                 self._dirty.add(row)
+        if not entity.swept and drop_unseen(self.progress, entity, state):
+            self._dirty.add(row)  # the sweep has not come to it, and it must not be judged by what it was before
         common_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
         reached = [self.pipeline.get((number, i), b"") for i in range(len(state.replicas))]
         told = judge_row(state, row[5:], entity.contract, common_ms, entity.base_ms, reached)

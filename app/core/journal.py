@@ -17,6 +17,7 @@ from app.core.progress import Chain, EntityProgress, Progress
 
 META = b"\x00"
 ROW = b"\x01"
+_OUTDATED = -1
 
 Write = tuple[bytes, bytes | None]
 
@@ -61,7 +62,8 @@ def store_record(progress: Progress, name: str) -> Write:
 def entity_record(entity: EntityProgress) -> Write:
     """Return an entity's coverage. Watermarks are not kept: they are earned again by the next barrier."""
     value = {
-        "version": entity.contract.version,
+        # What is held of another version stays blocked after the next restart too.
+        "version": entity.contract.version if entity.blocked is None else _OUTDATED,
         "covered_at_ms": entity.covered_at_ms,
         "base_ms": entity.base_ms,
         "floor": [at.hex() for at in entity.floor],
@@ -101,7 +103,8 @@ def _restore_store(progress: Progress, name: str, value: bytes) -> None:
     store.snapshot_seen = held["snapshot_seen"]
     store.server = held["server"]
     store.last_beacon = bytes.fromhex(held["last_beacon"])
-    progress.writers_began_ms.update(dict(held["writers_began_ms"]))
+    for epoch, began_ms in held["writers_began_ms"]:
+        progress.writers_began_ms[epoch] = min(began_ms, progress.writers_began_ms.get(epoch, began_ms))
 
 
 def _restore_entity(entity: EntityProgress, value: bytes) -> None:

@@ -140,6 +140,11 @@ def verify(state: KeyState, i: int) -> list[Step]:
     return [Step(i, Stage.VERIFIED)]
 
 
+def _repaired_by(drift: OpenDrift, shown: Side) -> int:
+    """Return the latest moment of the repair's own change; `OPEN` if it is not kept."""
+    return next((s.latest_ms for s in shown.stays if s.transaction == drift.repaired_transaction), OPEN)
+
+
 def _move(drift: OpenDrift, stage: Stage) -> None:
     if stage not in NEXT_STAGES[drift.stage]:
         raise ValueError(f"a drift cannot go from {drift.stage.value} to {stage.value}")
@@ -187,13 +192,17 @@ def _follow(state: KeyState, i: int, terms: Replica, watermark_ms: int, pipeline
     )
     over = watermark_ms <= replica.vouched_until_ms + terms.window_ms
     if drift.stage is Stage.VERIFIED:
-        if over:
+        repaired_ms = _repaired_by(drift, shown)
+        if over or repaired_ms <= watermark_ms:
+            # The repair ended it, whatever the row shows since: damage that came after it is a drift of its own.
+            replica.vouched_until_ms = max(replica.vouched_until_ms, min(repaired_ms, watermark_ms))
             drift.ended_at_ms = watermark_ms
         return []
     if over:
-        newest = shown.stays[-1]
-        if newest.digest == drift.intended_digest:
-            drift.told_transaction = newest.transaction
+        # The row may have moved on since: the state that the repair left is what its echo will be held against.
+        mended = next((s for s in reversed(shown.stays) if s.digest == drift.intended_digest), None)
+        if mended is not None:
+            drift.told_transaction = mended.transaction
         drift.ended_at_ms = watermark_ms
         told = verify(state, i)
         if told:

@@ -127,15 +127,28 @@ class Progress:
                 store.snapshots.append(place)
                 epoch = 0
             else:
-                restarted = store.log_restarted and not store.snapshot_seen
+                # A log that goes on is never read again at a place before what it has streamed.
+                behind = epoch_of(store.last_beacon) == store.epoch and place < place_of(store.last_beacon)
+                restarted = behind or (store.log_restarted and not store.snapshot_seen)
                 self.break_epoch(store_name, place, log_restarted=restarted)
                 epoch, broken = store.epoch, True
             chain.epoch = max(chain.epoch, epoch)
             return position(epoch, SNAPSHOT, place), broken
         chain.streaming = True
-        if chain.epoch < store.epoch and (store.log_restarted or place > store.snapshots[-1]):
+        if chain.epoch < store.epoch and self._joins(store, chain, place):
             chain.epoch = store.epoch
         return position(chain.epoch, STREAM, place), False
+
+    @staticmethod
+    def _joins(store: StoreProgress, chain: Chain, place: bytes) -> bool:
+        """Whether a streamed row shows that its chain, whose rows the snapshot did not read, is in the newest epoch.
+
+        After a restart of the log its places do not tell, and what lags behind it is of the old one. A chain is in the
+        new one when it goes back itself, or with coverage, which waits for all that was before.
+        """
+        if not store.log_restarted:
+            return place > store.snapshots[-1]
+        return not store.snapshots[-1] or place_of(chain.newest) >= place
 
     def break_epoch(self, store_name: str, place: bytes, *, log_restarted: bool) -> None:
         """Begin a new epoch of a store: its entities are uncovered at once."""
@@ -164,6 +177,7 @@ class Progress:
             (store.server not in {"", beacon.server})
             or (
                 chain.streaming
+                and not (store.log_restarted and epoch_of(store.last_beacon) < store.epoch)
                 and (beacon.epoch, beacon.sequence) > store.timeline.sequence
                 and place_of(store.last_beacon) >= beacon.place
             )
@@ -213,10 +227,14 @@ class Progress:
                         continue
                     last = self._reached_barrier(store, table.topic, table.partitions)
                     unreached = min(unreached, last + 1)
+                    was_covered = entity.covered_at_ms[i] is not None
                     if last >= 0 and self._move(entity, i, store.pending[last]):
                         moved[number] = entity
                     if entity.covered_at_ms[i] is not None:
                         store.broken_in_a_row = 0
+                        if not was_covered:
+                            for p in range(table.partitions):
+                                self.chains[table.topic, p].epoch = store.epoch
             # What every entity has reached is needed no more; the newest reached one stays for those that joined late.
             del store.pending[: max(unreached - 1, 0)]
         return list(moved.values())

@@ -67,6 +67,8 @@ def _fold_behind_floor(
 def _row_state(side: Side, block: RowBlock, n: int) -> bytes:
     """Return the state that a change leaves: a digest, absence, or why it is not known."""
     flags, width = block.flags[n], block.groups * 16
+    if flags & (QUARANTINED | UNMAPPABLE):
+        side.groups = b""  # what this change did to a field that the next one leaves out, nobody knows
     if flags & QUARANTINED:
         return unknown_state(UnknownReason.QUARANTINED)
     if flags & UNMAPPABLE:
@@ -115,6 +117,8 @@ def drop_unseen(progress: Progress, entity: EntityProgress, state: KeyState) -> 
     for number, table in enumerate(entity.contract.stores):
         store = progress.stores[table.store]
         side = state.sides[number]
+        if entity.covered_at_ms[number] is None:
+            continue  # the snapshot may not have come to this row yet
         if not store.epoch or epoch_of(side.position) >= store.epoch or side.stays[-1].digest == ABSENT:
             continue
         if not store.log_restarted and place_of(side.position) > store.snapshots[-1]:

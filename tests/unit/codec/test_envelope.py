@@ -94,7 +94,7 @@ def test_a_place_in_postgres_is_the_previous_commit_and_the_lsn() -> None:
         for case in recorded("postgres")
         if case != "row_without_key" and (event := decode("postgres", case))
     }
-    assert places["initial_read"] == postgres_place(0, 26836088, is_delete=False)
+    assert places["initial_read"] == postgres_place(26836088, 26836088, is_delete=False)
     assert places["create"] == postgres_place(26974928, 26989320, is_delete=False)
     assert places["delete"] == postgres_place(27005168, 27005168, is_delete=True)
     assert places["key_change_create"] == postgres_place(27005168, 27005168, is_delete=False)

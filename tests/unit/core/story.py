@@ -52,6 +52,7 @@ class Story:
         self.shard = Shard((contract(pipeline=pipeline),), 0)
         self.table: dict[bytes, bytes] = {}
         self.findings: list[Finding] = []
+        self.sweeps = True  # whether passes over the rows go on
         self.places = {"A": 100, "R": 100}
         self.offsets = {"A.t": 0, "R.t": 0, "A.beacon": 0, "R.beacon": 0, "R.ledger": 0}
         self.acknowledged_ms = {"A": 0, "R": 0}
@@ -63,7 +64,7 @@ class Story:
         """Fold one observation, then whatever sweeps want, and acknowledge what was told."""
         states = {key: self.table.get(key) for key in self.shard.needed_keys(observation)}
         self._take(self.shard.fold(observation, states))
-        while (wanted := self.shard.sweep_range()) is not None:
+        while self.sweeps and (wanted := self.shard.sweep_range()) is not None:
             start, end, limit = wanted
             items = sorted((k, v) for k, v in self.table.items() if start <= k < end)[:limit]
             self._take(self.shard.sweep(items))

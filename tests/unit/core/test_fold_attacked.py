@@ -1,0 +1,147 @@
+"""What the fold must withstand when several things go wrong at once: each test was once a wrong or lost verdict."""
+
+from __future__ import annotations
+
+from app.core.finding import Stage
+from app.core.fold import Shard
+from app.core.journal import entity_record
+from app.core.keystate import KeyState, OpenDrift
+from app.core.limits import SWEEP_KEYS
+from app.core.observation import QUARANTINED, Barrier, Beacon, Link, RowBlock, Truncated
+from app.core.position import STREAM, binlog_place, epoch_of, position
+from app.core.rows import fold_change
+from app.core.verdict import reason_of
+from tests.unit.core.story import Story, contract, digest
+from tests.unit.core.test_epochs import Log, covered_log, place
+
+
+def test_damage_after_a_verified_repair_is_told_however_far_the_watermark_jumps() -> None:
+    """A row that is damaged again right after its repair drifts again, also if its stores stalled meanwhile."""
+    story = Story()
+    story.row("A", "good", snapshot=True)
+    story.row("R", "good", snapshot=True)
+    story.until(500, 1_000)
+    story.row("R", "bad", transaction=1)
+    story.until(1_500, 20_000)
+    command_id = _drift(story).command_id
+    story.row("R", "good", transaction=2)
+    story.ledger(command_id, 2)
+    assert story.stages()[-1] is Stage.VERIFIED
+    story._beacon("R", 20_300)
+    story.row("R", "worse", transaction=3)
+    story._beacon("R", 20_600)
+    story._beacon("R", 90_000)  # the common time jumps over both
+    story.until(90_500, 92_000)
+    assert story.stages()[-2:] == [Stage.CONFIRMED, Stage.OVERTAKEN]
+    assert story.stages().count(Stage.CONFIRMED) == 2
+
+
+def _drift(story: Story) -> OpenDrift:
+    state = next(iter(story.shard.live[7].values()))
+    assert state.replicas[0].drift is not None
+    return state.replicas[0].drift
+
+
+def test_state_of_another_version_stays_blocked_through_every_restart() -> None:
+    """Whatever is written about an entity meanwhile: its digests still mean something else."""
+    old = Shard((contract(pipeline=False),), 0)
+    key, value = entity_record(old.progress.entities[7])
+    assert value is not None
+    held = (key, value.replace(b'"version": 1', b'"version": 0'))
+    for _ in range(2):
+        shard = Shard((contract(pipeline=False),), 0)
+        shard.restore([held])
+        assert shard.progress.entities[7].blocked is not None
+        key, value = entity_record(shard.progress.entities[7])
+        assert value is not None
+        held = (key, value)
+
+
+def test_coverage_sweeps_all_rows_though_a_truncate_was_being_swept() -> None:
+    """A pass that began before coverage has judged nothing: rows that it went by are judged all the same."""
+    story = Story()
+    for n in range(SWEEP_KEYS + 1):
+        story.row("A", "only here", key=f"k{n:05}", snapshot=True)
+    shard = story.shard
+    link = Link("R.t", 0, 0, 1)
+    story.offsets["R.t"] = 1
+    cut = Truncated(7, 1, link, binlog_place(1, 101, 0, is_delete=False), 0, 9)
+    story.places["R"] = 101
+    story._take(shard.fold(cut, {}))
+    wanted = shard.sweep_range()
+    assert wanted is not None
+    start, end, limit = wanted
+    story._take(shard.sweep(sorted((k, v) for k, v in story.table.items() if start <= k < end)[:limit]))
+    story.sweeps = False
+    story.until(500, 1_000)
+    story.sweeps = True
+    story.until(1_500, 4_000)
+    assert len({f.canonical_key for f in story.findings if f.canonical_key}) == SWEEP_KEYS + 1
+
+
+def test_a_row_that_a_new_snapshot_did_not_show_is_not_judged_before_its_sweep() -> None:
+    """What was deleted in both stores while one connector had lost its place is no drift, however late the sweep is."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "v", snapshot=True)
+    story.until(500, 2_000)
+    story.row("A", "")
+    again = binlog_place(1, 900, 0, is_delete=False)
+    link = story._next("R.beacon")
+    beacon = Beacon("R", 1, story.sequence, 2_000, 1_510, again, streamed=False, server="server")
+    shard = story.shard
+    story._take(shard.fold(Barrier(beacon, link, [("R.t", 0, story.offsets["R.t"])]), {}))
+    story.places["R"] = 900
+    story.sweeps = False
+    story.until(2_500, 8_000)
+    assert shard.sweep_range() is not None
+    assert story.findings == []
+
+
+def test_a_left_out_value_is_unknown_after_a_change_that_nobody_could_read() -> None:
+    """The unreadable change may have changed it; the state before it says nothing any more."""
+    shard = Shard((contract(pipeline=False),), 0)
+    entity, state = shard.progress.entities[7], KeyState.new(2)
+    whole, left_out = digest("a") + digest("large"), digest("b") + bytes(16)
+    for n, (flags, digests) in enumerate([(1, whole), (1 | QUARANTINED, bytes(32)), (1, left_out)]):
+        at = binlog_place(1, n + 1, 0, is_delete=False)
+        block = RowBlock(7, 0, Link("A.t", 0, n, n + 1), 2, [b"k"], b"rawkey__", bytes([flags]), at, [n], [1], digests)
+        fold_change(shard.progress, entity, state, block, 0, position(0, STREAM, at))
+    assert reason_of(state.sides[0].stays[-1].digest) is not None
+
+
+def test_a_snapshot_of_a_log_that_began_again_covers() -> None:
+    """The connector reads the restored store first and streams then: one snapshot is enough."""
+    log = covered_log()
+    log.beacon(50)
+    log.row(7, snapshot=True)
+    log.beacon(7, streamed=False)
+    assert not log.covered
+    assert not log.beacon(8), "the break was told with the snapshot"
+    assert log.covered
+
+
+def test_beacons_of_the_old_log_that_come_late_are_not_of_the_new_one() -> None:
+    """A chain that lags behind the one that told of the restart is still in the old log."""
+    log = covered_log()
+    log.beacon(50)
+    log.row(7, snapshot=True)
+    log.beacon(51)
+    log.beacon(7, streamed=False)
+    assert not log.beacon(8)
+    assert log.covered
+
+
+def test_rows_of_the_old_log_that_come_late_are_not_of_the_new_one() -> None:
+    """A lagging partition's old row must not stand behind the new snapshot's."""
+    log: Log = covered_log()
+    log.beacon(50)
+    log.row(7, snapshot=True)
+    other = log.progress.chains["A.t", 0]
+    other.newest = position(0, STREAM, place(40))
+    late, _ = log.progress.place_row("A", other, place(49), snapshot=False)
+    assert epoch_of(late) == 0
+    log.beacon(7, streamed=False)
+    log.beacon(8)
+    behind, _ = log.progress.place_row("A", other, place(60), snapshot=False)
+    assert epoch_of(behind) == 1, "coverage waited for all of the old log"
