@@ -256,7 +256,7 @@ class Shard:
             if state is None:
                 value = states.get(row)
                 state = decode(value) if value is not None else KeyState.new(len(entity.contract.stores))
-                settle(entity, state)
+                settle(self.progress, entity, state)
             touched[row] = state
             effects.rows += 1
             if fold_change(self.progress, entity, state, block, n, at) and block.store:
@@ -400,9 +400,11 @@ class Shard:
             self._dirty.add(row)  # the sweep has not come to it, and it must not be judged by what it was before
         common_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
         reached = [self.pipeline.get((number, i), b"") for i in range(len(state.replicas))]
+        commands = [r.drift.command_id for r in state.replicas if r.drift is not None]
         told = judge_row(state, row[5:], entity.contract, common_ms, entity.base_ms, reached)
         if told.changed:
             self._dirty.add(row)
+        self._forget_commands(commands, state)
         for step in told.steps:
             effects.findings.append(self._finding(entity, row, state, step.replica, step.stage))
             drift = state.replicas[step.replica].drift
@@ -417,6 +419,13 @@ class Shard:
             self._dirty.discard(row)
             effects.writes.append((row, None if is_gone(state) else encode(state)))
             effects.writes += self.notes.forget(row)
+
+    def _forget_commands(self, commands: Iterable[bytes], state: KeyState) -> None:
+        """Forget those of a row's commands that no drift of it waits for any more."""
+        waited_for = {r.drift.command_id for r in state.replicas if r.drift is not None}
+        for command_id in commands:
+            if command_id not in waited_for:
+                self._commands.pop(command_id, None)
 
     # -- memory --------------------------------------------------------------------------------------------------
 

@@ -131,9 +131,12 @@ def drop_unseen(progress: Progress, entity: EntityProgress, state: KeyState) -> 
     return changed
 
 
-def settle(entity: EntityProgress, state: KeyState) -> None:
-    """Forget the history of a row that was not live: it agreed for good, up to this common time at least."""
-    if not entity.swept or any(r.drift is not None for r in state.replicas):
+def settle(progress: Progress, entity: EntityProgress, state: KeyState) -> None:
+    """Forget the history of a row that was not live: it agreed for good, up to this common time at least.
+
+    Not of one that a truncate has cut and no sweep has come to: it has not agreed since.
+    """
+    if not entity.swept or any(r.drift is not None for r in state.replicas) or apply_floors(progress, entity, state):
         return
     for side in state.sides:
         side.stays = [side.stays[-1]._replace(earliest_ms=EVER, latest_ms=EVER)]

@@ -145,3 +145,36 @@ def test_rows_of_the_old_log_that_come_late_are_not_of_the_new_one() -> None:
     log.beacon(8)
     behind, _ = log.progress.place_row("A", other, place(60), snapshot=False)
     assert epoch_of(behind) == 1, "coverage waited for all of the old log"
+
+
+def test_a_truncated_row_is_late_from_the_truncate_on_though_the_sweep_was_late() -> None:
+    """A change of the authority that comes before the sweep does not make the row's agreement longer than it was."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "v", snapshot=True)
+    story.until(500, 2_000)
+    story.sweeps = False
+    link = story._next("R.t")
+    story.places["R"] += 1
+    cut = binlog_place(1, story.places["R"], 0, is_delete=False)
+    story.observe(Truncated(7, 1, link, cut, link.begin, 9))
+    story.until(2_500, 9_000)
+    story.row("A", "w")
+    story.until(9_500, 11_000)
+    assert story.stages()[0] is Stage.CONFIRMED
+    assert story.findings[0].evidence.vouched_until_ms < 3_000
+
+
+def test_commands_of_drifts_that_are_over_are_forgotten() -> None:
+    """Memory holds the commands of open drifts only."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "good", snapshot=True)
+    story.until(500, 1_000)
+    story.row("R", "bad", transaction=1)
+    story.until(1_500, 20_000)
+    assert len(story.shard._commands) == 1
+    story.row("R", "good", transaction=2)
+    story.until(20_500, 90_000)
+    assert story.stages()[-1] is Stage.RESOLVED
+    assert not story.shard._commands
