@@ -65,6 +65,17 @@ def _postgres_restarted(running: Running) -> None:
     await_condition(lambda: _answers(running, Kind.POSTGRES), 30, "PostgreSQL to answer")
 
 
+def _part_killed(part: str, down_s: float) -> Callable[[Running], None]:
+    """Return a case that kills one server outright and brings it back a while later."""
+
+    def kill(running: Running) -> None:
+        running.kill_part(part)
+        time.sleep(down_s)
+        running.start_parts()
+
+    return kill
+
+
 def _answers(running: Running, kind: Kind) -> bool:
     try:
         return bool(running.places.side(kind).query("SELECT 1"))
@@ -143,6 +154,9 @@ QUIET_CASES: tuple[QuietCase, ...] = (
     QuietCase("beacon_writer_taken_over", _beacon_taken_over),
     QuietCase("load_stops", _load_stops),
     QuietCase("sink_paused", _sink_paused, is_late=True),
+    QuietCase("registry_killed", _part_killed("registry", 3.0)),
+    # A store that is gone writes no beacons: how late its changes were cannot be told, and is not claimed.
+    QuietCase("mariadb_killed", _part_killed("mariadb", 4.0), settles_s=120),
 )
 
 

@@ -87,3 +87,13 @@ def test_load_that_stops_raises_nothing(running: Running) -> None:
 def test_sink_paused_beyond_its_window_resolves_without_a_repair(running: Running) -> None:
     """A copy that is really late is told of, resolves by itself, and is not repaired."""
     assert _perform(running, "sink_paused").faults() == []
+
+
+def test_killed_registry_raises_nothing(running: Running) -> None:
+    """Schemas that are known need no registry."""
+    assert _perform(running, "registry_killed").faults() == []
+
+
+def test_killed_mariadb_raises_nothing(running: Running) -> None:
+    """A copy that is gone is one stalled store, and comes back without a false word."""
+    assert _perform(running, "mariadb_killed").faults() == []
