@@ -39,7 +39,8 @@ from app.codec.contract_file import load_contracts, topic_of
 from app.codec.envelope import Decoder, decoder_for
 from app.codec.records import FIXED_IDS, RecordCodec
 from app.core.contract import EntityContract
-from app.core.digest import Dialect, RowDigester, keyed_hash
+from app.core.dialects import BY_LOG
+from app.core.digest import RowDigester, keyed_hash
 from app.core.errors import ContractViolation, Undecodable, Unready
 from app.core.finding import Finding
 from app.core.observation import PipelineReached
@@ -48,12 +49,6 @@ from app.core.status import record_key
 from app.core.store import Converter, StoreKind
 from app.settings import Settings, StoreSettings
 
-_DIALECTS: Final = {
-    StoreKind.POSTGRES: Dialect.POSTGRES_CDC,
-    StoreKind.MARIADB: Dialect.BINLOG_CDC,
-    StoreKind.MYSQL: Dialect.BINLOG_CDC,
-    StoreKind.MONGODB: Dialect.MONGO_CDC,
-}
 _BROKER_WAITS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 _REPEAT_PIPELINE_EVERY: Final = 10
 """A worker that took a partition over has not heard of the pipeline yet."""
@@ -281,7 +276,7 @@ def _readers(
 ) -> Iterator[tuple[tuple[str, str], tuple[Decoder, RowDigester]]]:
     for contract in contracts:
         for table in contract.stores:
-            dialect = _DIALECTS[settings.stores[table.store].kind]
+            dialect = BY_LOG[settings.stores[table.store].kind]
             digester = RowDigester(contract, table.store, dialect, digest_key)
             yield (contract.entity, table.store), (decoders[table.store], digester)
 

@@ -22,7 +22,8 @@ from app.adapters.sql_clients import Use, connect_mysql, connect_postgres
 from app.adapters.sql_table import SqlTable
 from app.codec.envelope import Decoder
 from app.core.contract import EntityContract
-from app.core.digest import DIGEST_BYTES, Dialect, RowDigester
+from app.core.dialects import BY_LOG, by_sql
+from app.core.digest import DIGEST_BYTES, RowDigester
 from app.core.errors import Undecodable, Unmappable, Unready
 from app.core.event import Operation
 from app.core.preflight.problems import Found, Problem
@@ -78,16 +79,12 @@ class _Comparison:
     def __init__(
         self, store: StoreSettings, contract: EntityContract, clients: KafkaClients, decoder: Decoder, rows: int
     ) -> None:
-        is_postgres = store.kind is StoreKind.POSTGRES
-        by_log, by_sql = (
-            (Dialect.POSTGRES_CDC, Dialect.POSTGRES_SQL) if is_postgres else (Dialect.BINLOG_CDC, Dialect.BINLOG_SQL)
-        )
         self.store = store
         self.rows = rows
         self.topic = contract.table_of(store.name).topic
         self.decoder = decoder
-        self.log_digester = RowDigester(contract, store.name, by_log, _KEY)
-        self.sql_digester = RowDigester(contract, store.name, by_sql, _KEY)
+        self.log_digester = RowDigester(contract, store.name, BY_LOG[store.kind], _KEY)
+        self.sql_digester = RowDigester(contract, store.name, by_sql(store.kind), _KEY)
         self.table = SqlTable(contract, store.name, store.kind, _KEY)
         self.ends = KafkaEnds(clients.admin("driftline-check"))
         self.reader = KafkaReader(clients, "driftline-check")

@@ -13,7 +13,8 @@ from app.adapters.sql_values import parameter, select_expression
 from app.core.canonical_key import decode_key
 from app.core.command import RefusalReason
 from app.core.contract import EntityContract
-from app.core.digest import Dialect, RowDigester, row_digest
+from app.core.dialects import by_sql
+from app.core.digest import RowDigester, row_digest
 from app.core.errors import Unmappable
 from app.core.guard import Refused
 from app.core.store import StoreKind
@@ -38,12 +39,11 @@ class SqlTable:
     """One entity in one store."""
 
     def __init__(self, contract: EntityContract, store: str, kind: StoreKind, digest_key: bytes) -> None:
-        dialect = Dialect.POSTGRES_SQL if kind is StoreKind.POSTGRES else Dialect.BINLOG_SQL
         self.contract = contract
         self.kind = kind
         self.table = contract.table_of(store).table
         self.name = quoted_table(kind, self.table)
-        self._digester = RowDigester(contract, store, dialect, digest_key)
+        self._digester = RowDigester(contract, store, by_sql(kind), digest_key)
         self._keys = [(part.columns[store], part.type, part.encodings.get(store, "")) for part in contract.key]
         keys = {column for column, _, _ in self._keys}
         self._fields = [

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from app.codec.envelope import Decoder, decoder_for
 from app.codec.rendering import digest_text, finding_document, wall_text
 from app.core.contract import EntityContract
-from app.core.digest import Dialect, RowDigester, keyed_hash, row_digest
+from app.core.dialects import BY_LOG, by_sql
+from app.core.digest import RowDigester, keyed_hash, row_digest
 from app.core.errors import ContractViolation, Undecodable, Unmappable
 from app.core.event import ChangeEvent, Operation
 from app.core.store import Converter, StoreKind
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
     from app.adapters.topic_log import LogRecord
     from app.cli.deployment import Deployment
 
-_BY_LOG: Final = {
-    StoreKind.POSTGRES: Dialect.POSTGRES_CDC,
-    StoreKind.MARIADB: Dialect.BINLOG_CDC,
-    StoreKind.MYSQL: Dialect.BINLOG_CDC,
-    StoreKind.MONGODB: Dialect.MONGO_CDC,
-}
 _UNMAPPED: Final = b"\0"
 """Stands for the digest of a row that does not fit the contract; renders as unknown."""
 
@@ -72,8 +67,7 @@ def key_values(contract: EntityContract, text: str) -> dict[str, object]:
 
 def canonical_key(contract: EntityContract, values: Mapping[str, object], kind: StoreKind, digest_key: bytes) -> bytes:
     """Return the canonical key that a person's words name; `ContractViolation` if they do not fit."""
-    by_sql = Dialect.POSTGRES_SQL if kind is StoreKind.POSTGRES else Dialect.BINLOG_SQL
-    digester = RowDigester(contract, contract.authority, by_sql, digest_key)
+    digester = RowDigester(contract, contract.authority, by_sql(kind), digest_key)
     try:
         return digester.canonical_key({p.columns[contract.authority]: values[p.name] for p in contract.key})
     except Unmappable as misfit:
@@ -96,7 +90,7 @@ class _StoreReader:
 
             source = Registry(settings.registry_url)
         self._decoder: Decoder = decoder_for(told.kind, told.converter, settings.placeholder, source)
-        self._digester = RowDigester(contract, store, _BY_LOG[told.kind], digest_key)
+        self._digester = RowDigester(contract, store, BY_LOG[told.kind], digest_key)
         self._store = store
 
     def changes(self, records: Iterator[LogRecord], wanted_key: bytes) -> Iterator[Change]:
