@@ -18,7 +18,7 @@ def command(invocation: Invocation) -> int:
     Runs until SIGTERM or SIGINT; then it finishes what it has in hand, commits, and exits with 0.
     """
     from app.adapters.logs import configure_logs
-    from app.bootstrap import run_worker
+    from app.bootstrap.run import run_worker
 
     settings = invocation.settings()
     configure_logs("worker", version("driftline"), settings.worker.instance_id)

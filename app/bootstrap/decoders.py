@@ -1,0 +1,39 @@
+"""Which decoder reads the records of a topic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from app.adapters.registry import Registry
+from app.codec.envelope import Decoder, decoder_for
+from app.core.store import Converter, StoreKind
+from app.settings import Settings, StoreSettings
+
+_AVRO_MARK: Final = b"\x00"
+_SCHEMA_MARK: Final = b'{"schema"'
+
+
+def decoder_of(settings: Settings, store: StoreSettings) -> Decoder:
+    """Return the decoder of a store's change topics, by the converter that its settings name."""
+    registry = Registry(settings.registry_url) if settings.registry_url is not None else None
+    return decoder_for(store.kind, store.converter, settings.placeholder, registry)
+
+
+def decoder_by_bytes(settings: Settings, kind: StoreKind) -> Callable[[bytes | None, bytes | None], Decoder]:
+    """Return what picks the decoder of a pipeline's record by its bytes: its converter is not ours to set."""
+    made: dict[Converter, Decoder] = {}
+
+    def pick(key: bytes | None, value: bytes | None) -> Decoder:
+        first = (value or key or b"")[:16].lstrip()
+        converter = Converter.JSON
+        if first.startswith(_AVRO_MARK) and settings.registry_url is not None:
+            converter = Converter.AVRO
+        elif first.startswith(_SCHEMA_MARK):
+            converter = Converter.JSON_SCHEMA
+        if converter not in made:
+            registry = Registry(settings.registry_url) if settings.registry_url is not None else None
+            made[converter] = decoder_for(kind, converter, settings.placeholder, registry)
+        return made[converter]
+
+    return pick

@@ -1,0 +1,53 @@
+"""What a worker says of itself each second."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+
+from app import observe, topics
+from app.adapters.kafka import KafkaSink
+from app.adapters.metrics import Metrics
+from app.adapters.system_clock import monotonic_ms, wall_ms
+from app.agents.compare import Compare
+from app.agents.counting import AgentCounts
+from app.agents.stall_watch import StallWatch
+from app.codec.records import RecordCodec
+from app.core.status import record_key
+from app.settings import Settings
+
+
+class StatusReports:
+    """Says each second how far every entity is proven."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        compare: Compare,
+        counts: AgentCounts,
+        codec: RecordCodec,
+        sink: KafkaSink,
+        metrics: Metrics,
+        stores: Sequence[str],
+    ) -> None:
+        self._settings = settings
+        self._compare = compare
+        self._counts = counts
+        self._codec = codec
+        self._sink = sink
+        self._metrics = metrics
+        self._stores = stores
+        self._stalls = StallWatch(settings.stall_after_ms)
+        self._topic = topics.STATUS.name(settings.deployment)
+
+    async def send(self) -> None:
+        """Publish every entity's report and bring the metrics up to date."""
+        seen = self._compare.reports(wall_ms(), self._settings.worker.instance_id)
+        reports = self._stalls.note(seen, monotonic_ms())
+        for report in reports:
+            self._sink.send(self._topic, 0, record_key(report), self._codec.status(report))
+        self._counts.reported(reports)
+        for store in self._stores:
+            self._metrics.set(observe.STORE_STALLED, float(self._stalls.is_stalled(store)), store=store)
+        free = shutil.disk_usage(self._settings.state_dir).free
+        self._metrics.set(observe.DISK_HEADROOM, free)

@@ -1,0 +1,170 @@
+"""The worker, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka.admin import AdminClient
+
+from app import topics
+from app.adapters.kafka import KafkaClients
+from app.adapters.kafka_read import KafkaEnds, KafkaReader
+from app.adapters.logs import error_fields, log
+from app.adapters.metrics import Metrics
+from app.adapters.registry import prepared_book
+from app.adapters.seal import DeploymentSeals, read_key
+from app.adapters.system_clock import monotonic_ms, wall_ms
+from app.agents.build import WorkerShape, add_agents, add_table, build_app
+from app.agents.compare import Compare
+from app.agents.counting import AgentCounts
+from app.agents.differing import DifferingFields
+from app.agents.ingest import Ingest
+from app.agents.pipeline_probe import PipelineProbe
+from app.agents.plan import Plan, PlanTopics
+from app.agents.run import Duty, WorkerRun
+from app.bootstrap.decoders import decoder_of
+from app.bootstrap.held_table import HeldTable
+from app.bootstrap.pipelines import PipelineReports, watched_pipelines
+from app.bootstrap.sources import row_readers, sources_of, stores_compared
+from app.bootstrap.status_reports import StatusReports
+from app.bootstrap.store_watermarks import StoreWatermarks
+from app.bootstrap.unreadable import QuarantineTopic, log_undecodable
+from app.codec.records import FIXED_IDS, RecordCodec
+from app.core.contract import EntityContract
+from app.core.digest import keyed_hash
+from app.core.errors import Unready
+from app.core.finding import Finding
+from app.core.published import PublishedFinding
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker as it was put together."""
+
+    run: WorkerRun
+    metrics: Metrics
+
+
+def build_worker(
+    settings: Settings, contracts: Sequence[EntityContract], clients: KafkaClients, admin: AdminClient
+) -> Worker:
+    """Put a worker together. Nothing is started."""
+    metrics = Metrics()
+    stores = stores_compared(settings, contracts)
+    metrics.expect([c.entity for c in contracts], [s.name for s in stores])
+    digest_key = read_key(settings.keys_dir / "digest.key")
+    seals = DeploymentSeals.from_folder(settings.keys_dir)
+    book = prepared_book(settings.registry_url, settings.deployment, FIXED_IDS, _tell_registry)
+    codec = RecordCodec(settings.deployment, book)
+    name = f"{settings.deployment}-{settings.worker.instance_id}"
+    sink, changelog = clients.producer(f"{name}-records"), clients.producer(f"{name}-changelog")
+    shape = WorkerShape(
+        deployment=settings.deployment,
+        bootstrap=settings.bootstrap,
+        security=settings.kafka_security,
+        state_dir=settings.state_dir,
+        instance_id=settings.worker.instance_id,
+        partitions=settings.partitions,
+        block_rows_max=settings.worker.block_rows_max,
+    )
+    app = build_app(shape)
+    table = add_table(app, shape, changelog)
+    counts = AgentCounts(metrics, [c.entity for c in contracts])
+    decoders = {store.name: decoder_of(settings, store) for store in stores}
+    readers = dict(row_readers(settings, contracts, decoders, digest_key))
+    ends = KafkaEnds(admin)
+    by_offset = KafkaReader(clients, f"{name}-lookup")
+    by_offset.connect()
+    sources = list(
+        sources_of(settings, contracts, decoders, {at: digester for at, (_, digester) in readers.items()}, digest_key)
+    )
+    numbers = {contract.entity: contract.number for contract in contracts}
+    held = HeldTable(table)
+
+    def publish(finding: Finding) -> bytes:
+        key_hash = keyed_hash(digest_key, numbers[finding.entity], finding.canonical_key)
+        return codec.finding(PublishedFinding(finding, seals.seal_key(finding.entity, finding.canonical_key), key_hash))
+
+    ingest = Ingest(
+        sources=sources,
+        contracts=contracts,
+        observations=topics.OBSERVATIONS.name(settings.deployment),
+        partitions=settings.partitions,
+        sink=sink,
+        quarantine=QuarantineTopic(sink, codec, topics.QUARANTINE.name(settings.deployment)),
+        watermarks=StoreWatermarks(ends, sources).of,
+        counts=counts,
+        wall_ms=wall_ms,
+    )
+    compare = Compare(
+        contracts=contracts,
+        table=held,
+        sink=sink,
+        drifts=topics.DRIFTS.name(settings.deployment),
+        publish=publish,
+        explain=DifferingFields(by_offset.several, readers, monotonic_ms).names,
+        counts=counts,
+        log_undecodable=log_undecodable,
+        clock_ms=monotonic_ms,
+    )
+    plan_topics = PlanTopics(
+        *(t.name(settings.deployment) for t in (topics.DRIFTS, topics.OUTCOMES, topics.APPROVALS, topics.REPAIRS))
+    )
+    plan = Plan(
+        contracts={contract.entity: contract for contract in contracts},
+        table=held,
+        sink=sink,
+        topics=plan_topics,
+        records=codec,
+        partitions=settings.partitions,
+        counts=counts,
+        wall_ms=wall_ms,
+        log_undecodable=log_undecodable,
+    )
+    add_agents(
+        app,
+        sources=sources,
+        observations=topics.OBSERVATIONS.name(settings.deployment),
+        plan_topics=plan_topics,
+        ingest=ingest,
+        compare=compare,
+        plan=plan,
+    )
+    app.before_commit += [compare.acknowledge, held.persist]
+    app.finalize()
+    reports = StatusReports(settings, compare, counts, codec, sink, metrics, [s.name for s in stores])
+    probing = PipelineReports(
+        PipelineProbe(ends, KafkaReader(clients, f"{name}-pipelines").read),
+        list(watched_pipelines(settings, contracts)),
+        held,
+        sink,
+        topics.OBSERVATIONS.name(settings.deployment),
+        settings.partitions,
+        compare.beacon_now_ms,
+    )
+    duties = [
+        Duty("statuses", 1.0, reports.send),
+        Duty("pipelines", 1.0, probing.look),
+        Duty("commands due", 1.0, _awaited(plan.resend_due)),
+    ]
+
+    def check_sinks() -> None:
+        sink.check()
+        changelog.check()
+
+    run = WorkerRun(app=app, ingest=ingest, duties=duties, check_sinks=check_sinks, stopping=asyncio.Event())
+    return Worker(run, metrics)
+
+
+def _awaited(do: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    async def doing() -> None:
+        do()
+
+    return doing
+
+
+def _tell_registry(fault: Unready, again_in_s: float) -> None:
+    log().warning("the worker must wait", again_in_ms=int(again_in_s * 1_000), **error_fields(fault))
