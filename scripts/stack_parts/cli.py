@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"first of the stack's ports (default: as before; at first {DEFAULT_BASE_PORT}, or the next free block)",
     )
     up.add_argument("--without", action="append", default=[], choices=commands.PARTS, help="leave out a part")
+    up.add_argument("--only", action="append", choices=commands.PARTS, help="start this part and no other")
     up.add_argument(
         "--mariadb-faketime-file",
         type=Path,
@@ -95,7 +96,7 @@ def _act(arguments: argparse.Namespace) -> int:
             commands.up(
                 arguments.name,
                 arguments.base_port,
-                without=arguments.without,
+                without=arguments.without + [p for p in commands.PARTS if p not in (arguments.only or commands.PARTS)],
                 faketime_file=arguments.mariadb_faketime_file,
                 quiet=arguments.quiet,
             )

@@ -178,7 +178,7 @@ def up(
             if need not in wanted:
                 raise StackError(f"{part} cannot run without {need}", f"leave out {part} too")
     progress = Progress(quiet)
-    if packages := ensure_tools(stacks_folder() / "tools.lock"):
+    if packages := ensure_tools(stacks_folder() / "tools.lock", wanted):
         progress.say("system", f"installed {' '.join(packages)}")
     with locked(_lock_file(name)) as lock:
         # Two stacks that start at the same moment must not choose the same block of ports.

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,46 +26,57 @@ class Tool:
         return shutil.which(self.program, path=_SEARCH)
 
 
-TOOLS = (
-    Tool("java", ("openjdk-17-jre-headless",)),
-    Tool("mvn", ("maven",)),
-    Tool("setpriv", ("util-linux",)),
+_JVM = (Tool("java", ("openjdk-17-jre-headless",)), Tool("mvn", ("maven",)))
+_SETPRIV = Tool("setpriv", ("util-linux",))
+TOOLS = {
+    "kafka": _JVM,
+    "registry": _JVM,
+    "connect-feed": _JVM,
+    "connect-pipeline": _JVM,
     # The core packages hold the programs and no service, so nothing of ours starts at boot.
-    Tool("mariadbd", ("mariadb-server-core", "mariadb-client-core")),
-    Tool("mariadb-install-db", ("mariadb-server-core",)),
-    Tool("mariadb", ("mariadb-client-core",)),
-    Tool(str(POSTGRES_BINARIES / "postgres"), ("postgresql-15", "postgresql-client-15")),
-    Tool(str(POSTGRES_BINARIES / "psql"), ("postgresql-client-15",)),
-)
+    "mariadb": (
+        _SETPRIV,
+        Tool("mariadbd", ("mariadb-server-core", "mariadb-client-core")),
+        Tool("mariadb-install-db", ("mariadb-server-core",)),
+        Tool("mariadb", ("mariadb-client-core",)),
+    ),
+    "postgres": (
+        _SETPRIV,
+        Tool(str(POSTGRES_BINARIES / "postgres"), ("postgresql-15", "postgresql-client-15")),
+        Tool(str(POSTGRES_BINARIES / "psql"), ("postgresql-client-15",)),
+    ),
+}
+"""What each part of the stack needs."""
 
 
-def ensure_tools(lock: Path) -> list[str]:
-    """Install what is missing and return the packages that were installed; raises when that is not allowed."""
-    if not (packages := _missing()):
+def ensure_tools(lock: Path, parts: Iterable[str]) -> list[str]:
+    """Install what these parts miss and return the packages that were installed; raises when that is not allowed."""
+    tools = list(dict.fromkeys(tool for part in parts for tool in TOOLS[part]))
+    if not (packages := _missing(tools)):
         return []
     wanted = f"apt-get update && apt-get install --no-install-recommends {' '.join(packages)}"
     if os.geteuid() != 0:
-        raise StackError(f"programs are missing: {_names()}", f"install them: sudo sh -c '{wanted}'")
+        raise StackError(f"programs are missing: {_names(tools)}", f"install them: sudo sh -c '{wanted}'")
     if shutil.which("apt-get") is None:
         raise StackError(
-            f"programs are missing: {_names()}", "this system has no apt-get: install them by its own means"
+            f"programs are missing: {_names(tools)}", "this system has no apt-get: install them by its own means"
         )
     with locked(lock):
-        if not (packages := _missing()):
+        if not (packages := _missing(tools)):
             return []
         _install(packages, wanted)
-    if _missing():
-        raise StackError(f"still missing after the install: {_names()}", f"look at the output of: {wanted}")
+    if _missing(tools):
+        raise StackError(f"still missing after the install: {_names(tools)}", f"look at the output of: {wanted}")
     return packages
 
 
-def _missing() -> list[str]:
-    found = [package for tool in TOOLS if tool.path() is None for package in tool.packages]
+def _missing(tools: Sequence[Tool]) -> list[str]:
+    found = [package for tool in tools if tool.path() is None for package in tool.packages]
     return list(dict.fromkeys(found))
 
 
-def _names() -> str:
-    return ", ".join(tool.program for tool in TOOLS if tool.path() is None)
+def _names(tools: Sequence[Tool]) -> str:
+    return ", ".join(tool.program for tool in tools if tool.path() is None)
 
 
 def _install(packages: list[str], wanted: str) -> None:

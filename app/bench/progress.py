@@ -1,0 +1,64 @@
+"""How far a deployment's workers have come, as the broker knows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Final, Self
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from app.adapters.kafka import KafkaClients
+from app.core.errors import Unready
+
+_ASK_S: Final = 10.0
+_LOOK_EVERY_S: Final = 0.05
+
+Offsets = Mapping[tuple[str, int], int]
+"""Offsets by topic and partition."""
+
+
+class Progress:
+    """Asks for ends of topics and for what a group has committed; a context, since it holds a connection."""
+
+    def __init__(self, clients: KafkaClients, group: str) -> None:
+        self._consumer: Consumer = clients.consumer("bench-progress", group)
+        self._where = clients.bootstrap
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the connection go."""
+        self._consumer.close()
+
+    def ends(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
+        """Return the end of every partition of these topics."""
+        found = {}
+        for topic in topics:
+            for partition in self._consumer.list_topics(topic, timeout=_ASK_S).topics[topic].partitions:
+                at = TopicPartition(topic, partition)
+                found[topic, partition] = self._consumer.get_watermark_offsets(at, timeout=_ASK_S)[1]
+        return found
+
+    def has_committed(self, ends: Offsets) -> bool:
+        """Tell whether the group has committed up to these ends. Partitions without a record need no commit."""
+        wanted = {at: end for at, end in ends.items() if end}
+        try:
+            places = self._consumer.committed([TopicPartition(*at) for at in wanted], timeout=_ASK_S)
+        except KafkaException:
+            return False
+        return all(place.offset >= wanted[place.topic, place.partition] for place in places)
+
+    def until(self, claim: Callable[[], bool], check: Callable[[], None], within_s: float, what: str) -> None:
+        """Wait until a claim holds; `check` raises what makes waiting vain."""
+        deadline = time.monotonic() + within_s
+        while not claim():
+            check()
+            if time.monotonic() > deadline:
+                raise Unready(f"not within {within_s:.0f} s: {what}", where=self._where)
+            time.sleep(_LOOK_EVERY_S)

@@ -1,0 +1,89 @@
+"""Write a store's log into Kafka, each store by a process of its own: both logs at once, before any clock starts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Final
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from app.bench.envelopes import Side, headers_of
+from app.bench.load import Load, Stretch
+from app.bench.store_log import SchemaIds, Sent, StoreLog
+from app.core.errors import Unready
+
+_PRODUCER: Final = {
+    "enable.idempotence": True,
+    "acks": "all",
+    "linger.ms": 20,
+    "batch.size": 500_000,
+    "compression.type": "lz4",
+    "queue.buffering.max.messages": 500_000,
+    "queue.buffering.max.kbytes": 262_144,
+}
+_WAITING_MAX: Final = 250_000
+_LOOK_EVERY: Final = 2_000
+_FLUSH_S: Final = 120.0
+
+
+class Writer:
+    """Writes records; `finish` returns how many, all of them acknowledged, or raises `Unready`."""
+
+    def __init__(self, bootstrap: str, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+        self._where = bootstrap
+        self._producer = Producer({**_PRODUCER, "bootstrap.servers": bootstrap, "log_level": 2})
+        self._headers: list[tuple[str, str | bytes | None]] = list(headers)
+        self._written = 0
+        self._failures: list[str] = []
+
+    def write(self, records: Iterable[Sent]) -> None:
+        """Hand records over; waits while too many are on their way."""
+        produce, headers, failed = self._producer.produce, self._headers, self._failed
+        for number, (topic, partition, key, value) in enumerate(records, 1):
+            produce(topic, value, key, partition, failed, headers=headers)
+            if number % _LOOK_EVERY == 0:
+                self._producer.poll(0)
+                while len(self._producer) > _WAITING_MAX:
+                    self._producer.poll(0.01)
+            self._written += 1
+        self._producer.poll(0)
+
+    def _failed(self, error: KafkaError | None, record: Message) -> None:
+        if error is not None:
+            self._failures.append(f"{record.topic()}: {error.str()}")
+
+    def finish(self) -> int:
+        """Wait until the broker has everything."""
+        left = self._producer.flush(_FLUSH_S)
+        if left or self._failures:
+            raise Unready(f"{left} records not acknowledged; {self._failures[:1]}", where=self._where)
+        return self._written
+
+
+@dataclass(frozen=True, slots=True)
+class LogOrder:
+    """What one process is to write: the snapshot, or a stretch with beacons up to `until_us`."""
+
+    bootstrap: str
+    side: Side
+    load: Load
+    ids: SchemaIds | None
+    stretch: Stretch | None
+    until_us: int
+
+
+def write_log(order: LogOrder) -> int:
+    """Write what is asked for, and return how many records that was."""
+    log = StoreLog(order.side, order.load, order.ids)
+    writer = Writer(order.bootstrap, headers_of(order.side))
+    writer.write(log.snapshot() if order.stretch is None else log.stretch(order.stretch, order.until_us))
+    return writer.finish()
+
+
+def write_logs(orders: Sequence[LogOrder]) -> int:
+    """Write several logs at once, and return how many records they have together."""
+    with ProcessPoolExecutor(len(orders), get_context("spawn")) as processes:
+        return sum(processes.map(write_log, orders))

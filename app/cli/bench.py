@@ -1,0 +1,60 @@
+"""`driftline bench`: measure what a change costs on this machine."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from app.bench.plan import FULL, QUICK, Part
+from app.cli.exit_codes import ExitCode
+from app.cli.output import Output, print_records
+
+
+@click.command()
+@click.option("--bootstrap", required=True, metavar="HOST:PORT", help="A running Kafka. Nothing else is needed.")
+@click.option("--quick", is_flag=True, help="Fewer loads and changes: under five minutes on two cores.")
+@click.option("--repeat", type=click.IntRange(1, 99), help="How often each figure is measured; medians are told.")
+@click.option(
+    "--part",
+    "parts",
+    multiple=True,
+    type=click.Choice([part.value for part in Part]),
+    help="Only this part. May be repeated.",
+)
+@click.option("--load", "loads", multiple=True, metavar="NAME", help="Only this load, as json-10-200k-uniform.")
+@click.option("--keys", type=click.IntRange(1), help="So many keys in every load.")
+@click.option("--changes", type=click.IntRange(2), help="So many changes in every measured stretch.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
+def command(
+    bootstrap: str,
+    quick: bool,  # noqa: FBT001 - Click's
+    repeat: int | None,
+    parts: tuple[str, ...],
+    loads: tuple[str, ...],
+    keys: int | None,
+    changes: int | None,
+    json_file: Path | None,
+) -> int:
+    """Measure on synthetic Debezium traffic what a change costs: CPU, bytes, memory, state, time to a verdict.
+
+    Topics of its own are made and deleted again. A wrong verdict ends it: a bench that misses a planted drift, or finds
+    another, measures nothing.
+    """
+    from app.bench.report import tables
+    from app.bench.run import Bench
+
+    plan = (QUICK if quick else FULL).of(loads)
+    plan = replace(plan, repeat=repeat or plan.repeat, changes=changes or plan.changes)
+    if keys is not None:
+        plan = plan.over(keys)
+    wanted = [Part(name) for name in parts] or list(Part)
+    told = Bench(bootstrap, plan, lambda what: click.echo(what, err=True)).run(wanted)
+    if json_file is not None:
+        json_file.write_text(json.dumps(told, indent=1) + "\n", encoding="ascii")
+    for title, rows in tables(told):
+        click.echo(f"\n{title}")
+        print_records(rows, Output.TABLE, list(rows[0]))
+    return ExitCode.AGREE

@@ -1,0 +1,1 @@
+"""`scripts/bench`: a Kafka for `driftline bench`."""
