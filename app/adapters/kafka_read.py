@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # documented, not listed
 
 from app.adapters.kafka import KafkaClients
@@ -93,7 +93,7 @@ class KafkaReader:
 
 
 class KafkaEnds:
-    """Asks the broker where partitions begin and end, and where other groups are."""
+    """Asks the broker where partitions begin and end."""
 
     def __init__(self, admin: AdminClient) -> None:
         self._admin = admin
@@ -124,18 +124,6 @@ class KafkaEnds:
         except KafkaException as error:
             raise Unready(f"cannot ask for the ends of partitions: {error}", where="Kafka") from error
 
-    def committed(self, group: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int | None]:
-        """Return where another group is, None where it has committed nothing. Blocks."""
-        wanted = [ConsumerGroupTopicPartitions(group, [TopicPartition(*at) for at in partitions])]
-        try:
-            answer = self._admin.list_consumer_group_offsets(wanted, request_timeout=_REQUEST_S)[group].result()
-        except KafkaException as error:
-            raise Unready(f"cannot ask for the offsets of group {group}: {error}", where="Kafka") from error
-        return {
-            (at.topic, at.partition): at.offset if at.offset >= 0 and at.error is None else None
-            for at in answer.topic_partitions
-        }
-
     def partitions_of(self, topics: Iterable[str]) -> dict[str, int]:
         """Return how many partitions each of these topics has; those that do not exist are absent. Blocks."""
         try:
@@ -143,3 +131,26 @@ class KafkaEnds:
         except KafkaException as error:
             raise Unready(f"cannot list topics: {error}", where="Kafka") from error
         return {topic: len(known[topic].partitions) for topic in topics if topic in known}
+
+
+class KafkaGroups:
+    """Asks where other groups are, by consumers that bear a group's name and never join it.
+
+    The admin client's question does the same and aborts the whole process if the broker goes away at the wrong moment
+    (librdkafka's issue 4605, of every admin request to a coordinator).
+    """
+
+    def __init__(self, clients: KafkaClients, client: str) -> None:
+        self._clients = clients
+        self._client = client
+        self._consumers: dict[str, Consumer] = {}
+
+    def committed(self, group: str, partitions: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int | None]:
+        """Return where a group is, None where it has committed nothing; `Unready` if the broker cannot say. Blocks."""
+        if group not in self._consumers:
+            self._consumers[group] = self._clients.consumer(self._client, group)
+        try:
+            places = self._consumers[group].committed([TopicPartition(*at) for at in partitions], timeout=_REQUEST_S)
+        except KafkaException as error:
+            raise Unready(f"cannot ask for the offsets of group {group}: {error}", where="Kafka") from error
+        return {(at.topic, at.partition): at.offset if at.offset >= 0 and at.error is None else None for at in places}

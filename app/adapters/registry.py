@@ -53,12 +53,16 @@ def fingerprint(schema: str | dict[str, Any] | list[Any]) -> str:
 
 
 class Registry:
-    """A client of one registry. Thread-safe; what was once found is kept for the life of the process."""
+    """A client of one registry. Thread-safe; what was once found is kept for the life of the process.
+
+    A question is asked up to `attempts` times, with growing pauses, before it is `Unready`.
+    """
 
     def __init__(
         self,
         url: str,
         *,
+        attempts: int = _ATTEMPTS,
         transport: httpx.BaseTransport | None = None,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -67,6 +71,7 @@ class Registry:
         self._client = httpx.Client(
             base_url=self._url, timeout=_TIMEOUT_S, headers=_HEADERS, follow_redirects=False, transport=transport
         )
+        self._attempts = attempts
         self._wait = wait
         self._lock = threading.Lock()
         self._text_by_id: dict[int, str] = {}
@@ -79,7 +84,7 @@ class Registry:
     def _asked(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
         """Ask until the registry answers; `Unready` if it does not."""
         fault = ""
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(self._attempts):
             if attempt:
                 self._wait(min(_BACKOFF_MAX_S, _BACKOFF_FIRST_S * 2 ** (attempt - 1)))
             try:

@@ -44,6 +44,9 @@ _ECHOED_KINDS: Final = frozenset({"command", "inverse", "refusal"})
 Watermarks = Callable[[str], Awaitable[list[tuple[str, int, int]]]]
 """Ask the broker how far the CDC partitions of a store reach, uncommitted records included."""
 
+TellWaiting = Callable[[Block, Unready, float], None]
+"""Say that a block waits, for what, and in how many seconds it is tried again."""
+
 
 class Role(Enum):
     """What a CDC topic carries."""
@@ -114,6 +117,7 @@ class Ingest:
         quarantine: Quarantine,
         watermarks: Watermarks,
         counts: Counts,
+        tell_waiting: TellWaiting,
         wall_ms: Callable[[], int],
     ) -> None:
         self._sources = {source.topic: source for source in sources}
@@ -124,6 +128,7 @@ class Ingest:
         self._quarantine = quarantine
         self._watermarks = watermarks
         self._counts = counts
+        self._tell_waiting = tell_waiting
         self._wall_ms = wall_ms
         self._tracks: dict[tuple[str, int], _Track] = {}
 
@@ -187,20 +192,33 @@ class Ingest:
     async def _decoded(self, block: Block) -> list[_Decoded]:
         """Decode a block, and wait while what decoding needs (a registry) is away."""
         decoder = self._sources[block.topic].decoder
-        delay_s = _RETRY_FIRST_S
         decoded: list[_Decoded] = []
-        while len(decoded) < len(block.records):
-            record = block.records[len(decoded)]
+        for record in block.records:
             try:
                 decoded.append(decoder.decode(record.key, record.value))
             except Undecodable as fault:
                 decoded.append(fault)
-            except Unready:
+            except Unready as fault:
+                decoded.append(await self._decoded_in_the_end(block, record, fault))
                 if not block.live:
                     break
-                await asyncio.sleep(delay_s)
-                delay_s = min(delay_s * 2, _RETRY_MOST_S)
         return decoded
+
+    async def _decoded_in_the_end(self, block: Block, record: RawRecord, fault: Unready) -> _Decoded:
+        """Try a record again and again, in a thread: who does not answer must hold up nothing else meanwhile."""
+        decode = self._sources[block.topic].decoder.decode
+        delay_s = _RETRY_FIRST_S
+        while block.live:
+            self._tell_waiting(block, fault, delay_s)
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, _RETRY_MOST_S)
+            try:
+                return await asyncio.to_thread(decode, record.key, record.value)
+            except Undecodable as undecodable:
+                return undecodable
+            except Unready as again:
+                fault = again
+        return None
 
     def _take(self, block: Block, decoded: Sequence[_Decoded]) -> None:
         source = self._sources[block.topic]
@@ -325,9 +343,10 @@ class Ingest:
         while True:
             try:
                 return await self._watermarks(store)
-            except Unready:
+            except Unready as fault:
                 if not block.live:
                     return []
+                self._tell_waiting(block, fault, delay_s)
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, _RETRY_MOST_S)
 

@@ -51,20 +51,19 @@ class Record(Protocol):
 
 
 class Offsets(Protocol):
-    """Where partitions begin and end, and where other groups are."""
+    """Where partitions begin and end."""
 
     def offsets(self, partitions: Iterable[At], *, latest: bool) -> dict[At, int]:
         """Return the earliest or latest offsets."""
-        ...
-
-    def committed(self, group: str, partitions: Iterable[At]) -> dict[At, int | None]:
-        """Return where a group is."""
         ...
 
     def partitions_of(self, topics: Iterable[str]) -> dict[str, int]:
         """Return how many partitions topics have."""
         ...
 
+
+Committed = Callable[[str, Iterable[At]], Mapping[At, int | None]]
+"""Tells where a group is, None where it has committed nothing."""
 
 ReadRanges = Callable[[Mapping[At, tuple[int, int]], float], Iterable[Record]]
 
@@ -97,8 +96,9 @@ def comparable(kind: StoreKind, place: bytes) -> bytes:
 class PipelineProbe:
     """Looks up how far pipelines are. It blocks, so it belongs in a thread."""
 
-    def __init__(self, offsets: Offsets, read: ReadRanges) -> None:
+    def __init__(self, offsets: Offsets, committed: Committed, read: ReadRanges) -> None:
         self._offsets = offsets
+        self._committed = committed
         self._read = read
 
     def reached(self, pipeline: WatchedPipeline) -> bytes | None:
@@ -110,7 +110,7 @@ class PipelineProbe:
         first = self._offsets.offsets(partitions, latest=False)
         # The ends first: what is committed later than that may be past them, never behind them unseen.
         ends = self._offsets.offsets(partitions, latest=True)
-        committed = self._offsets.committed(pipeline.group, partitions)
+        committed = self._committed(pipeline.group, partitions)
         newest = self._places(pipeline, {at: (max(first[at], ends[at] - _TAIL_RECORDS), ends[at]) for at in partitions})
         behind = {
             at: (max(first[at], (committed.get(at) or 0) - _TAIL_RECORDS), committed.get(at) or 0)

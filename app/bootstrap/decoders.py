@@ -16,8 +16,7 @@ _SCHEMA_MARK: Final = b'{"schema"'
 
 def decoder_of(settings: Settings, store: StoreSettings) -> Decoder:
     """Return the decoder of a store's change topics, by the converter that its settings name."""
-    registry = Registry(settings.registry_url) if settings.registry_url is not None else None
-    return decoder_for(store.kind, store.converter, settings.placeholder, registry)
+    return decoder_for(store.kind, store.converter, settings.placeholder, _registry(settings))
 
 
 def decoder_by_bytes(settings: Settings, kind: StoreKind) -> Callable[[bytes | None, bytes | None], Decoder]:
@@ -32,8 +31,12 @@ def decoder_by_bytes(settings: Settings, kind: StoreKind) -> Callable[[bytes | N
         elif first.startswith(_SCHEMA_MARK):
             converter = Converter.JSON_SCHEMA
         if converter not in made:
-            registry = Registry(settings.registry_url) if settings.registry_url is not None else None
-            made[converter] = decoder_for(kind, converter, settings.placeholder, registry)
+            made[converter] = decoder_for(kind, converter, settings.placeholder, _registry(settings))
         return made[converter]
 
     return pick
+
+
+def _registry(settings: Settings) -> Registry | None:
+    # Asked from within the event loop: whoever holds the record asks again, not the client.
+    return Registry(settings.registry_url, attempts=1) if settings.registry_url is not None else None

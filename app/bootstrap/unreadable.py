@@ -1,4 +1,4 @@
-"""What becomes of records that cannot be read."""
+"""What becomes of records that cannot be read, or not yet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from app.adapters.kafka import KafkaSink
 from app.adapters.logs import error_fields, log
 from app.agents.block_consumer import Block
 from app.codec.records import RecordCodec
-from app.core.errors import Undecodable
+from app.core.errors import Undecodable, Unready
 from app.core.published import QuarantinedRecord
 
 
@@ -46,5 +46,17 @@ def log_undecodable(block: Block, offset: int, fault: Undecodable) -> None:
         partition=block.partition,
         offset=offset,
         reason=fault.reason,
+        **error_fields(fault),
+    )
+
+
+def log_waiting(block: Block, fault: Unready, again_in_s: float) -> None:
+    """Say that a block is held until what it needs answers again."""
+    log().warning(
+        "a partition waits",
+        topic=block.topic,
+        partition=block.partition,
+        offset=block.begin,
+        again_in_ms=int(again_in_s * 1_000),
         **error_fields(fault),
     )

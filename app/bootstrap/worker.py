@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 
 from app import topics
 from app.adapters.kafka import KafkaClients
-from app.adapters.kafka_read import KafkaEnds, KafkaReader
+from app.adapters.kafka_read import KafkaEnds, KafkaGroups, KafkaReader
 from app.adapters.logs import error_fields, log
 from app.adapters.metrics import Metrics
 from app.adapters.registry import prepared_book
@@ -30,7 +30,7 @@ from app.bootstrap.pipelines import PipelineReports, watched_pipelines
 from app.bootstrap.sources import row_readers, sources_of, stores_compared
 from app.bootstrap.status_reports import StatusReports
 from app.bootstrap.store_watermarks import StoreWatermarks
-from app.bootstrap.unreadable import QuarantineTopic, log_undecodable
+from app.bootstrap.unreadable import QuarantineTopic, log_undecodable, log_waiting
 from app.codec.records import FIXED_IDS, RecordCodec
 from app.core.contract import EntityContract
 from app.core.digest import keyed_hash
@@ -97,6 +97,7 @@ def build_worker(
         quarantine=QuarantineTopic(sink, codec, topics.QUARANTINE.name(settings.deployment)),
         watermarks=StoreWatermarks(ends, sources).of,
         counts=counts,
+        tell_waiting=log_waiting,
         wall_ms=wall_ms,
     )
     compare = Compare(
@@ -137,7 +138,9 @@ def build_worker(
     app.finalize()
     reports = StatusReports(settings, compare, counts, codec, sink, metrics, [s.name for s in stores])
     probing = PipelineReports(
-        PipelineProbe(ends, KafkaReader(clients, f"{name}-pipelines").read),
+        PipelineProbe(
+            ends, KafkaGroups(clients, f"{name}-groups").committed, KafkaReader(clients, f"{name}-pipelines").read
+        ),
         list(watched_pipelines(settings, contracts)),
         held,
         sink,

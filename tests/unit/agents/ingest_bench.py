@@ -17,7 +17,7 @@ from app.agents.rows import RowReader
 from app.codec.blocks import unpack
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, Replica, StoreTable
 from app.core.digest import Dialect, RowDigester
-from app.core.errors import Undecodable
+from app.core.errors import Undecodable, Unready
 from app.core.event import ChangeEvent, Operation, Reading
 from app.core.observation import Link, Mark, Observation
 from app.core.published import QuarantinedRecord
@@ -43,13 +43,18 @@ def text(operation: str, place: int, key: int | None = 1, after: Mapping[str, An
 
 
 class BenchDecoder:
-    """Reads what `text` wrote; anything else is undecodable."""
+    """Reads what `text` wrote; anything else is undecodable. `silent` is how often a registry does not answer."""
+
+    silent = 0
 
     def decode(self, key: bytes | None, value: bytes | None) -> ChangeEvent | None:
         """Read one record."""
         del key
         if value is None:
             return None
+        if self.silent:
+            self.silent -= 1
+            raise Unready("no answer", where="registry")
         try:
             told = json.loads(value)
         except ValueError as error:
@@ -85,13 +90,15 @@ class Bench:
 
     sink: MemorySink = field(default_factory=MemorySink)
     quarantined: list[QuarantinedRecord] = field(default_factory=list)
+    waited: list[tuple[str, str]] = field(default_factory=list)
+    decoder: BenchDecoder = field(default_factory=BenchDecoder)
     ends: list[tuple[str, int, int]] = field(default_factory=lambda: [("pg.items", 0, 99)])
     epoch: FetchEpoch = field(default_factory=lambda: FetchEpoch(1))
 
     def __post_init__(self) -> None:
         digester = RowDigester(CONTRACT, "pg", Dialect.POSTGRES_CDC, KEY)
         rows = RowReader(CONTRACT, "pg", digester, KEY, TARGETS)
-        decoder = BenchDecoder()
+        decoder = self.decoder
         self.ingest = Ingest(
             sources=[
                 Source("pg.items", "pg", Role.TABLE, decoder, "items", rows),
@@ -105,6 +112,7 @@ class Bench:
             quarantine=self,
             watermarks=self._watermarks,
             counts=_NoCounts(),
+            tell_waiting=lambda block, fault, _: self.waited.append((block.topic, fault.where)),
             wall_ms=lambda: 0,
         )
 

@@ -142,6 +142,27 @@ def test_an_unreadable_record_goes_to_quarantine_and_its_row_is_flagged() -> Non
     assert sorted(flags) == [PRESENT, PRESENT | QUARANTINED]
 
 
+def test_a_block_waits_for_a_registry_and_loses_nothing() -> None:
+    """Each wait is told; then every record is there, in its order, and none is in quarantine."""
+    bench = Bench()
+    bench.decoder.silent = 2
+    block = bench.block(0, *(text("u", n + 1, after={"id": 1, "name": str(n)}) for n in range(3)))
+    bench.take(block)
+    assert bench.waited == [("pg.items", "registry")] * 2
+    assert [offset for rows in _rows(bench) for offset in rows.offsets] == [0, 1, 2]
+    assert bench.quarantined == []
+
+
+def test_a_block_that_was_taken_away_waits_no_longer() -> None:
+    """Its partition's next owner reads it again from the last commit."""
+    bench = Bench()
+    bench.decoder.silent = 99
+    bench.epoch.current = False
+    bench.take(bench.block(0, text("u", 1, after={"id": 1, "name": "x"}), text("u", 2, after={"id": 1, "name": "y"})))
+    assert _rows(bench) == []
+    assert bench.decoder.silent == 98
+
+
 def test_an_unmappable_value_flags_its_row() -> None:
     """A value that does not fit is no guess: the row is there, its state is unknown."""
     bench = Bench()
