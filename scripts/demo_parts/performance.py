@@ -158,18 +158,18 @@ def perform_quiet(running: Running, case: QuietCase, number: int) -> QuietResult
     if opinion.false_alarms:
         some = ", ".join(f"{s.entity} {s.key} {s.kind}" for s in opinion.false_alarms[:3])
         result.problem = result.problem or f"raised for nothing: {some}"
-    if case.is_late:
-        result.problem = result.problem or _late_problem(running, raised, opinion)
+    if case.is_late and not opinion.really_late:
+        result.problem = result.problem or "the copy was late for longer than its window, and nothing was said"
+    result.really_late = len(opinion.really_late)
+    result.problem = result.problem or _late_problem(running, opinion.really_late)
     return result
 
 
-def _late_problem(running: Running, raised: Sequence[Story], opinion: Opinion) -> str:
-    """A copy that was really late must be told of, must resolve by itself, and must not be repaired."""
-    if not opinion.really_late:
-        return "the copy was late for longer than its window, and nothing was said"
-    if open_still := [s for s in raised if "resolved" not in s.stages]:
+def _late_problem(running: Running, late: Sequence[Story]) -> str:
+    """What was only late must resolve by itself, and must not be repaired."""
+    if open_still := [s for s in late if "resolved" not in s.stages]:
         return f"{len(open_still)} drifts of the late copy did not resolve"
-    mine = {s.finding_id for s in raised}
+    mine = {s.finding_id for s in late}
     commands = [
         r for r in running.topics.records(running.deployment.topic("repairs")) if bytes(r.value["finding_id"]) in mine
     ]

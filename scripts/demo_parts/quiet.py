@@ -30,7 +30,7 @@ class QuietCase:
     disturb: Callable[[Running], None]
     settles_s: float = 60
     is_late: bool = False
-    """Whether the copy really is late in it: drift is reported then, resolves, and is never repaired."""
+    """Whether the copy is certainly late in it: then drift must be reported."""
 
 
 def _feed_paused(running: Running) -> None:
@@ -155,6 +155,8 @@ QUIET_CASES: tuple[QuietCase, ...] = (
     QuietCase("load_stops", _load_stops),
     QuietCase("sink_paused", _sink_paused, is_late=True),
     QuietCase("registry_killed", _part_killed("registry", 3.0)),
+    # The pipeline stands still with its broker: whatever changes meanwhile is late once the window is over.
+    QuietCase("broker_killed", _part_killed("kafka", 4.0), settles_s=120),
     # A store that is gone writes no beacons: how late its changes were cannot be told, and is not claimed.
     QuietCase("mariadb_killed", _part_killed("mariadb", 4.0), settles_s=120),
 )
@@ -166,6 +168,7 @@ class QuietResult:
 
     name: str
     false_alarms: int = 0
+    really_late: int = 0
     unknown_at_end: int = 0
     canary_after_s: float | None = None
     problem: str = ""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from judge_parts.commit_times import CommitTimes
 from judge_parts.health import EntityHealth, healths, newest_beacon_ms
 from judge_parts.lateness import really_late
 from judge_parts.registry import Registry
@@ -60,6 +61,7 @@ class Running:
     processes: Processes
     topics: Topics
     changes: ChangeTopics
+    commits: dict[Kind, CommitTimes]
     stories_of: Stories
     setup_s: float = 0.0
     _late: set[bytes] = field(default_factory=set)
@@ -79,13 +81,19 @@ class Running:
             return False
         if story.finding_id in self._late:
             return True
-        both = [self.topic_of(side.kind, story.entity) for side in (self.shop.origin, self.shop.copy)]
+        sides = (self.shop.origin, self.shop.copy)
         # Read on at most once a second: a copy that was late is late with many rows at once.
         if time.monotonic() - self._read_on_at.get(story.entity, float("-inf")) > 1:
-            for topic in both:
-                self.changes.read_on(topic)
+            for side in sides:
+                self.changes.read_on(self.topic_of(side.kind, story.entity))
             self._read_on_at[story.entity] = time.monotonic()
-        origin, copy = (self.changes.history(topic, story.key) for topic in both)
+        origin, copy = (
+            [
+                (self.commits[side.kind].of(change.transaction, change.at), change.row)
+                for change in self.changes.history(self.topic_of(side.kind, story.entity), story.key)
+            ]
+            for side in sides
+        )
         is_late = really_late(origin, copy, story.window_s, story.confirmed_at)
         if is_late:
             # Only this is final: what is not late yet may be so once its changes have been read.
@@ -216,6 +224,8 @@ class Running:
         self.processes.end_all()
         self.topics.stop()
         self.changes.close()
+        for watched in self.commits.values():
+            watched.stop()
 
 
 _COMMANDS: dict[str, tuple[str, ...]] = {
@@ -260,8 +270,11 @@ def bring_up(plan: Plan, say: Say) -> Running:
             tuple(deployment.topic(dataset) for dataset in ("drifts", "repairs", "outcomes", "status")),
         ),
         changes,
+        {kind: CommitTimes(places.admin(kind)) for kind in Kind},
         Stories(changes),
     )
+    for watched in running.commits.values():
+        watched.start()
     try:
         _bring_up_driftline(running, say)
     except BaseException:

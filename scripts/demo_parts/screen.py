@@ -85,12 +85,13 @@ class Screen:
     def quiet_table(self, results: Sequence[Any]) -> Table:
         """Build the table of the quiet cases."""
         table = Table()
-        for name in ("to raise nothing", "false alarms", "unknown at end", "planted damage found after"):
+        for name in ("to raise nothing", "false alarms", "really late", "unknown at end", "planted damage found after"):
             table.add_column(name)
         for result in results:
             table.add_row(
                 result.name.replace("_", " "),
                 str(result.false_alarms),
+                str(result.really_late),
                 str(result.unknown_at_end),
                 _seconds(result.canary_after_s) or Text("not found", style="red"),
             )

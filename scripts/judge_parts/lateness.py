@@ -1,10 +1,12 @@
-"""Whether a copy was really late with a row, read from the change topics by the times that Kafka gave to the records.
+"""Whether a copy was really late with a row: both logs, and when the judge saw their transactions committed.
 
-This is the judge's own reading: it knows nothing of beacons, brackets or digests.
+This is the judge's own reading: it knows nothing of beacons, brackets or digests. A commit is known to lie between two
+moments; whatever of that is unsure speaks against lateness, so that no false alarm is excused by it.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -13,36 +15,56 @@ from typing import Any
 _TIMES = {"created_at", "placed_at", "updated_at", "booked_at"}
 _NUMBERS = {"id", "customer_id", "price", "amount", "quantity", "revision", "measure", "exact", "touched", "vip"}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Two connectors put a change into Kafka at moments of their own; half a second covers what was measured.
+# The product's beacons and the judge's looks fall on moments of their own, some tenths of a second apart.
 SLACK_S = 0.5
 
-History = list[tuple[float, dict[str, Any] | None]]
 State = tuple[tuple[str, object], ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """Two seconds between which something was committed."""
+
+    earliest: float
+    latest: float
+
+
+History = list[tuple[Between, dict[str, Any] | None]]
+"""Every change of a row in its log's order; None where it was deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stay:
+    """A state of a row between two changes; a row begins absent, and its last state lasts."""
+
+    state: State
+    since: Between
+    left: Between
 
 
 def really_late(origin: History, copy: History, window_s: float, until: float) -> bool:
     """Whether, before `until`, the copy showed a state that the origin had left longer than the window ago."""
-    ours, theirs = _stays(origin), _stays(copy)
-    for state, since, left in theirs:
-        shown_until = min(left, until)
-        if since >= until:
+    ours = _stays(origin)
+    for shown in _stays(copy):
+        if shown.since.latest >= until:
             break
+        shown_until = min(shown.left.earliest, until)
         # The latest stay of the origin in that state decides: it may have come back to it.
-        vouched = max((end for same, begun, end in ours if same == state and begun <= shown_until), default=None)
+        same = (stay for stay in ours if stay.state == shown.state and stay.since.earliest <= shown_until)
+        vouched = max((stay.left.latest for stay in same), default=None)
         if vouched is not None and shown_until - vouched > window_s - SLACK_S:
             return True
     return False
 
 
-def _stays(history: History) -> list[tuple[State, float, float]]:
-    """Turn changes into stays: (state, since, left); a row begins absent."""
-    stays: list[tuple[State, float, float]] = []
+def _stays(history: History) -> list[_Stay]:
+    stays: list[_Stay] = []
     state: State = None
-    since = float("-inf")
-    for at, row in history:
-        stays.append((state, since, at))
-        state, since = _state(row), at
-    stays.append((state, since, float("inf")))
+    since = Between(float("-inf"), float("-inf"))
+    for committed, row in history:
+        stays.append(_Stay(state, since, committed))
+        state, since = _state(row), committed
+    stays.append(_Stay(state, since, Between(float("inf"), float("inf"))))
     return stays
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
+from judge_parts.commit_times import transaction_of
 from judge_parts.registry import Registry
 
 
@@ -104,6 +105,18 @@ class Topics:
             self._records.setdefault(message.topic(), []).append(record)
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One change of a row as its topic holds it: Kafka's second, the transaction (see `transaction_of`), the row.
+
+    The row is None where it was deleted.
+    """
+
+    at: float
+    transaction: int | None
+    row: dict[str, Any] | None
+
+
 @dataclass
 class _Mirror:
     """What was read of one change topic so far."""
@@ -111,7 +124,7 @@ class _Mirror:
     consumer: Consumer
     partitions: int
     keys: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
-    rows: dict[object, list[tuple[float, dict[str, Any] | None]]] = field(default_factory=dict)
+    rows: dict[object, list[Recorded]] = field(default_factory=dict)
 
 
 class ChangeTopics:
@@ -131,8 +144,8 @@ class ChangeTopics:
             self._read_on(mirror)
         return mirror.keys.get((partition, offset))
 
-    def history(self, topic: str, number: int) -> list[tuple[float, dict[str, Any] | None]]:
-        """Return (second in Kafka, row or None where deleted) of every change of one row, in the log's order."""
+    def history(self, topic: str, number: int) -> list[Recorded]:
+        """Return every change of one row, in the log's order."""
         return list(self._mirror(topic).rows.get(number, ()))
 
     def read_on(self, topic: str) -> None:
@@ -178,10 +191,13 @@ class ChangeTopics:
                     continue
                 mirror.keys[partition, offset] = key
                 if message.value() is not None:
-                    after = _payload(message.value()).get("after")
+                    envelope = _payload(message.value())
+                    after, transaction = envelope.get("after"), transaction_of(envelope.get("source") or {})
                     # Long texts would fill the memory, and lateness is read from the other columns.
                     row = None if after is None else {c: v for c, v in after.items() if c not in _LONG}
-                    mirror.rows.setdefault(key.get("id"), []).append((message.timestamp()[1] / 1000, row))
+                    mirror.rows.setdefault(key.get("id"), []).append(
+                        Recorded(message.timestamp()[1] / 1000, transaction, row)
+                    )
 
 
 _LONG = {"body", "big_text"}
