@@ -12,9 +12,13 @@ import sys
 import tomllib
 from pathlib import Path
 
+from stack_parts.failure import StackError
+from stack_parts.tools import Module, ensure_tools
+
 PROJECT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = PROJECT / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
+PIP = ENVIRONMENT / "bin" / "pip"
 STAMP = ENVIRONMENT / "made-from"
 OLDEST, TOO_NEW = (3, 11), (3, 14)
 
@@ -46,8 +50,13 @@ def _fingerprint() -> str:
 def _by_pip() -> None:
     if not OLDEST <= sys.version_info[:2] < TOO_NEW:
         raise EnvironmentFailed(f"this is Python {sys.version.split()[0]}; use 3.11, 3.12 or 3.13")
-    if not PYTHON.exists():
-        _run([sys.executable, "-m", "venv", str(ENVIRONMENT)], "on Debian: apt-get install python3-venv")
+    # An attempt that could not bring pip has left everything else.
+    if not PIP.exists():
+        try:
+            ensure_tools(PROJECT / ".stack" / "tools.lock", [Module("ensurepip", ("python3-venv",))])
+        except StackError as failure:
+            raise EnvironmentFailed(f"{failure}\n{failure.hint}") from None
+        _run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)])
     constraints = ENVIRONMENT / "constraints.txt"
     constraints.write_text("".join(_pins()), encoding="utf-8")
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -65,11 +74,11 @@ def _pins() -> list[str]:
     ]
 
 
-def _run(command: list[str], hint: str = "") -> None:
+def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=PROJECT)
     if done.returncode:
         said = (done.stderr or done.stdout).strip()[-1500:]
-        raise EnvironmentFailed(f"{' '.join(command[:4])} failed:\n{said}\n{hint}".rstrip())
+        raise EnvironmentFailed(f"{' '.join(command[:4])} failed:\n{said}")
 
 
 def become(module: str, arguments: list[str]) -> None:

@@ -43,17 +43,19 @@ class _Stay:
 
 
 def really_late(origin: History, copy: History, window_s: float, until: float) -> bool:
-    """Whether, before `until`, the copy showed a state that the origin had left longer than the window ago."""
+    """Whether the copy, before `until`, showed a state that the origin had left for longer than the window.
+
+    A return of the origin to that state excuses from then on, not what was before.
+    """
     ours = _stays(origin)
     for shown in _stays(copy):
-        if shown.since.latest >= until:
-            break
         shown_until = min(shown.left.earliest, until)
-        # The latest stay of the origin in that state decides: it may have come back to it.
-        same = (stay for stay in ours if stay.state == shown.state and stay.since.earliest <= shown_until)
-        vouched = max((stay.left.latest for stay in same), default=None)
-        if vouched is not None and shown_until - vouched > window_s - SLACK_S:
-            return True
+        same = [stay for stay in ours if stay.state == shown.state]
+        backs = [*(stay.since.earliest for stay in same[1:]), float("inf")]
+        for stay, back_at in zip(same, backs, strict=False):
+            seen_at = min(back_at, shown_until)
+            if shown.since.latest <= seen_at and seen_at - stay.left.latest > window_s - SLACK_S:
+                return True
     return False
 
 

@@ -40,7 +40,7 @@ from stack_parts.secret_files import (
     write_private,
     write_worker_files,
 )
-from stack_parts.tools import ensure_tools
+from stack_parts.tools import ensure_tools, tools_of
 
 DESCRIPTION = "stack.json"
 PARTS = ("kafka", "postgres", "mariadb", "registry", "connect-feed", "connect-pipeline")
@@ -178,7 +178,7 @@ def up(
             if need not in wanted:
                 raise StackError(f"{part} cannot run without {need}", f"leave out {part} too")
     progress = Progress(quiet)
-    if packages := ensure_tools(stacks_folder() / "tools.lock", wanted):
+    if packages := ensure_tools(stacks_folder() / "tools.lock", tools_of(wanted)):
         progress.say("system", f"installed {' '.join(packages)}")
     with locked(_lock_file(name)) as lock:
         # Two stacks that start at the same moment must not choose the same block of ports.

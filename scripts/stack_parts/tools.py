@@ -1,5 +1,7 @@
-"""Programs that the stack needs from the system: found, or installed where allowed, or asked for in plain words."""
+"""What is needed of the system: found, or installed where that is allowed, or asked for in plain words."""
 
+import importlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -26,6 +28,17 @@ class Tool:
         return shutil.which(self.program, path=_SEARCH)
 
 
+@dataclass(frozen=True)
+class Module(Tool):
+    """A module of the Python that runs this, which the distribution keeps in a package of its own."""
+
+    def path(self) -> str | None:
+        """Where it is, if anywhere."""
+        importlib.invalidate_caches()
+        found = importlib.util.find_spec(self.program)
+        return found.origin if found else None
+
+
 _JVM = (Tool("java", ("openjdk-17-jre-headless",)), Tool("mvn", ("maven",)))
 _SETPRIV = Tool("setpriv", ("util-linux",))
 TOOLS = {
@@ -49,9 +62,13 @@ TOOLS = {
 """What each part of the stack needs."""
 
 
-def ensure_tools(lock: Path, parts: Iterable[str]) -> list[str]:
-    """Install what these parts miss and return the packages that were installed; raises when that is not allowed."""
-    tools = list(dict.fromkeys(tool for part in parts for tool in TOOLS[part]))
+def tools_of(parts: Iterable[str]) -> list[Tool]:
+    """What these parts of the stack need, each once."""
+    return list(dict.fromkeys(tool for part in parts for tool in TOOLS[part]))
+
+
+def ensure_tools(lock: Path, tools: Sequence[Tool]) -> list[str]:
+    """Install what is missing and return the packages that were installed; raises when that is not allowed."""
     if not (packages := _missing(tools)):
         return []
     wanted = f"apt-get update && apt-get install --no-install-recommends {' '.join(packages)}"

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import signal
 import socket
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-_STACKS = Path(__file__).resolve().parents[2] / ".stack"
+_PROJECT = Path(__file__).resolve().parents[2]
+_STACKS = _PROJECT / ".stack"
+_STACK = _PROJECT / "scripts" / "stack"
 _VARIABLE = "DRIFTLINE_TEST_STACK"
 _ADDRESS = re.compile(r"(?:^|//)([^/:]+):(\d+)")
 
@@ -34,6 +40,25 @@ def running_stack(*parts: str) -> dict[str, Any]:
     if os.environ.get("CI"):
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+@contextlib.contextmanager
+def part_killed(part: str) -> Iterator[None]:
+    """End one server of the test stack with SIGKILL, and start it again behind the block whatever happened in it."""
+    name = os.environ.get(_VARIABLE, "test")
+    status = subprocess.run(
+        [str(_STACK), "status", "--name", name, "-o", "json"], capture_output=True, text=True, check=False
+    )
+    told = json.loads(status.stdout)
+    os.kill(int(told["parts"][part]["pid"]), signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while _answers(told[part]):
+        assert time.monotonic() < deadline, f"{part} answers still"
+        time.sleep(0.05)
+    try:
+        yield
+    finally:
+        subprocess.run([str(_STACK), "up", "--name", name, "--quiet"], check=True, timeout=300)
 
 
 def _answers(part: dict[str, Any]) -> bool:

@@ -36,7 +36,7 @@ from app.core.digest import keyed_hash, partition_of
 from app.core.store import StoreKind
 from app.settings import load_settings
 from app.topics import ALL, OUTCOMES, QUARANTINE, REPAIRS
-from tests.integration.running_stack import running_stack
+from tests.integration.running_stack import part_killed, running_stack
 
 pytestmark = pytest.mark.stack
 
@@ -218,8 +218,13 @@ class Deployment:
         self.processes.append(process)
         return process
 
-    def stop(self, process: subprocess.Popen[bytes]) -> None:
-        """Stop an applier that has begun to read, as an operator does."""
+    @property
+    def log(self) -> str:
+        """What all appliers have said so far."""
+        return (self.folder / "applier.log").read_text()
+
+    def await_ready(self) -> None:
+        """Wait until the applier that was started reads commands."""
         port = self.settings.applier.http_port
 
         def is_ready() -> bool:
@@ -230,6 +235,10 @@ class Deployment:
                 return False
 
         until(is_ready, "the applier to be ready")
+
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        """Stop an applier that has begun to read, as an operator does."""
+        self.await_ready()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
 
@@ -452,6 +461,32 @@ def test_killed_at_a_step_it_is_done_once(deployment: Deployment, entity: str, f
     assert deployment.await_outcome(command).outcome is Outcome.APPLIED
     assert deployment.names(replica, entity, number) == ["right"]
     assert deployment.ledger(command) == ["check", "command"]
+    deployment.stop(process)
+
+
+@pytest.mark.parametrize("entity", ENTITIES)
+def test_a_store_that_dies_with_a_command_in_hand_is_waited_for(deployment: Deployment, entity: str) -> None:
+    """MariaDB, once as the target and once as the authority: the applier says so, and repairs once when it is back."""
+    deployment.run("resume")
+    authority, replica = ENTITIES[entity]
+    number = 200 + deployment.drifts
+    deployment.put(authority, entity, number, "right")
+    deployment.put(replica, entity, number, "wrong")
+    command = deployment.command(entity, number)
+    process = deployment.start()
+    deployment.await_ready()
+    waits = deployment.log.count("the applier must wait")
+    with part_killed("mariadb"):
+        deployment.send(command)
+        until(
+            lambda: deployment.log.count("the applier must wait") > waits + 1, "the applier to say twice that it waits"
+        )
+        assert deployment.outcomes(command) == []
+    deployment.my.ping(reconnect=True)
+    deployment.rows["my"].close()
+    assert deployment.await_outcome(command).outcome is Outcome.APPLIED
+    assert deployment.names(replica, entity, number) == ["right"]
+    assert deployment.ledger(command) == ["command"]
     deployment.stop(process)
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +19,14 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented, not listed
 
 from app.adapters.kafka import KafkaClients
+from app.adapters.registry import Registry, schema_book
 from app.adapters.seal import make_key
 from app.codec.contract_file import number_of
-from app.codec.records import FixedSchemas, RecordCodec
+from app.codec.records import RecordCodec
 from app.core.digest import keyed_hash, partition_of
 from app.core.published import PublishedFinding
 from app.core.status import StatusReport
+from tests.integration.avro_frames import AvroFrames
 
 PROJECT = Path(__file__).resolve().parents[2]
 PARTITIONS = 4
@@ -56,10 +58,14 @@ def free_port() -> int:
 
 @dataclass
 class WorkerWorld:
-    """One deployment with topics of its own; `window_ms` is a second."""
+    """One deployment with topics of its own; `window_ms` is a second.
+
+    With a registry, what `pg` writes is Avro and ours is registered there; without one it is JSON.
+    """
 
     bootstrap: str
     folder: Path
+    registry_url: str | None = None
     prefix: str = field(default_factory=lambda: "t" + secrets.token_hex(4))
     lsn: int = 1_000
     place: int = 1_000
@@ -76,7 +82,8 @@ class WorkerWorld:
         wanted = [NewTopic(self.topic(store, table), 1 if "driftline" in table else 3, 1) for store, table in _TABLES]
         for made in admin.create_topics(wanted).values():
             made.result()
-        self.codec = RecordCodec(self.prefix, FixedSchemas())
+        self.codec = RecordCodec(self.prefix, schema_book(self.registry_url, self.prefix))
+        self.avro = None if self.registry_url is None else AvroFrames(Registry(self.registry_url))
 
     def topic(self, store: str, table: str) -> str:
         """Return the CDC topic of a table."""
@@ -100,13 +107,14 @@ class WorkerWorld:
             "contracts_dir": "contracts",
             "placeholder_file": "placeholder",
             "partitions": PARTITIONS,
+            **({} if self.registry_url is None else {"registry_url": self.registry_url}),
             "stall_after_ms": 5000,
             "worker": {"http_port": free_port(), "instance_id": worker},
             "stores": {
                 store: {
                     "kind": kind,
                     "topic_prefix": self.prefix + store,
-                    "converter": "json",
+                    "converter": "avro" if store == "pg" and self.registry_url else "json",
                     "host": "127.0.0.1",
                     "port": 1,
                     "database": "shop",
@@ -121,8 +129,8 @@ class WorkerWorld:
     # -- what the stores' connectors write -----------------------------------------------------------------------
 
     def _send(self, store: str, table: str, key: dict[str, Any], value: dict[str, Any] | None, partition: int) -> None:
-        packed = None if value is None else json.dumps(value).encode()
-        self.sink.send(self.topic(store, table), partition, json.dumps(key).encode(), packed)
+        pack = self.avro.frame if self.avro is not None and store == "pg" else _json
+        self.sink.send(self.topic(store, table), partition, pack(key), None if value is None else pack(value))
 
     def _source(self, store: str, table: str, *, snapshot: bool) -> dict[str, Any]:
         schema, _, name = table.partition(".")
@@ -155,16 +163,31 @@ class WorkerWorld:
         row: tuple[str, str] | None,
         *,
         snapshot: bool = False,
+        more: Mapping[str, str] | None = None,
     ) -> None:
-        """Write one change of `items`: name and price, or None for a delete."""
-        table = "public.items" if store == "pg" else "shop.items"
+        """Write one change of `items`: name and price, or None for a delete; `more` are columns added since."""
         with self._lock:
-            source = self._source(store, table, snapshot=snapshot)
-            after = None if row is None else {"id": number, "name": row[0], "price": row[1]}
-            before = {"id": number, "name": "", "price": "0"} if row is None else None
-            operation = "d" if row is None else "r" if snapshot else "u"
-            value = {"before": before, "after": after, "source": source, "op": operation, "ts_ms": 0}
+            value = self._change(store, number, row, more or {}, snapshot=snapshot)
+            table = "public.items" if store == "pg" else "shop.items"
             self._send(store, table, {"id": number}, value, number % 3)
+
+    def learn(self, more: Mapping[str, str]) -> None:
+        """Register the schema that changes of `pg` have with more columns, before the first is written."""
+        assert self.avro is not None
+        with self._lock:
+            self.avro.learn(self._change("pg", 0, ("", ""), more, snapshot=False))
+
+    def _change(
+        self, store: str, number: int, row: tuple[str, str] | None, more: Mapping[str, str], *, snapshot: bool
+    ) -> dict[str, Any]:
+        after = None if row is None else {"id": number, "name": row[0], "price": row[1], **more}
+        return {
+            "before": {"id": number, "name": "", "price": "0"} if row is None else None,
+            "after": after,
+            "source": self._source(store, "public.items" if store == "pg" else "shop.items", snapshot=snapshot),
+            "op": "d" if row is None else "r" if snapshot else "u",
+            "ts_ms": 0,
+        }
 
     def beacon(self, *, snapshot: bool = False) -> None:
         """Write one beacon into both logs."""
@@ -240,6 +263,11 @@ class WorkerWorld:
         """Return the end of a worker's log."""
         return (self.folder / f"{worker}.log").read_text()[-4000:]
 
+    def told(self, event: str, worker: str = "worker-1") -> list[dict[str, Any]]:
+        """Return the lines of a worker's log that tell of an event, as the worker wrote them."""
+        lines = (self.folder / f"{worker}.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{") and f'"{event}"' in line]
+
     # -- what came of it -----------------------------------------------------------------------------------------
 
     def records(self, topic: str) -> list[tuple[int, bytes | None, bytes | None]]:
@@ -305,6 +333,10 @@ class WorkerWorld:
         )
         hashed = keyed_hash((self.folder / "keys" / "digest.key").read_bytes(), entity, key)
         return hashed, partition_of(hashed, PARTITIONS)
+
+
+def _json(record: dict[str, Any]) -> bytes:
+    return json.dumps(record).encode()
 
 
 _TABLES = (

@@ -54,6 +54,26 @@ def test_a_state_that_the_origin_never_had_is_not_late_but_wrong() -> None:
     assert not really_late(origin, copy, WINDOW_S, until=100.0)
 
 
+@pytest.mark.parametrize(
+    ("deleted_at", "late"),
+    [pytest.param(105.0, False, id="gone within the window"), pytest.param(115.0, True, id="gone only later")],
+)
+def test_a_return_of_the_origin_excuses_nothing_that_was_before(deleted_at: float, late: bool) -> None:  # noqa: FBT001
+    """A row that came and went while the copy stood still was missing there in between."""
+    origin: History = [(_at(100.0), _row(1)), (_at(deleted_at), None)]
+    copy: History = [(_at(120.0), _row(1)), (_at(120.1), None)]
+    assert really_late(origin, copy[:1], WINDOW_S, until=119.0) is late
+    assert really_late(origin, [], WINDOW_S, until=130.0) is late
+
+
+def test_a_state_shown_after_the_judged_moment_is_no_excuse() -> None:
+    """What became of the copy after a drift was raised says nothing of whether it was right to raise it."""
+    origin: History = [(_at(0.0), _row(1)), (_at(100.0), _row(2))]
+    copy: History = [(_at(0.1), _row(1)), (_at(101.0), _row(2)), (_at(150.0), _row(1))]
+    assert not really_late(origin, copy, WINDOW_S, until=140.0)
+    assert really_late(origin, copy, WINDOW_S, until=160.0)
+
+
 def test_both_connectors_spellings_of_a_row_are_one_state() -> None:
     """Numbers, booleans and times come in other forms from each connector."""
     postgres = {"id": 1, "amount": "12.50", "vip": True, "placed_at": "2026-01-05T09:30:15.123456Z"}
