@@ -94,14 +94,7 @@ class Deployment:
             password=self._password("postgres", "postgres"),
             autocommit=True,
         )
-        self.my = pymysql.connect(
-            host=told["mariadb"]["host"],
-            port=told["mariadb"]["port"],
-            user="root",
-            password=self._password("mariadb", "root"),
-            autocommit=True,
-            init_command="SET SESSION time_zone = '+00:00'",
-        )
+        self.my = self._open_mariadb()
         self.drifts = 0
         self.rows: dict[str, SqlRows] = {}
         self.clients = KafkaClients(told["kafka"]["bootstrap"], {})
@@ -124,6 +117,22 @@ class Deployment:
         }
         self.codec = RecordCodec(self.name, FixedSchemas())
         self.sink = self.clients.producer("applier-test")
+
+    def _open_mariadb(self) -> pymysql.Connection[Any]:
+        return pymysql.connect(
+            host=self.told["mariadb"]["host"],
+            port=self.told["mariadb"]["port"],
+            user="root",
+            password=self._password("mariadb", "root"),
+            autocommit=True,
+            init_command="SET SESSION time_zone = '+00:00'",
+        )
+
+    def mariadb_is_back(self) -> None:
+        """Connect anew to a server that was gone."""
+        self.my.close()
+        self.my = self._open_mariadb()
+        self.rows["my"].close()
 
     def _password(self, server: str, role: str) -> str:
         return Path(self.told[server]["roles"][role]["password_file"]).read_text().strip()
@@ -482,8 +491,7 @@ def test_a_store_that_dies_with_a_command_in_hand_is_waited_for(deployment: Depl
             lambda: deployment.log.count("the applier must wait") > waits + 1, "the applier to say twice that it waits"
         )
         assert deployment.outcomes(command) == []
-    deployment.my.ping(reconnect=True)
-    deployment.rows["my"].close()
+    deployment.mariadb_is_back()
     assert deployment.await_outcome(command).outcome is Outcome.APPLIED
     assert deployment.names(replica, entity, number) == ["right"]
     assert deployment.ledger(command) == ["command"]

@@ -27,6 +27,7 @@ def world(tmp_path: Path) -> Iterator[WorkerWorld]:
     made.sink.flush()
     with made.beacons():
         yield made
+    made.close()
 
 
 def test_a_registry_that_dies_before_a_new_schema_is_waited_for_and_nothing_is_lost(world: WorkerWorld) -> None:

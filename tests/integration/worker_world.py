@@ -19,10 +19,10 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented, not listed
 
 from app.adapters.kafka import KafkaClients
-from app.adapters.registry import Registry, schema_book
+from app.adapters.registry import RegisteredSchemas, Registry
 from app.adapters.seal import make_key
 from app.codec.contract_file import number_of
-from app.codec.records import RecordCodec
+from app.codec.records import FixedSchemas, RecordCodec
 from app.core.digest import keyed_hash, partition_of
 from app.core.published import PublishedFinding
 from app.core.status import StatusReport
@@ -82,8 +82,15 @@ class WorkerWorld:
         wanted = [NewTopic(self.topic(store, table), 1 if "driftline" in table else 3, 1) for store, table in _TABLES]
         for made in admin.create_topics(wanted).values():
             made.result()
-        self.codec = RecordCodec(self.prefix, schema_book(self.registry_url, self.prefix))
-        self.avro = None if self.registry_url is None else AvroFrames(Registry(self.registry_url))
+        self.registry = None if self.registry_url is None else Registry(self.registry_url)
+        self.avro = None if self.registry is None else AvroFrames(self.registry)
+        book = FixedSchemas() if self.registry is None else RegisteredSchemas(self.registry, self.prefix)
+        self.codec = RecordCodec(self.prefix, book)
+
+    def close(self) -> None:
+        """Let the connections go."""
+        if self.registry is not None:
+            self.registry.close()
 
     def topic(self, store: str, table: str) -> str:
         """Return the CDC topic of a table."""
