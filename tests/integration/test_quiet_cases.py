@@ -94,6 +94,11 @@ def test_killed_registry_raises_nothing(running: Running) -> None:
     assert _perform(running, "registry_killed").faults() == []
 
 
+def test_killed_broker_raises_only_what_is_really_late(running: Running) -> None:
+    """Nothing moves without its broker: what changed meanwhile is late, is told of, resolves, and is not repaired."""
+    assert _perform(running, "broker_killed").faults() == []
+
+
 def test_killed_mariadb_raises_nothing(running: Running) -> None:
     """A copy that is gone is one stalled store, and comes back without a false word."""
     assert _perform(running, "mariadb_killed").faults() == []
