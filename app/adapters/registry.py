@@ -103,6 +103,14 @@ class Registry:
             hint="is it up? it is asked again; what is known already goes on",
         )
 
+    def _written(self, method: str, path: str, body: dict[str, Any]) -> httpx.Response:
+        """Ask for a change, and once more after a conflict: of two processes that begin together, one is told of it."""
+        answer = self._asked(method, path, body)
+        if answer.status_code == _CONFLICT:
+            self._wait(_BACKOFF_FIRST_S)
+            answer = self._asked(method, path, body)
+        return answer
+
     def _said(self, answer: httpx.Response) -> dict[str, Any]:
         try:
             said = answer.json() if len(answer.content) <= _SCHEMA_BYTES_MAX else None
@@ -118,7 +126,7 @@ class Registry:
 
     def register(self, subject: str, text: str) -> int:
         """Register a schema under a subject and return its id; the same schema has the same id."""
-        answer = self._asked("POST", f"/subjects/{subject}/versions", {"schema": text})
+        answer = self._written("POST", f"/subjects/{subject}/versions", {"schema": text})
         said = self._said(answer)
         if answer.status_code == _CONFLICT:
             raise ContractViolation(
@@ -143,7 +151,7 @@ class Registry:
 
     def require_backward(self, subject: str) -> None:
         """Have the registry itself refuse a version of a subject that could not read older records."""
-        answer = self._asked("PUT", f"/config/{subject}", {"compatibility": "BACKWARD_TRANSITIVE"})
+        answer = self._written("PUT", f"/config/{subject}", {"compatibility": "BACKWARD_TRANSITIVE"})
         if answer.status_code >= _FAULT:
             raise ContractViolation(
                 f"the registry does not guard {subject}: HTTP {answer.status_code}",

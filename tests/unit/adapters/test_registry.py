@@ -116,6 +116,20 @@ def test_a_registry_that_stumbles_is_asked_again_with_growing_waits(
     assert waits == [0.2, 0.4]
 
 
+def conflict(_: httpx.Request) -> httpx.Response:
+    """Be in the middle of the same change for somebody else."""
+    return httpx.Response(409, json={"message": "conflict"})
+
+
+def test_two_processes_that_begin_together_are_no_fault() -> None:
+    """A conflict is asked about again: the other process has made the same change by then."""
+    registry = client(FakeRegistry(conflict))
+    registry.require_backward("s")
+    assert client(FakeRegistry(conflict)).register("s", OTHER) == 1
+    with pytest.raises(ContractViolation, match="does not guard s: HTTP 409"):
+        client(FakeRegistry(conflict, conflict)).require_backward("s")
+
+
 def test_a_dead_registry_is_unready_and_says_where_and_what() -> None:
     """The caller holds and tries again."""
     registry = client(FakeRegistry(*[refused] * 9))
@@ -132,7 +146,7 @@ def test_an_address_that_is_no_registry_hints_at_the_path() -> None:
 
 def test_an_incompatible_schema_is_refused_with_what_to_do() -> None:
     """409 is a contract violation: start is refused."""
-    registry = client(FakeRegistry(lambda _: httpx.Response(409, json={"message": "incompatible"})))
+    registry = client(FakeRegistry(conflict, conflict))
     with pytest.raises(ContractViolation, match="add fields with defaults"):
         registry.register("s", OTHER)
 
