@@ -20,7 +20,8 @@ from app.core.errors import Unready
 if TYPE_CHECKING:
     from app.settings import Settings
 
-_FLUSH_LIMIT_S: Final = 60.0
+_DELIVERY_LIMIT_S: Final = 300
+"""As long as a broker may be away: it is waited for, and nothing is dropped in silence. Then the process ends."""
 _POLL_EVERY_RECORDS: Final = 512
 _QUEUE_RECORDS_MAX: Final = 1_000_000
 _QUEUE_KIBIBYTES_MAX: Final = 262_144
@@ -32,8 +33,7 @@ _PRODUCER: Final[Mapping[str, str | int | float | bool]] = {
     "compression.type": "lz4",
     "queue.buffering.max.messages": _QUEUE_RECORDS_MAX,
     "queue.buffering.max.kbytes": _QUEUE_KIBIBYTES_MAX,
-    # A record that the broker does not take within a minute ends the process; nothing is dropped in silence.
-    "delivery.timeout.ms": 60_000,
+    "delivery.timeout.ms": _DELIVERY_LIMIT_S * 1_000,
 }
 _CONSUMER: Final[Mapping[str, str | int | float | bool]] = {
     "enable.auto.commit": False,
@@ -174,7 +174,7 @@ class KafkaSink:
     def flush(self) -> None:
         """Wait until everything handed over before is acknowledged; raise if anything was not."""
         wanted = dict(self._sent)
-        deadline = time.monotonic() + _FLUSH_LIMIT_S
+        deadline = time.monotonic() + _DELIVERY_LIMIT_S
         while True:
             self._read_reports(0)
             self._raise_failure()
@@ -184,7 +184,7 @@ class KafkaSink:
             if not waiting:
                 return
             if time.monotonic() > deadline:
-                raise Unready(f"{waiting} records not acknowledged after {_FLUSH_LIMIT_S:.0f} s", where=self._where)
+                raise Unready(f"{waiting} records not acknowledged after {_DELIVERY_LIMIT_S} s", where=self._where)
             self._read_reports(0.02)
 
 
