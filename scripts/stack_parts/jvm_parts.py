@@ -68,8 +68,12 @@ CONNECT = {
     "offset.flush.interval.ms": "2000",
     "plugin.discovery": "service_load",
     "scheduled.rebalance.max.delay.ms": "0",
-    "session.timeout.ms": "6000",
-    "heartbeat.interval.ms": "1500",
+    # A worker that does not reach its broker for a heartbeat's interval stops all its connectors, and starts them again
+    # only at the next rebalance: a broker that comes back knows the group and calls for none. So it is given time.
+    "heartbeat.interval.ms": "45000",
+    "session.timeout.ms": "150000",
+    # A killed worker is missed no longer than this once its successor asks to join.
+    "rebalance.timeout.ms": "10000",
     "producer.max.request.size": str(RECORD_BYTES_MAX),
     "producer.buffer.memory": str(2 * RECORD_BYTES_MAX),
     "consumer.max.partition.fetch.bytes": str(RECORD_BYTES_MAX),
