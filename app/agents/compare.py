@@ -18,7 +18,7 @@ from app.agents.block_consumer import Block
 from app.codec.blocks import unpack
 from app.core.contract import EntityContract
 from app.core.errors import Undecodable
-from app.core.finding import DriftKind, Finding, Stage, UnknownReason
+from app.core.finding import DriftKind, Finding, Stage
 from app.core.fold import META, Effects, Shard
 from app.core.observation import Barrier, Observation
 from app.core.status import Coverage, StatusReport
@@ -208,11 +208,8 @@ class Compare:
         self, shard: Shard, contract: EntityContract, wall_ms: int, instance: str
     ) -> list[StatusReport]:
         progress = shard.progress.entities[contract.number]
-        through = shard.verified_through_ms(contract.number)
-        drifts = shard.open_drifts(contract.number)
-        unknown: Counter[UnknownReason] = Counter(shard.unknown[contract.number].values())
-        drifted = len(drifts)
-        waiting = max(0, len(shard.live[contract.number]) - drifted - sum(unknown.values()))
+        number = contract.number
+        drifts = shard.open_drifts(number)
         found = []
         for i, table in enumerate(contract.stores):
             store = shard.progress.stores[table.store]
@@ -229,12 +226,12 @@ class Compare:
                     partition=shard.partition,
                     coverage=coverage,
                     watermark_ms=progress.watermark_ms[i],
-                    verified_through_ms=None if is_authority else through,
+                    verified_through_ms=None if is_authority else shard.verified_through_ms(number, i - 1),
                     newest_beacon_ms=self._newest_beacon_ms,
                     reported_at_wall_ms=wall_ms,
-                    waiting_keys=0 if is_authority else waiting,
+                    waiting_keys=0 if is_authority else shard.waiting_keys(number, i - 1),
                     open_drifts=dict(kinds),
-                    unknown_keys={} if is_authority else dict(unknown),
+                    unknown_keys={} if is_authority else dict(shard.unknown_keys(number, i - 1)),
                     instance=instance,
                     contract_version=contract.version,
                 )

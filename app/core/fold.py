@@ -11,6 +11,7 @@ these are is noted in packed records, so that a restart finds them without a sca
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -35,7 +36,7 @@ from app.core.observation import (
 )
 from app.core.position import BEFORE_ALL, PLACE_BYTES
 from app.core.progress import Chain, EntityProgress, Progress
-from app.core.rows import agrees, apply_floors, drop_unseen, fold_change, is_gone, is_settled, settle
+from app.core.rows import agrees_for_good, apply_floors, drop_unseen, fold_change, is_gone, is_settled, settle
 
 __all__ = ["META", "Effects", "Shard", "row_key"]
 
@@ -58,7 +59,7 @@ class _Sweep:
 
     entity: int
     resume_at: bytes
-    judges: bool  # coverage was complete when it began, so that it has judged every row when it ends
+    judges: frozenset[int]  # replicas judged since it began: when it ends, every row of theirs has been judged
 
 
 @dataclass(slots=True)
@@ -69,7 +70,7 @@ class Shard:
     partition: int
     progress: Progress = field(init=False)
     live: dict[int, dict[bytes, KeyState]] = field(init=False)
-    unknown: dict[int, dict[bytes, UnknownReason]] = field(init=False)
+    unknown: dict[int, dict[bytes, tuple[UnknownReason | None, ...]]] = field(init=False)  # per replica
     pipeline: dict[tuple[int, int], bytes] = field(default_factory=dict)
     _pipeline_seen: dict[tuple[int, int], list[tuple[int, bytes]]] = field(default_factory=dict)
     _sweeps: list[_Sweep] = field(default_factory=list)
@@ -89,8 +90,10 @@ class Shard:
         restore(self.progress, self.notes, items)
         for number, entity in self.progress.entities.items():
             # A sweep that was under way begins again: it is idempotent.
-            if entity.is_covered and (not entity.swept or any(at != BEFORE_ALL for at in entity.floor)):
-                self._begin_sweep(number)
+            was_cut = any(at != BEFORE_ALL for at in entity.floor)
+            unfinished = entity.judged if was_cut else entity.unswept
+            if unfinished:
+                self._begin_sweep(number, unfinished)
         return list(self.notes.noted)
 
     def revive(self, states: Mapping[bytes, bytes | None]) -> Effects:
@@ -189,7 +192,7 @@ class Shard:
             changed = apply_floors(self.progress, entity, state) | drop_unseen(self.progress, entity, state)
             if changed:
                 self._dirty.add(row)
-            if row not in live and entity.is_covered and not (agrees(state) and is_settled(state)):
+            if row not in live and entity.judged and not is_settled(state, entity.judged):
                 self._make_live(entity, row, state)
             elif row not in live and changed:
                 effects.writes.append((row, encode(state)))
@@ -198,29 +201,43 @@ class Shard:
                 self._judge(entity, row, state, effects)
         if len(items) < SWEEP_KEYS:
             self._sweeps.pop(0)
-            entity.swept = entity.is_covered and (entity.swept or sweep.judges)
+            for i in sweep.judges:
+                entity.swept[i] = True
             effects.writes.append(entity_record(entity))
         else:
             sweep.resume_at = items[-1][0] + b"\x00"
         self._flush(effects)
         return effects
 
-    def verified_through_ms(self, entity: int) -> int | None:
-        """Return the common time up to which every row of an entity has `agree` or `drift`; None before coverage."""
+    def verified_through_ms(self, entity: int, i: int) -> int | None:
+        """Return the common time up to which every row has `agree` or `drift` in a replica; None before coverage."""
         progress = self.progress.entities[entity]
-        through: int | None = None
-        if not progress.swept or any(s.entity == entity for s in self._sweeps):
+        through = progress.common_ms(i)
+        if through is None or not progress.swept[i] or any(s.entity == entity and i in s.judges for s in self._sweeps):
             return None
-        for i in range(len(progress.base_ms)):
-            common = progress.common_ms(i)
-            if common is None:
-                return None
-            for state in self.live[entity].values():
-                replica = state.replicas[i]
-                if replica.drift is None:
-                    common = min(common, max(replica.vouched_until_ms, progress.base_ms[i] or 0))
-            through = common if through is None else min(through, common)
+        for state in self.live[entity].values():
+            replica = state.replicas[i]
+            if replica.drift is None:
+                through = min(through, max(replica.vouched_until_ms, progress.base_ms[i] or 0))
         return through
+
+    def unknown_keys(self, entity: int, i: int) -> Counter[UnknownReason]:
+        """Return how many rows of a replica are unknown, by reason."""
+        return Counter(reason for reasons in self.unknown[entity].values() if (reason := reasons[i]) is not None)
+
+    def waiting_keys(self, entity: int, i: int) -> int:
+        """Return how many rows of a replica are within their window: neither settled, nor drifted, nor unknown."""
+        progress = self.progress.entities[entity]
+        if i not in progress.judged:
+            return 0
+        unknown = self.unknown[entity]
+        return sum(
+            1
+            for row, state in self.live[entity].items()
+            if state.replicas[i].drift is None
+            and (row not in unknown or unknown[row][i] is None)
+            and not agrees_for_good(state, i)
+        )
 
     def open_drifts(self, entity: int) -> list[tuple[str, str, str, bool]]:
         """Return replica, kind, stage and whether it waits for the pipeline, of every drift that is not over."""
@@ -262,11 +279,11 @@ class Shard:
             if fold_change(self.progress, entity, state, block, n, at) and block.store:
                 for step in verify(state, block.store - 1):
                     effects.findings.append(self._finding(entity, row, state, step.replica, step.stage))
-        covered = any(base is not None for base in entity.base_ms)
+        judged = entity.judged
         for row, state in touched.items():
             if row in live:
                 self._dirty.add(row)
-            elif covered and not (agrees(state) and is_settled(state)):
+            elif judged and not is_settled(state, judged):
                 self._make_live(entity, row, state)
             else:
                 effects.writes.append((row, None if is_gone(state) else encode(state)))
@@ -302,18 +319,15 @@ class Shard:
                 for row, state in list(self.live[cut.entity].items()):
                     if apply_floors(self.progress, entity, state):
                         self._dirty.add(row)
-                self._begin_sweep(cut.entity)
+                self._begin_sweep(cut.entity, entity.judged & {cut.store - 1} if cut.store else entity.judged)
                 effects.writes.append(entity_record(entity))
         effects.writes.append(chain_record(cut.link, chain))
 
-    def _begin_sweep(self, number: int) -> bool:
-        """Ask for a pass over an entity's rows; False if one like it has been asked for and has not begun."""
-        judges = self.progress.entities[number].is_covered
+    def _begin_sweep(self, number: int, judges: frozenset[int]) -> None:
+        """Ask for a pass over an entity's rows, if none like it has been asked for and has not begun."""
         start = row_key(number, b"")
-        if any(s.entity == number and s.resume_at == start and s.judges == judges for s in self._sweeps):
-            return False
-        self._sweeps.append(_Sweep(number, start, judges))
-        return True
+        if not any(s.entity == number and s.resume_at == start and s.judges == judges for s in self._sweeps):
+            self._sweeps.append(_Sweep(number, start, judges))
 
     def _fold_barrier(self, barrier: Barrier, effects: Effects) -> None:
         link = barrier.link
@@ -334,8 +348,10 @@ class Shard:
         effects.broken_epochs.append(store)
         for number, entity in self.progress.entities.items():
             if any(table.store == store for table in entity.contract.stores):
-                entity.swept = False
-                self._sweeps = [s for s in self._sweeps if s.entity != number]
+                for sweep in self._sweeps:
+                    if sweep.entity == number:
+                        sweep.judges &= entity.judged
+                self._sweeps = [s for s in self._sweeps if s.entity != number or s.judges]
                 effects.writes.append(entity_record(entity))
         effects.writes.append(store_record(self.progress, store))
 
@@ -382,8 +398,9 @@ class Shard:
         moved = self.progress.advance()
         for entity in moved:
             number = entity.contract.number
-            judged = entity.swept or any(s.entity == number and s.judges for s in self._sweeps)
-            if entity.is_covered and not judged and self._begin_sweep(number):
+            awaited = entity.unswept.difference(*(s.judges for s in self._sweeps if s.entity == number))
+            if awaited:
+                self._begin_sweep(number, awaited)
                 effects.writes.append(entity_record(entity))
         for entity in moved:
             self._heed_pipelines(entity)
@@ -396,7 +413,7 @@ class Shard:
         for i, side in enumerate(state.sides):
             if place_in_time(side, self.progress.timeline_of(entity, i)):
                 self._dirty.add(row)
-        if not entity.swept and drop_unseen(self.progress, entity, state):
+        if not all(entity.swept) and drop_unseen(self.progress, entity, state):
             self._dirty.add(row)  # the sweep has not come to it, and it must not be judged by what it was before
         common_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
         reached = [self.pipeline.get((number, i), b"") for i in range(len(state.replicas))]
@@ -410,7 +427,7 @@ class Shard:
             drift = state.replicas[step.replica].drift
             if drift is not None and drift.command_id:
                 self._commands[drift.command_id] = row
-        if told.unknown is not None:
+        if any(told.unknown):
             self.unknown[number][row] = told.unknown
         else:
             self.unknown[number].pop(row, None)

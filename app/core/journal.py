@@ -67,7 +67,7 @@ def entity_record(entity: EntityProgress) -> Write:
         "covered_at_ms": entity.covered_at_ms,
         "base_ms": entity.base_ms,
         "floor": [at.hex() for at in entity.floor],
-        "swept": entity.swept,
+        "swept_replicas": entity.swept,
     }
     return META + b"e" + entity.contract.number.to_bytes(4, "big"), json.dumps(value).encode()
 
@@ -116,7 +116,8 @@ def _restore_entity(entity: EntityProgress, value: bytes) -> None:
     entity.covered_at_ms = held["covered_at_ms"]
     entity.base_ms = held["base_ms"]
     entity.floor = [bytes.fromhex(at) for at in held["floor"]]
-    entity.swept = held["swept"]
+    # A state that says it of all replicas at once is swept again.
+    entity.swept = held.get("swept_replicas", entity.swept)
 
 
 @dataclass(slots=True)

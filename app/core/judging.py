@@ -6,6 +6,7 @@ to be told, and changes the state in place.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from app.core.command import command_id
@@ -15,7 +16,7 @@ from app.core.keystate import KeyState, OpenDrift, ReplicaState, Side
 from app.core.limits import ECHO_GRACE_MS, PAST_STATES
 from app.core.position import SNAPSHOT, epoch_of, phase_of, place_of
 from app.core.timeline import Timeline
-from app.core.verdict import ABSENT, EVER, OPEN, judge, kind_of, reason_of, state_at, vouched_until
+from app.core.verdict import ABSENT, EVER, OPEN, Judgement, judge, kind_of, reason_of, state_at, vouched_until
 
 _STAYS_WORTH_KEEPING = 8  # fewer are not pruned: they are the evidence that a person reads
 
@@ -35,7 +36,7 @@ class Told:
     steps: tuple[Step, ...]
     changed: bool
     settled: bool  # nothing is open: the row need not be looked at until it changes
-    unknown: UnknownReason | None
+    unknown: tuple[UnknownReason | None, ...]  # per replica
 
 
 def place_in_time(side: Side, timeline: Timeline) -> bool:
@@ -53,11 +54,11 @@ def place_in_time(side: Side, timeline: Timeline) -> bool:
     return changed
 
 
-def collapse(state: KeyState) -> None:
-    """Forget the history of a row whose stores agree and are settled."""
-    for number, side in enumerate(state.sides):
-        if number == 0:
-            _remember(state, [s.digest for s in side.stays[:-1]])
+def collapse(state: KeyState, replicas: Iterable[int]) -> None:
+    """Forget the history of a row in the authority and in the replicas that agree with it for good."""
+    _remember(state, [s.digest for s in state.sides[0].stays[:-1]])
+    for number in (0, *(i + 1 for i in replicas)):
+        side = state.sides[number]
         side.stays = [side.stays[-1]._replace(earliest_ms=EVER, latest_ms=EVER)]
 
 
@@ -72,42 +73,55 @@ def judge_row(
     """Judge every replica of a row at its pair's common time (None: not covered, nothing is said)."""
     steps: list[Step] = []
     changed = False
-    settled = True
-    unknown: UnknownReason | None = None
+    judged = [i for i, from_ms in enumerate(base_ms) if from_ms is not None]
+    settled = bool(judged)
+    unknown: list[UnknownReason | None] = [None] * len(base_ms)
     for i, replica in enumerate(state.replicas):
         watermark_ms, from_ms = common_ms[i], base_ms[i]
         if watermark_ms is None or from_ms is None:
-            settled = False
+            settled = settled and from_ms is None and replica.drift is None
             continue
-        terms = contract.replicas[i]
         _begin(replica, from_ms)
-        before_ms = replica.vouched_until_ms
-        if replica.drift is not None and not replica.drift.ended_at_ms:
-            steps.extend(_follow(state, i, terms, watermark_ms, pipeline_reached[i]))
-        drift = replica.drift
-        if drift is not None and drift.ended_at_ms and drift.acknowledged and not _awaits_echo(drift, watermark_ms):
-            drift = replica.drift = None
-        if drift is None or drift.ended_at_ms:
-            authority, shown = state.sides[0], state.sides[i + 1]
-            verdict = judge(shown.stays, authority.stays, watermark_ms, terms.window_ms, replica.vouched_until_ms)
-            if verdict.verdict is not Verdict.DRIFT:
-                replica.vouched_until_ms = verdict.vouched_until_ms
-            elif drift is None or drift.acknowledged:
-                replica.vouched_until_ms = verdict.vouched_until_ms
-                _confirm(state, i, canonical_key, contract, verdict.judged_at_ms)
-                steps.append(Step(i, Stage.CONFIRMED))
-                steps.extend(_follow(state, i, terms, watermark_ms, pipeline_reached[i]))
-            if verdict.verdict is Verdict.UNKNOWN:
-                unknown = verdict.reason
-            settled = settled and verdict.verdict is Verdict.AGREE and replica.drift is None
-        else:
-            settled = False
-        changed = changed or bool(steps) or replica.vouched_until_ms != before_ms
+        before_ms, steps_before = replica.vouched_until_ms, len(steps)
+        verdict = _judge_replica(state, i, canonical_key, contract, watermark_ms, pipeline_reached[i], steps)
+        settled = settled and verdict is not None and verdict.verdict is Verdict.AGREE and replica.drift is None
+        unknown[i] = verdict.reason if verdict is not None else None
+        changed = changed or len(steps) > steps_before or replica.vouched_until_ms != before_ms
     if settled:
-        collapse(state)
-    else:
-        _prune(state, common_ms, contract)
-    return Told(tuple(steps), changed, settled, unknown)
+        collapse(state, judged)
+    elif judged:
+        _prune(state, judged, common_ms, contract)
+    return Told(tuple(steps), changed, settled, tuple(unknown))
+
+
+def _judge_replica(
+    state: KeyState,
+    i: int,
+    canonical_key: bytes,
+    contract: EntityContract,
+    watermark_ms: int,
+    pipeline_reached: bytes,
+    steps: list[Step],
+) -> Judgement | None:
+    """Follow a replica's drift, and judge its row unless one is open (None); what is to be told is added to `steps`."""
+    replica, terms = state.replicas[i], contract.replicas[i]
+    if replica.drift is not None and not replica.drift.ended_at_ms:
+        steps.extend(_follow(state, i, terms, watermark_ms, pipeline_reached))
+    drift = replica.drift
+    if drift is not None and drift.ended_at_ms and drift.acknowledged and not _awaits_echo(drift, watermark_ms):
+        drift = replica.drift = None
+    if drift is not None and not drift.ended_at_ms:
+        return None
+    authority, shown = state.sides[0], state.sides[i + 1]
+    verdict = judge(shown.stays, authority.stays, watermark_ms, terms.window_ms, replica.vouched_until_ms)
+    if verdict.verdict is not Verdict.DRIFT:
+        replica.vouched_until_ms = verdict.vouched_until_ms
+    elif drift is None or drift.acknowledged:
+        replica.vouched_until_ms = verdict.vouched_until_ms
+        _confirm(state, i, canonical_key, contract, verdict.judged_at_ms)
+        steps.append(Step(i, Stage.CONFIRMED))
+        steps.extend(_follow(state, i, terms, watermark_ms, pipeline_reached))
+    return verdict
 
 
 def _begin(replica: ReplicaState, from_ms: int) -> None:
@@ -247,25 +261,25 @@ def _remember(state: KeyState, digests: list[bytes]) -> None:
         state.past = (state.past + digests)[-PAST_STATES:]
 
 
-def _prune(state: KeyState, common_ms: list[int | None], contract: EntityContract) -> None:
+def _prune(state: KeyState, judged: list[int], common_ms: list[int | None], contract: EntityContract) -> None:
     """Drop stays that no verdict can need: of a replica those judged for good, of the authority those past vouching."""
     if any(r.drift is not None and not r.drift.acknowledged for r in state.replicas):
         return  # its record may have to be sent again, with what it was judged on
-    known = [ms for ms in common_ms if ms is not None]
-    if len(known) < len(common_ms):
+    known = {i: ms for i in judged if (ms := common_ms[i]) is not None}
+    if len(known) < len(judged):
         return
     truth = state.sides[0]
     if len(truth.stays) > _STAYS_WORTH_KEEPING:
-        vouched_ms = min(r.vouched_until_ms for r in state.replicas)
+        vouched_ms = min(state.replicas[i].vouched_until_ms for i in judged)
         keep = 0
         while keep < len(truth.stays) - 1 and truth.stays[keep + 1].latest_ms <= vouched_ms:
             keep += 1
         _remember(state, [s.digest for s in truth.stays[:keep]])
         del truth.stays[:keep]
-    for i, replica in enumerate(state.replicas):
-        side = state.sides[i + 1]
+    for i, watermark_ms in known.items():
+        replica, side = state.replicas[i], state.sides[i + 1]
         if len(side.stays) > _STAYS_WORTH_KEEPING:
-            limit_ms = known[i]
+            limit_ms = watermark_ms
             if replica.drift is None:
                 limit_ms = min(limit_ms, replica.vouched_until_ms + contract.replicas[i].window_ms)
             keep = 0

@@ -14,7 +14,7 @@ PAST_STATES: Final = 4
 """States of the authority that are remembered so that an old value written back is called stale."""
 
 UNCOVERED_STAYS_MAX: Final = 4
-"""States kept of one row and store before coverage: only those near its first moment can matter."""
+"""States kept of one row and store before coverage; what was before them is not known, and blames nobody."""
 
 SWEEP_KEYS: Final = 2_000
 """Keys read in one step of a sweep: some tens of milliseconds, so that folding is not held up."""

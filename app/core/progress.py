@@ -52,20 +52,25 @@ class EntityProgress:
     watermark_ms: list[int | None]
     covered_at_ms: list[int | None]
     floor: list[bytes]
-    base_ms: list[int | None]  # per replica: when both stores were covered; None before
-    swept: bool = False  # every row that was there at coverage has been judged once
+    base_ms: list[int | None]  # per replica: from when on it is judged; None before both stores were covered
+    swept: list[bool]  # per replica: every row that was there at coverage has been judged once
     blocked: UnknownReason | None = None  # why coverage cannot be earned with the state that is held
 
     @property
-    def is_covered(self) -> bool:
-        """Whether every replica may be judged."""
-        return all(base is not None for base in self.base_ms)
+    def judged(self) -> frozenset[int]:
+        """The replicas that may be judged."""
+        return frozenset(i for i, base in enumerate(self.base_ms) if base is not None)
+
+    @property
+    def unswept(self) -> frozenset[int]:
+        """The replicas that may be judged, and of which rows that nobody touched have not been judged yet."""
+        return frozenset(i for i in self.judged if not self.swept[i])
 
     @classmethod
     def new(cls, contract: EntityContract) -> EntityProgress:
         """Return the progress of an entity of which nothing is known."""
         n = len(contract.stores)
-        return cls(contract, [None] * n, [None] * n, [BEFORE_ALL] * n, [None] * (n - 1))
+        return cls(contract, [None] * n, [None] * n, [BEFORE_ALL] * n, [None] * (n - 1), [False] * (n - 1))
 
     def common_ms(self, replica: int) -> int | None:
         """Return the common time of the authority and a replica; None before coverage."""
@@ -168,6 +173,7 @@ class Progress:
                     for r in range(len(entity.base_ms)):
                         if i in {0, r + 1}:
                             entity.base_ms[r] = None
+                            entity.swept[r] = False
 
     def take_beacon(self, barrier: Barrier, chain: Chain) -> bool:
         """Take a beacon and its barrier in; True if it broke its store's epoch."""
@@ -234,7 +240,7 @@ class Progress:
                         store.broken_in_a_row = 0
                         if not was_covered:
                             for p in range(table.partitions):
-                                self.chains[table.topic, p].epoch = store.epoch
+                                self.chains.setdefault((table.topic, p), Chain(0)).epoch = store.epoch
             # What every entity has reached is needed no more; the newest reached one stays for those that joined late.
             del store.pending[: max(unreached - 1, 0)]
         return list(moved.values())
@@ -257,8 +263,9 @@ class Progress:
         entity.watermark_ms[i] = issued_ms if held is None else max(held, issued_ms)
         if entity.covered_at_ms[i] is None and snapshot_complete and entity.blocked is None:
             entity.covered_at_ms[i] = entity.watermark_ms[i]
-            for r in range(len(entity.base_ms)):
-                mine, theirs = entity.covered_at_ms[0], entity.covered_at_ms[r + 1]
-                if entity.base_ms[r] is None and mine is not None and theirs is not None:
-                    entity.base_ms[r] = max(mine, theirs)
+        # What the authority showed before its watermark may have been forgotten, as another replica agreed with it.
+        mine, known_ms = entity.covered_at_ms[0], entity.watermark_ms[0]
+        for r, theirs in enumerate(entity.covered_at_ms[1:]):
+            if entity.base_ms[r] is None and mine is not None and theirs is not None and known_ms is not None:
+                entity.base_ms[r] = max(mine, theirs, known_ms)
         return True

@@ -5,8 +5,11 @@ Nothing here judges; the history that the verdict needs is only kept, in the ord
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from app.core.digest import row_digest
 from app.core.finding import UnknownReason
+from app.core.judging import collapse
 from app.core.keystate import KeyState, Side
 from app.core.limits import STAYS_MAX, UNCOVERED_STAYS_MAX
 from app.core.observation import PRESENT, QUARANTINED, SNAPSHOT_READ, UNMAPPABLE, RowBlock
@@ -32,7 +35,7 @@ def fold_change(
         return False
     side.stays.append(_stay(progress, entity, block, n, at, digest))
     apply_floors(progress, entity, state)
-    _bound(entity, side)
+    _bound(entity, block.store, side)
     return True
 
 
@@ -136,36 +139,44 @@ def settle(progress: Progress, entity: EntityProgress, state: KeyState) -> None:
 
     Not of one that a truncate has cut and no sweep has come to: it has not agreed since.
     """
-    if not entity.swept or any(r.drift is not None for r in state.replicas) or apply_floors(progress, entity, state):
+    if not any(entity.swept) or any(r.drift is not None for r in state.replicas):
         return
-    for side in state.sides:
-        side.stays = [side.stays[-1]._replace(earliest_ms=EVER, latest_ms=EVER)]
+    if apply_floors(progress, entity, state):
+        return
+    collapse(state, [i for i, swept in enumerate(entity.swept) if swept])
     for i, replica in enumerate(state.replicas):
         common_ms = entity.common_ms(i)
-        if common_ms is not None:
+        if entity.swept[i] and common_ms is not None:
             replica.vouched_until_ms = max(replica.vouched_until_ms, common_ms)
 
 
-def _bound(entity: EntityProgress, side: Side) -> None:
-    if len(side.stays) > UNCOVERED_STAYS_MAX and all(base is None for base in entity.base_ms):
-        del side.stays[:-UNCOVERED_STAYS_MAX]
+def _bound(entity: EntityProgress, store: int, side: Side) -> None:
+    if len(side.stays) <= UNCOVERED_STAYS_MAX:
+        return
+    if not (entity.judged if store == 0 else entity.judged & {store - 1}):
+        _cut(side, UNCOVERED_STAYS_MAX, UnknownReason.UNCOVERED)
     if len(side.stays) > STAYS_MAX:
-        # What is cut off cannot be judged; it vouches for anything, and the row is unknown until it calms down.
-        cut = side.stays[-STAYS_MAX // 2 - 1]
-        side.stays[: -STAYS_MAX // 2] = [cut._replace(digest=unknown_state(UnknownReason.HOT), earliest_ms=EVER)]
+        _cut(side, STAYS_MAX // 2, UnknownReason.HOT)
 
 
-def agrees(state: KeyState) -> bool:
-    """Whether every replica shows what the authority shows, and it is known."""
-    newest = state.sides[0].stays[-1].digest
-    return len(newest) != 1 and all(side.stays[-1].digest == newest for side in state.sides[1:])
+def _cut(side: Side, kept: int, reason: UnknownReason) -> None:
+    """Keep the newest states. What is cut off cannot be judged: it vouches for anything, since ever."""
+    side.stays[:-kept] = [Stay(unknown_state(reason), BEFORE_ALL)]
 
 
-def is_settled(state: KeyState) -> bool:
-    """Whether no history and no drift is kept."""
-    return all(len(side.stays) == 1 for side in state.sides) and all(r.drift is None for r in state.replicas)
+def agrees_for_good(state: KeyState, i: int) -> bool:
+    """Whether a replica shows what the authority shows, it is known, and no history is kept."""
+    truth, shown = state.sides[0].stays, state.sides[i + 1].stays
+    return len(truth) == len(shown) == 1 and truth[0].digest == shown[0].digest and len(truth[0].digest) != 1
+
+
+def is_settled(state: KeyState, judged: Iterable[int]) -> bool:
+    """Whether nothing is to be judged: those replicas agree for good, and no drift is kept."""
+    return all(agrees_for_good(state, i) for i in judged) and all(r.drift is None for r in state.replicas)
 
 
 def is_gone(state: KeyState) -> bool:
     """Whether the row is nowhere and nothing is left to say of it."""
-    return all(side.stays[-1].digest == ABSENT for side in state.sides) and is_settled(state)
+    if any(r.drift is not None for r in state.replicas):
+        return False
+    return all(len(side.stays) == 1 and side.stays[0].digest == ABSENT for side in state.sides)

@@ -45,12 +45,19 @@ FAULTS = (
     "skipped_states",
     "authority_returns_to_old_states",
     "snapshot_again",
+    "second_replica",
+    "second_replica_late",
+    "second_replica_never",
 )
 
 
 def digest(value: str) -> bytes:
     """Return a row digest for a value; empty for no row."""
     return hashlib.blake2b(value.encode(), digest_size=16).digest() if value else ABSENT
+
+
+Change = tuple[int, str, bytes, str]
+"""When, in which store, which row, and its value; empty for none."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,8 @@ class Store:
     name: str
     log: list[Entry] = field(default_factory=list)
     sent: int = 0
+    starts_ms: int = START_MS
+    first_snapshot: int = 0
     partitions: dict[tuple[str, int], list[tuple[int, Entry | None, bytes]]] = field(default_factory=dict)
     stalls: list[tuple[int, int]] = field(default_factory=list)
     repeats: list[int] = field(default_factory=list)
@@ -93,22 +102,28 @@ class World:
         self.targets = rng.randint(1, 3)
         self.cdc_partitions = rng.randint(1, 3)
         self.counts: Counter[str] = Counter()
-        self.truth: dict[str, dict[bytes, History]] = {s: defaultdict(History) for s in "AR"}
-        self.stores = {name: Store(name) for name in "AR"}
+        self.names = "ARS" if any(fault.startswith("second_replica") for fault in self.faults) else "AR"
+        self.truth: dict[str, dict[bytes, History]] = {s: defaultdict(History) for s in self.names}
+        self.stores = {name: Store(name) for name in self.names}
         int64 = FieldType(FieldKind.INT64)
-        tables = tuple(StoreTable(s, "t", f"{s}.t", self.cdc_partitions) for s in "AR")
+        columns = dict.fromkeys(self.names, "v")
+        tables = tuple(StoreTable(s, "t", f"{s}.t", self.cdc_partitions) for s in self.names)
         self.contract = EntityContract(
             entity="t",
             version=1,
             number=7,
-            key=(KeyField("id", int64, {"A": "id", "R": "id"}),),
-            fields=(Field("v", int64, {"A": "v", "R": "v"}),),
+            key=(KeyField("id", int64, columns),),
+            fields=(Field("v", int64, columns),),
             authority="A",
             stores=tables,
-            replicas=(Replica("R", self.window_ms, self.window_ms * 10),),
+            replicas=tuple(Replica(name, self.window_ms, self.window_ms * 10) for name in self.names[1:]),
         )
         self._write_history()
         self._write_beacons()
+        if "second_replica_late" in self.faults:
+            self.stores["S"].starts_ms = rng.randint(START_MS + 2_000, self.end_ms)
+        if "second_replica_never" in self.faults:
+            self.stores["S"].starts_ms = 10**9
         for store in self.stores.values():
             store.log.sort(key=lambda e: e.at_ms)
             for p in range(self.cdc_partitions):
@@ -140,58 +155,71 @@ class World:
 
     def _write_history(self) -> None:
         rng = self.rng
-        events: list[tuple[int, int, str, bytes, str]] = []
-        stalls = []
-        if "pipeline_stalls" in self.faults:
-            at = rng.randint(START_MS, self.end_ms)
-            stalls.append((at, at + rng.choice([300, self.window_ms // 2, self.window_ms + 4_000])))
-        order = 0
-        for key in self.keys:
-            rate_ms = 60 if "hot_row" in self.faults and key == self.keys[0] else rng.choice([2_000, 8_000, 30_000])
-            value, at = f"{key.decode()}-0", 0
-            if rng.random() < 0.9:
-                events += [(0, order, "A", key, value), (0, order + 1, "R", key, value)]
-                order += 2
-            n = 0
-            arrives = 0
-            while True:
-                at += max(1, int(rng.expovariate(1 / rate_ms)))
-                if at > self.end_ms:
-                    break
-                n += 1
-                old = "authority_returns_to_old_states" in self.faults and rng.random() < 0.3
-                value = "" if rng.random() < 0.1 else f"{key.decode()}-{max(0, n - 2) if old else n}"
-                events.append((at, order, "A", key, value))
-                order += 1
-                if "lost_changes" in self.faults and rng.random() < 0.05:
-                    self.counts["lost_changes"] += 1
-                    continue
-                if "skipped_states" in self.faults and rng.random() < 0.2:
-                    self.counts["skipped_states"] += 1
-                    continue
-                lag = rng.randint(5, max(6, min(800, self.window_ms // 2)))
-                arrives = max(arrives, at + lag)
-                for begin, end in stalls:
-                    if begin <= arrives < end:
-                        arrives = end
-                        self.counts["pipeline_stalls"] += 1
-                events.append((arrives, order, "R", key, value))
-                order += 1
-        for fault, value_of in (("rogue_writes", "rogue-{}"), ("rogue_deletes", ""), ("rogue_inserts", "extra-{}")):
-            if fault in self.faults:
-                for i in range(rng.randint(1, 6)):
-                    key = f"x{i}".encode() if fault == "rogue_inserts" else rng.choice(self.keys)
-                    events.append((rng.randint(START_MS, self.end_ms), order, "R", key, value_of.format(i)))
-                    order += 1
-                    self.counts[fault] += 1
+        events = [e for key in self.keys for e in self._changes_of(key)]
+        for replica in self.names[1:]:
+            events += [*self._piped(replica, events), *self._rogue(replica)]
         cut = rng.randint(START_MS + 5_000, self.end_ms - 3_000) if "truncate" in self.faults else None
-        for at, _, store, key, value in sorted(events):
+        # At one moment the authority comes first; sorting is stable, and changes of one row are in their order.
+        for at, store, key, value in sorted(events, key=lambda event: event[:2]):
             if cut is not None and at >= cut:
                 self._truncate(cut)
                 cut = None
             self._put(store, at, key, value)
         if cut is not None:
             self._truncate(cut)
+
+    def _changes_of(self, key: bytes) -> list[Change]:
+        """Draw what the authority does to one row."""
+        rng = self.rng
+        rate_ms = 60 if "hot_row" in self.faults and key == self.keys[0] else rng.choice([2_000, 8_000, 30_000])
+        changes = [(0, "A", key, f"{key.decode()}-0")] if rng.random() < 0.9 else []
+        at = n = 0
+        while (at := at + max(1, int(rng.expovariate(1 / rate_ms)))) <= self.end_ms:
+            n += 1
+            old = "authority_returns_to_old_states" in self.faults and rng.random() < 0.3
+            value = "" if rng.random() < 0.1 else f"{key.decode()}-{max(0, n - 2) if old else n}"
+            changes.append((at, "A", key, value))
+        return changes
+
+    def _piped(self, replica: str, events: list[Change]) -> list[Change]:
+        """Draw what a replica's pipeline makes of the authority's changes."""
+        rng = self.rng
+        stalls = []
+        if "pipeline_stalls" in self.faults:
+            at = rng.randint(START_MS, self.end_ms)
+            stalls.append((at, at + rng.choice([300, self.window_ms // 2, self.window_ms + 4_000])))
+        arrived_ms: dict[bytes, int] = defaultdict(int)
+        piped = []
+        for at, store, key, value in events:
+            if store != "A":
+                continue
+            if at and "lost_changes" in self.faults and rng.random() < 0.05:
+                self.counts["lost_changes"] += 1
+                continue
+            if at and "skipped_states" in self.faults and rng.random() < 0.2:
+                self.counts["skipped_states"] += 1
+                continue
+            lag = rng.randint(5, max(6, min(800, self.window_ms // 2))) if at else 0
+            arrives = max(arrived_ms[key], at + lag)
+            for begin, end in stalls:
+                if begin <= arrives < end:
+                    arrives = end
+                    self.counts["pipeline_stalls"] += 1
+            arrived_ms[key] = arrives
+            piped.append((arrives, replica, key, value))
+        return piped
+
+    def _rogue(self, replica: str) -> list[Change]:
+        """Draw what somebody does to a replica behind the pipeline's back."""
+        rng = self.rng
+        done = []
+        for fault, value_of in (("rogue_writes", "rogue-{}"), ("rogue_deletes", ""), ("rogue_inserts", "extra-{}")):
+            if fault in self.faults:
+                for i in range(rng.randint(1, 6)):
+                    key = f"x{i}".encode() if fault == "rogue_inserts" else rng.choice(self.keys)
+                    done.append((rng.randint(START_MS, self.end_ms), replica, key, value_of.format(i)))
+                    self.counts[fault] += 1
+        return done
 
     def _truncate(self, at_ms: int) -> None:
         self.counts["truncate"] += 1
@@ -240,12 +268,12 @@ class World:
         return sum(key) % self.targets
 
     def _connect(self, store: Store, now_ms: int) -> None:
-        if any(begin <= now_ms < end for begin, end in store.stalls):
+        if now_ms < store.starts_ms or any(begin <= now_ms < end for begin, end in store.stalls):
             return
         if store.repeats and now_ms >= store.repeats[0]:
             store.repeats.pop(0)
             self.counts["connector_repeats"] += 1
-            store.sent = max(store.sent - self.rng.randint(1, 60), self._snapshot_size(store))
+            store.sent = max(store.sent - self.rng.randint(1, 60), store.first_snapshot)
         if store.snapshot_again_ms is not None and now_ms >= store.snapshot_again_ms:
             if now_ms < store.snapshot_again_ms + store.outage_ms:
                 return
@@ -256,7 +284,8 @@ class World:
             self._snapshot(store, sum(1 for e in store.log if e.at_ms <= now_ms), now_ms)
             return
         if store.sent == 0:
-            self._snapshot(store, self._snapshot_size(store), START_MS)
+            store.first_snapshot = sum(1 for e in store.log if e.at_ms <= store.starts_ms - 1_500)
+            self._snapshot(store, store.first_snapshot, store.starts_ms)
         while store.sent < len(store.log) and store.log[store.sent].at_ms <= now_ms - store.lag_ms:
             entry = store.log[store.sent]
             place = binlog_place(1, store.sent + 1, 0, is_delete=False)
@@ -269,9 +298,6 @@ class World:
                 for partition in store.partitions.values():
                     partition.append((now_ms, None, b""))
             store.sent += 1
-
-    def _snapshot_size(self, store: Store) -> int:
-        return sum(1 for e in store.log if e.at_ms <= START_MS - 1_500)
 
     def _snapshot(self, store: Store, n: int, now_ms: int) -> None:
         """Deliver what the table shows after n entries of the log, as reads; the stream goes on from there."""
@@ -339,7 +365,7 @@ class World:
                 self.topic[target].append(Barrier(beacon, self._link(target, topic, p, offset + 1), ends))
 
     def _send_rows(self, store: Store, topic: str, p: int, begin: int, end: int) -> None:
-        index = "AR".index(store.name)
+        index = self.names.index(store.name)
         rows: dict[int, list[tuple[int, Entry, bytes]]] = defaultdict(list)
 
         def send(upto: int) -> None:
@@ -443,38 +469,48 @@ class World:
         return self.counts
 
     def _judge(self) -> None:
-        base = [b for s in self.shards for e in s.progress.entities.values() for b in e.base_ms if b is not None]
+        for i, name in enumerate(self.names[1:]):
+            if self.stores[name].starts_ms <= self.end_ms:
+                self._judge_replica(i, name)
+            else:
+                self.counts["uncovered"] += 1
+                assert not any(f.replica == name for f in self.findings), "something was said of what nobody has read"
+                assert all(shard.verified_through_ms(7, i) is None for shard in self.shards)
+
+    def _judge_replica(self, i: int, name: str) -> None:
+        progresses = [shard.progress.entities[7] for shard in self.shards]
+        base = [b for progress in progresses if (b := progress.base_ms[i]) is not None]
         assert len(base) == self.targets, "not every partition is covered"
         start_ms = max(base)
         told: dict[bytes, list[list[int]]] = defaultdict(list)
         seen: set[tuple[bytes, Stage]] = set()
         for finding in self.findings:
-            if not finding.canonical_key or (finding.finding_id, finding.stage) in seen:
+            if finding.replica != name or not finding.canonical_key or (finding.finding_id, finding.stage) in seen:
                 continue
             seen.add((finding.finding_id, finding.stage))
             key = finding.canonical_key
             if finding.stage is Stage.CONFIRMED:
                 told[key].append([finding.evidence.judged_at_ms, 10**9])
                 moment = finding.evidence.judged_at_ms
-                vouched = vouched_at(self.truth["A"][key], self.truth["R"][key], moment)
+                vouched = vouched_at(self.truth["A"][key], self.truth[name][key], moment)
                 if vouched > moment - self.window_ms:
                     self.counts["false_alarms"] += 1
-                    self.counts[f"false:{key!r}@{moment}"] += 1
+                    self.counts[f"false:{name}:{key!r}@{moment}"] += 1
             elif finding.stage is Stage.RESOLVED:
                 told[key][-1][1] = finding.evidence.replica_watermark_ms
         slack_ms = SLOW_SLACK_MS if self.counts["slow_commits"] or self.counts["beacon_writer_changes"] else SLACK_MS
-        end_ms = min(w or 0 for s in self.shards for e in s.progress.entities.values() for w in e.watermark_ms)
-        for key in set(self.truth["A"]) | set(self.truth["R"]):
-            for begin, end in drifts(self.truth["A"][key], self.truth["R"][key], self.window_ms, start_ms, end_ms):
+        end_ms = min(p.watermark_ms[store] or 0 for p in progresses for store in (0, i + 1))
+        for key in set(self.truth["A"]) | set(self.truth[name]):
+            for begin, end in drifts(self.truth["A"][key], self.truth[name][key], self.window_ms, start_ms, end_ms):
                 if end - begin < slack_ms:
                     continue
                 self.counts["planted"] += 1
                 if not any(d <= begin + slack_ms and over >= begin for d, over in told[key]):
                     self.counts["missed"] += 1
-                    self.counts[f"missed:{key!r}@{begin}-{end}"] += 1
-        self.counts["unknown"] += sum(len(u) for s in self.shards for u in s.unknown.values())
+                    self.counts[f"missed:{name}:{key!r}@{begin}-{end}"] += 1
         for shard in self.shards:
-            through = shard.verified_through_ms(7)
+            self.counts["unknown"] += shard.unknown_keys(7, i).total()
+            through = shard.verified_through_ms(7, i)
             lag = end_ms - (through or 0)
             if lag > self.window_ms + 1_000:
                 self.counts["verified_late"] += 1

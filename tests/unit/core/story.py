@@ -1,12 +1,13 @@
-"""Two stores told by hand: rows and beacons in the order of their logs, folded at once."""
+"""Two or three stores told by hand: rows and beacons in the order of their logs, folded at once."""
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, Pipeline, Replica, StoreTable
 from app.core.finding import Finding, Stage
-from app.core.fold import Shard
+from app.core.fold import META, Shard
 from app.core.observation import (
     PRESENT,
     SNAPSHOT_READ,
@@ -25,18 +26,18 @@ INT = FieldType(FieldKind.INT64)
 WINDOW_MS = 1_000
 
 
-def contract(*, pipeline: bool) -> EntityContract:
-    """Return a contract over stores A (the authority) and R."""
+def contract(*, pipeline: bool, stores: str = "AR") -> EntityContract:
+    """Return a contract over stores of one letter each, the first of them the authority."""
     fills = Pipeline("group", "topic") if pipeline else None
     return EntityContract(
         entity="t",
         version=1,
         number=7,
-        key=(KeyField("id", INT, {"A": "id", "R": "id"}),),
-        fields=(Field("v", INT, {"A": "v", "R": "v"}),),
-        authority="A",
-        stores=(StoreTable("A", "t", "A.t", 1), StoreTable("R", "t", "R.t", 1)),
-        replicas=(Replica("R", WINDOW_MS, 10 * WINDOW_MS, fills),),
+        key=(KeyField("id", INT, dict.fromkeys(stores, "id")),),
+        fields=(Field("v", INT, dict.fromkeys(stores, "v")),),
+        authority=stores[0],
+        stores=tuple(StoreTable(store, "t", f"{store}.t", 1) for store in stores),
+        replicas=tuple(Replica(store, WINDOW_MS, 10 * WINDOW_MS, fills) for store in stores[1:]),
     )
 
 
@@ -46,19 +47,34 @@ def digest(value: str) -> bytes:
 
 
 class Story:
-    """Tells one shard what happened; `findings` are what it told."""
+    """Tells one shard what happened; `findings` are what it told. A store that is `late` shows nothing yet."""
 
-    def __init__(self, *, pipeline: bool = False) -> None:
-        self.shard = Shard((contract(pipeline=pipeline),), 0)
+    def __init__(self, *, pipeline: bool = False, stores: str = "AR", late: str = "") -> None:
+        self.contract = contract(pipeline=pipeline, stores=stores)
+        self.shard = Shard((self.contract,), 0)
         self.table: dict[bytes, bytes] = {}
         self.findings: list[Finding] = []
         self.sweeps = True  # whether passes over the rows go on
-        self.places = {"A": 100, "R": 100}
-        self.offsets = {"A.t": 0, "R.t": 0, "A.beacon": 0, "R.beacon": 0, "R.ledger": 0}
-        self.acknowledged_ms = {"A": 0, "R": 0}
+        self.stores = stores
+        self.places = dict.fromkeys(stores, 100)
+        self.offsets: Counter[str] = Counter()
+        self.acknowledged_ms = dict.fromkeys(stores, 0)
         self.sequence = 0
-        for store in "AR":
-            self._beacon(store, 0, streamed=False)
+        self.started = ""
+        for store in stores:
+            if store not in late:
+                self.start(store)
+
+    def start(self, store: str) -> None:
+        """Let a store's connector begin, with the snapshot of its beacon."""
+        self.started += store
+        self._beacon(store, 0, streamed=False)
+
+    def restart(self) -> None:
+        """Let the worker start again from its table."""
+        self.shard = Shard((self.contract,), 0)
+        rows = self.shard.restore(sorted((k, v) for k, v in self.table.items() if k[:1] == META))
+        self._take(self.shard.revive({row: self.table.get(row) for row in rows}))
 
     def observe(self, observation: Observation) -> None:
         """Fold one observation, then whatever sweeps want, and acknowledge what was told."""
@@ -94,15 +110,15 @@ class Story:
         place = binlog_place(1, 100, 0, is_delete=False) if snapshot else self._place(store)
         flags = (PRESENT if value else 0) | (SNAPSHOT_READ if snapshot else 0)
         block = RowBlock(
-            7, "AR".index(store), link, 1, [key.encode()], bytes(8), bytes([flags]), place, [link.begin],
+            7, self.stores.index(store), link, 1, [key.encode()], bytes(8), bytes([flags]), place, [link.begin],
             [transaction], digest(value) or bytes(16),
         )  # fmt: skip
         self.observe(block)
         return place
 
     def beacons(self, at_ms: int) -> None:
-        """Let both stores' logs show a beacon that was issued at a moment, with all before it read."""
-        for store in "AR":
+        """Let the logs of all stores that began show a beacon that was issued at a moment, with all before it read."""
+        for store in self.started:
             self._beacon(store, at_ms)
 
     def _beacon(self, store: str, at_ms: int, *, streamed: bool = True) -> None:
@@ -127,6 +143,6 @@ class Story:
         """Let the replica's ledger show a command's row."""
         self.observe(LedgerEcho(7, 1, self._next("R.ledger"), command_id, transaction, outcome))
 
-    def stages(self, key: str = "k") -> list[Stage]:
-        """Return the steps told of one row so far."""
-        return [f.stage for f in self.findings if f.canonical_key == key.encode()]
+    def stages(self, key: str = "k", replica: str = "R") -> list[Stage]:
+        """Return the steps told of one row of a replica so far."""
+        return [f.stage for f in self.findings if (f.canonical_key, f.replica) == (key.encode(), replica)]

@@ -178,3 +178,22 @@ def test_commands_of_drifts_that_are_over_are_forgotten() -> None:
     story.until(20_500, 90_000)
     assert story.stages()[-1] is Stage.RESOLVED
     assert not story.shard._commands
+
+
+def test_states_forgotten_before_coverage_blame_nobody() -> None:
+    """An authority whose rows were read far ahead of its beacons had states before the few that are kept."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "v0", snapshot=True)
+    story.places["A"] = 500
+    for n in range(1, 8):
+        story.row("A", f"v{n}")
+    story.places["A"] = 101
+    story.until(500, 3_000)
+    story.places["A"] = 600
+    story.row("R", "v7")
+    story.until(3_500, 6_000)
+    assert story.findings == []
+    story.row("R", "rogue")
+    story.until(6_500, 9_000)
+    assert story.stages()[0] is Stage.CONFIRMED

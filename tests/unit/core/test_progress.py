@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.observation import Beacon, Link
+from app.core.observation import Barrier, Beacon, Link
 from app.core.progress import Progress
 from tests.unit.core.test_epochs import CONTRACT, place
 
@@ -35,3 +35,14 @@ def test_a_writer_is_superseded_from_the_moment_at_which_the_next_began(
     progress.writers_began_ms = {1: 0, 2: 5_000}
     beacon = Beacon("A", epoch, 1, issued_ms, 0, place(1), streamed=True, server="one")
     assert progress.superseded(beacon) is superseded
+
+
+def test_a_partition_without_a_record_hinders_no_coverage() -> None:
+    """Nobody has said anything of an empty partition yet, and there is nothing to be said."""
+    progress = Progress.of((CONTRACT,))
+    for streamed, n in ((False, 1), (True, 2)):
+        link = Link("A.beacon", 0, n - 1, n)
+        beacon = Beacon("A", 1, n, n * 500, 0, place(n), streamed, "one")
+        progress.take_beacon(Barrier(beacon, link, [("A.t", 0, 0)]), progress.extend(link))
+        progress.advance()
+    assert progress.entities[7].covered_at_ms[0] == 1_000

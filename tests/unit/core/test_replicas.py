@@ -1,0 +1,160 @@
+"""More than one replica: each is judged as soon as its own pair is covered, whatever becomes of the others."""
+
+from __future__ import annotations
+
+from app.core.finding import DriftKind, Stage
+from app.core.observation import Barrier, Beacon, Truncated
+from app.core.position import binlog_place
+from tests.unit.core.story import Story
+
+CONFIRMED, RESOLVED = Stage.CONFIRMED, Stage.RESOLVED
+
+
+def story_of_three() -> Story:
+    """Return an authority and a replica that agree on one row, and a second replica that nobody has read."""
+    story = Story(stores="ARS", late="S")
+    for store in "AR":
+        story.row(store, "one", key="k", snapshot=True)
+    return story
+
+
+def test_untouched_differences_are_told_though_another_replica_is_never_covered() -> None:
+    """The sweep of a pair waits for no other pair."""
+    story = story_of_three()
+    story.row("A", "one", key="only there", snapshot=True)
+    story.until(500, 4_000)
+    assert [(f.replica, f.kind) for f in story.findings if f.stage is CONFIRMED] == [("R", DriftKind.MISSING)]
+
+
+def test_only_the_replica_that_nobody_has_read_is_unproven() -> None:
+    """What is verified of one replica does not rest on another."""
+    story = story_of_three()
+    story.until(500, 4_000)
+    assert story.shard.verified_through_ms(7, 0) == 4_000
+    assert story.shard.verified_through_ms(7, 1) is None
+    assert (story.shard.waiting_keys(7, 0), story.shard.waiting_keys(7, 1)) == (0, 0)
+
+
+def test_rows_that_agree_are_not_held_in_memory_for_a_replica_that_nobody_has_read() -> None:
+    """Else every row that is ever written would be."""
+    story = story_of_three()
+    story.until(500, 2_000)
+    for store in "AR":
+        story.row(store, "two")
+    story.row("S", "something")
+    story.until(2_500, 4_000)
+    assert story.shard.live[7] == {}
+    assert story.findings == []
+
+
+def test_a_replica_that_is_covered_later_is_judged_from_then_on() -> None:
+    """Its rows are swept when it becomes covered, those that nobody touches too; the others stay proven meanwhile."""
+    story = story_of_three()
+    story.until(500, 4_000)
+    story.row("S", "other", snapshot=True)
+    story.start("S")
+    story.sweeps = False
+    story.until(4_500, 5_000)
+    assert story.shard.verified_through_ms(7, 0) == 5_000
+    assert story.shard.verified_through_ms(7, 1) is None
+    story.sweeps = True
+    story.until(5_500, 8_000)
+    assert story.stages(replica="S") == [CONFIRMED, Stage.OVERTAKEN]
+    assert story.findings[0].evidence.vouched_until_ms >= 4_500
+    assert story.stages(replica="R") == []
+
+
+def test_a_replica_that_lags_when_it_is_covered_is_not_blamed_for_what_was_forgotten() -> None:
+    """What the authority showed before its watermark may be forgotten, so a replica is judged from there on only."""
+    story = story_of_three()
+    story.row("S", "one", snapshot=True)
+    story.start("S")
+    story.started = "AR"
+    story.until(500, 2_000)
+    for store in "AR":
+        story.row(store, "two")
+    story.until(2_500, 20_000)
+    story.started = "S"
+    story.until(500, 2_000)  # its log, as it was read after a long stall
+    story.row("S", "two")
+    story.until(2_500, 20_000)
+    story.started = "ARS"
+    story.until(20_500, 24_000)
+    assert story.findings == []
+    assert story.shard.verified_through_ms(7, 1) == 24_000
+
+
+def test_what_a_replica_showed_before_it_was_covered_is_kept_in_its_order() -> None:
+    """A row of a replica may be read long before the beacons around it: it has not shown that since ever."""
+    story = story_of_three()
+    story.row("S", "one", snapshot=True)
+    story.start("S")
+    story.places["S"] = 500
+    story.row("S", "two")  # its partition is read ahead of the others
+    story.places["S"] = 101
+    story.started = "AR"
+    story.until(500, 2_000)
+    story.started = "S"
+    story.until(500, 5_500)
+    story.started = "AR"
+    story.until(2_500, 5_500)
+    for store in "AR":
+        story.row(store, "two")
+    story.started, story.places["S"] = "ARS", 501
+    story.until(6_000, 9_000)
+    assert story.findings == []
+    assert story.shard.verified_through_ms(7, 1) == 9_000
+
+
+def test_a_broken_epoch_of_one_replica_leaves_the_others_proven() -> None:
+    """Also what the others still had to sweep is swept."""
+    story = story_of_three()
+    story.row("S", "one", snapshot=True)
+    story.start("S")
+    story.sweeps = False
+    story.row("A", "one", key="only there", snapshot=True)
+    story.until(500, 1_500)
+    again = binlog_place(1, 900, 0, is_delete=False)
+    beacon = Beacon("S", 1, story.sequence, 2_000, 1_510, again, streamed=False, server="server")
+    story.observe(Barrier(beacon, story._next("S.beacon"), [("S.t", 0, story.offsets["S.t"])]))
+    story.started = "AR"
+    story.sweeps = True
+    story.until(2_500, 6_000)
+    assert [f.replica for f in story.findings if f.stage is CONFIRMED] == ["R"]
+    assert story.shard.verified_through_ms(7, 0) == 6_000
+    assert story.shard.verified_through_ms(7, 1) is None
+
+
+def test_rows_that_a_truncate_cut_are_judged_though_another_replica_s_epoch_breaks() -> None:
+    """A truncate's pass over the rows goes on."""
+    story = story_of_three()
+    story.row("S", "one", snapshot=True)
+    story.start("S")
+    story.until(500, 1_500)
+    assert story.shard.live[7] == {}
+    story.sweeps = False
+    link = story._next("R.t")
+    story.observe(Truncated(7, 1, link, story._place("R"), link.begin, 9))
+    again = binlog_place(1, 900, 0, is_delete=False)
+    beacon = Beacon("S", 1, story.sequence, 2_000, 1_510, again, streamed=False, server="server")
+    story.observe(Barrier(beacon, story._next("S.beacon"), [("S.t", 0, story.offsets["S.t"])]))
+    story.started, story.sweeps = "AR", True
+    story.until(2_500, 6_000)
+    assert story.stages(replica="R")[0] is CONFIRMED
+
+
+def test_what_is_swept_of_each_replica_survives_a_restart() -> None:
+    """A worker that starts again does not sweep what was swept, and goes on with what was not."""
+    story = story_of_three()
+    story.until(500, 2_000)
+    story.row("S", "other", snapshot=True)
+    story.start("S")
+    story.sweeps = False
+    story.until(2_500, 3_000)
+    story.restart()
+    story.started = "AR"
+    story.until(3_500, 4_000)
+    assert story.shard.verified_through_ms(7, 0) == 4_000
+    story.started, story.sweeps = "ARS", True
+    story.until(4_500, 6_000)
+    assert story.stages(replica="S")[0] is CONFIRMED
