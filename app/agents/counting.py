@@ -12,7 +12,13 @@ from app.core.status import StatusReport, joined
 from app.observe import Meter
 
 _REASONS = frozenset(dict(observe.EVENTS_QUARANTINED.values)[observe.Label.REASON])
-_VERDICT_OF = {Stage.CONFIRMED: "drift", Stage.RESOLVED: "agree", Stage.VERIFIED: "agree", Stage.REFUTED: "agree"}
+_VERDICT_OF = {
+    Stage.CONFIRMED: "drift",
+    Stage.DISPUTED: "unknown",
+    Stage.RESOLVED: "agree",
+    Stage.VERIFIED: "agree",
+    Stage.REFUTED: "agree",
+}
 
 
 class AgentCounts:

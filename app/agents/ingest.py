@@ -294,7 +294,7 @@ class Ingest:
             contract = self._contracts.get(str(row["entity"]))
             command_id = bytes.fromhex(str(row["command_id"]))
             target = int(str(row["partition"]))
-            kind, outcome = str(row["kind"]), str(row["outcome"])
+            kind, outcome, reason = str(row["kind"]), str(row["outcome"]), str(row["reason"])
         except (KeyError, ValueError) as error:
             raise Undecodable("shape", f"no ledger row of ours: {type(error).__name__}") from error
         stores = [table.store for table in contract.stores] if contract is not None else []
@@ -305,7 +305,9 @@ class Ingest:
         link = self._link(block, track, target, record.offset + 1)
         transaction = transaction_number(event.transaction)
         store = stores.index(source.store)
-        self._send(target, LedgerEcho(contract.number, store, link, command_id, transaction, outcome))
+        self._send(
+            target, LedgerEcho(contract.number, store, link, command_id, transaction, outcome, event.place, reason)
+        )
 
     # -- beacons -------------------------------------------------------------------------------------------------
 

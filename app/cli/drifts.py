@@ -16,7 +16,7 @@ from app.core.finding import Stage
 from app.core.published import PublishedFinding
 from app.topics import DRIFTS
 
-_OPEN: Final = frozenset({Stage.CONFIRMED.value, Stage.OVERTAKEN.value})
+_OPEN: Final = frozenset({Stage.CONFIRMED.value, Stage.OVERTAKEN.value, Stage.DISPUTED.value})
 _COLUMNS: Final = ("at", "entity", "replica", "kind", "stage", "columns", "rows", "key_hash", "finding_id")
 _COLUMNS_WITH_KEY: Final = tuple("key" if name == "key_hash" else name for name in _COLUMNS)
 

@@ -86,6 +86,8 @@ class _LedgerEcho(_Record, tag=5):
     command_id: bytes
     transaction: int
     outcome: str
+    place: bytes = bytes(PLACE_BYTES)
+    reason: str = ""
 
 
 class _PipelineReached(_Record, tag=6):
@@ -172,6 +174,8 @@ def _as_record(observation: Observation) -> _Record:
                 observation.command_id,
                 observation.transaction,
                 observation.outcome,
+                observation.place,
+                observation.reason,
             )
         case PipelineReached():
             return _PipelineReached(observation.entity, observation.replica, observation.place, observation.seen_at_ms)
@@ -212,8 +216,8 @@ def _as_observation(
                 record.server,
             )
             return Barrier(beacon, _link(record.link), record.ends)
-        case _LedgerEcho(entity, store, link, command_id, transaction, outcome):
-            return LedgerEcho(entity, store, _link(link), command_id, transaction, outcome)
+        case _LedgerEcho(entity, store, link, command_id, transaction, outcome, place, reason):
+            return LedgerEcho(entity, store, _link(link), command_id, transaction, outcome, _place(place), reason)
         case _PipelineReached(entity, replica, place, seen_at_ms):
             return PipelineReached(entity, replica, _place(place), seen_at_ms)
 

@@ -114,6 +114,7 @@ def finding_fields(published: PublishedFinding) -> dict[str, object]:
         "stage": finding.stage.value,
         "verdict": finding.verdict.value,
         "kind": finding.kind.value if finding.kind else None,
+        "reason": finding.reason.value if finding.reason else None,
         "contract_version": finding.contract_version,
         "entity": finding.entity,
         "authority": finding.authority,
@@ -135,7 +136,7 @@ def finding_fields(published: PublishedFinding) -> dict[str, object]:
 
 def finding_of(fields: Fields) -> PublishedFinding:
     """Return the finding that the fields of a record say."""
-    kind = fields["kind"]
+    kind, reason = fields["kind"], fields["reason"]
     finding = Finding(
         finding_id=fields["finding_id"],
         stage=_word(Stage, fields["stage"]),
@@ -160,6 +161,7 @@ def finding_of(fields: Fields) -> PublishedFinding:
         command_id=fields["command_id"],
         trace_id=fields["trace_id"],
         differing_columns=tuple(fields["differing_columns"]),
+        reason=None if reason is None else _word(UnknownReason, reason),
     )
     return PublishedFinding(
         finding=finding,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
-from app.core.finding import Evidence, Finding, Shown, Stage, Verdict
+from app.core.finding import Evidence, Finding, Shown, Stage, UnknownReason, Verdict
 from app.core.judging import kind_named
 from app.core.keystate import KeyState
 from app.core.limits import STAYS_TOLD_MAX
 from app.core.progress import EntityProgress
 from app.core.verdict import EVER, OPEN, Stay
+
+_AS_PLANNED: Final = frozenset({Stage.OVERTAKEN, Stage.DISPUTED})
 
 
 def finding_of(
@@ -34,10 +37,11 @@ def finding_of(
         terms.window_ms,
     )
     over = stage in {Stage.RESOLVED, Stage.VERIFIED, Stage.REFUTED}
+    disputed = stage is Stage.DISPUTED
     return Finding(
         finding_id=drift.drift_id,
         stage=stage,
-        verdict=Verdict.AGREE if over else Verdict.DRIFT,
+        verdict=Verdict.AGREE if over else Verdict.UNKNOWN if disputed else Verdict.DRIFT,
         kind=kind_named(drift),
         checker="key/1",
         contract_version=contract.version,
@@ -48,15 +52,16 @@ def finding_of(
         shard=partition,
         observations_partition=partition,
         evidence=evidence,
-        expected_digest=drift.expected_digest if stage is Stage.OVERTAKEN else shown.stays[-1].digest,
-        intended_digest=drift.intended_digest if stage is Stage.OVERTAKEN else truth.stays[-1].digest,
+        expected_digest=drift.expected_digest if stage in _AS_PLANNED else shown.stays[-1].digest,
+        intended_digest=drift.intended_digest if stage in _AS_PLANNED else truth.stays[-1].digest,
         authority_position=truth.stays[-1].position,
         replica_position=shown.stays[-1].position,
         transaction=shown.stays[-1].transaction,
         incident_id=drift.incident_id,
         incident_rows=0,
-        command_id=drift.command_id if stage is Stage.VERIFIED else b"",
+        command_id=drift.command_id if stage in {Stage.VERIFIED, Stage.DISPUTED} else b"",
         trace_id=hashlib.blake2b(drift.drift_id, digest_size=16, person=b"driftline-trace").digest(),
+        reason=UnknownReason.DIGEST_MISMATCH if disputed else None,
     )
 
 

@@ -32,6 +32,7 @@ class UnknownReason(Enum):
     QUARANTINED = "quarantined"  # a record of this key could not be read
     HOT = "hot"  # more states in the window than are kept
     DISK = "disk"  # the worker's disk is nearly full
+    DIGEST_MISMATCH = "digest_mismatch"  # the applier read another row than the log tells: a fault of ours
 
 
 class DriftKind(Enum):
@@ -49,6 +50,7 @@ class Stage(Enum):
 
     CONFIRMED = "confirmed"  # past its window
     OVERTAKEN = "overtaken"  # and the pipeline will not bring the change any more: it may be repaired
+    DISPUTED = "disputed"  # the applier found another row than the log tells, and the log knows of no change
     RESOLVED = "resolved"  # the stores agree again
     VERIFIED = "verified"  # they agree through a repair of ours, seen again through CDC
     REFUTED = "refuted"  # late evidence disproves it; counted as ours
@@ -57,7 +59,8 @@ class Stage(Enum):
 NEXT_STAGES: dict[Stage, frozenset[Stage]] = {
     Stage.CONFIRMED: frozenset({Stage.OVERTAKEN, Stage.RESOLVED, Stage.VERIFIED, Stage.REFUTED}),
     # Overtaken again: the row moved on while it drifted, and what was planned no longer fits.
-    Stage.OVERTAKEN: frozenset({Stage.OVERTAKEN, Stage.RESOLVED, Stage.VERIFIED, Stage.REFUTED}),
+    Stage.OVERTAKEN: frozenset({Stage.OVERTAKEN, Stage.DISPUTED, Stage.RESOLVED, Stage.VERIFIED, Stage.REFUTED}),
+    Stage.DISPUTED: frozenset({Stage.OVERTAKEN, Stage.RESOLVED, Stage.REFUTED}),
     Stage.RESOLVED: frozenset({Stage.VERIFIED}),
     Stage.VERIFIED: frozenset(),
     Stage.REFUTED: frozenset(),
@@ -119,9 +122,10 @@ class Finding:
     transaction: int  # the replica's transaction that made the state, 0 where unknown
     incident_id: bytes  # shared by drifts that one event made (a truncate); empty if alone
     incident_rows: int  # for the incident's own record: rows in this shard; else 0
-    command_id: bytes  # for `verified`: the repair that did it; else empty
+    command_id: bytes  # for `verified`: the repair that did it; for `disputed`: the one that was refused; else empty
     trace_id: bytes
     differing_columns: tuple[str, ...] = ()  # filled by the shell from the CDC topics
+    reason: UnknownReason | None = None  # why the verdict is `unknown`; else None
 
 
 def drift_id(

@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from app.core.command import Outcome, RefusalReason
 from app.core.contract import EntityContract
 from app.core.evidence import finding_of, incidents_of
 from app.core.finding import Finding, Stage, UnknownReason
 from app.core.journal import META, Notes, beacon_records, chain_record, entity_record, restore, row_key, store_record
-from app.core.judging import judge_row, note_repair, place_in_time, verify
+from app.core.judging import Step, dispute, judge_row, note_refusal, note_repair, place_in_time, verify
 from app.core.keystate import KeyState, decode, encode
 from app.core.limits import PIPELINE_REPORTS_KEPT, SWEEP_KEYS
 from app.core.observation import (
@@ -217,7 +218,7 @@ class Shard:
             return None
         for state in self.live[entity].values():
             replica = state.replicas[i]
-            if replica.drift is None:
+            if replica.drift is None or replica.drift.stage is Stage.DISPUTED:
                 through = min(through, max(replica.vouched_until_ms, progress.base_ms[i] or 0))
         return through
 
@@ -277,8 +278,7 @@ class Shard:
             touched[row] = state
             effects.rows += 1
             if fold_change(self.progress, entity, state, block, n, at) and block.store:
-                for step in verify(state, block.store - 1):
-                    effects.findings.append(self._finding(entity, row, state, step.replica, step.stage))
+                self._tell(entity, row, state, verify(state, block.store - 1), effects)
         judged = entity.judged
         for row, state in touched.items():
             if row in live:
@@ -356,10 +356,15 @@ class Shard:
         effects.writes.append(store_record(self.progress, store))
 
     def _fold_echo(self, echo: LedgerEcho, states: Mapping[bytes, bytes | None], effects: Effects) -> None:
-        effects.writes.append(chain_record(echo.link, self.progress.extend(echo.link)))
+        chain = self.progress.extend(echo.link)
         row = self._commands.get(echo.command_id)
         entity = self.progress.entities.get(echo.entity)
-        if row is None or entity is None or echo.outcome != "applied":
+        is_refusal = (echo.outcome, echo.reason) == (Outcome.REFUSED.value, RefusalReason.ROW_MOVED.value)
+        at = BEFORE_ALL
+        if is_refusal and entity is not None:
+            at, _ = self.progress.place_row(entity.contract.stores[echo.store].store, chain, echo.place, snapshot=False)
+        effects.writes.append(chain_record(echo.link, chain))
+        if row is None or entity is None or not (is_refusal or echo.outcome == Outcome.APPLIED.value):
             return
         state = self.live[echo.entity].get(row)
         if state is None:
@@ -370,9 +375,13 @@ class Shard:
             self._make_live(entity, row, state)
         for i, replica in enumerate(state.replicas):
             if replica.drift is not None and replica.drift.command_id == echo.command_id:
-                for step in note_repair(state, i, echo.transaction):
-                    effects.findings.append(self._finding(entity, row, state, step.replica, step.stage))
                 self._dirty.add(row)
+                if is_refusal:
+                    note_refusal(state, i, at)
+                else:
+                    self._tell(entity, row, state, note_repair(state, i, echo.transaction), effects)
+        if is_refusal:
+            self._judge(entity, row, state, effects)
 
     def _fold_mark(self, mark: Mark, effects: Effects) -> None:
         for link in mark.links:
@@ -418,12 +427,15 @@ class Shard:
         common_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
         reached = [self.pipeline.get((number, i), b"") for i in range(len(state.replicas))]
         commands = [r.drift.command_id for r in state.replicas if r.drift is not None]
+        for i in self._settled_refusals(entity, state):
+            self._tell(entity, row, state, dispute(state, i), effects)
+            self._dirty.add(row)
         told = judge_row(state, row[5:], entity.contract, common_ms, entity.base_ms, reached)
         if told.changed:
             self._dirty.add(row)
         self._forget_commands(commands, state)
+        self._tell(entity, row, state, told.steps, effects)
         for step in told.steps:
-            effects.findings.append(self._finding(entity, row, state, step.replica, step.stage))
             drift = state.replicas[step.replica].drift
             if drift is not None and drift.command_id:
                 self._commands[drift.command_id] = row
@@ -444,7 +456,24 @@ class Shard:
             if command_id not in waited_for:
                 self._commands.pop(command_id, None)
 
+    def _settled_refusals(self, entity: EntityProgress, state: KeyState) -> list[int]:
+        """Return the replicas of whose drifts a repair was refused at a place up to which their log is known by now."""
+        found = []
+        for i, replica in enumerate(state.replicas):
+            watermark_ms = entity.watermark_ms[i + 1]
+            if replica.drift is not None and replica.drift.refused_at and watermark_ms is not None:
+                _, latest_ms = self.progress.timeline_of(entity, i + 1).bracket(replica.drift.refused_at)
+                if latest_ms <= watermark_ms:
+                    found.append(i)
+        return found
+
     # -- memory --------------------------------------------------------------------------------------------------
+
+    def _tell(
+        self, entity: EntityProgress, row: bytes, state: KeyState, steps: Iterable[Step], effects: Effects
+    ) -> None:
+        for step in steps:
+            effects.findings.append(self._finding(entity, row, state, step.replica, step.stage))
 
     def _finding(self, entity: EntityProgress, row: bytes, state: KeyState, i: int, stage: Stage) -> Finding:
         return finding_of(self.partition, entity, row[5:], state, i, stage)

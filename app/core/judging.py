@@ -18,6 +18,7 @@ from app.core.position import SNAPSHOT, epoch_of, phase_of, place_of
 from app.core.timeline import Timeline
 from app.core.verdict import ABSENT, EVER, OPEN, Judgement, judge, kind_of, reason_of, state_at, vouched_until
 
+_PLANNED = frozenset({Stage.OVERTAKEN, Stage.DISPUTED})
 _STAYS_WORTH_KEEPING = 8  # fewer are not pruned: they are the evidence that a person reads
 
 
@@ -85,7 +86,7 @@ def judge_row(
         before_ms, steps_before = replica.vouched_until_ms, len(steps)
         verdict = _judge_replica(state, i, canonical_key, contract, watermark_ms, pipeline_reached[i], steps)
         settled = settled and verdict is not None and verdict.verdict is Verdict.AGREE and replica.drift is None
-        unknown[i] = verdict.reason if verdict is not None else None
+        unknown[i] = verdict.reason if verdict is not None else _why_disputed(replica)
         changed = changed or len(steps) > steps_before or replica.vouched_until_ms != before_ms
     if settled:
         collapse(state, judged)
@@ -137,6 +138,34 @@ def note_repair(state: KeyState, i: int, repaired_transaction: int) -> list[Step
         return []
     drift.repaired_transaction = repaired_transaction
     return verify(state, i)
+
+
+def note_refusal(state: KeyState, i: int, at: bytes) -> None:
+    """Take in that the applier refused this drift's repair since it found another row, and where the log has that."""
+    drift = state.replicas[i].drift
+    if drift is not None and drift.stage is Stage.OVERTAKEN:
+        drift.refused_at = at
+
+
+def dispute(state: KeyState, i: int) -> list[Step]:
+    """Hold a refusal against the replica's log, which is known beyond it, and tell `disputed` if the row stood still.
+
+    Then what the applier read and what the log tells are digests of one row, and they are not the same.
+    """
+    drift = state.replicas[i].drift
+    if drift is None:
+        return []
+    stood = [stay.position for stay in state.sides[i + 1].stays if stay.position <= drift.refused_at]
+    drift.refused_at = b""
+    if drift.stage is not Stage.OVERTAKEN or not stood or stood[-1] != drift.expected_position:
+        return []
+    _move(drift, Stage.DISPUTED)
+    return [Step(i, Stage.DISPUTED)]
+
+
+def _why_disputed(replica: ReplicaState) -> UnknownReason | None:
+    disputed = replica.drift is not None and replica.drift.stage is Stage.DISPUTED
+    return UnknownReason.DIGEST_MISMATCH if disputed else None
 
 
 def verify(state: KeyState, i: int) -> list[Step]:
@@ -225,9 +254,10 @@ def _follow(state: KeyState, i: int, terms: Replica, watermark_ms: int, pipeline
         return [Step(i, Stage.RESOLVED)]
     if _overtaken(replica, truth, shown, terms, watermark_ms, pipeline_reached):
         expected, intended = shown.stays[-1].digest, truth.stays[-1].digest
-        if drift.stage is Stage.OVERTAKEN and (drift.expected_digest, drift.intended_digest) == (expected, intended):
+        if drift.stage in _PLANNED and (drift.expected_digest, drift.intended_digest) == (expected, intended):
             return []
         drift.expected_digest, drift.intended_digest = expected, intended
+        drift.expected_position, drift.refused_at = shown.stays[-1].position, b""
         drift.command_id = command_id(drift.drift_id, terms.store, expected, intended)
         drift.repaired_transaction = 0
         _move(drift, Stage.OVERTAKEN)

@@ -13,7 +13,7 @@ from app.core.finding import Stage
 from app.core.position import BEFORE_ALL, POSITION_BYTES
 from app.core.verdict import ABSENT, EVER, Stay
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(slots=True)
@@ -42,6 +42,8 @@ class OpenDrift:
     acknowledged: bool = False  # the broker has the record of `stage`
     expected_digest: bytes = b""  # as told in the last record: what the replica shows
     intended_digest: bytes = b""  # and what the authority shows
+    expected_position: bytes = b""  # where in the log the replica began to show it
+    refused_at: bytes = b""  # where the log has the refusal of the command, until what it says is settled
     told_transaction: int = 0  # the replica's transaction that ended the drift
     repaired_transaction: int = 0  # of the ledger row that was seen through CDC
     command_id: bytes = b""
@@ -118,6 +120,8 @@ def encode(state: KeyState) -> bytes:
                     drift.intended_digest,
                     drift.command_id,
                     drift.incident_id,
+                    drift.expected_position,
+                    drift.refused_at,
                 )
             )
     return b"".join(parts)
@@ -173,7 +177,7 @@ def decode(value: bytes) -> KeyState:
         if has_drift:
             drift_id, stage, confirmed, acked, told, repaired, ended = _DRIFT.unpack_from(value, r.at)
             r.at += _DRIFT.size
-            kind, expected, intended, command, incident = (r.short() for _ in range(5))
+            kind, expected, intended, command, incident, expected_at, refused_at = (r.short() for _ in range(7))
             drift = OpenDrift(
                 drift_id,
                 _STAGES[stage],
@@ -182,6 +186,8 @@ def decode(value: bytes) -> KeyState:
                 acked,
                 expected,
                 intended,
+                expected_at,
+                refused_at,
                 told,
                 repaired,
                 command,

@@ -100,7 +100,10 @@ class Barrier:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEcho:
-    """A ledger row seen again through CDC: the repair that it records was committed in `transaction`."""
+    """A ledger row seen again through CDC: what it records was committed in `transaction`, at `place` in the log.
+
+    `outcome` and `reason` are the ledger's words (`app.core.command`); `reason` is empty unless it is a refusal.
+    """
 
     entity: int
     store: int
@@ -108,6 +111,8 @@ class LedgerEcho:
     command_id: bytes
     transaction: int
     outcome: str
+    place: bytes
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,17 @@ observations: st.SearchStrategy[Observation] = st.one_of(
     st.builds(Truncated, numbers, numbers, links(), places, offsets, offsets),
     st.builds(Mark, st.lists(links(), max_size=4)),
     st.builds(Barrier, beacons, links(), st.lists(st.tuples(st.text(max_size=9), numbers, offsets), max_size=4)),
-    st.builds(LedgerEcho, numbers, numbers, links(), st.binary(min_size=16, max_size=16), offsets, st.text(max_size=9)),
+    st.builds(
+        LedgerEcho,
+        numbers,
+        numbers,
+        links(),
+        st.binary(min_size=16, max_size=16),
+        offsets,
+        st.text(max_size=9),
+        places,
+        st.text(max_size=9),
+    ),
     st.builds(PipelineReached, numbers, numbers, places, numbers),
 )
 

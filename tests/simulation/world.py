@@ -46,8 +46,8 @@ FAULTS = (
     "authority_returns_to_old_states",
     "snapshot_again",
     "second_replica",
-    "second_replica_late",
-    "second_replica_never",
+    "replica_covered_late",
+    "second_replica_never_covered",
 )
 
 
@@ -102,7 +102,7 @@ class World:
         self.targets = rng.randint(1, 3)
         self.cdc_partitions = rng.randint(1, 3)
         self.counts: Counter[str] = Counter()
-        self.names = "ARS" if any(fault.startswith("second_replica") for fault in self.faults) else "AR"
+        self.names = "ARS" if "second_replica" in self.faults else "AR"
         self.truth: dict[str, dict[bytes, History]] = {s: defaultdict(History) for s in self.names}
         self.stores = {name: Store(name) for name in self.names}
         int64 = FieldType(FieldKind.INT64)
@@ -120,9 +120,9 @@ class World:
         )
         self._write_history()
         self._write_beacons()
-        if "second_replica_late" in self.faults:
-            self.stores["S"].starts_ms = rng.randint(START_MS + 2_000, self.end_ms)
-        if "second_replica_never" in self.faults:
+        if "replica_covered_late" in self.faults:
+            self.stores[self.names[-1]].starts_ms = rng.randint(START_MS + 2_000, self.end_ms)
+        if "second_replica_never_covered" in self.faults and "S" in self.stores:
             self.stores["S"].starts_ms = 10**9
         for store in self.stores.values():
             store.log.sort(key=lambda e: e.at_ms)

@@ -124,11 +124,14 @@ def test_a_beacon_becomes_a_barrier_for_every_receiver() -> None:
 def test_a_ledger_row_goes_to_its_own_partition_only() -> None:
     """The echo of a repair meets its row's state; other receivers only hear of the stretch."""
     bench = Bench()
-    row = {"entity": "items", "command_id": "ab" * 16, "partition": 1, "kind": "command", "outcome": "applied"}
-    bench.take(bench.block(0, text("c", 1, after=row, tx="0-1-5"), topic="my.ledger"))
+    row = {"entity": "items", "command_id": "ab" * 16, "partition": 1, "kind": "refusal", "outcome": "refused"}
+    event = text("c", 1, after=row | {"reason": "row_moved"}, tx="0-1-5")
+    bench.take(bench.block(0, event, topic="my.ledger"))
     (echo,) = bench.sent(1)
     assert isinstance(echo, LedgerEcho)
-    assert (echo.entity, echo.store, echo.command_id, echo.outcome) == (7, 1, b"\xab" * 16, "applied")
+    assert (echo.entity, echo.store, echo.command_id) == (7, 1, b"\xab" * 16)
+    assert (echo.outcome, echo.reason) == ("refused", "row_moved")
+    assert echo.place == (1).to_bytes(16, "big") + b"\x01"
     assert bench.sent(0) == []
 
 

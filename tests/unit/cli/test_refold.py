@@ -29,7 +29,7 @@ def test_a_fold_from_the_start_confirms_what_a_crashing_worker_told(seed: int) -
 
 def test_what_only_one_side_knows_is_named() -> None:
     """A record without observations, observations without a record, another kind, another deadline."""
-    world = World(0)
+    world = World(7)
     world.run()
     drifts = {f.finding_id: f for f in world.findings if f.stage is Stage.CONFIRMED and not f.incident_rows}
     first, second, third, *_ = drifts.values()

@@ -61,6 +61,7 @@ findings = st.builds(
     command_id=ids,
     trace_id=ids,
     differing_columns=st.lists(words, max_size=3).map(tuple),
+    reason=st.none() | st.sampled_from(UnknownReason),
 )
 published = st.builds(PublishedFinding, findings, ids, ids, words, st.just("shop"))
 commands = st.builds(
@@ -207,6 +208,25 @@ def _finding() -> PublishedFinding:
         trace_id=b"t" * 16,
     )
     return PublishedFinding(finding, b"sealed", b"h" * 16, "my-source/0")
+
+
+def test_a_finding_of_the_version_before_is_read_without_a_reason() -> None:
+    """Fields that were added since have a default."""
+    before = fastavro.parse_schema(json.loads((SCHEMAS / "previous" / "finding.avsc").read_text(encoding="utf-8")))
+    told = CODEC.decode("finding", CODEC.finding(_finding()))
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, before, {name: value for name, value in told.items() if name != "reason"})
+
+    class Older(FixedSchemas):
+        """A book in which finding's id stands for the schema before."""
+
+        def writer_schema(self, schema_id: int) -> Any:  # noqa: ANN401 - fastavro's schema
+            """Return the older schema."""
+            del schema_id
+            return before
+
+    read = RecordCodec("shop", Older()).read_finding(frame(1, body.getvalue()))
+    assert (read.finding.stage, read.finding.reason) == (Stage.CONFIRMED, None)
 
 
 def test_the_key_in_plain_never_goes_out() -> None:

@@ -139,9 +139,10 @@ class Story:
         """Report how far the pipeline has come."""
         self.observe(PipelineReached(7, 0, place, seen_at_ms))
 
-    def ledger(self, command_id: bytes, transaction: int, outcome: str = "applied") -> None:
+    def ledger(self, command_id: bytes, transaction: int, outcome: str = "applied", reason: str = "") -> None:
         """Let the replica's ledger show a command's row."""
-        self.observe(LedgerEcho(7, 1, self._next("R.ledger"), command_id, transaction, outcome))
+        link, place = self._next("R.ledger"), self._place("R")
+        self.observe(LedgerEcho(7, 1, link, command_id, transaction, outcome, place, reason))
 
     def stages(self, key: str = "k", replica: str = "R") -> list[Stage]:
         """Return the steps told of one row of a replica so far."""
