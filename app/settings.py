@@ -96,6 +96,17 @@ class StoreSettings:
         dict[str, RoleSettings], Meta(description="logins by role: capture, beacon, read, apply, admin")
     ] = field(default_factory=dict)
 
+    @property
+    def connector_task(self) -> str:
+        """Which task brings this store's changes, as `connector/task`; empty where the connector is not named.
+
+        Records do not say it. The connectors of PostgreSQL, MariaDB and MySQL run as one task, whose number is 0;
+        MongoDB's may run as several, so that only the connector's name is known.
+        """
+        if self.connector is None:
+            return ""
+        return self.connector if self.kind is StoreKind.MONGODB else f"{self.connector}/0"
+
     def role(self, name: str) -> RoleSettings:
         """Return the login of a role; `ContractViolation` if the store has none."""
         if name not in self.roles:

@@ -232,6 +232,7 @@ class Compare:
                     waiting_keys=0 if is_authority else shard.waiting_keys(number, i - 1),
                     open_drifts=dict(kinds),
                     unknown_keys={} if is_authority else dict(shard.unknown_keys(number, i - 1)),
+                    records_read=shard.progress.records_read(table.store),
                     instance=instance,
                     contract_version=contract.version,
                 )

@@ -300,6 +300,7 @@ def status_fields(report: StatusReport) -> dict[str, object]:
         "waiting_keys": report.waiting_keys,
         "open_drifts": {kind.value: count for kind, count in report.open_drifts.items()},
         "unknown_keys": {reason.value: count for reason, count in report.unknown_keys.items()},
+        "records_read": report.records_read,
         "instance": report.instance,
         "contract_version": report.contract_version,
     }
@@ -320,6 +321,7 @@ def status_of(fields: Fields) -> StatusReport:
         waiting_keys=fields["waiting_keys"],
         open_drifts={_word(DriftKind, kind): count for kind, count in fields["open_drifts"].items()},
         unknown_keys={_word(UnknownReason, reason): count for reason, count in fields["unknown_keys"].items()},
+        records_read=fields["records_read"],
         instance=fields["instance"],
         contract_version=fields["contract_version"],
     )

@@ -103,6 +103,11 @@ class Progress:
         """Return the beacons of an entity's i-th store."""
         return self.stores[entity.contract.stores[i].store].timeline
 
+    def records_read(self, store: str) -> int:
+        """Return the positions reached in the change topics of a store's tables, added up: it grows with its log."""
+        topics = {t.topic for e in self.entities.values() for t in e.contract.stores if t.store == store}
+        return sum(chain.reached for (topic, _), chain in self.chains.items() if topic in topics)
+
     def extends(self, link: Link) -> bool:
         """Whether a link begins at or below what was reached; one above it is dropped with all that it carries."""
         chain = self.chains.get((link.topic, link.partition))

@@ -9,7 +9,11 @@ from app.core.finding import Finding
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a record comes from, as far as it is known. Empty text and 0 mean that it is not."""
+    """Where a record comes from, as far as it is known. Empty text and 0 mean that it is not.
+
+    `connector_task` is `connector/task` of the source connector that brought the change, as the settings name it: no
+    record of a connector says which task wrote it. `connector` alone where it may have several tasks.
+    """
 
     shard: int = 0
     source_transaction: str = ""
@@ -23,6 +27,7 @@ class Provenance:
 class PublishedFinding:
     """A finding as subscribers read it.
 
+    `connector_task` is that of the replica's source connector, whose change was judged (see `Provenance`).
     `finding.canonical_key` is never written, and empty when read: the key is in `sealed_key` for those who hold the
     seal's key, and `key_hash` names it for all. `deployment` is filled by the codec.
     """

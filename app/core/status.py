@@ -26,7 +26,9 @@ class StatusReport:
 
     `watermark_ms` is the store's time on the beacons' clock up to which everything has arrived, None before the first
     beacon; `verified_through_ms` the common time up to which every key has `agree` or `drift` in this replica (None on
-    the authority's own report, and where nothing is proven yet). `waiting_keys` still differ within their window.
+    the authority's own report, and where nothing is proven yet). `waiting_keys` are within their window, or not known
+    to be past it. `records_read` adds up the Kafka positions reached in the change topics of the store's tables: it
+    grows while the store's log is being read, also while a beacon is awaited behind a huge transaction.
     `newest_beacon_ms` is the newest `issued_at` seen of any store: the nearest thing to now on that clock.
     `reported_at_wall_ms` is wall-clock time, for display only.
     """
@@ -43,6 +45,7 @@ class StatusReport:
     waiting_keys: int = 0
     open_drifts: Mapping[DriftKind, int] = field(default_factory=dict)
     unknown_keys: Mapping[UnknownReason, int] = field(default_factory=dict)
+    records_read: int = 0
     instance: str = ""
     contract_version: int = 0
 

@@ -203,3 +203,16 @@ def test_a_missing_settings_file_is_told(tmp_path: Path) -> None:
     """No traceback for a wrong path."""
     with pytest.raises(Refused, match="cannot be read: No such file"):
         load_settings(tmp_path / "absent.yaml", {})
+
+
+@pytest.mark.parametrize(
+    ("kind", "connector", "task"),
+    [("postgres", "pg-source", "pg-source/0"), ("mongodb", "docs-source", "docs-source"), ("mariadb", None, "")],
+)
+def test_a_store_names_the_task_that_brings_its_changes(
+    tmp_path: Path, kind: str, connector: str | None, task: str
+) -> None:
+    """The number only where there can be one task; nothing where the connector is not named."""
+    named = f", connector: {connector}" if connector else ""
+    text = GOOD.replace("{kind: mariadb,", f"{{kind: {kind}{named},")
+    assert load(tmp_path, text).stores["my"].connector_task == task

@@ -116,6 +116,7 @@ statuses = st.builds(
     waiting_keys=counts,
     open_drifts=st.dictionaries(st.sampled_from(DriftKind), counts),
     unknown_keys=st.dictionaries(st.sampled_from(UnknownReason), counts),
+    records_read=counts,
     instance=words,
     contract_version=ints,
 )

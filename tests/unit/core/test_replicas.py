@@ -158,3 +158,14 @@ def test_what_is_swept_of_each_replica_survives_a_restart() -> None:
     story.started, story.sweeps = "ARS", True
     story.until(4_500, 6_000)
     assert story.stages(replica="S")[0] is CONFIRMED
+
+
+def test_what_is_read_of_a_log_is_counted_per_store_while_its_beacon_waits() -> None:
+    """A huge transaction moves the positions of its own store's tables, and no watermark."""
+    story = story_of_three()
+    story.until(500, 1_000)
+    before = [story.shard.progress.records_read(store) for store in "ARS"]
+    for n in range(5):
+        story.row("R", f"{n}")
+    assert [story.shard.progress.records_read(store) for store in "ARS"] == [before[0], before[1] + 5, before[2]]
+    assert story.shard.progress.entities[7].watermark_ms == [1_000, 1_000, None]
