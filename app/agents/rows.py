@@ -13,6 +13,7 @@ from app.core.digest import DIGEST_BYTES, RowDigester, keyed_hash, partition_of
 from app.core.errors import Unmappable
 from app.core.event import LEFT_OUT, ChangeEvent, Operation, Reading
 from app.core.observation import (
+    CREATED,
     INCREMENTAL_READ,
     PRESENT,
     QUARANTINED,
@@ -81,7 +82,8 @@ class RowReader:
 
         A row whose other values do not fit is there all the same, flagged: nothing is guessed, its key is unknown.
         """
-        flag = _FLAG_OF[event.reading]
+        flag = _FLAG_OF[event.reading] | (CREATED if event.operation is Operation.CREATE else 0)
+        raw_key = _told_key(event.key, raw_key)
         transaction = transaction_number(event.transaction)
         after = event.after
         if after is None:
@@ -107,7 +109,8 @@ class RowReader:
     ) -> None:
         """Add the row of a record whose value could not be read; `Unmappable` if its key has no canonical form."""
         flag = PRESENT | QUARANTINED
-        self._put(buckets, self._digester.canonical_key(key), raw_key, flag, place, offset, 0, self._nothing)
+        canonical_key = self._digester.canonical_key(key)
+        self._put(buckets, canonical_key, _told_key(key, raw_key), flag, place, offset, 0, self._nothing)
 
     def _key_of(self, event: ChangeEvent, image: Mapping[str, object] | None) -> bytes:
         for row in (image, event.key, event.before):
@@ -146,6 +149,11 @@ class RowReader:
         bucket.transactions.append(transaction)
         bucket.digests += digests
         bucket.size += len(key) + len(digests) + _ROW_BYTES
+
+
+def _told_key(key: Mapping[str, object] | None, raw_key: bytes) -> bytes:
+    """Return what tells one key from another: its values, since another schema would change the bytes."""
+    return raw_key if key is None else repr(sorted(key.items())).encode()
 
 
 def full_buckets(buckets: Mapping[int, RowBucket]) -> Iterator[int]:

@@ -22,7 +22,7 @@ class Side:
 
     stays: list[Stay]
     position: bytes = BEFORE_ALL  # of the newest change, also of one that left the compared fields as they were
-    raw_key: bytes = bytes(8)
+    raw_keys: bytes = b""  # digests of the raw keys whose rows may be there, 8 bytes each, the newest change's last
     groups: bytes = b""  # digests of the newest image's groups, where the contract has large fields
 
     @classmethod
@@ -74,7 +74,7 @@ class KeyState:
 
 
 _HEAD = struct.Struct(">BBB")
-_SIDE = struct.Struct(f">H{POSITION_BYTES}s8sB")
+_SIDE = struct.Struct(f">H{POSITION_BYTES}sBB")
 _STAY = struct.Struct(f">B{POSITION_BYTES}sqqhqQ")
 _REPLICA = struct.Struct(">qB")
 _DRIFT = struct.Struct(">16sBq?QQq")
@@ -90,8 +90,8 @@ def encode(state: KeyState) -> bytes:
     parts = [_HEAD.pack(FORMAT, len(state.sides), len(state.past))]
     parts.extend(_short(digest) for digest in state.past)
     for side in state.sides:
-        parts.append(_SIDE.pack(len(side.stays), side.position, side.raw_key, len(side.groups)))
-        parts.append(side.groups)
+        parts.append(_SIDE.pack(len(side.stays), side.position, len(side.raw_keys), len(side.groups)))
+        parts.append(side.raw_keys + side.groups)
         for s in side.stays:
             parts.append(
                 _STAY.pack(len(s.digest), s.position, s.earliest_ms, s.latest_ms, s.partition, s.offset, s.transaction)
@@ -160,15 +160,16 @@ def decode(value: bytes) -> KeyState:
     past = [r.short() for _ in range(past_count)]
     sides = []
     for _ in range(stores):
-        count, position, raw_key, groups_bytes = _SIDE.unpack_from(value, r.at)
+        count, position, raw_keys_bytes, groups_bytes = _SIDE.unpack_from(value, r.at)
         r.at += _SIDE.size
+        raw_keys = r.take(raw_keys_bytes)
         groups = r.take(groups_bytes)
         stays = []
         for _ in range(count):
             n, at, earliest, latest, partition, offset, transaction = _STAY.unpack_from(value, r.at)
             r.at += _STAY.size
             stays.append(Stay(r.take(n), at, earliest, latest, partition, offset, transaction))
-        sides.append(Side(stays, position, raw_key, groups))
+        sides.append(Side(stays, position, raw_keys, groups))
     replicas = []
     for _ in range(stores - 1):
         vouched_ms, has_drift = _REPLICA.unpack_from(value, r.at)

@@ -13,6 +13,9 @@ STAYS_MAX: Final = 8_192
 PAST_STATES: Final = 4
 """States of the authority that are remembered so that an old value written back is called stale."""
 
+RAW_KEYS_MAX: Final = 16
+"""Raw keys remembered under one canonical key; of more, nobody can say any longer which are left."""
+
 UNCOVERED_STAYS_MAX: Final = 4
 """States kept of one row and store before coverage; what was before them is not known, and blames nobody."""
 

@@ -27,13 +27,14 @@ SNAPSHOT_READ = 2  # an initial snapshot's read
 INCREMENTAL_READ = 4
 UNMAPPABLE = 8  # a value does not fit the contract's type: unknown(schema)
 QUARANTINED = 16  # the record could not be decoded, but its key could: unknown(quarantined)
+CREATED = 32  # the change was an insert: whatever was there before had ended
 
 
 @dataclass(frozen=True, slots=True)
 class RowBlock:
     """Changes of one entity in one store from one CDC partition, in Kafka's order, for one partition of `observations`.
 
-    Columnar; row i has `keys[i]` (canonical key), `raw_keys[i*8:][:8]` (digest of the key's bytes in its topic),
+    Columnar; row i has `keys[i]` (canonical key), `raw_keys[i*8:][:8]` (digest of the key as its topic has it),
     `flags[i]`, `places[i*17:][:17]`, `offsets[i]` (Kafka), `transactions[i]` (the store's transaction as a number, 0
     if none) and `groups` digests of 16 bytes each at `digests[(i*groups+g)*16:]`; sixteen zero bytes mean that the log
     left that group out. An absent row's digests are zero bytes and mean nothing.

@@ -11,13 +11,14 @@ from app.core.digest import row_digest
 from app.core.finding import UnknownReason
 from app.core.judging import collapse
 from app.core.keystate import KeyState, Side
-from app.core.limits import STAYS_MAX, UNCOVERED_STAYS_MAX
-from app.core.observation import PRESENT, QUARANTINED, SNAPSHOT_READ, UNMAPPABLE, RowBlock
+from app.core.limits import RAW_KEYS_MAX, STAYS_MAX, UNCOVERED_STAYS_MAX
+from app.core.observation import CREATED, PRESENT, QUARANTINED, SNAPSHOT_READ, UNMAPPABLE, RowBlock
 from app.core.position import BEFORE_ALL, PLACE_BYTES, SNAPSHOT, epoch_of, place_of, position
 from app.core.progress import EntityProgress, Progress
 from app.core.verdict import ABSENT, EVER, OPEN, Stay, unknown_state
 
 _NOTHING = bytes(16)
+_RAW_KEY_BYTES = 8
 
 
 def fold_change(
@@ -27,11 +28,16 @@ def fold_change(
     side = state.sides[block.store]
     apply_floors(progress, entity, state)
     if at <= side.position:
-        return _fold_behind_floor(progress, entity, state, block, n, at)
+        behind_floor = at < entity.floor[block.store]
+        fold = _fold_behind_floor if behind_floor else _fold_other_key
+        return fold(progress, entity, state, block, n, at)
+    if block.flags[n] & SNAPSHOT_READ and epoch_of(at) > epoch_of(side.position):
+        side.raw_keys = b""  # this snapshot shows which are there
     digest = _row_state(side, block, n)
     side.position = at
-    side.raw_key = block.raw_keys[n * 8 : n * 8 + 8]
-    if digest == side.stays[-1].digest:
+    # An insert where a row is shown: what ended that row, a truncate, is still on its way through another partition.
+    begins_anew = block.flags[n] & CREATED and digest != ABSENT
+    if digest == side.stays[-1].digest and not begins_anew:
         return False
     side.stays.append(_stay(progress, entity, block, n, at, digest))
     apply_floors(progress, entity, state)
@@ -55,20 +61,69 @@ def _fold_behind_floor(
     cut still counts: without it the replica would seem to have left its last good state too early.
     """
     side = state.sides[block.store]
-    last = side.stays[-1]
+    last, raw_keys = side.stays[-1], side.raw_keys
     if last.position != entity.floor[block.store] or last.position != side.position or len(side.stays) < 2:  # noqa: PLR2004
         return False
     before = side.stays[-2]
     digest = _row_state(side, block, n)
-    side.groups = b""
+    side.groups, side.raw_keys = b"", raw_keys
     if at <= before.position or digest == before.digest:
         return False
     side.stays.insert(-1, _stay(progress, entity, block, n, at, digest))
     return True
 
 
+def _fold_other_key(
+    progress: Progress, entity: EntityProgress, state: KeyState, block: RowBlock, n: int, at: bytes
+) -> bool:
+    """Put in a change of another raw key that is older than the newest one: raw keys travel in partitions of their own.
+
+    Whatever has the raw key of the newest change is a redelivery, and so is what comes from an older epoch.
+    """
+    del progress, entity
+    side = state.sides[block.store]
+    raw_key = _raw_key(block, n)
+    if raw_key == side.raw_keys[-_RAW_KEY_BYTES:] or epoch_of(at) != epoch_of(side.position):
+        return False
+    known = _raw_keys_without(side, raw_key)
+    if not block.flags[n] & PRESENT:
+        side.raw_keys = known
+        return False
+    if not known or len(known) < len(side.raw_keys):
+        return False
+    side.raw_keys = (raw_key + known)[-RAW_KEYS_MAX * _RAW_KEY_BYTES :]
+    side.groups = b""
+    side.stays[-1] = side.stays[-1]._replace(digest=unknown_state(UnknownReason.KEY_COLLISION))
+    return True
+
+
+def _raw_key(block: RowBlock, n: int) -> bytes:
+    return block.raw_keys[n * _RAW_KEY_BYTES : (n + 1) * _RAW_KEY_BYTES]
+
+
+def _raw_keys_without(side: Side, raw_key: bytes) -> bytes:
+    """Return the raw keys but one; all of them where there are too many to know what is left."""
+    keys = [side.raw_keys[i : i + _RAW_KEY_BYTES] for i in range(0, len(side.raw_keys), _RAW_KEY_BYTES)]
+    return side.raw_keys if len(keys) >= RAW_KEYS_MAX else b"".join(key for key in keys if key != raw_key)
+
+
 def _row_state(side: Side, block: RowBlock, n: int) -> bytes:
-    """Return the state that a change leaves: a digest, absence, or why it is not known."""
+    """Return the state that a change leaves, and note whose rows may be there then.
+
+    It is a digest, absence, or why it is not known. Two raw keys under one canonical key are two rows. Once there was
+    more than one, the row is known again when all but one were deleted and that one has shown itself since.
+    """
+    raw_key = _raw_key(block, n)
+    others = _raw_keys_without(side, raw_key)
+    present = bool(block.flags[n] & PRESENT)
+    side.raw_keys = others + raw_key if present and len(others) < RAW_KEYS_MAX * _RAW_KEY_BYTES else others
+    if others:
+        side.groups = b""
+        return unknown_state(UnknownReason.KEY_COLLISION)
+    return _image_state(side, block, n)
+
+
+def _image_state(side: Side, block: RowBlock, n: int) -> bytes:
     flags, width = block.flags[n], block.groups * 16
     if flags & (QUARANTINED | UNMAPPABLE):
         side.groups = b""  # what this change did to a field that the next one leaves out, nobody knows
@@ -79,9 +134,6 @@ def _row_state(side: Side, block: RowBlock, n: int) -> bytes:
     if not flags & PRESENT:
         side.groups = b""
         return ABSENT
-    raw_key = block.raw_keys[n * 8 : n * 8 + 8]
-    if side.stays[-1].digest != ABSENT and side.raw_key not in {bytes(8), raw_key}:
-        return unknown_state(UnknownReason.KEY_COLLISION)
     groups = block.digests[n * width : (n + 1) * width]
     if block.groups == 1:
         return groups
@@ -109,7 +161,7 @@ def apply_floors(progress: Progress, entity: EntityProgress, state: KeyState) ->
         side.stays.insert(at, Stay(ABSENT, floor, *timeline.bracket(floor), -1, -1, 1))
         if side.position < floor:
             side.position = floor
-            side.groups = b""
+            side.groups = side.raw_keys = b""
         changed = True
     return changed
 
@@ -129,7 +181,7 @@ def drop_unseen(progress: Progress, entity: EntityProgress, state: KeyState) -> 
         at = position(store.epoch, SNAPSHOT, store.snapshots[-1] or bytes(PLACE_BYTES))
         side.stays.append(Stay(ABSENT, at, EVER, OPEN))
         side.position = at
-        side.groups = b""
+        side.groups = side.raw_keys = b""
         changed = True
     return changed
 

@@ -15,7 +15,18 @@ from dataclasses import dataclass, field
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, Replica, StoreTable
 from app.core.finding import Finding, Stage
 from app.core.fold import META, Effects, Shard
-from app.core.observation import PRESENT, SNAPSHOT_READ, Barrier, Beacon, Link, Mark, Observation, RowBlock, Truncated
+from app.core.observation import (
+    CREATED,
+    PRESENT,
+    SNAPSHOT_READ,
+    Barrier,
+    Beacon,
+    Link,
+    Mark,
+    Observation,
+    RowBlock,
+    Truncated,
+)
 from app.core.position import binlog_place
 from tests.simulation.oracle import ABSENT, History, drifts, vouched_at
 
@@ -40,6 +51,7 @@ FAULTS = (
     "pipeline_stalls",
     "hot_row",
     "truncate",
+    "truncated_rows_come_back",
     "beacon_writer_changes",
     "slow_commits",
     "skipped_states",
@@ -68,6 +80,7 @@ class Entry:
     kind: str  # row, truncate, beacon
     key: bytes = b""
     state: bytes = b""
+    created: bool = False
     beacon: tuple[int, int, int, int] = (0, 0, 0, 0)  # epoch, sequence, issued, previous acknowledged
 
 
@@ -103,6 +116,7 @@ class World:
         self.cdc_partitions = rng.randint(1, 3)
         self.counts: Counter[str] = Counter()
         self.names = "ARS" if "second_replica" in self.faults else "AR"
+        self.values: dict[tuple[str, bytes], str] = {}
         self.truth: dict[str, dict[bytes, History]] = {s: defaultdict(History) for s in self.names}
         self.stores = {name: Store(name) for name in self.names}
         int64 = FieldType(FieldKind.INT64)
@@ -150,8 +164,10 @@ class World:
             at_ms = history.times_ms[-1] + 1
         if history.states[-1] == state:
             return
+        created = history.states[-1] == ABSENT
         history.change(at_ms, state)
-        self.stores[store].log.append(Entry(at_ms, "row", key, state))
+        self.values[store, key] = value
+        self.stores[store].log.append(Entry(at_ms, "row", key, state, created=created))
 
     def _write_history(self) -> None:
         rng = self.rng
@@ -160,13 +176,16 @@ class World:
             events += [*self._piped(replica, events), *self._rogue(replica)]
         cut = rng.randint(START_MS + 5_000, self.end_ms - 3_000) if "truncate" in self.faults else None
         # At one moment the authority comes first; sorting is stable, and changes of one row are in their order.
+        back: list[Change] = []
         for at, store, key, value in sorted(events, key=lambda event: event[:2]):
             if cut is not None and at >= cut:
-                self._truncate(cut)
+                back = self._truncate(cut)
                 cut = None
+            while back and back[0][0] <= at:
+                self._put(back[0][1], back[0][0], *back.pop(0)[2:])
             self._put(store, at, key, value)
-        if cut is not None:
-            self._truncate(cut)
+        for came_at, store, key, value in back if cut is None else self._truncate(cut):
+            self._put(store, came_at, key, value)
 
     def _changes_of(self, key: bytes) -> list[Change]:
         """Draw what the authority does to one row."""
@@ -221,13 +240,24 @@ class World:
                     self.counts[fault] += 1
         return done
 
-    def _truncate(self, at_ms: int) -> None:
+    def _truncate(self, at_ms: int) -> list[Change]:
+        """Cut the replica's rows, and return those that are put back as they were."""
+        rng = self.rng
         self.counts["truncate"] += 1
         at_ms = max([at_ms] + [h.times_ms[-1] + 1 for h in self.truth["R"].values()])
-        for history in self.truth["R"].values():
+        back = []
+        for key, history in self.truth["R"].items():
             if history.states[-1] != ABSENT:
                 history.change(at_ms, ABSENT)
+                if "truncated_rows_come_back" in self.faults and rng.random() < 0.7:
+                    self.counts["truncated_rows_come_back"] += 1
+                    came_at = at_ms + rng.choice([20, 500, self.window_ms + 3_000])
+                    back.append((came_at, "R", key, self.values["R", key]))
         self.stores["R"].log.append(Entry(at_ms, "truncate"))
+        if back:
+            # What comes at once after a stall may be read in another order than it was written.
+            self.stores["R"].stalls.append((at_ms - 200, back[-1][0] + self.window_ms + 4_000))
+        return sorted(back)
 
     def _write_beacons(self) -> None:
         rng = self.rng
@@ -379,7 +409,9 @@ class World:
                         keys=[e.key for _, e, _ in found],
                         raw_keys=b"".join(e.key.ljust(8)[:8] for _, e, _ in found),
                         flags=bytes(
-                            (PRESENT if e.state else 0) | (SNAPSHOT_READ if e.kind == "read" else 0)
+                            (PRESENT if e.state else 0)
+                            | (SNAPSHOT_READ if e.kind == "read" else 0)
+                            | (CREATED if e.created else 0)
                             for _, e, _ in found
                         ),
                         places=b"".join(place for _, _, place in found),

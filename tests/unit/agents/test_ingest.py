@@ -7,7 +7,17 @@ import pytest
 from app.agents.block_consumer import FetchEpoch
 from app.agents.ingest import QUARANTINED_IN_A_ROW_MAX
 from app.core.errors import Unready
-from app.core.observation import PRESENT, QUARANTINED, UNMAPPABLE, Barrier, LedgerEcho, Mark, RowBlock, Truncated
+from app.core.observation import (
+    CREATED,
+    PRESENT,
+    QUARANTINED,
+    UNMAPPABLE,
+    Barrier,
+    LedgerEcho,
+    Mark,
+    RowBlock,
+    Truncated,
+)
 from tests.unit.agents.ingest_bench import TARGETS, Bench, text
 
 
@@ -200,3 +210,20 @@ def test_a_row_that_changes_its_key_leaves_the_old_one() -> None:
     bench.take(bench.block(0, moved))
     flags = {key: block.flags[n] for block in _rows(bench) for n, key in enumerate(block.keys)}
     assert flags == {b"\x81\x01": 0, b"\x81\x02": PRESENT}
+
+
+def test_an_insert_is_told_from_an_update() -> None:
+    """Where a row is shown already, it says that something has ended that one."""
+    bench = Bench()
+    bench.take(bench.block(0, *(text(op, n + 1, key=1, after={"id": 1, "name": "x"}) for n, op in enumerate("cu"))))
+    assert [flag for block in _rows(bench) for flag in block.flags] == [PRESENT | CREATED, PRESENT]
+
+
+def test_a_raw_key_is_told_by_its_values_and_not_by_its_bytes() -> None:
+    """A key whose schema changed has other bytes and is the same row's; two keys' digests differ."""
+    bench = Bench()
+    keys = (1, 1, 2)
+    bench.take(bench.block(0, *(text("u", n + 1, key=k, after={"id": k, "name": "x"}) for n, k in enumerate(keys))))
+    told = [block.raw_keys[at : at + 8] for block in _rows(bench) for at in range(0, len(block.raw_keys), 8)]
+    assert len(told) == 3
+    assert len(set(told)) == 2

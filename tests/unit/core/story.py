@@ -9,6 +9,7 @@ from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyFi
 from app.core.finding import Finding, Stage
 from app.core.fold import META, Shard
 from app.core.observation import (
+    CREATED,
     PRESENT,
     SNAPSHOT_READ,
     Barrier,
@@ -96,25 +97,60 @@ class Story:
         if told:
             self._take(self.shard.acknowledged(told))
 
-    def _next(self, topic: str) -> Link:
-        self.offsets[topic] += 1
-        return Link(topic, 0, self.offsets[topic] - 1, self.offsets[topic])
+    def _next(self, topic: str, partition: int = 0) -> Link:
+        at = f"{topic}/{partition}" if partition else topic
+        self.offsets[at] += 1
+        return Link(topic, partition, self.offsets[at] - 1, self.offsets[at])
 
     def _place(self, store: str) -> bytes:
         self.places[store] += 1
         return binlog_place(1, self.places[store], 0, is_delete=False)
 
-    def row(self, store: str, value: str, *, key: str = "k", snapshot: bool = False, transaction: int = 0) -> bytes:
-        """Let a store's log show a row with a value ("" for none); return the change's place."""
-        link = self._next(f"{store}.t")
-        place = binlog_place(1, 100, 0, is_delete=False) if snapshot else self._place(store)
-        flags = (PRESENT if value else 0) | (SNAPSHOT_READ if snapshot else 0)
-        block = RowBlock(
-            7, self.stores.index(store), link, 1, [key.encode()], bytes(8), bytes([flags]), place, [link.begin],
-            [transaction], digest(value) or bytes(16),
-        )  # fmt: skip
-        self.observe(block)
+    def row(
+        self,
+        store: str,
+        value: str,
+        *,
+        key: str = "k",
+        raw: str = "",
+        snapshot: bool = False,
+        created: bool = False,
+        transaction: int = 0,
+        place: bytes = b"",
+    ) -> bytes:
+        """Let a store's log show a row with a value ("" for none), under a raw key; return the change's place."""
+        place = place or (binlog_place(1, 100, 0, is_delete=False) if snapshot else self._place(store))
+        flags = (SNAPSHOT_READ if snapshot else 0) | (CREATED if created else 0)
+        self.observe(self.block(store, value, place, key=key, raw=raw, flags=flags, transaction=transaction))
         return place
+
+    def block(
+        self,
+        store: str,
+        value: str,
+        place: bytes,
+        *,
+        key: str = "k",
+        raw: str = "",
+        partition: int = 0,
+        flags: int = 0,
+        transaction: int = 0,
+    ) -> RowBlock:
+        """Return a block of one row, the next of its CDC partition."""
+        link = self._next(f"{store}.t", partition)
+        return RowBlock(
+            7,
+            self.stores.index(store),
+            link,
+            1,
+            [key.encode()],
+            raw.encode().ljust(8, b"\x00"),
+            bytes([flags | (PRESENT if value else 0)]),
+            place,
+            [link.begin],
+            [transaction],
+            digest(value) or bytes(16),
+        )
 
     def beacons(self, at_ms: int) -> None:
         """Let the logs of all stores that began show a beacon that was issued at a moment, with all before it read."""

@@ -197,3 +197,33 @@ def test_states_forgotten_before_coverage_blame_nobody() -> None:
     story.row("R", "rogue")
     story.until(6_500, 9_000)
     assert story.stages()[0] is Stage.CONFIRMED
+
+
+def test_a_row_put_back_after_a_truncate_was_away_though_it_is_read_first() -> None:
+    """The truncate travels in another partition: a row that comes back as it was is an insert where a row is shown."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "v", snapshot=True)
+    story.until(500, 2_000)
+    cut = story._place("R")
+    for at_ms in range(2_500, 4_500, 500):
+        story._beacon("R", at_ms)
+    story.row("R", "v", created=True)
+    story.observe(Truncated(7, 1, Link("R.t", 1, 0, 1), cut, 0, 9))
+    story.until(4_500, 6_000)
+    assert story.stages() == [Stage.CONFIRMED, Stage.RESOLVED]
+    assert story.findings[0].evidence.vouched_until_ms == 2_510, "the acknowledgement of the beacon behind the cut"
+
+
+def test_a_row_put_back_at_once_after_a_truncate_is_no_drift() -> None:
+    """It was away for less than the window, whichever is read first."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "v", snapshot=True)
+    story.until(500, 2_000)
+    cut = story._place("R")
+    story.row("R", "v", created=True)
+    story.observe(Truncated(7, 1, Link("R.t", 1, 0, 1), cut, 0, 9))
+    story.until(2_500, 6_000)
+    assert story.findings == []
+    assert story.shard.live[7] == {}
