@@ -131,8 +131,10 @@ class _Rules:
         converting = "event.converting.failure.handling.mode"
         if self.store.kind is not StoreKind.MONGODB and self.config.get(converting, "warn").lower() != "fail":
             yield self.found(Problem.NULL_FOR_FAULT, converting, "warn by default")
-        if self.config.get("exactly.once.support", "requested") != "required":
+        if not self.facts.requires_exactly_once:
             yield self.found(Problem.NOT_EXACTLY_ONCE, "exactly.once.support", "not required by default")
+        elif self.facts.exactly_once_refusal:
+            yield Found(Problem.NOT_EXACTLY_ONCE, self.where, self.facts.exactly_once_refusal)
         if self.config.get("snapshot.mode", "initial") not in _SNAPSHOTS:
             yield self.found(Problem.NO_SNAPSHOT, "snapshot.mode")
         channels = self.config.get("signal.enabled.channels", "source")

@@ -72,12 +72,22 @@ class DatabaseFacts:
 
 @dataclass(frozen=True, slots=True)
 class ConnectorFacts:
-    """A connector as Connect's REST API tells it; `config` holds references to secrets, never secrets."""
+    """A connector as Connect's REST API tells it; `config` holds references to secrets, never secrets.
+
+    `exactly_once_refusal` is what Connect says against exactly-once support under this configuration: the worker's own
+    setting can be told by no other way. Empty where it says nothing.
+    """
 
     name: str
     config: Mapping[str, str]
     state: str = "RUNNING"
     task_states: tuple[str, ...] = ("RUNNING",)
+    exactly_once_refusal: str = ""
+
+    @property
+    def requires_exactly_once(self) -> bool:
+        """Whether Connect must refuse to run it otherwise."""
+        return self.config.get("exactly.once.support", "requested").lower() == "required"
 
 
 @dataclass(frozen=True, slots=True)

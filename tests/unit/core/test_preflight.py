@@ -393,6 +393,13 @@ def test_a_connector_that_would_make_verdicts_lie_is_found(
     assert expected in codes(found)
 
 
+def test_what_connect_says_against_exactly_once_support_is_found() -> None:
+    """The worker's own setting shows only there."""
+    said = "This worker does not have exactly-once source support enabled."
+    (found,) = check(PG, dataclasses.replace(shipped("postgres-source"), exactly_once_refusal=said))
+    assert (found.problem, found.detail) == (P.NOT_EXACTLY_ONCE, said)
+
+
 @pytest.mark.parametrize(
     ("mode", "large", "expected"),
     [
