@@ -12,6 +12,7 @@ from app.adapters.health import Health, HealthServer
 from app.adapters.kafka import KafkaClients
 from app.adapters.logs import log
 from app.agents.build import quieten_faust
+from app.bootstrap.exactly_once import check_exactly_once
 from app.bootstrap.kafka_ready import make_topics, wait_for_broker
 from app.bootstrap.worker import build_worker
 from app.codec.contract_file import load_contracts
@@ -29,6 +30,7 @@ def run_worker(settings: Settings) -> None:
     admin = clients.admin(f"{settings.deployment}-worker-admin")
     wait_for_broker(admin, settings.bootstrap)
     make_topics(admin, settings, contracts)
+    check_exactly_once(settings, contracts)
     asyncio.run(_run(settings, contracts, clients, admin))
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from app.adapters.kafka import KafkaSink
 from app.adapters.logs import error_fields, log
 from app.agents.block_consumer import Block
 from app.codec.records import RecordCodec
 from app.core.errors import Undecodable, Unready
-from app.core.published import QuarantinedRecord
+from app.core.published import Provenance, QuarantinedRecord
+from app.settings import StoreSettings
 
 
 class QuarantineTopic:
     """Keeps records of others, bytes and reason, where a person can look at them."""
 
-    def __init__(self, sink: KafkaSink, codec: RecordCodec, topic: str) -> None:
+    def __init__(self, sink: KafkaSink, codec: RecordCodec, topic: str, stores: Iterable[StoreSettings]) -> None:
         self._sink = sink
         self._codec = codec
         self._topic = topic
+        self._tasks = {store.name: store.connector_task for store in stores}
 
     def put(self, record: QuarantinedRecord) -> None:
         """Send a record to quarantine and say so."""
@@ -27,7 +31,8 @@ class QuarantineTopic:
             ("partition", str(record.partition).encode()),
             ("offset", str(record.offset).encode()),
         ]
-        self._sink.send(self._topic, 0, key, self._codec.quarantine(record), headers)
+        came_by = Provenance(checker="", checker_version=0, connector_task=self._tasks.get(record.store, ""))
+        self._sink.send(self._topic, 0, key, self._codec.quarantine(record, came_by), headers)
         log().warning(
             "a record went to quarantine",
             topic=record.topic,

@@ -25,6 +25,7 @@ from app.agents.pipeline_probe import PipelineProbe
 from app.agents.plan import Plan, PlanTopics
 from app.agents.run import Duty, WorkerRun
 from app.bootstrap.decoders import decoder_of
+from app.bootstrap.findings import FindingRecords
 from app.bootstrap.held_table import HeldTable
 from app.bootstrap.pipelines import PipelineReports, watched_pipelines
 from app.bootstrap.sources import row_readers, sources_of, stores_compared
@@ -33,10 +34,7 @@ from app.bootstrap.store_watermarks import StoreWatermarks
 from app.bootstrap.unreadable import QuarantineTopic, log_undecodable, log_waiting
 from app.codec.records import FIXED_IDS, RecordCodec
 from app.core.contract import EntityContract
-from app.core.digest import keyed_hash
 from app.core.errors import Unready
-from app.core.finding import Finding
-from app.core.published import PublishedFinding
 from app.settings import Settings
 
 
@@ -81,20 +79,14 @@ def build_worker(
     sources = list(
         sources_of(settings, contracts, decoders, {at: digester for at, (_, digester) in readers.items()}, digest_key)
     )
-    numbers = {contract.entity: contract.number for contract in contracts}
     held = HeldTable(table)
-
-    def publish(finding: Finding) -> bytes:
-        key_hash = keyed_hash(digest_key, numbers[finding.entity], finding.canonical_key)
-        return codec.finding(PublishedFinding(finding, seals.seal_key(finding.entity, finding.canonical_key), key_hash))
-
     ingest = Ingest(
         sources=sources,
         contracts=contracts,
         observations=topics.OBSERVATIONS.name(settings.deployment),
         partitions=settings.partitions,
         sink=sink,
-        quarantine=QuarantineTopic(sink, codec, topics.QUARANTINE.name(settings.deployment)),
+        quarantine=QuarantineTopic(sink, codec, topics.QUARANTINE.name(settings.deployment), stores),
         watermarks=StoreWatermarks(ends, sources).of,
         counts=counts,
         tell_waiting=log_waiting,
@@ -105,7 +97,7 @@ def build_worker(
         table=held,
         sink=sink,
         drifts=topics.DRIFTS.name(settings.deployment),
-        publish=publish,
+        publish=FindingRecords(contracts, stores, codec, seals, digest_key).record,
         explain=DifferingFields(by_offset.several, readers, monotonic_ms).names,
         counts=counts,
         log_undecodable=log_undecodable,

@@ -8,7 +8,6 @@ import pytest
 
 from tests.simulation.world import FAULTS, World
 
-
 SEEDS = 24
 
 
