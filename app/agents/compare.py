@@ -8,7 +8,6 @@ chains last. What a kill leaves behind is then never a chain that claims rows wh
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
@@ -114,7 +113,10 @@ class Compare:
                 # and its store stalls, since what it said is not known.
                 self._log_undecodable(block, record.offset, fault)
                 continue
-            self._fold(self._shard(block.partition), observation)
+            shard = self._shard(block.partition)
+            self._fold(shard, observation)
+            if shard.is_full:
+                self._flush(shard)
             if number % 8 == 7:  # noqa: PLR2004 - a heartbeat has its turn within some ten milliseconds
                 await asyncio.sleep(0)
                 if not block.live:
@@ -124,6 +126,7 @@ class Compare:
             wanted = shard.sweep_range()
             if wanted is None:
                 break
+            self._flush(shard)
             self._take_effects(shard, shard.sweep(self._table.scan(block.partition, *wanted)))
         block.done()
 
@@ -136,11 +139,12 @@ class Compare:
         self._take_effects(shard, shard.fold(observation, states))
 
     def _take_effects(self, shard: Shard, effects: Effects) -> None:
-        if effects.writes:
-            self._table.write_many(shard.partition, effects.writes)
         for finding in effects.findings:
             self._tell(shard, finding)
         self._counts.folded(effects.rows, effects.redelivered, effects.dropped_links)
+
+    def _flush(self, shard: Shard) -> None:
+        self._table.write_many(shard.partition, shard.flush())
 
     def _tell(self, shard: Shard, finding: Finding) -> None:
         columns = self._explain(finding) if finding.stage in _EXPLAINED and not finding.incident_rows else ()
@@ -158,13 +162,19 @@ class Compare:
     # -- before a commit -----------------------------------------------------------------------------------------
 
     async def acknowledge(self) -> None:
-        """Wait until the broker has every finding so far, and note that in the state: a step before each commit."""
+        """Wait until the broker has every finding so far, note that, and write the state: a step before each commit.
+
+        The table's own step must follow without a pause, so that nothing is folded between the two.
+        """
         told, self._told = self._told, {}
         await asyncio.to_thread(self._sink.flush)
         for partition, findings in told.items():
             held = self._shards.get(partition)
             if held is not None and held[0] == self._table.revision(partition):
                 self._take_effects(held[1], held[1].acknowledged(findings))
+        for partition, (revision, shard) in self._shards.items():
+            if revision == self._table.revision(partition):
+                self._flush(shard)
 
     # -- shards --------------------------------------------------------------------------------------------------
 
@@ -209,7 +219,7 @@ class Compare:
     ) -> list[StatusReport]:
         progress = shard.progress.entities[contract.number]
         number = contract.number
-        drifts = shard.open_drifts(number)
+        live = shard.live[number]
         found = []
         for i, table in enumerate(contract.stores):
             store = shard.progress.stores[table.store]
@@ -217,7 +227,7 @@ class Compare:
             if coverage is Coverage.UNCOVERED and store.snapshot_seen:
                 coverage = Coverage.SNAPSHOT
             is_authority = i == 0
-            kinds = Counter(DriftKind(kind) for name, kind, _, _ in drifts if name == table.store)
+            kinds = {DriftKind(kind): n for (replica, kind), n in live.open_drifts.items() if replica == i - 1 and n}
             found.append(
                 StatusReport(
                     entity=contract.entity,
@@ -229,9 +239,9 @@ class Compare:
                     verified_through_ms=None if is_authority else shard.verified_through_ms(number, i - 1),
                     newest_beacon_ms=self._newest_beacon_ms,
                     reported_at_wall_ms=wall_ms,
-                    waiting_keys=0 if is_authority else shard.waiting_keys(number, i - 1),
-                    open_drifts=dict(kinds),
-                    unknown_keys={} if is_authority else dict(shard.unknown_keys(number, i - 1)),
+                    waiting_keys=0 if is_authority else live.waiting_keys(i - 1),
+                    open_drifts=kinds,
+                    unknown_keys={} if is_authority else dict(live.unknown_keys(i - 1)),
                     records_read=shard.progress.records_read(table.store),
                     instance=instance,
                     contract_version=contract.version,

@@ -26,13 +26,18 @@ class Refold:
         states = dict(zip(keys, self._state.multi_get(self._partition, keys), strict=True))
         yield from self._settle(self._shard.fold(observation, states))
         while (wanted := self._shard.sweep_range()) is not None:
+            self._flush()
             yield from self._settle(self._shard.sweep(self._state.scan(self._partition, *wanted)))
+        if self._shard.is_full:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._state.write_many(self._partition, self._shard.flush())
+        self._state.batches.clear()
 
     def _settle(self, effects: Effects) -> Iterator[Finding]:
         while True:
             self.dropped_links += effects.dropped_links
-            self._state.write_many(self._partition, effects.writes)
-            self._state.batches.clear()
             yield from effects.findings
             if not effects.findings:
                 return

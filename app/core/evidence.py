@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -27,9 +27,12 @@ def finding_of(
     drift = replica.drift
     if drift is None:
         raise ValueError(f"a finding without a drift, stage {stage.value}")
+    # A confirmation is judged at its deadline, every other step at the common time.
+    common_ms = min(entity.watermark_ms[0] or 0, entity.watermark_ms[i + 1] or 0)
+    before_ms = drift.confirmed_at_ms + 1 if stage is Stage.CONFIRMED else common_ms
     evidence = Evidence(
-        tuple(_shown(s, contract.stores[0].topic) for s in truth.stays[-STAYS_TOLD_MAX:]),
-        tuple(_shown(s, contract.stores[i + 1].topic) for s in shown.stays[-STAYS_TOLD_MAX:]),
+        tuple(_shown(s, contract.stores[0].topic) for s in cited(truth.stays, before_ms)),
+        tuple(_shown(s, contract.stores[i + 1].topic) for s in cited(shown.stays, before_ms)),
         entity.watermark_ms[0] or 0,
         entity.watermark_ms[i + 1] or 0,
         replica.vouched_until_ms,
@@ -63,6 +66,19 @@ def finding_of(
         trace_id=hashlib.blake2b(drift.drift_id, digest_size=16, person=b"driftline-trace").digest(),
         reason=UnknownReason.DIGEST_MISMATCH if disputed else None,
     )
+
+
+def cited(stays: Sequence[Stay], before_ms: int) -> Sequence[Stay]:
+    """Return the states that a record cites: all, or of a hot row the newest and those around the last one judged.
+
+    What was judged began before `before_ms`.
+    """
+    if len(stays) <= STAYS_TOLD_MAX:
+        return stays
+    judged = sum(1 for stay in stays if stay.earliest_ms < before_ms)
+    begin = max(0, min(judged - STAYS_TOLD_MAX // 2, len(stays) - STAYS_TOLD_MAX))
+    around = stays[begin : begin + STAYS_TOLD_MAX - 1]
+    return [*around, stays[-1]]
 
 
 def incidents_of(findings: Iterable[Finding]) -> list[Finding]:

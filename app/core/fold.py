@@ -1,28 +1,52 @@
 """The fold: what a block of observations does to one partition's state. Worker, replay and simulation call it.
 
 `Shard.needed_keys` names the states that an observation touches, `Shard.fold` takes them in and returns what is to be
-written and told, in that order: state first, findings second, the offset last. Whatever is killed in between, doing it
-again comes to the same: rows below a chain's reach are redeliveries, and a drift whose record was not acknowledged is
-told again with the same id.
+told. States change in memory; `Shard.flush` returns what has to be written before the offset is committed: rows first,
+then what is known of the logs. Whatever is killed in between, doing it again comes to the same: rows below a chain's
+reach are redeliveries, and a drift whose record was not acknowledged is told again with the same id.
 
-Keys whose stores do not agree for good are held in memory (`live`) and judged whenever the common time moves. Which
-these are is noted in packed records, so that a restart finds them without a scan.
+A row is live, that is held in memory, while its verdict may change by itself: it differs within its window, its drift
+is not told yet, or its way to agreement has not been bracketed by beacons. `Deadlines` say when each is judged; what
+waits for a touch alone is in the table only. Which rows are live or drifted is noted in packed records, so that a
+restart finds them without a scan.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.core.command import Outcome, RefusalReason
-from app.core.contract import EntityContract
+from app.core.contract import EntityContract, Replica
+from app.core.deadlines import NEVER, NOW, awaited_place, next_look_ms
 from app.core.evidence import finding_of, incidents_of
-from app.core.finding import Finding, Stage, UnknownReason
-from app.core.journal import META, Notes, beacon_records, chain_record, entity_record, restore, row_key, store_record
-from app.core.judging import Step, dispute, judge_row, note_refusal, note_repair, place_in_time, verify
-from app.core.keystate import KeyState, decode, encode
-from app.core.limits import PIPELINE_REPORTS_KEPT, SWEEP_KEYS
+from app.core.finding import Finding, Stage
+from app.core.journal import (
+    META,
+    Notes,
+    Write,
+    beacon_records,
+    chain_record,
+    entity_record,
+    restore,
+    row_key,
+    store_record,
+)
+from app.core.judging import (
+    Step,
+    begin,
+    collapse,
+    dispute,
+    judge_row,
+    note_refusal,
+    note_repair,
+    place_in_time,
+    trim,
+    verify,
+)
+from app.core.keystate import KeyState, Side, decode, encode
+from app.core.limits import HELD_STATES_MAX, PIPELINE_REPORTS_KEPT, STAYS_WORTH_KEEPING, SWEEP_KEYS
+from app.core.live import LiveRows, drifts_of
 from app.core.observation import (
     INCREMENTAL_READ,
     SNAPSHOT_READ,
@@ -37,16 +61,25 @@ from app.core.observation import (
 )
 from app.core.position import BEFORE_ALL, PLACE_BYTES
 from app.core.progress import Chain, EntityProgress, Progress
-from app.core.rows import agrees_for_good, apply_floors, drop_unseen, fold_change, is_gone, is_settled, settle
+from app.core.rows import (
+    BlockOfStore,
+    apply_floors,
+    drop_unseen,
+    fold_change,
+    is_gone,
+    is_settled,
+    settle,
+)
+from app.core.timeline import Timeline
+from app.core.verdict import ABSENT, surely_followed
 
 __all__ = ["META", "Effects", "Shard", "row_key"]
 
 
 @dataclass(slots=True)
 class Effects:
-    """What a step asks of the shell: writes (None deletes), then findings. Counts are for metrics."""
+    """What a step asks of the shell: to tell these findings. Counts are for metrics."""
 
-    writes: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     rows: int = 0
     redelivered: int = 0
@@ -70,19 +103,23 @@ class Shard:
     contracts: Sequence[EntityContract]
     partition: int
     progress: Progress = field(init=False)
-    live: dict[int, dict[bytes, KeyState]] = field(init=False)
-    unknown: dict[int, dict[bytes, tuple[UnknownReason | None, ...]]] = field(init=False)  # per replica
+    live: dict[int, LiveRows] = field(init=False)
     pipeline: dict[tuple[int, int], bytes] = field(default_factory=dict)
     _pipeline_seen: dict[tuple[int, int], list[tuple[int, bytes]]] = field(default_factory=dict)
     _sweeps: list[_Sweep] = field(default_factory=list)
-    _dirty: set[bytes] = field(default_factory=set)
     _commands: dict[bytes, bytes] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
+    # Rows in memory that are not live: `_fresh` since the last flush, `_recent` of the time before.
+    _fresh: dict[bytes, KeyState] = field(default_factory=dict)
+    _recent: dict[bytes, KeyState] = field(default_factory=dict)
+    # What the next flush writes: rows, chains, and records that are ready.
+    _dirty: set[bytes] = field(default_factory=set)
+    _extended: dict[tuple[str, int], Link] = field(default_factory=dict)
+    _records: dict[bytes, bytes | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.progress = Progress.of(self.contracts)
-        self.live = {c.number: {} for c in self.contracts}
-        self.unknown = {c.number: {} for c in self.contracts}
+        self.live = {c.number: LiveRows(c) for c in self.contracts}
 
     # -- what the shell calls ------------------------------------------------------------------------------------
 
@@ -103,10 +140,12 @@ class Shard:
         for row, value in states.items():
             entity = self._entity_of(row)
             if value is None or entity is None:
-                effects.writes += self.notes.forget(row)
+                self._records.update(self.notes.forget(row))
                 continue
             state = decode(value)
-            self.live[entity.contract.number][row] = state
+            live = self.live[entity.contract.number]
+            live.schedule(row, state, [NOW] * len(state.replicas))
+            live.recount(state)
             for i, replica in enumerate(state.replicas):
                 if replica.drift is not None:
                     if replica.drift.command_id:
@@ -121,11 +160,12 @@ class Shard:
             live = self.live.get(observation.entity)
             if live is None or not self.progress.extends(observation.link):
                 return []
-            rows = {row_key(observation.entity, key) for key in observation.keys}
-            return sorted(rows - live.keys())
+            prefix = row_key(observation.entity, b"")
+            rows = {prefix + key for key in observation.keys}
+            return sorted(rows - live.states.keys() - self._fresh.keys() - self._recent.keys())
         if isinstance(observation, LedgerEcho):
             row = self._commands.get(observation.command_id)
-            return [row] if row is not None and row not in self.live.get(observation.entity, {}) else []
+            return [row] if row is not None and self._held(row) is None else []
         return []
 
     def fold(self, observation: Observation, states: Mapping[bytes, bytes | None]) -> Effects:
@@ -140,9 +180,9 @@ class Shard:
             case RowBlock():
                 self._fold_rows(observation, states, effects)
             case Truncated():
-                self._fold_truncate(observation, effects)
+                self._fold_truncate(observation)
             case Mark():
-                self._fold_mark(observation, effects)
+                self._fold_mark(observation)
             case Barrier():
                 self._fold_barrier(observation, effects)
             case LedgerEcho():
@@ -150,7 +190,6 @@ class Shard:
             case PipelineReached():
                 self._fold_pipeline(observation)
         self._advance(effects)
-        self._flush(effects)
         return effects
 
     def acknowledged(self, findings: Iterable[Finding]) -> Effects:
@@ -161,7 +200,7 @@ class Shard:
             if entity is None:
                 continue
             row = row_key(entity.contract.number, finding.canonical_key)
-            state = self.live[entity.contract.number].get(row)
+            state = self.live[entity.contract.number].states.get(row)
             if state is None:
                 continue
             for replica in state.replicas:
@@ -170,11 +209,42 @@ class Shard:
                     drift.acknowledged = True
                     self._dirty.add(row)
             self._judge(entity, row, state, effects)
-        self._flush(effects)
         return effects
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a flush is wanted, for there are many states in memory."""
+        return len(self._dirty) > HELD_STATES_MAX
+
+    def flush(self) -> list[Write]:
+        """Return what changed since the last flush, to be written together; None deletes.
+
+        Rows come first and chains last: a beginning of this list never claims rows that are not there.
+        """
+        written: list[Write] = []
+        noted: list[bytes] = []
+        for row in self._dirty:
+            state = self._held(row)
+            if state is None:
+                continue
+            gone = is_gone(state)
+            written.append((row, None if gone else encode(state)))
+            if not gone and self._is_noted(row, state):
+                noted.append(row)
+        self._dirty.clear()
+        written += self.notes.add(noted)
+        written += self._records.items()
+        self._records = {}
+        written += [chain_record(link, self.progress.chains[at]) for at, link in self._extended.items()]
+        self._extended = {}
+        self._recent, self._fresh = self._fresh, {}
+        return written
+
     def sweep_range(self) -> tuple[bytes, bytes, int] | None:
-        """Return the next range that a sweep wants to read: first key, end (excluded), how many; None if none."""
+        """Return the next range that a sweep wants to read: first key, end (excluded), how many; None if none.
+
+        What `flush` returns must be written before it is read, since a sweep judges what the table holds.
+        """
         if not self._sweeps:
             return None
         sweep = self._sweeps[0]
@@ -187,141 +257,192 @@ class Shard:
         entity = self.progress.entities[sweep.entity]
         live = self.live[sweep.entity]
         for row, value in items:
-            state = live.get(row)
+            state = self._held(row)
             if state is None:
-                state = decode(value)
-            changed = apply_floors(self.progress, entity, state) | drop_unseen(self.progress, entity, state)
-            if changed:
+                state = self._decoded(value)
+            if apply_floors(self.progress, entity, state) | drop_unseen(self.progress, entity, state):
                 self._dirty.add(row)
-            if row not in live and entity.judged and not is_settled(state, entity.judged):
+                if row not in live.states:
+                    self._fresh[row] = state
+            if row in live.states or (entity.judged and not is_settled(state, entity.judged)):
                 self._make_live(entity, row, state)
-            elif row not in live and changed:
-                effects.writes.append((row, encode(state)))
-                self._dirty.discard(row)
-            if row in live:
                 self._judge(entity, row, state, effects)
         if len(items) < SWEEP_KEYS:
             self._sweeps.pop(0)
             for i in sweep.judges:
                 entity.swept[i] = True
-            effects.writes.append(entity_record(entity))
+            self._record(entity_record(entity))
         else:
             sweep.resume_at = items[-1][0] + b"\x00"
-        self._flush(effects)
         return effects
 
     def verified_through_ms(self, entity: int, i: int) -> int | None:
         """Return the common time up to which every row has `agree` or `drift` in a replica; None before coverage."""
         progress = self.progress.entities[entity]
-        through = progress.common_ms(i)
-        if through is None or not progress.swept[i] or any(s.entity == entity and i in s.judges for s in self._sweeps):
+        common_ms = progress.common_ms(i)
+        swept = progress.swept[i] and not any(s.entity == entity and i in s.judges for s in self._sweeps)
+        if common_ms is None or not swept:
             return None
-        for state in self.live[entity].values():
-            replica = state.replicas[i]
-            if replica.drift is None or replica.drift.stage is Stage.DISPUTED:
-                through = min(through, max(replica.vouched_until_ms, progress.base_ms[i] or 0))
-        return through
-
-    def unknown_keys(self, entity: int, i: int) -> Counter[UnknownReason]:
-        """Return how many rows of a replica are unknown, by reason."""
-        return Counter(reason for reasons in self.unknown[entity].values() if (reason := reasons[i]) is not None)
-
-    def waiting_keys(self, entity: int, i: int) -> int:
-        """Return how many rows of a replica are within their window: neither settled, nor drifted, nor unknown."""
-        progress = self.progress.entities[entity]
-        if i not in progress.judged:
-            return 0
-        unknown = self.unknown[entity]
-        return sum(
-            1
-            for row, state in self.live[entity].items()
-            if state.replicas[i].drift is None
-            and (row not in unknown or unknown[row][i] is None)
-            and not agrees_for_good(state, i)
-        )
-
-    def open_drifts(self, entity: int) -> list[tuple[str, str, str, bool]]:
-        """Return replica, kind, stage and whether it waits for the pipeline, of every drift that is not over."""
-        found = []
-        contract = self.progress.entities[entity].contract
-        for state in self.live[entity].values():
-            for i, replica in enumerate(state.replicas):
-                drift = replica.drift
-                if drift is not None and drift.stage in {Stage.CONFIRMED, Stage.OVERTAKEN}:
-                    waits = drift.stage is Stage.CONFIRMED
-                    found.append((contract.replicas[i].store, drift.kind, drift.stage.value, waits))
-        return found
+        return max(progress.base_ms[i] or 0, self.live[entity].vouched_ms(i, common_ms))
 
     # -- rows ----------------------------------------------------------------------------------------------------
+
+    def _held(self, row: bytes) -> KeyState | None:
+        """Return a row's state if it is in memory."""
+        live = self.live.get(int.from_bytes(row[1:5], "big"))
+        state = live.states.get(row) if live is not None else None
+        return state or self._fresh.get(row) or self._recent.get(row)
 
     def _fold_rows(self, block: RowBlock, states: Mapping[bytes, bytes | None], effects: Effects) -> None:
         entity = self.progress.entities.get(block.entity)
         chain = self.progress.chains.get((block.link.topic, block.link.partition))
         reached = chain.reached if chain is not None else block.link.begin
-        chain = self.progress.extend(block.link)
+        chain = self._extend(block.link)
         if entity is None:
-            effects.writes.append(chain_record(block.link, chain))
             return
-        live = self.live[block.entity]
+        live, fresh, recent = self.live[block.entity].states, self._fresh, self._recent
+        source = BlockOfStore.of(self.progress, entity, block)
+        places = self._places(entity, block, reached, chain, effects)
+        prefix = row_key(block.entity, b"")
+        stores = len(entity.contract.stores)
         touched: dict[bytes, KeyState] = {}
-        for n, key in enumerate(block.keys):
-            at = None if block.offsets[n] < reached else self._place(entity, block, n, chain, effects)
-            if at is None:
-                effects.redelivered += 1
-                continue
-            row = row_key(block.entity, key)
-            state = touched.get(row) or live.get(row)
+        for n, at in places:
+            row = prefix + block.keys[n]
+            state = touched.get(row)
             if state is None:
-                value = states.get(row)
-                state = decode(value) if value is not None else KeyState.new(len(entity.contract.stores))
-                settle(self.progress, entity, state)
-            touched[row] = state
-            effects.rows += 1
-            if fold_change(self.progress, entity, state, block, n, at) and block.store:
+                state = live.get(row)
+                if state is None:
+                    state = fresh.get(row) or recent.get(row)
+                    if state is None:
+                        value = states.get(row)
+                        state = KeyState.new(stores) if value is None else self._decoded(value)
+                    settle(source, state)
+                touched[row] = state
+            if fold_change(source, state, n, at) and block.store and state.replicas[block.store - 1].drift is not None:
                 self._tell(entity, row, state, verify(state, block.store - 1), effects)
-        judged = entity.judged
-        for row, state in touched.items():
-            if row in live:
-                self._dirty.add(row)
-            elif judged and not is_settled(state, judged):
-                self._make_live(entity, row, state)
-            else:
-                effects.writes.append((row, None if is_gone(state) else encode(state)))
-        effects.writes.append(chain_record(block.link, chain))
+        effects.rows += len(places)
+        effects.redelivered += len(block.keys) - len(places)
+        self._dirty.update(touched)
+        self._settle_touched(entity, touched)
 
-    def _place(self, entity: EntityProgress, block: RowBlock, n: int, chain: Chain, effects: Effects) -> bytes | None:
-        """Return the position of a row of a block; None for one that its chain has shown before."""
+    @staticmethod
+    def _decoded(value: bytes) -> KeyState:
+        state = decode(value)
+        if state.replicas[0].drift is not None or len(state.replicas) > 1:
+            state.counted = drifts_of(state)
+        return state
+
+    def _places(
+        self, entity: EntityProgress, block: RowBlock, reached: int, chain: Chain, effects: Effects
+    ) -> list[tuple[int, bytes]]:
+        """Return number and position of a block's rows, without those that its chain has shown before."""
         store = entity.contract.stores[block.store].store
-        flags = block.flags[n]
-        place = block.places[n * PLACE_BYTES : (n + 1) * PLACE_BYTES]
-        at, broken = self.progress.place_row(store, chain, place, snapshot=bool(flags & SNAPSHOT_READ))
-        if broken:
-            self._epoch_broken(store, effects)
-        if not flags & (SNAPSHOT_READ | INCREMENTAL_READ):
-            if at <= chain.newest:
-                return None
-            chain.newest = at
-        return at
+        found: list[tuple[int, bytes]] = []
+        offsets, flags, places = block.offsets, block.flags, block.places
+        for n in range(len(block.keys)):
+            if offsets[n] < reached:
+                continue
+            flag = flags[n]
+            place = places[n * PLACE_BYTES : (n + 1) * PLACE_BYTES]
+            at, broken = self.progress.place_row(store, chain, place, snapshot=bool(flag & SNAPSHOT_READ))
+            if broken:
+                self._epoch_broken(store, effects)
+            if not flag & (SNAPSHOT_READ | INCREMENTAL_READ):
+                if at <= chain.newest:
+                    continue
+                chain.newest = at
+            found.append((n, at))
+        return found
+
+    def _settle_touched(self, entity: EntityProgress, touched: Mapping[bytes, KeyState]) -> None:
+        """Let rows that were touched wait for their judgement: until their window is over, or for their beacons."""
+        live = self.live[entity.contract.number]
+        judged, terms = entity.judged, entity.contract.replicas
+        if not judged:
+            self._fresh.update(touched)
+            return
+        for row, state in touched.items():
+            looks_ms = [
+                _look_after_touch(state, i, terms[i], base_ms) if base_ms is not None else NEVER
+                for i, base_ms in enumerate(entity.base_ms)
+            ]
+            followed = max(looks_ms) == min(looks_ms) == NEVER
+            if not followed and len(looks_ms) > 1:
+                # What agrees is concluded for all replicas together, or judged with those that do not.
+                looks_ms = [NOW if i in judged and ms == NEVER else ms for i, ms in enumerate(looks_ms)]
+            live.schedule(row, state, looks_ms)
+            if followed:
+                live.agreeing[row] = state
+            else:
+                live.agreeing.pop(row, None)
+            if any(len(side.stays) > STAYS_WORTH_KEEPING for side in state.sides):
+                live.busy[row] = state
+
+    def _conclude(self, entity: EntityProgress) -> None:
+        """Let go of rows whose stores agree again, as soon as beacons show that no window can have run out."""
+        live = self.live[entity.contract.number]
+        judged = sorted(entity.judged)
+        known = {}
+        for number in (0, *(i + 1 for i in judged)):
+            timeline = self.progress.timeline_of(entity, number)
+            known[number] = (timeline, timeline.positions[-1] if timeline.positions else BEFORE_ALL)
+        windows_ms = [(i, entity.contract.replicas[i].window_ms) for i in judged]
+        for row, state in list(live.agreeing.items()):
+            if not _stand_before(state.sides, known):
+                continue
+            for number, (timeline, _) in known.items():
+                place_in_time(state.sides[number], timeline)
+            if _followed(state, windows_ms):
+                collapse(state, judged)
+                self._let_go(entity, row, state)
+                if state.sides[0].stays[-1].digest == ABSENT:
+                    self._dirty.add(row)
+                self._fresh[row] = state
+            else:
+                del live.agreeing[row]
+                live.schedule(row, state, [NOW] * len(state.replicas))
+
+    def _trim(self, entity: EntityProgress) -> None:
+        """Forget what busy rows went through together, before the newest state that both stores have shown.
+
+        Without it a row that is never at rest would be judged on everything since it was.
+        """
+        live = self.live[entity.contract.number]
+        for row, state in list(live.busy.items()):
+            del live.busy[row]
+            if row in live.states and len(state.replicas) == 1 and state.replicas[0].drift is None:
+                for i, side in enumerate(state.sides):
+                    place_in_time(side, self.progress.timeline_of(entity, i))
+                trim(state, entity.contract.replicas[0].window_ms, entity.common_ms(0))
 
     # -- the other observations ----------------------------------------------------------------------------------
 
-    def _fold_truncate(self, cut: Truncated, effects: Effects) -> None:
+    def _extend(self, link: Link) -> Chain:
+        self._extended[link.topic, link.partition] = link
+        return self.progress.extend(link)
+
+    def _record(self, write: Write) -> None:
+        self._records[write[0]] = write[1]
+
+    def _fold_truncate(self, cut: Truncated) -> None:
         entity = self.progress.entities.get(cut.entity)
         chain = self.progress.chains.get((cut.link.topic, cut.link.partition))
         seen = chain is not None and cut.offset < chain.reached
-        chain = self.progress.extend(cut.link)
-        if entity is not None and not seen:
-            store = entity.contract.stores[cut.store].store
-            at, _ = self.progress.place_row(store, chain, cut.place, snapshot=False)
-            if at > chain.newest:
-                chain.newest = at
-                entity.floor[cut.store] = max(entity.floor[cut.store], at)
-                for row, state in list(self.live[cut.entity].items()):
-                    if apply_floors(self.progress, entity, state):
-                        self._dirty.add(row)
-                self._begin_sweep(cut.entity, entity.judged & {cut.store - 1} if cut.store else entity.judged)
-                effects.writes.append(entity_record(entity))
-        effects.writes.append(chain_record(cut.link, chain))
+        chain = self._extend(cut.link)
+        if entity is None or seen:
+            return
+        store = entity.contract.stores[cut.store].store
+        at, _ = self.progress.place_row(store, chain, cut.place, snapshot=False)
+        if at <= chain.newest:
+            return
+        chain.newest = at
+        entity.floor[cut.store] = max(entity.floor[cut.store], at)
+        live = self.live[cut.entity]
+        cut_rows = {row: state for row, state in live.states.items() if apply_floors(self.progress, entity, state)}
+        self._dirty.update(cut_rows)
+        self._settle_touched(entity, cut_rows)
+        self._begin_sweep(cut.entity, entity.judged & {cut.store - 1} if cut.store else entity.judged)
+        self._record(entity_record(entity))
 
     def _begin_sweep(self, number: int, judges: frozenset[int]) -> None:
         """Ask for a pass over an entity's rows, if none like it has been asked for and has not begun."""
@@ -333,16 +454,20 @@ class Shard:
         link = barrier.link
         known = self.progress.chains.get((link.topic, link.partition))
         redelivered = known is not None and link.end <= known.reached
-        chain = self.progress.extend(link)
-        if not redelivered:
-            if self.progress.take_beacon(barrier, chain):
-                self._epoch_broken(barrier.beacon.store, effects)
-            store = self.progress.stores[barrier.beacon.store]
-            if store.timeline.positions and store.timeline.positions[-1] == store.last_beacon:
-                acknowledged_ms = barrier.beacon.previous_acknowledged_ms
-                effects.writes += beacon_records(self.progress, barrier.beacon.store, acknowledged_ms)
-            effects.writes.append(store_record(self.progress, barrier.beacon.store))
-        effects.writes.append(chain_record(link, chain))
+        chain = self._extend(link)
+        if redelivered:
+            return
+        name = barrier.beacon.store
+        if self.progress.take_beacon(barrier, chain):
+            self._epoch_broken(name, effects)
+        store = self.progress.stores[name]
+        if store.timeline.positions and store.timeline.positions[-1] == store.last_beacon:
+            self._records.update(beacon_records(self.progress, name, barrier.beacon.previous_acknowledged_ms))
+        self._record(store_record(self.progress, name))
+        for entity in self.progress.entities.values():
+            if any(table.store == name for table in entity.contract.stores):
+                self._conclude(entity)
+                self._trim(entity)
 
     def _epoch_broken(self, store: str, effects: Effects) -> None:
         effects.broken_epochs.append(store)
@@ -352,54 +477,57 @@ class Shard:
                     if sweep.entity == number:
                         sweep.judges &= entity.judged
                 self._sweeps = [s for s in self._sweeps if s.entity != number or s.judges]
-                effects.writes.append(entity_record(entity))
-        effects.writes.append(store_record(self.progress, store))
+                self._record(entity_record(entity))
+        self._record(store_record(self.progress, store))
 
     def _fold_echo(self, echo: LedgerEcho, states: Mapping[bytes, bytes | None], effects: Effects) -> None:
-        chain = self.progress.extend(echo.link)
+        chain = self._extend(echo.link)
         row = self._commands.get(echo.command_id)
         entity = self.progress.entities.get(echo.entity)
         is_refusal = (echo.outcome, echo.reason) == (Outcome.REFUSED.value, RefusalReason.ROW_MOVED.value)
         at = BEFORE_ALL
         if is_refusal and entity is not None:
             at, _ = self.progress.place_row(entity.contract.stores[echo.store].store, chain, echo.place, snapshot=False)
-        effects.writes.append(chain_record(echo.link, chain))
         if row is None or entity is None or not (is_refusal or echo.outcome == Outcome.APPLIED.value):
             return
-        state = self.live[echo.entity].get(row)
+        state = self._held(row)
         if state is None:
             value = states.get(row)
             if value is None:
                 return
-            state = decode(value)
-            self._make_live(entity, row, state)
+            state = self._decoded(value)
+        self._make_live(entity, row, state)
         for i, replica in enumerate(state.replicas):
             if replica.drift is not None and replica.drift.command_id == echo.command_id:
-                self._dirty.add(row)
                 if is_refusal:
                     note_refusal(state, i, at)
                 else:
                     self._tell(entity, row, state, note_repair(state, i, echo.transaction), effects)
+        self.live[echo.entity].recount(state)
         if is_refusal:
             self._judge(entity, row, state, effects)
 
-    def _fold_mark(self, mark: Mark, effects: Effects) -> None:
+    def _fold_mark(self, mark: Mark) -> None:
         for link in mark.links:
             if self.progress.extends(link):
-                effects.writes.append(chain_record(link, self.progress.extend(link)))
+                self._extend(link)
 
     def _fold_pipeline(self, reached: PipelineReached) -> None:
         seen = self._pipeline_seen.setdefault((reached.entity, reached.replica), [])
         seen.append((reached.seen_at_ms, reached.place))
         del seen[:-PIPELINE_REPORTS_KEPT]
 
-    def _heed_pipelines(self, entity: EntityProgress) -> None:
+    def _heed_pipelines(self, entity: EntityProgress) -> list[bytes]:
         """Take what was seen of pipelines at a moment up to which their replica's log is known by now."""
+        rows: list[bytes] = []
         for i in range(len(entity.base_ms)):
             at = (entity.contract.number, i)
             watermark_ms = entity.watermark_ms[i + 1]
             while (seen := self._pipeline_seen.get(at)) and watermark_ms is not None and seen[0][0] < watermark_ms:
                 self.pipeline[at] = max(self.pipeline.get(at, b""), seen.pop(0)[1])
+            if at in self.pipeline:
+                rows += self.live[entity.contract.number].passed_by_pipeline(i, self.pipeline[at])
+        return rows
 
     # -- judging -------------------------------------------------------------------------------------------------
 
@@ -410,15 +538,20 @@ class Shard:
             awaited = entity.unswept.difference(*(s.judges for s in self._sweeps if s.entity == number))
             if awaited:
                 self._begin_sweep(number, awaited)
-                effects.writes.append(entity_record(entity))
+                self._record(entity_record(entity))
         for entity in moved:
-            self._heed_pipelines(entity)
-            for row, state in list(self.live[entity.contract.number].items()):
-                self._judge(entity, row, state, effects)
+            live = self.live[entity.contract.number]
+            passed = self._heed_pipelines(entity)
+            due = live.due([entity.common_ms(i) for i in range(len(entity.base_ms))])
+            for row in dict.fromkeys((*passed, *due)):
+                state = live.states.get(row)
+                if state is not None:
+                    self._judge(entity, row, state, effects)
         effects.findings += incidents_of(effects.findings)
 
     def _judge(self, entity: EntityProgress, row: bytes, state: KeyState, effects: Effects) -> None:
         number = entity.contract.number
+        live = self.live[number]
         for i, side in enumerate(state.sides):
             if place_in_time(side, self.progress.timeline_of(entity, i)):
                 self._dirty.add(row)
@@ -439,15 +572,54 @@ class Shard:
             drift = state.replicas[step.replica].drift
             if drift is not None and drift.command_id:
                 self._commands[drift.command_id] = row
+        live.recount(state)
         if any(told.unknown):
-            self.unknown[number][row] = told.unknown
+            live.unknown[row] = told.unknown
         else:
-            self.unknown[number].pop(row, None)
+            live.unknown.pop(row, None)
         if told.settled:
-            del self.live[number][row]
-            self._dirty.discard(row)
-            effects.writes.append((row, None if is_gone(state) else encode(state)))
-            effects.writes += self.notes.forget(row)
+            self._dirty.add(row)
+            self._let_go(entity, row, state)
+            self._fresh[row] = state
+        else:
+            self._look_again(entity, row, state, common_ms)
+
+    def _look_again(self, entity: EntityProgress, row: bytes, state: KeyState, common_ms: Sequence[int | None]) -> None:
+        """Hold a judged row until its next deadline; let it go if nothing but a touch can change its verdict."""
+        live = self.live[entity.contract.number]
+        live.agreeing.pop(row, None)
+        looks_ms, awaits = [], False
+        for i, terms in enumerate(entity.contract.replicas):
+            at_ms = common_ms[i]
+            if at_ms is None:
+                # Coverage ends in a sweep; a watermark is earned again by the first barrier after a restart.
+                looks_ms.append(NEVER if entity.base_ms[i] is None else NOW)
+                continue
+            look_ms = next_look_ms(state, i, terms, at_ms)
+            if look_ms == NEVER:
+                place = awaited_place(state, i, terms)
+                if place is not None:
+                    live.await_pipeline(i, place, row)
+                    awaits = True
+            looks_ms.append(look_ms)
+        if awaits or any(look_ms != NEVER for look_ms in looks_ms):
+            live.schedule(row, state, looks_ms)
+            return
+        self._let_go(entity, row, state)
+        self._fresh[row] = state
+
+    def _let_go(self, entity: EntityProgress, row: bytes, state: KeyState) -> None:
+        """Hold a row no longer as live; it stays noted while there is something to say of it."""
+        self.live[entity.contract.number].drop(row, state)
+        if not self._is_noted(row, state):
+            self._records.update(self.notes.forget(row))
+
+    def _is_noted(self, row: bytes, state: KeyState) -> bool:
+        """Whether a restart must find this row without anybody touching it."""
+        live = self.live.get(int.from_bytes(row[1:5], "big"))
+        if live is None:
+            return False
+        return row in live.states or row in live.unknown or any(r.drift is not None for r in state.replicas)
 
     def _forget_commands(self, commands: Iterable[bytes], state: KeyState) -> None:
         """Forget those of a row's commands that no drift of it waits for any more."""
@@ -482,20 +654,10 @@ class Shard:
         return self.progress.entities.get(int.from_bytes(row[1:5], "big"))
 
     def _make_live(self, entity: EntityProgress, row: bytes, state: KeyState) -> None:
-        self.live[entity.contract.number][row] = state
+        live = self.live[entity.contract.number]
+        live.agreeing.pop(row, None)
+        live.schedule(row, state, [NOW] * len(state.replicas))
         self._dirty.add(row)
-
-    def _flush(self, effects: Effects) -> None:
-        """Write the live rows that changed, and note those that were not noted yet."""
-        written = []
-        for row in self._dirty:
-            entity = self._entity_of(row)
-            state = self.live[entity.contract.number].get(row) if entity is not None else None
-            if state is not None:
-                effects.writes.append((row, encode(state)))
-                written.append(row)
-        self._dirty.clear()
-        effects.writes += self.notes.add(written)
 
 
 def _links(observation: Observation) -> Sequence[Link]:
@@ -504,3 +666,28 @@ def _links(observation: Observation) -> Sequence[Link]:
     if isinstance(observation, PipelineReached):
         return ()
     return (observation.link,)
+
+
+def _look_after_touch(state: KeyState, i: int, terms: Replica, base_ms: int) -> int:
+    """Return when a replica of a row that was just touched is to be judged; `NEVER` where it shows what it should."""
+    replica, truth, shown = state.replicas[i], state.sides[0].stays[-1].digest, state.sides[i + 1].stays[-1].digest
+    begin(replica, base_ms)
+    if replica.drift is not None or len(truth) == 1 or len(shown) == 1:
+        return NOW
+    return NEVER if shown == truth else replica.vouched_until_ms + terms.window_ms
+
+
+def _stand_before(sides: Sequence[Side], known: Mapping[int, tuple[Timeline, bytes]]) -> bool:
+    """Whether a beacon was seen behind every side's newest change, so that its bracket's beginning is known."""
+    for number, (_, at) in known.items():  # noqa: SIM110 - half the time of a generator, for every row
+        if sides[number].stays[-1].position > at:
+            return False
+    return True
+
+
+def _followed(state: KeyState, windows_ms: Iterable[tuple[int, int]]) -> bool:
+    truth = state.sides[0].stays
+    for i, window_ms in windows_ms:
+        if not surely_followed(state.sides[i + 1].stays, truth, window_ms, state.replicas[i].vouched_until_ms):
+            return False
+    return True

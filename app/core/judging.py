@@ -13,13 +13,25 @@ from app.core.command import command_id
 from app.core.contract import EntityContract, Replica
 from app.core.finding import NEXT_STAGES, DriftKind, Stage, UnknownReason, Verdict, drift_id
 from app.core.keystate import KeyState, OpenDrift, ReplicaState, Side
-from app.core.limits import ECHO_GRACE_MS, PAST_STATES
+from app.core.limits import ECHO_GRACE_MS, PAST_STATES, STAYS_WORTH_KEEPING
 from app.core.position import SNAPSHOT, epoch_of, phase_of, place_of
 from app.core.timeline import Timeline
-from app.core.verdict import ABSENT, EVER, OPEN, Judgement, judge, kind_of, reason_of, state_at, vouched_until
+from app.core.verdict import (
+    ABSENT,
+    EVER,
+    OPEN,
+    Judgement,
+    Stay,
+    judge,
+    kind_of,
+    naming_position,
+    reason_of,
+    state_at,
+    surely_followed,
+    vouched_until,
+)
 
 _PLANNED = frozenset({Stage.OVERTAKEN, Stage.DISPUTED})
-_STAYS_WORTH_KEEPING = 8  # fewer are not pruned: they are the evidence that a person reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +55,11 @@ class Told:
 def place_in_time(side: Side, timeline: Timeline) -> bool:
     """Give the stays the brackets that are known by now; True if one changed."""
     changed = False
-    for i, stay in enumerate(side.stays):
+    # Times are monotone along the log, so the stays that are not placed yet are the last ones.
+    for i in range(len(side.stays) - 1, -1, -1):
+        stay = side.stays[i]
         if stay.latest_ms != OPEN:
-            continue
+            break
         earliest_ms, latest_ms = timeline.bracket(stay.position)
         if phase_of(stay.position) == SNAPSHOT:
             earliest_ms = EVER  # a snapshot's state has held since unknown times
@@ -57,10 +71,39 @@ def place_in_time(side: Side, timeline: Timeline) -> bool:
 
 def collapse(state: KeyState, replicas: Iterable[int]) -> None:
     """Forget the history of a row in the authority and in the replicas that agree with it for good."""
-    _remember(state, [s.digest for s in state.sides[0].stays[:-1]])
-    for number in (0, *(i + 1 for i in replicas)):
-        side = state.sides[number]
-        side.stays = [side.stays[-1]._replace(earliest_ms=EVER, latest_ms=EVER)]
+    truth = state.sides[0]
+    if len(truth.stays) > 1:
+        _remember(state, [s.digest for s in truth.stays[:-1]])
+    _keep_newest(truth)
+    for i in replicas:
+        _keep_newest(state.sides[i + 1])
+
+
+def _keep_newest(side: Side) -> None:
+    newest = side.stays[-1]
+    if len(side.stays) > 1 or newest.latest_ms != EVER:
+        side.stays = [Stay(newest.digest, newest.position, EVER, EVER, *newest[4:])]
+
+
+def trim(state: KeyState, window_ms: int, common_ms: int | None) -> None:
+    """Drop the states of a row with one replica before the newest that both stores showed, if they followed surely.
+
+    What was dropped can show no drift (`surely_followed`), and what comes is judged from the state that they shared.
+    """
+    truth, shown = state.sides[0].stays, state.sides[1].stays
+    placed = {s.digest: k for k, s in enumerate(truth) if s.latest_ms != OPEN and len(s.digest) > 1}
+    both = (k for k in range(len(shown) - 1, 0, -1) if shown[k].latest_ms != OPEN and shown[k].digest in placed)
+    there = next(both, 0)
+    then = placed.get(shown[there].digest, 0)
+    replica = state.replicas[0]
+    if not there or not surely_followed(shown[: there + 1], truth[: then + 1], window_ms, replica.vouched_until_ms):
+        return
+    left_ms = [stays[k + 1].earliest_ms for stays, k in ((truth, then), (shown, there)) if k + 1 < len(stays)]
+    if common_ms is not None:
+        replica.vouched_until_ms = max(replica.vouched_until_ms, min(common_ms, *left_ms, OPEN))
+    _remember(state, [s.digest for s in truth[:then]])
+    for stays, k in ((truth, then), (shown, there)):
+        stays[: k + 1] = [stays[k]._replace(earliest_ms=EVER, latest_ms=EVER)]
 
 
 def judge_row(
@@ -82,7 +125,7 @@ def judge_row(
         if watermark_ms is None or from_ms is None:
             settled = settled and from_ms is None and replica.drift is None
             continue
-        _begin(replica, from_ms)
+        begin(replica, from_ms)
         before_ms, steps_before = replica.vouched_until_ms, len(steps)
         verdict = _judge_replica(state, i, canonical_key, contract, watermark_ms, pipeline_reached[i], steps)
         settled = settled and verdict is not None and verdict.verdict is Verdict.AGREE and replica.drift is None
@@ -125,7 +168,7 @@ def _judge_replica(
     return verdict
 
 
-def _begin(replica: ReplicaState, from_ms: int) -> None:
+def begin(replica: ReplicaState, from_ms: int) -> None:
     """Judge from the beginning of coverage on. It vouches for no row: an open drift stays so until the row agrees."""
     if replica.drift is None or replica.drift.ended_at_ms:
         replica.vouched_until_ms = max(replica.vouched_until_ms, from_ms)
@@ -208,9 +251,9 @@ def _confirm(state: KeyState, i: int, canonical_key: bytes, contract: EntityCont
             contract.entity,
             canonical_key,
             contract.replicas[i].store,
-            epoch_of(at_deadline.position),
+            epoch_of(naming_position(at_deadline)),
             replica.vouched_until_ms,
-            at_deadline.position,
+            naming_position(at_deadline),
         ),
         Stage.CONFIRMED,
         deadline_ms,
@@ -287,8 +330,9 @@ def _overtaken(
 
 
 def _remember(state: KeyState, digests: list[bytes]) -> None:
-    if digests:
-        state.past = (state.past + digests)[-PAST_STATES:]
+    known = [digest for digest in digests if len(digest) > 1]
+    if known:
+        state.past = (state.past + known)[-PAST_STATES:]
 
 
 def _prune(state: KeyState, judged: list[int], common_ms: list[int | None], contract: EntityContract) -> None:
@@ -299,7 +343,7 @@ def _prune(state: KeyState, judged: list[int], common_ms: list[int | None], cont
     if len(known) < len(judged):
         return
     truth = state.sides[0]
-    if len(truth.stays) > _STAYS_WORTH_KEEPING:
+    if len(truth.stays) > STAYS_WORTH_KEEPING:
         vouched_ms = min(state.replicas[i].vouched_until_ms for i in judged)
         keep = 0
         while keep < len(truth.stays) - 1 and truth.stays[keep + 1].latest_ms <= vouched_ms:
@@ -308,7 +352,7 @@ def _prune(state: KeyState, judged: list[int], common_ms: list[int | None], cont
         del truth.stays[:keep]
     for i, watermark_ms in known.items():
         replica, side = state.replicas[i], state.sides[i + 1]
-        if len(side.stays) > _STAYS_WORTH_KEEPING:
+        if len(side.stays) > STAYS_WORTH_KEEPING:
             limit_ms = watermark_ms
             if replica.drift is None:
                 limit_ms = min(limit_ms, replica.vouched_until_ms + contract.replicas[i].window_ms)

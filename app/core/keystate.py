@@ -1,6 +1,7 @@
 """What is remembered of one row: per store its state, or its last states while the stores differ; the verdict so far.
 
-One value per row, first byte a format version. A row whose stores agree has one stay per store.
+One value per row, first byte a format version, second a form. A row at rest, whose stores each show one known state
+and which has no drift, is written in a form of fixed length: nearly all rows are, and it is read and written at once.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from dataclasses import dataclass, field
 from app.core.errors import DriftlineError
 from app.core.finding import Stage
 from app.core.position import BEFORE_ALL, POSITION_BYTES
-from app.core.verdict import ABSENT, EVER, Stay
+from app.core.verdict import ABSENT, EVER, OPEN, Stay
 
 FORMAT = 2
+_FULL, _AT_REST = 0, 1
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class ReplicaState:
 
     vouched_until_ms: int = EVER
     drift: OpenDrift | None = None
+    look_ms: int = OPEN  # in memory only: the common time after which a live row is judged next
 
 
 @dataclass(slots=True)
@@ -66,6 +69,7 @@ class KeyState:
     sides: list[Side]
     replicas: list[ReplicaState]
     past: list[bytes] = field(default_factory=list)  # the authority's last states before the kept ones, newest last
+    counted: tuple[tuple[int, str], ...] = ()  # in memory only: its drifts as they stand in the counts
 
     @classmethod
     def new(cls, stores: int) -> KeyState:
@@ -73,12 +77,19 @@ class KeyState:
         return cls([Side.absent() for _ in range(stores)], [ReplicaState() for _ in range(stores - 1)])
 
 
-_HEAD = struct.Struct(">BBB")
+_HEAD = struct.Struct(">BBBB")
+_RAW_KEY_BYTES = 8
+_REST_SIDE = f"16s{POSITION_BYTES}s{_RAW_KEY_BYTES}shQQ"
+_REST_VALUES = 6
+_STORES_MAX = 16  # one bit each tells an absent row
 _SIDE = struct.Struct(f">H{POSITION_BYTES}sBB")
 _STAY = struct.Struct(f">B{POSITION_BYTES}sqqhqQ")
 _REPLICA = struct.Struct(">qB")
 _DRIFT = struct.Struct(">16sBq?QQq")
 _STAGES = list(Stage)
+_DIGEST_BYTES = 16
+_NO_KEY = bytes(_RAW_KEY_BYTES)
+_REST = [struct.Struct(">BBBH" + _REST_SIDE * n + "q" * (n - 1)) for n in range(1, _STORES_MAX + 1)]
 
 
 def _short(value: bytes) -> bytes:
@@ -87,7 +98,56 @@ def _short(value: bytes) -> bytes:
 
 def encode(state: KeyState) -> bytes:
     """Return the state as bytes."""
-    parts = [_HEAD.pack(FORMAT, len(state.sides), len(state.past))]
+    return _encode_at_rest(state) or _encode_full(state)
+
+
+def _encode_at_rest(state: KeyState) -> bytes | None:
+    """Return a row at rest as bytes, None for any other. One raw key at most may be there, and none is all zeros."""
+    values: list[bytes | int] = []
+    absent = 0
+    for number, side in enumerate(state.sides):
+        digest, at, earliest_ms, latest_ms, partition, offset, transaction = side.stays[-1]
+        if len(side.stays) > 1 or earliest_ms != EVER or latest_ms != EVER or side.groups or at != side.position:
+            return None
+        if len(side.raw_keys) > _RAW_KEY_BYTES or side.raw_keys == _NO_KEY:
+            return None
+        if len(digest) != _DIGEST_BYTES:
+            if digest:
+                return None
+            absent |= 1 << number
+        values += (digest, at, side.raw_keys, partition, offset, transaction)
+    for replica in state.replicas:
+        if replica.drift is not None:
+            return None
+        values.append(replica.vouched_until_ms)
+    stores, past = len(state.sides), state.past
+    if stores > _STORES_MAX:
+        return None
+    rest = _REST[stores - 1].pack(FORMAT, _AT_REST, stores, absent, *values)
+    return rest + b"".join(past) if past else rest
+
+
+def _decode_at_rest(value: bytes) -> KeyState:
+    stores = value[2]
+    form = _REST[stores - 1]
+    found = form.unpack_from(value)
+    absent = found[3]
+    sides = []
+    at = 4
+    for number in range(stores):
+        digest, place, raw_key, partition, offset, transaction = found[at : at + _REST_VALUES]
+        at += _REST_VALUES
+        if absent >> number & 1:
+            digest = ABSENT
+        stay = Stay(digest, place, EVER, EVER, partition, offset, transaction)
+        sides.append(Side([stay], place, b"" if raw_key == _NO_KEY else raw_key))
+    replicas = [ReplicaState(vouched_ms) for vouched_ms in found[at:]]
+    past = [value[n : n + _DIGEST_BYTES] for n in range(form.size, len(value), _DIGEST_BYTES)]
+    return KeyState(sides, replicas, past)
+
+
+def _encode_full(state: KeyState) -> bytes:
+    parts = [_HEAD.pack(FORMAT, _FULL, len(state.sides), len(state.past))]
     parts.extend(_short(digest) for digest in state.past)
     for side in state.sides:
         parts.append(_SIDE.pack(len(side.stays), side.position, len(side.raw_keys), len(side.groups)))
@@ -154,7 +214,9 @@ def decode(value: bytes) -> KeyState:
             where="keystate",
             hint="delete the worker's state folder and its changelog topic, and let the topics be read again",
         )
-    _, stores, past_count = _HEAD.unpack_from(value)
+    if value[1] == _AT_REST:
+        return _decode_at_rest(value)
+    _, _, stores, past_count = _HEAD.unpack_from(value)
     r = _Reader(value)
     r.at = _HEAD.size
     past = [r.short() for _ in range(past_count)]

@@ -39,3 +39,9 @@ BREAKS_IN_A_ROW_MAX: Final = 16
 
 PIPELINE_REPORTS_KEPT: Final = 600
 """Reports of one pipeline that wait for the replica's log: ten minutes of them; of more, the oldest are dropped."""
+
+STAYS_WORTH_KEEPING: Final = 8
+"""States of one row and store that are not pruned while it is judged: they are the evidence that a person reads."""
+
+HELD_STATES_MAX: Final = 20_000
+"""Changed states of one partition in memory before they are written, some kilobytes each; a commit writes them too."""

@@ -14,7 +14,7 @@ from enum import Enum
 from app.core.command import command_id
 from app.core.finding import NEXT_STAGES, DriftKind, Evidence, Finding, Shown, Stage, Verdict, drift_id
 from app.core.position import epoch_of
-from app.core.verdict import EVER, OPEN, Stay, judge, kind_of, state_at, vouched_until
+from app.core.verdict import EVER, OPEN, Stay, judge, kind_of, naming_position, state_at, vouched_until
 
 
 class Again(Enum):
@@ -76,9 +76,9 @@ def _confirmed_faults(finding: Finding, canonical_key: bytes | None) -> list[str
             finding.entity,
             canonical_key,
             finding.replica,
-            epoch_of(at_deadline.position),
+            epoch_of(naming_position(at_deadline)),
             vouched_ms,
-            at_deadline.position,
+            naming_position(at_deadline),
         )
         if named != finding.finding_id:
             faults.append("the finding's id comes out otherwise")

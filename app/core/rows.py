@@ -6,6 +6,7 @@ Nothing here judges; the history that the verdict needs is only kept, in the ord
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from app.core.digest import row_digest
 from app.core.finding import UnknownReason
@@ -15,72 +16,101 @@ from app.core.limits import RAW_KEYS_MAX, STAYS_MAX, UNCOVERED_STAYS_MAX
 from app.core.observation import CREATED, PRESENT, QUARANTINED, SNAPSHOT_READ, UNMAPPABLE, RowBlock
 from app.core.position import BEFORE_ALL, PLACE_BYTES, SNAPSHOT, epoch_of, place_of, position
 from app.core.progress import EntityProgress, Progress
+from app.core.timeline import Timeline
 from app.core.verdict import ABSENT, EVER, OPEN, Stay, unknown_state
 
 _NOTHING = bytes(16)
 _RAW_KEY_BYTES = 8
 
 
-def fold_change(
-    progress: Progress, entity: EntityProgress, state: KeyState, block: RowBlock, n: int, at: bytes
-) -> bool:
-    """Put one change into its row's state; False if the row is as it was."""
+@dataclass(slots=True)
+class BlockOfStore:
+    """A block with what all its rows need: the entity's progress and the beacons of the store."""
+
+    progress: Progress
+    entity: EntityProgress
+    block: RowBlock
+    timeline: Timeline
+    last_beacon: bytes
+    last_issued_ms: int
+    is_floored: bool  # a truncate may stand behind a row's newest change
+    common_ms: list[int | None]
+    swept: list[int]
+
+    @classmethod
+    def of(cls, progress: Progress, entity: EntityProgress, block: RowBlock) -> BlockOfStore:
+        """Return a block of an entity's rows as it is folded."""
+        timeline = progress.timeline_of(entity, block.store)
+        last, issued_ms = (timeline.positions[-1], timeline.issued_ms[-1]) if timeline.positions else (BEFORE_ALL, EVER)
+        is_floored = any(floor != BEFORE_ALL for floor in entity.floor)
+        common_ms = [entity.common_ms(i) for i in range(len(entity.base_ms))]
+        swept = [i for i, swept in enumerate(entity.swept) if swept]
+        return cls(progress, entity, block, timeline, last, issued_ms, is_floored, common_ms, swept)
+
+
+def fold_change(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> bool:
+    """Put the n-th change of a block into its row's state at its position; False if the row is as it was."""
+    block, entity = source.block, source.entity
     side = state.sides[block.store]
-    apply_floors(progress, entity, state)
+    if source.is_floored:
+        apply_floors(source.progress, entity, state)
     if at <= side.position:
         behind_floor = at < entity.floor[block.store]
-        fold = _fold_behind_floor if behind_floor else _fold_other_key
-        return fold(progress, entity, state, block, n, at)
-    if block.flags[n] & SNAPSHOT_READ and epoch_of(at) > epoch_of(side.position):
+        return _fold_behind_floor(source, state, n, at) if behind_floor else _fold_other_key(source, state, n, at)
+    flags = block.flags[n]
+    if flags & SNAPSHOT_READ and epoch_of(at) > epoch_of(side.position):
         side.raw_keys = b""  # this snapshot shows which are there
     digest = _row_state(side, block, n)
     side.position = at
     # An insert where a row is shown: what ended that row, a truncate, is still on its way through another partition.
-    begins_anew = block.flags[n] & CREATED and digest != ABSENT
+    begins_anew = flags & CREATED and digest != ABSENT
     if digest == side.stays[-1].digest and not begins_anew:
         return False
-    side.stays.append(_stay(progress, entity, block, n, at, digest))
-    apply_floors(progress, entity, state)
-    _bound(entity, block.store, side)
+    side.stays.append(_stay(source, n, at, digest))
+    if source.is_floored:
+        apply_floors(source.progress, entity, state)
+    if len(side.stays) > UNCOVERED_STAYS_MAX:
+        _bound(entity, block.store, side)
     return True
 
 
-def _stay(progress: Progress, entity: EntityProgress, block: RowBlock, n: int, at: bytes, digest: bytes) -> Stay:
-    earliest_ms, latest_ms = progress.timeline_of(entity, block.store).bracket(at)
+def _stay(source: BlockOfStore, n: int, at: bytes, digest: bytes) -> Stay:
+    block = source.block
+    if at > source.last_beacon:
+        earliest_ms, latest_ms = source.last_issued_ms, OPEN
+    else:
+        earliest_ms, latest_ms = source.timeline.bracket(at)
     if block.flags[n] & SNAPSHOT_READ:
         earliest_ms = EVER
     return Stay(digest, at, earliest_ms, latest_ms, block.link.partition, block.offsets[n], block.transactions[n])
 
 
-def _fold_behind_floor(
-    progress: Progress, entity: EntityProgress, state: KeyState, block: RowBlock, n: int, at: bytes
-) -> bool:
+def _fold_behind_floor(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> bool:
     """Put in a change that came after the truncate that ended it.
 
     The truncate travels in one CDC partition and overtakes rows of the others. What a row showed before it was
     cut still counts: without it the replica would seem to have left its last good state too early.
     """
-    side = state.sides[block.store]
+    store = source.block.store
+    side = state.sides[store]
     last, raw_keys = side.stays[-1], side.raw_keys
-    if last.position != entity.floor[block.store] or last.position != side.position or len(side.stays) < 2:  # noqa: PLR2004
+    if last.position != source.entity.floor[store] or last.position != side.position or len(side.stays) < 2:  # noqa: PLR2004
         return False
     before = side.stays[-2]
-    digest = _row_state(side, block, n)
+    digest = _row_state(side, source.block, n)
     side.groups, side.raw_keys = b"", raw_keys
     if at <= before.position or digest == before.digest:
         return False
-    side.stays.insert(-1, _stay(progress, entity, block, n, at, digest))
+    side.stays.insert(-1, _stay(source, n, at, digest))
     return True
 
 
-def _fold_other_key(
-    progress: Progress, entity: EntityProgress, state: KeyState, block: RowBlock, n: int, at: bytes
-) -> bool:
+def _fold_other_key(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> bool:
     """Put in a change of another raw key that is older than the newest one: raw keys travel in partitions of their own.
 
     Whatever has the raw key of the newest change is a redelivery, and so is what comes from an older epoch.
     """
-    del progress, entity
+    block = source.block
     side = state.sides[block.store]
     raw_key = _raw_key(block, n)
     if raw_key == side.raw_keys[-_RAW_KEY_BYTES:] or epoch_of(at) != epoch_of(side.position):
@@ -114,7 +144,7 @@ def _row_state(side: Side, block: RowBlock, n: int) -> bytes:
     more than one, the row is known again when all but one were deleted and that one has shown itself since.
     """
     raw_key = _raw_key(block, n)
-    others = _raw_keys_without(side, raw_key)
+    others = b"" if side.raw_keys in {b"", raw_key} else _raw_keys_without(side, raw_key)
     present = bool(block.flags[n] & PRESENT)
     side.raw_keys = others + raw_key if present and len(others) < RAW_KEYS_MAX * _RAW_KEY_BYTES else others
     if others:
@@ -186,20 +216,25 @@ def drop_unseen(progress: Progress, entity: EntityProgress, state: KeyState) -> 
     return changed
 
 
-def settle(progress: Progress, entity: EntityProgress, state: KeyState) -> None:
+def settle(source: BlockOfStore, state: KeyState) -> None:
     """Forget the history of a row that was not live: it agreed for good, up to this common time at least.
 
-    Not of one that a truncate has cut and no sweep has come to: it has not agreed since.
+    Not of one that a truncate has cut and no sweep has come to: it has not agreed since. Nor of one whose state is
+    unknown or whose drift waits for a touch.
     """
-    if not any(entity.swept) or any(r.drift is not None for r in state.replicas):
+    swept = source.swept
+    if not swept or (source.is_floored and apply_floors(source.progress, source.entity, state)):
         return
-    if apply_floors(progress, entity, state):
+    for replica in state.replicas:
+        if replica.drift is not None:
+            return
+    if not agrees(state, swept):
         return
-    collapse(state, [i for i, swept in enumerate(entity.swept) if swept])
-    for i, replica in enumerate(state.replicas):
-        common_ms = entity.common_ms(i)
-        if entity.swept[i] and common_ms is not None:
-            replica.vouched_until_ms = max(replica.vouched_until_ms, common_ms)
+    collapse(state, swept)
+    for i in swept:
+        replica, common_ms = state.replicas[i], source.common_ms[i]
+        if common_ms is not None and common_ms > replica.vouched_until_ms:
+            replica.vouched_until_ms = common_ms
 
 
 def _bound(entity: EntityProgress, store: int, side: Side) -> None:
@@ -214,6 +249,17 @@ def _bound(entity: EntityProgress, store: int, side: Side) -> None:
 def _cut(side: Side, kept: int, reason: UnknownReason) -> None:
     """Keep the newest states. What is cut off cannot be judged: it vouches for anything, since ever."""
     side.stays[:-kept] = [Stay(unknown_state(reason), BEFORE_ALL)]
+
+
+def agrees(state: KeyState, judged: Iterable[int]) -> bool:
+    """Whether these replicas show what the authority shows, and it is known."""
+    newest = state.sides[0].stays[-1].digest
+    if len(newest) == 1:
+        return False
+    for i in judged:  # noqa: SIM110 - half the time of a generator, for every row
+        if state.sides[i + 1].stays[-1].digest != newest:
+            return False
+    return True
 
 
 def agrees_for_good(state: KeyState, i: int) -> bool:

@@ -9,11 +9,12 @@ may still be on its way.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from app.core.finding import DriftKind, UnknownReason, Verdict
+from app.core.position import BEFORE_ALL
 
 EVER: Final = -(2**62)
 """The moment of a state that has held since unknown times."""
@@ -75,20 +76,39 @@ def vouched_until(
     >>> vouched_until([Stay(b"odd-digest", at, 12_000, 12_000)], a, 20_000, 14_000, 12_000)
     12000
     """
+    latest_first = _latest_first(authority)
     for i, shown in enumerate(replica):
         if shown.earliest_ms > deadline_ms or shown.earliest_ms >= watermark_ms:
             break
         left_ms = min(replica[i + 1].latest_ms, watermark_ms) if i + 1 < len(replica) else watermark_ms
-        until_ms = OPEN
         # The latest stay decides: an authority that came back to a state vouches for it again, from then on.
-        for stay in reversed(authority):
-            same = stay.digest == shown.digest or len(stay.digest) == 1 or len(shown.digest) == 1
-            began = stay.earliest_ms <= left_ms and stay.earliest_ms <= deadline_ms and stay.earliest_ms < watermark_ms
-            if same and began:
+        for k in latest_first(shown.digest):
+            stay = authority[k]
+            if stay.earliest_ms <= left_ms and stay.earliest_ms <= deadline_ms and stay.earliest_ms < watermark_ms:
+                until_ms = authority[k + 1].latest_ms if stay is not authority[-1] else OPEN
                 so_far_ms = max(so_far_ms, min(until_ms, left_ms))
                 break
-            until_ms = stay.latest_ms
     return so_far_ms
+
+
+def _latest_first(authority: Sequence[Stay]) -> Callable[[bytes], Iterable[int]]:
+    """Return what names the stays of the authority that may be in a state, the latest first.
+
+    A busy row has thousands of states: where each is known and was there once, it is looked up.
+    """
+    newest = {stay.digest: k for k, stay in enumerate(authority)}
+    if len(newest) == len(authority) and all(map(_is_known, newest)):
+        every = range(len(authority) - 1, -1, -1)
+        return lambda shown: [newest[shown]] if shown in newest else [] if _is_known(shown) else every
+    return lambda shown: [
+        k
+        for k in range(len(authority) - 1, -1, -1)
+        if authority[k].digest == shown or not (_is_known(authority[k].digest) and _is_known(shown))
+    ]
+
+
+def _is_known(digest: bytes) -> bool:
+    return len(digest) != 1
 
 
 def judge(
@@ -119,12 +139,43 @@ def judge(
     return Judgement(Verdict.WAIT, vouched_ms, watermark_ms)
 
 
+def surely_followed(replica: Sequence[Stay], authority: Sequence[Stay], window_ms: int, so_far_ms: int) -> bool:
+    """Whether a row whose newest states are one agrees whenever it is judged, wherever the watermark stands then.
+
+    Up to the first change both showed one state, so the authority vouches up to then at least. If every later state
+    began within the window after that, all of them count at the deadline, and the newest are the same. The brackets'
+    earlier ends must be known for good: a beacon behind the newest state has been seen.
+
+    >>> at = bytes(20)
+    >>> a = [Stay(b"old-digest", at), Stay(b"new-digest", at, 10_000, 10_500)]
+    >>> [surely_followed([a[0], Stay(b"new-digest", at, ms, ms + 500)], a, 2_000, 0) for ms in (12_000, 12_001)]
+    [True, False]
+    """
+    newest, before = replica[-1], authority[-1]
+    if newest.digest != before.digest or replica[0].digest != authority[0].digest or len(newest.digest) == 1:
+        return False
+    first_ms = EVER
+    if len(replica) > 1:
+        first_ms = replica[1].earliest_ms
+    if len(authority) > 1:
+        first_ms = min(first_ms, authority[1].earliest_ms) if len(replica) > 1 else authority[1].earliest_ms
+    return max(newest.earliest_ms, before.earliest_ms) <= max(first_ms, so_far_ms) + window_ms
+
+
 def state_at(stays: Sequence[Stay], moment_ms: int) -> Stay:
     """Return the newest state that began by a moment (the earliest end of its bracket); the first if none did."""
     for stay in reversed(stays):
         if stay.earliest_ms <= moment_ms:
             return stay
     return stays[0]
+
+
+def naming_position(state: Stay) -> bytes:
+    """Return the position by which a drift names the state that its replica showed at the deadline.
+
+    None for absence: where a row was deleted is forgotten once it is gone everywhere, sooner or later.
+    """
+    return state.position if state.digest else BEFORE_ALL
 
 
 def kind_of(shown: bytes, truth: bytes, past: Iterable[bytes]) -> DriftKind:

@@ -24,6 +24,6 @@ def test_the_worlds_are_not_empty() -> None:
     """Every kind of fault is among the seeds above, and drifts are planted."""
     assert {fault for seed in range(SEEDS) for fault in World(seed).faults} == set(FAULTS)
     total: Counter[str] = Counter()
-    for seed in range(8):
+    for seed in range(12):
         total += World(seed).run()
     assert total["planted"] > 40

@@ -43,6 +43,7 @@ FAULTS = (
     "ingest_partition_stalls",
     "ingest_crashes",
     "worker_crashes",
+    "torn_flushes",
     "unacknowledged_findings",
     "rogue_writes",
     "lost_changes",
@@ -451,6 +452,7 @@ class World:
                 self._apply(p, shard.fold(observation, states))
                 wanted = shard.sweep_range()
                 if wanted is not None:
+                    self._flush(p)
                     start, end, limit = wanted
                     items = sorted((k, v) for k, v in self.table[p].items() if start <= k < end)[:limit]
                     self._apply(p, shard.sweep(items))
@@ -459,7 +461,25 @@ class World:
                 continue
             waiting, self.waiting[p] = self.waiting[p], []
             self._apply(p, shard.acknowledged(waiting))
+            if "torn_flushes" in self.faults and rng.random() < 0.02:
+                # The changelog took a beginning of what the commit wrote, and then the worker was killed.
+                self.counts["torn_flushes"] += 1
+                writes = shard.flush()
+                self._write(p, writes[: rng.randint(0, len(writes))])
+                self._restart(p)
+                continue
+            self._flush(p)
             self.read_committed[p] = self.read[p]
+
+    def _flush(self, p: int) -> None:
+        self._write(p, self.shards[p].flush())
+
+    def _write(self, p: int, writes: list[tuple[bytes, bytes | None]]) -> None:
+        for key, value in writes:
+            if value is None:
+                self.table[p].pop(key, None)
+            else:
+                self.table[p][key] = value
 
     def _restart(self, p: int) -> None:
         shard = self.shards[p] = Shard((self.contract,), p)
@@ -470,11 +490,6 @@ class World:
         self._apply(p, shard.revive({row: self.table[p].get(row) for row in rows}))
 
     def _apply(self, p: int, effects: Effects) -> None:
-        for key, value in effects.writes:
-            if value is None:
-                self.table[p].pop(key, None)
-            else:
-                self.table[p][key] = value
         self.findings += effects.findings
         self.waiting[p] += effects.findings
         self.counts["rows"] += effects.rows
@@ -493,7 +508,13 @@ class World:
             self._ingest(now_ms)
             self._compare()
             now_ms += STEP_MS
-        self.faults -= {"unacknowledged_findings", "worker_crashes", "ingest_crashes", "ingest_partition_stalls"}
+        self.faults -= {
+            "unacknowledged_findings",
+            "worker_crashes",
+            "torn_flushes",
+            "ingest_crashes",
+            "ingest_partition_stalls",
+        }
         for _ in range(400):
             self._ingest(1)
             self._compare()
@@ -541,7 +562,7 @@ class World:
                     self.counts["missed"] += 1
                     self.counts[f"missed:{name}:{key!r}@{begin}-{end}"] += 1
         for shard in self.shards:
-            self.counts["unknown"] += shard.unknown_keys(7, i).total()
+            self.counts["unknown"] += shard.live[7].unknown_keys(i).total()
             through = shard.verified_through_ms(7, i)
             lag = end_ms - (through or 0)
             if lag > self.window_ms + 1_000:

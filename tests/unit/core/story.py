@@ -7,7 +7,8 @@ from collections import Counter
 
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, Pipeline, Replica, StoreTable
 from app.core.finding import Finding, Stage
-from app.core.fold import META, Shard
+from app.core.fold import META, Effects, Shard, row_key
+from app.core.keystate import KeyState, OpenDrift, decode
 from app.core.observation import (
     CREATED,
     PRESENT,
@@ -86,16 +87,30 @@ class Story:
             items = sorted((k, v) for k, v in self.table.items() if start <= k < end)[:limit]
             self._take(self.shard.sweep(items))
 
-    def _take(self, effects: object) -> None:
-        for key, value in effects.writes:  # type: ignore[attr-defined]
+    def _take(self, effects: Effects) -> None:
+        told = effects.findings
+        self.findings += told
+        if told:
+            self._take(self.shard.acknowledged(told))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what changed, as a commit does."""
+        for key, value in self.shard.flush():
             if value is None:
                 self.table.pop(key, None)
             else:
                 self.table[key] = value
-        told: list[Finding] = effects.findings  # type: ignore[attr-defined]
-        self.findings += told
-        if told:
-            self._take(self.shard.acknowledged(told))
+
+    def state(self, key: str = "k") -> KeyState:
+        """Return a row's state as the table holds it."""
+        return decode(self.table[row_key(7, key.encode())])
+
+    def drift(self, key: str = "k") -> OpenDrift:
+        """Return the drift that a row has."""
+        drift = self.state(key).replicas[0].drift
+        assert drift is not None
+        return drift
 
     def _next(self, topic: str, partition: int = 0) -> Link:
         at = f"{topic}/{partition}" if partition else topic

@@ -21,7 +21,7 @@ def drifted() -> tuple[Story, bytes]:
     story.row("R", "rogue")
     story.until(2_500, 5_000)
     assert story.stages() == [CONFIRMED, OVERTAKEN]
-    drift = story.shard.live[7][ROW].replicas[0].drift
+    drift = story.state().replicas[0].drift
     assert drift is not None
     return story, drift.command_id
 
@@ -55,8 +55,8 @@ def test_what_is_disputed_is_unknown_and_neither_drift_nor_proven() -> None:
     assert proven_ms == 5_000
     refused(story, command_id)
     story.until(5_500, 9_000)
-    assert story.shard.unknown_keys(7, 0) == {UnknownReason.DIGEST_MISMATCH: 1}
-    assert story.shard.open_drifts(7) == []
+    assert story.shard.live[7].unknown_keys(0) == {UnknownReason.DIGEST_MISMATCH: 1}
+    assert not +story.shard.live[7].open_drifts
     through_ms = story.shard.verified_through_ms(7, 0)
     assert through_ms is not None
     assert through_ms < proven_ms
@@ -101,7 +101,7 @@ def test_a_disputed_row_that_moves_may_be_repaired_again() -> None:
     story.row("R", "more rogue")
     story.until(9_500, 12_000)
     assert story.stages() == [CONFIRMED, OVERTAKEN, DISPUTED, OVERTAKEN]
-    assert not story.shard.unknown_keys(7, 0)
+    assert not story.shard.live[7].unknown_keys(0)
     story.row("R", "one")
     story.until(12_500, 15_000)
     assert story.stages()[-1] is RESOLVED

@@ -78,14 +78,13 @@ def test_a_repair_is_verified_by_its_own_transaction() -> None:
     story = agreeing()
     story.row("R", "rogue")
     story.until(2_500, 5_000)
-    command = story.shard.live[7][b"\x01\x00\x00\x00\x07k"].replicas[0].drift
-    assert command is not None
+    command = story.drift()
     story.row("R", "one", transaction=77)
     story.ledger(command.command_id, 77)
     assert story.stages() == [CONFIRMED, OVERTAKEN, VERIFIED]
     story.until(5_500, 8_000)
     assert story.stages() == [CONFIRMED, OVERTAKEN, VERIFIED]
-    assert story.shard.live[7] == {}
+    assert story.shard.live[7].states == {}
 
 
 def test_another_transaction_verifies_nothing() -> None:
@@ -93,8 +92,7 @@ def test_another_transaction_verifies_nothing() -> None:
     story = agreeing()
     story.row("R", "rogue")
     story.until(2_500, 5_000)
-    drift = story.shard.live[7][b"\x01\x00\x00\x00\x07k"].replicas[0].drift
-    assert drift is not None
+    drift = story.drift()
     story.row("R", "one", transaction=76)
     story.ledger(drift.command_id, 77)
     story.until(5_500, 8_000)
@@ -106,8 +104,7 @@ def test_a_repair_is_verified_though_the_row_moved_on() -> None:
     story = agreeing()
     story.row("R", "rogue")
     story.until(2_500, 5_000)
-    drift = story.shard.live[7][b"\x01\x00\x00\x00\x07k"].replicas[0].drift
-    assert drift is not None
+    drift = story.drift()
     story.row("R", "one", transaction=77)
     story.row("R", "rogue again")
     story.ledger(drift.command_id, 77)
@@ -121,8 +118,7 @@ def test_the_same_damage_again_is_another_drift() -> None:
     for n in range(3):
         story.row("R", "rogue")
         story.until(at_ms, at_ms + 2_500)
-        drift = story.shard.live[7][b"\x01\x00\x00\x00\x07k"].replicas[0].drift
-        assert drift is not None
+        drift = story.drift()
         story.row("R", "one", transaction=70 + n)
         story.ledger(drift.command_id, 70 + n)
         story.until(at_ms + 3_000, at_ms + 5_500)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from app.core.finding import Stage
 from app.core.fold import Shard
 from app.core.journal import entity_record
-from app.core.keystate import KeyState, OpenDrift
+from app.core.keystate import KeyState
 from app.core.limits import SWEEP_KEYS
 from app.core.observation import QUARANTINED, Barrier, Beacon, Link, RowBlock, Truncated
 from app.core.position import STREAM, binlog_place, epoch_of, position
-from app.core.rows import fold_change
+from app.core.rows import BlockOfStore, fold_change
 from app.core.verdict import reason_of
 from tests.unit.core.story import Story, contract, digest
 from tests.unit.core.test_epochs import Log, covered_log, place
@@ -23,7 +23,7 @@ def test_damage_after_a_verified_repair_is_told_however_far_the_watermark_jumps(
     story.until(500, 1_000)
     story.row("R", "bad", transaction=1)
     story.until(1_500, 20_000)
-    command_id = _drift(story).command_id
+    command_id = story.drift().command_id
     story.row("R", "good", transaction=2)
     story.ledger(command_id, 2)
     assert story.stages()[-1] is Stage.VERIFIED
@@ -34,12 +34,6 @@ def test_damage_after_a_verified_repair_is_told_however_far_the_watermark_jumps(
     story.until(90_500, 92_000)
     assert story.stages()[-2:] == [Stage.CONFIRMED, Stage.OVERTAKEN]
     assert story.stages().count(Stage.CONFIRMED) == 2
-
-
-def _drift(story: Story) -> OpenDrift:
-    state = next(iter(story.shard.live[7].values()))
-    assert state.replicas[0].drift is not None
-    return state.replicas[0].drift
 
 
 def test_state_of_another_version_stays_blocked_through_every_restart() -> None:
@@ -106,7 +100,7 @@ def test_a_left_out_value_is_unknown_after_a_change_that_nobody_could_read() -> 
     for n, (flags, digests) in enumerate([(1, whole), (1 | QUARANTINED, bytes(32)), (1, left_out)]):
         at = binlog_place(1, n + 1, 0, is_delete=False)
         block = RowBlock(7, 0, Link("A.t", 0, n, n + 1), 2, [b"k"], b"rawkey__", bytes([flags]), at, [n], [1], digests)
-        fold_change(shard.progress, entity, state, block, 0, position(0, STREAM, at))
+        fold_change(BlockOfStore.of(shard.progress, entity, block), state, 0, position(0, STREAM, at))
     assert reason_of(state.sides[0].stays[-1].digest) is not None
 
 
@@ -226,4 +220,4 @@ def test_a_row_put_back_at_once_after_a_truncate_is_no_drift() -> None:
     story.observe(Truncated(7, 1, Link("R.t", 1, 0, 1), cut, 0, 9))
     story.until(2_500, 6_000)
     assert story.findings == []
-    assert story.shard.live[7] == {}
+    assert story.shard.live[7].states == {}

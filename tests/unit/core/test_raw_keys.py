@@ -22,14 +22,14 @@ def collided(*raws: str) -> Story:
     for raw in raws:
         story.row("R", "one", raw=raw, created=True)
     story.until(2_500, 5_000)
-    assert story.shard.unknown_keys(7, 0) == COLLISION
+    assert story.shard.live[7].unknown_keys(0) == COLLISION
     return story
 
 
 def unknown(story: Story, start_ms: int) -> dict[UnknownReason, int]:
     """Return what is unknown after some more beacons."""
     story.until(start_ms, start_ms + 2_500)
-    return dict(story.shard.unknown_keys(7, 0))
+    return dict(story.shard.live[7].unknown_keys(0))
 
 
 def test_a_change_of_either_row_ends_no_collision() -> None:
@@ -50,7 +50,7 @@ def test_it_ends_when_one_was_deleted_and_the_other_has_shown_itself(gone: str, 
     story.row("R", "one", raw=left)
     assert unknown(story, 8_500) == {}
     assert story.findings == []
-    assert story.shard.live[7] == {}
+    assert story.shard.live[7].states == {}
     story.row("R", "rogue", raw=left)
     assert unknown(story, 11_500) == {}
     assert story.stages()[0] is Stage.CONFIRMED
@@ -92,7 +92,7 @@ def test_a_truncate_ends_it() -> None:
     story.observe(Truncated(7, 1, link, story._place("R"), link.begin, 9))
     story.row("R", "one", raw="k", created=True)
     assert unknown(story, 5_500) == {}
-    assert story.shard.live[7] == {}
+    assert story.shard.live[7].states == {}
 
 
 def test_a_snapshot_taken_again_shows_which_are_there() -> None:

@@ -32,7 +32,7 @@ def test_only_the_replica_that_nobody_has_read_is_unproven() -> None:
     story.until(500, 4_000)
     assert story.shard.verified_through_ms(7, 0) == 4_000
     assert story.shard.verified_through_ms(7, 1) is None
-    assert (story.shard.waiting_keys(7, 0), story.shard.waiting_keys(7, 1)) == (0, 0)
+    assert (story.shard.live[7].waiting_keys(0), story.shard.live[7].waiting_keys(1)) == (0, 0)
 
 
 def test_rows_that_agree_are_not_held_in_memory_for_a_replica_that_nobody_has_read() -> None:
@@ -43,7 +43,7 @@ def test_rows_that_agree_are_not_held_in_memory_for_a_replica_that_nobody_has_re
         story.row(store, "two")
     story.row("S", "something")
     story.until(2_500, 4_000)
-    assert story.shard.live[7] == {}
+    assert story.shard.live[7].states == {}
     assert story.findings == []
 
 
@@ -131,7 +131,7 @@ def test_rows_that_a_truncate_cut_are_judged_though_another_replica_s_epoch_brea
     story.row("S", "one", snapshot=True)
     story.start("S")
     story.until(500, 1_500)
-    assert story.shard.live[7] == {}
+    assert story.shard.live[7].states == {}
     story.sweeps = False
     link = story._next("R.t")
     story.observe(Truncated(7, 1, link, story._place("R"), link.begin, 9))

@@ -27,6 +27,7 @@ VOUCHED = {
     "both in one state for ever": ([s(A)], [s(A)], 100, 50, 0, 50),
     "the authority went on": ([s(A)], [s(A), s(B, 10)], 100, 50, 0, 10),
     "the later end of its going favours the replica": ([s(A)], [s(A), s(B, 10, 14)], 100, 50, 0, 14),
+    "it comes back later than is judged": ([s(A)], [s(A), s(B, 10), s(A, 30)], 20, 20, 0, 10),
     "its going is not known yet": ([s(A)], [s(A), s(B, 10, OPEN)], 100, 50, 0, 50),
     "a foreign state is never vouched for": ([s(X, 12)], [s(A)], 100, 50, 7, 7),
     "the replica left its good state": ([s(A), s(X, 20)], [s(A)], 100, 50, 0, 20),
@@ -195,7 +196,23 @@ KINDS = {
 }
 
 
-def failures(verdict: Any) -> list[str]:  # noqa: ANN401 - a module, real or turned; one loop per table
+# replica, authority, window, so far -> whether no watermark can show a drift
+FOLLOWED = {
+    "at the window's end": ([s(A), s(B, 30)], [s(A), s(B, 20)], 10, 0, True),
+    "behind the window": ([s(A), s(B, 31)], [s(A), s(B, 20)], 10, 0, False),
+    "the replica first": ([s(A), s(B, 20)], [s(A), s(B, 30)], 10, 0, True),
+    "the replica too early": ([s(A), s(B, 20)], [s(A), s(B, 31)], 10, 0, False),
+    "vouched for since": ([s(A), s(B, 31)], [s(A), s(B, 20)], 10, 21, True),
+    "never changed": ([s(A)], [s(A)], 0, 0, True),
+    "only the replica changed": ([s(A), s(B, 30), s(A, 40)], [s(A)], 10, 0, True),
+    "only the authority changed": ([s(A)], [s(A), s(B, 20), s(A, 30)], 10, 0, True),
+    "began apart": ([s(C), s(B, 30)], [s(A), s(B, 20)], 10, 0, False),
+    "ends apart": ([s(A), s(C, 30)], [s(A), s(B, 20)], 10, 0, False),
+    "in a state that nobody knows": ([s(A), s(PARTIAL, 20)], [s(A), s(PARTIAL, 20)], 10, 0, False),
+}
+
+
+def failures(verdict: Any) -> list[str]:  # noqa: ANN401, C901 - a module, real or turned; one loop per table
     """Return the names of the cases that a module with the verdict's functions gets wrong."""
     wrong = []
     for name, (replica, authority, deadline, watermark, so_far, expected) in VOUCHED.items():
@@ -208,6 +225,9 @@ def failures(verdict: Any) -> list[str]:  # noqa: ANN401 - a module, real or tur
     for name, (stays, moment, digest) in STATES.items():
         if verdict.state_at(stays, moment).digest != digest:
             wrong.append(f"state: {name}")
+    for name, (replica, authority, window, so_far, followed) in FOLLOWED.items():
+        if verdict.surely_followed(replica, authority, window, so_far) is not followed:
+            wrong.append(f"followed: {name}")
     for name, (shown, truth, past, kind) in KINDS.items():
         if verdict.kind_of(shown, truth, past) is not kind:
             wrong.append(f"kind: {name}")

@@ -1,0 +1,122 @@
+"""The rows of one entity whose verdict may change by itself, and when each of them is to be judged."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from app.core.contract import EntityContract
+from app.core.deadlines import NEVER, Deadlines
+from app.core.finding import Stage, UnknownReason
+from app.core.keystate import KeyState
+from app.core.rows import agrees_for_good
+
+_OPEN = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
+
+
+@dataclass(slots=True)
+class LiveRows:
+    """Live rows of one entity in one partition of `observations`, keyed by table key.
+
+    `agreeing` are those whose stores show one state again, and whose way there the beacons have not bracketed yet;
+    `busy` are those that went through many states and were not trimmed since.
+    `unknown` and the counts of open drifts include rows that wait for a touch in the table only.
+    """
+
+    contract: EntityContract
+    states: dict[bytes, KeyState] = field(default_factory=dict)
+    agreeing: dict[bytes, KeyState] = field(default_factory=dict)
+    busy: dict[bytes, KeyState] = field(default_factory=dict)
+    unknown: dict[bytes, tuple[UnknownReason | None, ...]] = field(default_factory=dict)  # per replica
+    open_drifts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    _deadlines: list[Deadlines] = field(init=False)
+    _awaiting: list[list[tuple[bytes, bytes]]] = field(init=False)  # per replica: place of the pipeline, row
+
+    def __post_init__(self) -> None:
+        self._deadlines = [Deadlines() for _ in self.contract.replicas]
+        self._awaiting = [[] for _ in self.contract.replicas]
+
+    def schedule(self, row: bytes, state: KeyState, looks_ms: Sequence[int]) -> None:
+        """Hold a row, and judge each of its replicas next when its common time has passed the time given."""
+        self.states[row] = state
+        for i, look_ms in enumerate(looks_ms):
+            replica = state.replicas[i]
+            if replica.look_ms != look_ms:
+                self._deadlines[i].discard(row, replica.look_ms)
+                self._deadlines[i].put(row, look_ms)
+                replica.look_ms = look_ms
+
+    def drop(self, row: bytes, state: KeyState) -> None:
+        """Hold a row no longer: it is looked at again when something touches it."""
+        if self.states.pop(row, None) is None:
+            return
+        self.agreeing.pop(row, None)
+        for i, replica in enumerate(state.replicas):
+            self._deadlines[i].discard(row, replica.look_ms)
+            replica.look_ms = NEVER
+
+    def due(self, common_ms: Sequence[int | None]) -> list[bytes]:
+        """Return the rows that want to be judged at their replicas' common times (None: not covered)."""
+        rows: dict[bytes, None] = {}
+        for deadlines, at_ms in zip(self._deadlines, common_ms, strict=True):
+            if at_ms is not None:
+                rows.update(dict.fromkeys(deadlines.due(at_ms)))
+        return list(rows)
+
+    def await_pipeline(self, i: int, place: bytes, row: bytes) -> None:
+        """Judge a row as soon as the pipeline of a replica has passed a place in the authority's log."""
+        heapq.heappush(self._awaiting[i], (place, row))
+
+    def passed_by_pipeline(self, i: int, reached: bytes) -> list[bytes]:
+        """Return the live rows that awaited a pipeline up to a place, and forget that they did."""
+        rows = []
+        waiting = self._awaiting[i]
+        while waiting and waiting[0][0] <= reached:
+            _, row = heapq.heappop(waiting)
+            if row in self.states:
+                rows.append(row)
+        return rows
+
+    def recount(self, state: KeyState) -> None:
+        """Count a row's open drifts anew, after a step in the life of one."""
+        drifts = drifts_of(state)
+        if drifts != state.counted:
+            self.open_drifts.subtract(state.counted)
+            self.open_drifts.update(drifts)
+            state.counted = drifts
+
+    def unknown_keys(self, i: int) -> Counter[UnknownReason]:
+        """Return how many rows of a replica are unknown, by reason."""
+        return Counter(reason for reasons in self.unknown.values() if (reason := reasons[i]) is not None)
+
+    def waiting_keys(self, i: int) -> int:
+        """Return how many rows of a replica are within their window: neither settled, nor drifted, nor unknown."""
+        return sum(
+            1
+            for row, state in self.states.items()
+            if state.replicas[i].drift is None
+            and (row not in self.unknown or self.unknown[row][i] is None)
+            and not agrees_for_good(state, i)
+        )
+
+    def vouched_ms(self, i: int, common_ms: int) -> int:
+        """Return the time up to which every row of a replica has a verdict, at its common time."""
+        window_ms = self.contract.replicas[i].window_ms
+        through_ms = min(common_ms, self._deadlines[i].earliest_ms() - window_ms)
+        waiting = [self.states[row] for row in self._deadlines[i].now]
+        for state in (*waiting, *self.agreeing.values()):
+            replica = state.replicas[i]
+            if replica.drift is None or replica.drift.stage is Stage.DISPUTED:
+                through_ms = min(through_ms, replica.vouched_until_ms)
+        return through_ms
+
+
+def drifts_of(state: KeyState) -> tuple[tuple[int, str], ...]:
+    """Return the number of the replica and the kind of each drift of a row that is not over."""
+    return tuple(
+        (i, replica.drift.kind)
+        for i, replica in enumerate(state.replicas)
+        if replica.drift is not None and replica.drift.stage in _OPEN
+    )
