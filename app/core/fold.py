@@ -44,7 +44,7 @@ from app.core.judging import (
     trim,
     verify,
 )
-from app.core.keystate import KeyState, Side, decode, encode
+from app.core.keystate import KeyState, decode, encode
 from app.core.limits import HELD_STATES_MAX, PIPELINE_REPORTS_KEPT, STAYS_WORTH_KEEPING, SWEEP_KEYS
 from app.core.live import LiveRows, drifts_of
 from app.core.observation import (
@@ -70,8 +70,7 @@ from app.core.rows import (
     is_settled,
     settle,
 )
-from app.core.timeline import Timeline
-from app.core.verdict import ABSENT, surely_followed
+from app.core.verdict import ABSENT, EVER, surely_followed
 
 __all__ = ["META", "Effects", "Shard", "row_key"]
 
@@ -379,27 +378,30 @@ class Shard:
                 live.busy[row] = state
 
     def _conclude(self, entity: EntityProgress) -> None:
-        """Let go of rows whose stores agree again, as soon as beacons show that no window can have run out."""
+        """Let go of rows whose stores agree again, once both logs are known beyond what changed.
+
+        That is what judging them comes to, where no window can have run out on the way.
+        """
         live = self.live[entity.contract.number]
         judged = sorted(entity.judged)
-        known = {}
-        for number in (0, *(i + 1 for i in judged)):
-            timeline = self.progress.timeline_of(entity, number)
-            known[number] = (timeline, timeline.positions[-1] if timeline.positions else BEFORE_ALL)
-        windows_ms = [(i, entity.contract.replicas[i].window_ms) for i in judged]
+        timelines = [(number, self.progress.timeline_of(entity, number)) for number in (0, *(i + 1 for i in judged))]
+        pairs = [(i, entity.contract.replicas[i].window_ms, entity.common_ms(i) or EVER) for i in judged]
+        known_ms = min((at_ms for _, _, at_ms in pairs), default=EVER)
         for row, state in list(live.agreeing.items()):
-            if not _stand_before(state.sides, known):
-                continue
-            for number, (timeline, _) in known.items():
+            for number, timeline in timelines:
                 place_in_time(state.sides[number], timeline)
-            if _followed(state, windows_ms):
+            if not _stands_before(state, timelines, known_ms):
+                continue
+            if _followed(state, pairs):
                 collapse(state, judged)
+                for i, _, at_ms in pairs:
+                    state.replicas[i].vouched_until_ms = max(state.replicas[i].vouched_until_ms, at_ms)
                 self._let_go(entity, row, state)
                 if state.sides[0].stays[-1].digest == ABSENT:
                     self._dirty.add(row)
                 self._fresh[row] = state
             else:
-                del live.agreeing[row]
+                live.agreeing.pop(row)
                 live.schedule(row, state, [NOW] * len(state.replicas))
 
     def _trim(self, entity: EntityProgress) -> None:
@@ -407,13 +409,15 @@ class Shard:
 
         Without it a row that is never at rest would be judged on everything since it was.
         """
-        live = self.live[entity.contract.number]
-        for row, state in list(live.busy.items()):
-            del live.busy[row]
-            if row in live.states and len(state.replicas) == 1 and state.replicas[0].drift is None:
+        live, common_ms = self.live[entity.contract.number], entity.common_ms(0)
+        busy, live.busy = live.busy, {}
+        if common_ms is None or len(entity.base_ms) > 1:
+            return
+        for row, state in busy.items():
+            if row in live.states and state.replicas[0].drift is None:
                 for i, side in enumerate(state.sides):
                     place_in_time(side, self.progress.timeline_of(entity, i))
-                trim(state, entity.contract.replicas[0].window_ms, entity.common_ms(0))
+                trim(state, entity.contract.replicas[0].window_ms, common_ms)
 
     # -- the other observations ----------------------------------------------------------------------------------
 
@@ -464,10 +468,6 @@ class Shard:
         if store.timeline.positions and store.timeline.positions[-1] == store.last_beacon:
             self._records.update(beacon_records(self.progress, name, barrier.beacon.previous_acknowledged_ms))
         self._record(store_record(self.progress, name))
-        for entity in self.progress.entities.values():
-            if any(table.store == name for table in entity.contract.stores):
-                self._conclude(entity)
-                self._trim(entity)
 
     def _epoch_broken(self, store: str, effects: Effects) -> None:
         effects.broken_epochs.append(store)
@@ -541,6 +541,8 @@ class Shard:
                 self._record(entity_record(entity))
         for entity in moved:
             live = self.live[entity.contract.number]
+            self._conclude(entity)
+            self._trim(entity)
             passed = self._heed_pipelines(entity)
             due = live.due([entity.common_ms(i) for i in range(len(entity.base_ms))])
             for row in dict.fromkeys((*passed, *due)):
@@ -677,17 +679,17 @@ def _look_after_touch(state: KeyState, i: int, terms: Replica, base_ms: int) -> 
     return NEVER if shown == truth else replica.vouched_until_ms + terms.window_ms
 
 
-def _stand_before(sides: Sequence[Side], known: Mapping[int, tuple[Timeline, bytes]]) -> bool:
-    """Whether a beacon was seen behind every side's newest change, so that its bracket's beginning is known."""
-    for number, (_, at) in known.items():  # noqa: SIM110 - half the time of a generator, for every row
-        if sides[number].stays[-1].position > at:
+def _stands_before(state: KeyState, numbers: Iterable[tuple[int, object]], known_ms: int) -> bool:
+    """Whether these sides have shown their newest state before a common time."""
+    for number, _ in numbers:  # noqa: SIM110 - half the time of a generator, for every row
+        if state.sides[number].stays[-1].latest_ms > known_ms:
             return False
     return True
 
 
-def _followed(state: KeyState, windows_ms: Iterable[tuple[int, int]]) -> bool:
+def _followed(state: KeyState, pairs: Iterable[tuple[int, int, int]]) -> bool:
     truth = state.sides[0].stays
-    for i, window_ms in windows_ms:
+    for i, window_ms, _ in pairs:
         if not surely_followed(state.sides[i + 1].stays, truth, window_ms, state.replicas[i].vouched_until_ms):
             return False
     return True

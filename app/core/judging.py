@@ -55,11 +55,9 @@ class Told:
 def place_in_time(side: Side, timeline: Timeline) -> bool:
     """Give the stays the brackets that are known by now; True if one changed."""
     changed = False
-    # Times are monotone along the log, so the stays that are not placed yet are the last ones.
-    for i in range(len(side.stays) - 1, -1, -1):
-        stay = side.stays[i]
+    for i, stay in enumerate(side.stays):
         if stay.latest_ms != OPEN:
-            break
+            continue
         earliest_ms, latest_ms = timeline.bracket(stay.position)
         if phase_of(stay.position) == SNAPSHOT:
             earliest_ms = EVER  # a snapshot's state has held since unknown times
@@ -85,22 +83,25 @@ def _keep_newest(side: Side) -> None:
         side.stays = [Stay(newest.digest, newest.position, EVER, EVER, *newest[4:])]
 
 
-def trim(state: KeyState, window_ms: int, common_ms: int | None) -> None:
+def trim(state: KeyState, window_ms: int, common_ms: int) -> None:
     """Drop the states of a row with one replica before the newest that both stores showed, if they followed surely.
 
-    What was dropped can show no drift (`surely_followed`), and what comes is judged from the state that they shared.
+    Both logs must be known beyond that state. What was dropped can show no drift (`surely_followed`), and what comes is
+    judged from the state that they shared.
     """
     truth, shown = state.sides[0].stays, state.sides[1].stays
-    placed = {s.digest: k for k, s in enumerate(truth) if s.latest_ms != OPEN and len(s.digest) > 1}
-    both = (k for k in range(len(shown) - 1, 0, -1) if shown[k].latest_ms != OPEN and shown[k].digest in placed)
+    known = {s.digest: k for k, s in enumerate(truth) if s.latest_ms <= common_ms and len(s.digest) > 1}
+    both = (k for k in range(len(shown) - 1, 0, -1) if shown[k].latest_ms <= common_ms and shown[k].digest in known)
     there = next(both, 0)
-    then = placed.get(shown[there].digest, 0)
+    then = known.get(shown[there].digest, 0)
     replica = state.replicas[0]
-    if not there or not surely_followed(shown[: there + 1], truth[: then + 1], window_ms, replica.vouched_until_ms):
+    left = there + 1 < len(shown) and shown[there + 1].earliest_ms < truth[then].latest_ms
+    if not there or left:
+        return
+    if not surely_followed(shown[: there + 1], truth[: then + 1], window_ms, replica.vouched_until_ms):
         return
     left_ms = [stays[k + 1].earliest_ms for stays, k in ((truth, then), (shown, there)) if k + 1 < len(stays)]
-    if common_ms is not None:
-        replica.vouched_until_ms = max(replica.vouched_until_ms, min(common_ms, *left_ms, OPEN))
+    replica.vouched_until_ms = max(replica.vouched_until_ms, min([common_ms, *left_ms]))
     _remember(state, [s.digest for s in truth[:then]])
     for stays, k in ((truth, then), (shown, there)):
         stays[: k + 1] = [stays[k]._replace(earliest_ms=EVER, latest_ms=EVER)]

@@ -79,7 +79,7 @@ class KeyState:
 
 _HEAD = struct.Struct(">BBBB")
 _RAW_KEY_BYTES = 8
-_REST_SIDE = f"16s{POSITION_BYTES}s{_RAW_KEY_BYTES}shQQ"
+_REST_SIDE = f"16s{POSITION_BYTES}s{_RAW_KEY_BYTES}shqQ"
 _REST_VALUES = 6
 _STORES_MAX = 16  # one bit each tells an absent row
 _SIDE = struct.Struct(f">H{POSITION_BYTES}sBB")

@@ -20,7 +20,7 @@ _OPEN = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
 class LiveRows:
     """Live rows of one entity in one partition of `observations`, keyed by table key.
 
-    `agreeing` are those whose stores show one state again, and whose way there the beacons have not bracketed yet;
+    `agreeing` are those whose stores show one state again, as far as their logs are read, and were not judged since;
     `busy` are those that went through many states and were not trimmed since.
     `unknown` and the counts of open drifts include rows that wait for a touch in the table only.
     """

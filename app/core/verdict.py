@@ -140,11 +140,11 @@ def judge(
 
 
 def surely_followed(replica: Sequence[Stay], authority: Sequence[Stay], window_ms: int, so_far_ms: int) -> bool:
-    """Whether a row whose newest states are one agrees whenever it is judged, wherever the watermark stands then.
+    """Whether a row whose newest states are one has agreed, however far the watermark went before it was judged.
 
     Up to the first change both showed one state, so the authority vouches up to then at least. If every later state
-    began within the window after that, all of them count at the deadline, and the newest are the same. The brackets'
-    earlier ends must be known for good: a beacon behind the newest state has been seen.
+    began within the window after that, all of them count at the deadline, and the newest are the same. Both logs must be
+    known beyond the newest states: what has not arrived is not followed.
 
     >>> at = bytes(20)
     >>> a = [Stay(b"old-digest", at), Stay(b"new-digest", at, 10_000, 10_500)]

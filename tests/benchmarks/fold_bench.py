@@ -67,7 +67,7 @@ class Traffic:
         places = b"".join(binlog_place(1, self.place - len(keys) + n + 1, 0, is_delete=False) for n in range(len(keys)))
         offsets = list(range(link.begin, link.end))
         return RowBlock(
-            7, store, link, 1, keys, bytes(8 * len(keys)), bytes([PRESENT]) * len(keys), places, offsets, offsets,
+            7, store, link, 1, keys, b"raw_key_" * len(keys), bytes([PRESENT]) * len(keys), places, offsets, offsets,
             b"".join(values),
         )  # fmt: skip
 
