@@ -143,8 +143,8 @@ def surely_followed(replica: Sequence[Stay], authority: Sequence[Stay], window_m
     """Whether a row whose newest states are one has agreed, however far the watermark went before it was judged.
 
     Up to the first change both showed one state, so the authority vouches up to then at least. If every later state
-    began within the window after that, all of them count at the deadline, and the newest are the same. Both logs must be
-    known beyond the newest states: what has not arrived is not followed.
+    began within the window after that, all of them count at the deadline, and the newest are the same. Both logs must
+    be known beyond the newest states: what has not arrived is not followed.
 
     >>> at = bytes(20)
     >>> a = [Stay(b"old-digest", at), Stay(b"new-digest", at, 10_000, 10_500)]
