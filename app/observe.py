@@ -221,6 +221,13 @@ STATE_RECOVERY: Final = Metric(
     "How long it took to bring the state of newly assigned partitions up to date.",
     buckets=(0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0),
 )
+STATE_REBUILDS: Final = Metric(
+    "driftline_state_rebuilds_total",
+    _COUNTER,
+    "Partitions whose folder was deleted, to be read again from the changelog.",
+    (Label.REASON,),
+    ((Label.REASON, ("damaged", "foreign")),),  # app.ports.Rebuild
+)
 DISK_HEADROOM: Final = Metric("driftline_disk_headroom_bytes", _GAUGE, "Free space where the state lives.")
 
 ALL_METRICS: Final[tuple[Metric, ...]] = (
@@ -249,6 +256,7 @@ ALL_METRICS: Final[tuple[Metric, ...]] = (
     BREAKER_OPEN,
     STATE_BYTES,
     STATE_RECOVERY,
+    STATE_REBUILDS,
     DISK_HEADROOM,
 )
 

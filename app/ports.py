@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 from app.core.ledger import LedgerCounts, LedgerRow
@@ -26,6 +27,49 @@ class StateStore(Protocol):
 
     def partitions(self) -> Iterator[int]:
         """Return the partitions that this worker holds."""
+        ...
+
+
+class PartitionState(Protocol):
+    """One partition of the state on disk: a cache of its changelog up to an offset.
+
+    Every call may raise `app.core.errors.StateDamaged` where the disk does not give back what was written, and
+    `app.core.errors.DiskFull`.
+    """
+
+    def multi_get(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values of `keys`, in their order; quickest where the keys are sorted."""
+        ...
+
+    def items(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """Return the items with start <= key < end, in the order of keys."""
+        ...
+
+    def write(self, items: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
+        """Write in one batch, together with the changelog's offset that this brings the state to; None deletes."""
+        ...
+
+    def offset(self) -> int | None:
+        """Return the changelog's offset that the state stands at, None where nothing was ever written."""
+        ...
+
+    def close(self) -> None:
+        """Close; harmless a second time."""
+        ...
+
+
+class Rebuild(Enum):
+    """Why a partition's folder was deleted."""
+
+    DAMAGED = "damaged"  # the disk did not give back what was written
+    FOREIGN = "foreign"  # it belonged to another deployment, partition or changelog
+
+
+class StateNews(Protocol):
+    """Is told what becomes of the state."""
+
+    def rebuilding(self, partition: int, why: Rebuild, what: str) -> None:
+        """Hear that a folder was deleted and the partition is read again from its changelog."""
         ...
 
 

@@ -8,6 +8,7 @@ its partitions say nothing about a key either. CDC topics are Debezium's and are
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -164,6 +165,16 @@ CONTROL: Final = Topic(
     writers=frozenset({Part.OPERATOR}),
     readers=frozenset(Part),
 )
+
+CHANGELOG_CONFIGURATION: Final[Mapping[str, str]] = {
+    "cleanup.policy": "compact",
+    # Only closed segments are compacted, and a recovery reads what was not.
+    "segment.bytes": str(128 * 1024 * 1024),
+    "min.cleanable.dirty.ratio": "0.3",
+    # A worker that was away for less than this still reads what was deleted, on top of what it holds.
+    "delete.retention.ms": str(7 * _DAY_MS),
+}
+"""Kafka's settings of the topic that holds the worker's state, which Faust names."""
 
 ALL: Final[tuple[Topic, ...]] = (
     OBSERVATIONS,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # documented, not listed
 
 from app.adapters.kafka import KafkaClients
@@ -123,6 +123,14 @@ class KafkaEnds:
             return {(at.topic, at.partition): answer.result().offset for at, answer in asked.items()}
         except KafkaException as error:
             raise Unready(f"cannot ask for the ends of partitions: {error}", where="Kafka") from error
+
+    def topic_id(self, topic: str) -> str:
+        """Return the broker's own id of a topic; one that was made again has another. Blocks."""
+        asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=_REQUEST_S)
+        try:
+            return str(asked[topic].result().topic_id)
+        except KafkaException as error:
+            raise Unready(f"cannot describe topic {topic}: {error}", where="Kafka") from error
 
     def partitions_of(self, topics: Iterable[str]) -> dict[str, int]:
         """Return how many partitions each of these topics has; those that do not exist are absent. Blocks."""

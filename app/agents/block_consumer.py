@@ -233,6 +233,11 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         committed: bool = await super()._commit_offsets(offsets, start_new_transaction=start_new_transaction)
         return committed
 
+    async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
+        """Forget the blocks in hand first: what they wrote may be forgotten by the table, so they are not committed."""
+        self._begin_epoch()
+        await super().on_partitions_assigned(assigned, generation_id)
+
     async def perform_seek(self) -> None:
         """Go to the committed offsets, and to the earliest record where there is none.
 

@@ -17,7 +17,7 @@ import faust
 from mode.supervisors import CrashingSupervisor
 
 from app.agents.block_consumer import WorkerApp
-from app.agents.bulk_table import BulkTable, ChangelogSink
+from app.agents.bulk_table import BulkTable, ChangelogSink, StateHome
 from app.agents.compare import Compare, changelog_rank
 from app.agents.ingest import Ingest, Role, Source
 from app.agents.plan import Plan, PlanTopics
@@ -26,8 +26,15 @@ from app.settings import KafkaSecurity, SaslMechanism, SecurityProtocol
 FETCH_BYTES_MAX: Final = 4 * 1024 * 1024
 """Per partition and fetch."""
 
+TABLE: Final = "state"
+
 BLOCKS_BUFFERED_MAX: Final = 16
 """Blocks, not records: Faust's default of 4,096 would be gigabytes."""
+
+
+def changelog_of(deployment: str) -> str:
+    """Return the topic that a deployment's state is kept in, as Faust names it."""
+    return f"{deployment}-worker-{TABLE}-changelog"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,11 @@ class WorkerShape:
     def group(self) -> str:
         """The consumer group of all workers of a deployment; the changelog's name begins with it."""
         return f"{self.deployment}-worker"
+
+    @property
+    def changelog(self) -> str:
+        """The topic that the state is kept in."""
+        return changelog_of(self.deployment)
 
 
 def build_app(shape: WorkerShape) -> WorkerApp:
@@ -80,9 +92,9 @@ def build_app(shape: WorkerShape) -> WorkerApp:
     )
 
 
-def add_table(app: WorkerApp, shape: WorkerShape, sink: ChangelogSink) -> BulkTable:
+def add_table(app: WorkerApp, shape: WorkerShape, sink: ChangelogSink, home: StateHome) -> BulkTable:
     """Give the app its one table: the state of the rows, and what the planner remembers."""
-    table = BulkTable(app, sink=sink, rank=changelog_rank, name="state", partitions=shape.partitions)
+    table = BulkTable(app, sink=sink, rank=changelog_rank, home=home, name=TABLE, partitions=shape.partitions)
     app.tables.add(table)
     return table
 

@@ -100,16 +100,21 @@ class WorkerRun:
 
     async def _end(self) -> None:
         """Stop reading, let blocks in hand be finished, commit, and leave the group."""
-        if not self.app.crashed and self.app.started and self.is_ready:
-            self.app.consumer.stop_flow()
-            deadline = time.monotonic() + _DRAIN_S
-            while self.app.consumer.unfinished_blocks() and time.monotonic() < deadline and not self.app.crashed:
-                self.ingest.mark()
-                await asyncio.sleep(0.02)
-            if not self.app.crashed:
-                await self.app.consumer.commit()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.app.stop(), timeout=_DRAIN_S * 2)
+        try:
+            if not self.app.crashed and self.app.started and self.is_ready:
+                await self._finish_blocks()
+        finally:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.app.stop(), timeout=_DRAIN_S * 2)
+
+    async def _finish_blocks(self) -> None:
+        self.app.consumer.stop_flow()
+        deadline = time.monotonic() + _DRAIN_S
+        while self.app.consumer.unfinished_blocks() and time.monotonic() < deadline and not self.app.crashed:
+            self.ingest.mark()
+            await asyncio.sleep(0.02)
+        if not self.app.crashed:
+            await self.app.consumer.commit()
 
 
 def _reason(app: WorkerApp) -> BaseException:

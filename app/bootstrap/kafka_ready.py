@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from confluent_kafka import KafkaException
@@ -11,9 +11,10 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from app import topics
 from app.adapters.logs import log
+from app.agents.build import changelog_of
 from app.bootstrap.sources import own_topic, stores_compared
 from app.core.contract import EntityContract
-from app.core.errors import Unready
+from app.core.errors import ContractViolation, Unready
 from app.settings import Settings
 
 _BROKER_WAITS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
@@ -45,6 +46,14 @@ def make_topics(admin: AdminClient, settings: Settings, contracts: Sequence[Enti
         )
         for topic in topics.ALL
     }
+    changelog = changelog_of(settings.deployment)
+    wanted[changelog] = NewTopic(
+        changelog,
+        num_partitions=settings.partitions,
+        replication_factor=-1,
+        config=dict(topics.CHANGELOG_CONFIGURATION),
+    )
+    ours = dict(wanted)
     for contract in contracts:
         for table in contract.stores:
             wanted[table.topic] = NewTopic(table.topic, num_partitions=table.partitions, replication_factor=-1)
@@ -52,6 +61,7 @@ def make_topics(admin: AdminClient, settings: Settings, contracts: Sequence[Enti
         for name in (own_topic(store, "driftline_beacon"), own_topic(store, "driftline_ledger")):
             wanted.setdefault(name, NewTopic(name, num_partitions=1, replication_factor=-1))
     known = admin.list_topics(timeout=10.0).topics
+    _check_partitions(ours, {name: len(topic.partitions) for name, topic in known.items()}, settings.bootstrap)
     missing = [topic for name, topic in wanted.items() if name not in known]
     if not missing:
         return
@@ -61,3 +71,13 @@ def make_topics(admin: AdminClient, settings: Settings, contracts: Sequence[Enti
         except KafkaException as error:
             if "TOPIC_ALREADY_EXISTS" not in str(error):
                 raise Unready(f"cannot make topic {name}: {error}", where=settings.bootstrap) from error
+
+
+def _check_partitions(ours: Mapping[str, NewTopic], known: Mapping[str, int], where: str) -> None:
+    for name, topic in ours.items():
+        if known.get(name, topic.num_partitions) != topic.num_partitions:
+            raise ContractViolation(
+                f"topic {name} has {known[name]} partitions, not {topic.num_partitions}",
+                where=where,
+                hint="a key would be looked for in another partition; `partitions` is never changed later",
+            )

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import sys
 from collections.abc import Sequence
 
 from confluent_kafka.admin import AdminClient
 
 from app.adapters.health import Health, HealthServer
 from app.adapters.kafka import KafkaClients
-from app.adapters.logs import log
+from app.adapters.logs import error_fields, log
+from app.adapters.metrics import Metrics
 from app.agents.build import quieten_faust
+from app.bootstrap.disk import disk_watch, wait_for_space
 from app.bootstrap.exactly_once import check_exactly_once
 from app.bootstrap.kafka_ready import make_topics, wait_for_broker
 from app.bootstrap.worker import build_worker
 from app.codec.contract_file import load_contracts
 from app.core.contract import EntityContract
+from app.core.errors import DiskFull, StateDamaged
 from app.settings import Settings
 
 
@@ -31,18 +36,28 @@ def run_worker(settings: Settings) -> None:
     wait_for_broker(admin, settings.bootstrap)
     make_topics(admin, settings, contracts)
     check_exactly_once(settings, contracts)
-    asyncio.run(_run(settings, contracts, clients, admin))
+    metrics = Metrics()
+    wait_for_space(disk_watch(settings), metrics)
+    try:
+        asyncio.run(_run(settings, contracts, clients, admin, metrics))
+    except (StateDamaged, DiskFull) as fault:
+        # Both are over with the next start: a damaged state is deleted by it, and a full disk is waited for.
+        log().error("the worker starts over", **error_fields(fault))
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - this very process, as it was started
 
 
 async def _run(
-    settings: Settings, contracts: Sequence[EntityContract], clients: KafkaClients, admin: AdminClient
+    settings: Settings,
+    contracts: Sequence[EntityContract],
+    clients: KafkaClients,
+    admin: AdminClient,
+    metrics: Metrics,
 ) -> None:
-    worker = build_worker(settings, contracts, clients, admin)
-    run = worker.run
+    run = build_worker(settings, contracts, clients, admin, metrics)
     health = Health(
         live=lambda: {"turning": True},
         ready=lambda: {"partitions assigned and recovered": run.is_ready},
-        metrics_page=worker.metrics.page,
+        metrics_page=metrics.page,
     )
     server = HealthServer(settings.worker.http_host, settings.worker.http_port, health)
     log().info("worker started", instance=settings.worker.instance_id, port=server.port)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 
 from app import observe, topics
@@ -11,7 +10,9 @@ from app.adapters.metrics import Metrics
 from app.adapters.system_clock import monotonic_ms, wall_ms
 from app.agents.compare import Compare
 from app.agents.counting import AgentCounts
+from app.agents.disk_watch import with_disk_full
 from app.agents.stall_watch import StallWatch
+from app.bootstrap.disk import disk_watch
 from app.codec.records import RecordCodec
 from app.core.status import record_key
 from app.settings import Settings
@@ -39,15 +40,20 @@ class StatusReports:
         self._stores = stores
         self._stalls = StallWatch(settings.stall_after_ms)
         self._topic = topics.STATUS.name(settings.deployment)
+        self._disk = disk_watch(settings)
 
     async def send(self) -> None:
-        """Publish every entity's report and bring the metrics up to date."""
+        """Publish every entity's report and bring the metrics up to date; raise where the disk is nearly full."""
         seen = self._compare.reports(wall_ms(), self._settings.worker.instance_id)
         reports = self._stalls.note(seen, monotonic_ms())
+        is_disk_low = self._disk.is_low
+        if is_disk_low:
+            reports = with_disk_full(reports)
         for report in reports:
             self._sink.send(self._topic, 0, record_key(report), self._codec.status(report))
         self._counts.reported(reports)
         for store in self._stores:
             self._metrics.set(observe.STORE_STALLED, float(self._stalls.is_stalled(store)), store=store)
-        free = shutil.disk_usage(self._settings.state_dir).free
-        self._metrics.set(observe.DISK_HEADROOM, free)
+        self._metrics.set(observe.DISK_HEADROOM, self._disk.free_bytes())
+        if is_disk_low:
+            raise self._disk.fault()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from confluent_kafka.admin import AdminClient
 
@@ -29,6 +28,7 @@ from app.bootstrap.findings import FindingRecords
 from app.bootstrap.held_table import HeldTable
 from app.bootstrap.pipelines import PipelineReports, watched_pipelines
 from app.bootstrap.sources import row_readers, sources_of, stores_compared
+from app.bootstrap.state import state_home
 from app.bootstrap.status_reports import StatusReports
 from app.bootstrap.store_watermarks import StoreWatermarks
 from app.bootstrap.unreadable import QuarantineTopic, log_undecodable, log_waiting
@@ -38,19 +38,14 @@ from app.core.errors import Unready
 from app.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """A worker as it was put together."""
-
-    run: WorkerRun
-    metrics: Metrics
-
-
 def build_worker(
-    settings: Settings, contracts: Sequence[EntityContract], clients: KafkaClients, admin: AdminClient
-) -> Worker:
-    """Put a worker together. Nothing is started."""
-    metrics = Metrics()
+    settings: Settings,
+    contracts: Sequence[EntityContract],
+    clients: KafkaClients,
+    admin: AdminClient,
+    metrics: Metrics,
+) -> WorkerRun:
+    """Put a worker together. Nothing is started; the changelog's topic exists."""
     stores = stores_compared(settings, contracts)
     metrics.expect([c.entity for c in contracts], [s.name for s in stores])
     digest_key = read_key(settings.keys_dir / "digest.key")
@@ -69,11 +64,12 @@ def build_worker(
         block_rows_max=settings.worker.block_rows_max,
     )
     app = build_app(shape)
-    table = add_table(app, shape, changelog)
+    ends = KafkaEnds(admin)
+    home = state_home(shape, ends, topics.OBSERVATIONS.name(settings.deployment), metrics)
+    table = add_table(app, shape, changelog, home)
     counts = AgentCounts(metrics, [c.entity for c in contracts])
     decoders = {store.name: decoder_of(settings, store) for store in stores}
     readers = dict(row_readers(settings, contracts, decoders, digest_key))
-    ends = KafkaEnds(admin)
     by_offset = KafkaReader(clients, f"{name}-lookup")
     by_offset.connect()
     sources = list(
@@ -150,8 +146,7 @@ def build_worker(
         sink.check()
         changelog.check()
 
-    run = WorkerRun(app=app, ingest=ingest, duties=duties, check_sinks=check_sinks, stopping=asyncio.Event())
-    return Worker(run, metrics)
+    return WorkerRun(app=app, ingest=ingest, duties=duties, check_sinks=check_sinks, stopping=asyncio.Event())
 
 
 def _awaited(do: Callable[[], None]) -> Callable[[], Awaitable[None]]:

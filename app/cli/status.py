@@ -12,7 +12,7 @@ from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import Output, json_line, print_records, safe_text
 from app.codec.control import Control, Said, decode_control
-from app.core.status import Coverage, StatusReport, StoreStatus, joined
+from app.core.status import Coverage, StatusReport, StoreStatus, WorkerStatus, joined, owners
 
 _COLUMNS: Final = (
     "entity",
@@ -73,14 +73,32 @@ def applier_document(word: Control | None) -> dict[str, Any]:
     return {"paused": word.said is Said.PAUSE, "by": word.by, "at": wall_text(word.at_ms), "why": word.why}
 
 
-def _print(output: Output, rows: list[Mapping[str, Any]], applier: dict[str, Any]) -> None:
+def worker_rows(workers: Iterable[WorkerStatus], now_wall_ms: int) -> list[Mapping[str, Any]]:
+    """Return who owns which partitions, as it is printed."""
+    return [
+        {
+            "instance": worker.instance,
+            "partitions": list(worker.partitions),
+            "reported_ago_s": round(max(0, now_wall_ms - worker.oldest_report_wall_ms) / 1_000, 1),
+        }
+        for worker in workers
+    ]
+
+
+def _print(
+    output: Output, rows: list[Mapping[str, Any]], workers: list[Mapping[str, Any]], applier: dict[str, Any]
+) -> None:
     if output is Output.JSON:
-        click.echo(json_line({"stores": rows, "applier": applier}))
+        click.echo(json_line({"stores": rows, "workers": workers, "applier": applier}))
         return
     print_records(rows, output, _COLUMNS)
     if output is Output.JSONL:
+        click.echo(json_line({"workers": workers}))
         click.echo(json_line({"applier": applier}))
         return
+    for worker in workers:
+        owned = ", ".join(str(partition) for partition in worker["partitions"])
+        click.echo(safe_text(f"worker {worker['instance']}: partitions {owned} ({worker['reported_ago_s']} s ago)"))
     said = f"by {applier['by']} at {applier['at']}" if applier["by"] else applier["why"]
     click.echo(safe_text(f"repairs: {'paused' if applier['paused'] else 'go on'} ({said})"))
 
@@ -105,7 +123,12 @@ def command(invocation: Invocation, entity: str | None) -> int:
     now_ms = wall_ms()
     partitions = deployment.settings.partitions
     words = [word for _, word in deployment.records(CONTROL, decode_control)]
-    _print(invocation.output, rows_of(statuses, partitions, now_ms), applier_document(words[-1] if words else None))
+    _print(
+        invocation.output,
+        rows_of(statuses, partitions, now_ms),
+        worker_rows(owners(newest.values()), now_ms),
+        applier_document(words[-1] if words else None),
+    )
     if not statuses:
         click.echo("driftline: no worker has reported yet\n  hint: start one: driftline worker", err=True)
     elif any(now_ms - status.oldest_report_wall_ms > _OLD_REPORT_MS for status in statuses):

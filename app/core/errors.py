@@ -38,5 +38,17 @@ class Unready(DriftlineError):
     """A part that is not there yet or any more (broker, registry, database): hold and try again, lose nothing."""
 
 
+class StateDamaged(Unready):
+    """A partition's state on disk is not what was written there: the next start deletes it and reads it again."""
+
+
+class DiskFull(Unready):
+    """Too little space is left where the state lives: nothing more is written there until some is freed."""
+
+
+class StateLost(DriftlineError):
+    """State that was acknowledged is in no place any more: going on would call what is missing agreed."""
+
+
 class ContractViolation(DriftlineError):
     """A contract, connector or setting that would make verdicts lie: refuse to start."""

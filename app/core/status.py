@@ -56,6 +56,32 @@ def record_key(report: StatusReport) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """Which partitions of `observations` a worker owns, by its own newest reports."""
+
+    instance: str
+    partitions: tuple[int, ...]
+    oldest_report_wall_ms: int
+
+
+def owners(reports: Iterable[StatusReport]) -> list[WorkerStatus]:
+    """Return the workers with their partitions; a partition belongs to whoever has reported on it last."""
+    newest: dict[int, StatusReport] = {}
+    for report in reports:
+        held = newest.get(report.partition)
+        if held is None or report.reported_at_wall_ms >= held.reported_at_wall_ms:
+            newest[report.partition] = report
+    return [
+        WorkerStatus(
+            instance,
+            tuple(sorted(p for p, report in newest.items() if report.instance == instance)),
+            min(report.reported_at_wall_ms for report in newest.values() if report.instance == instance),
+        )
+        for instance in sorted({report.instance for report in newest.values()})
+    ]
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatus:
     """One entity in one store over all partitions of `observations`.
 

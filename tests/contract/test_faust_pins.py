@@ -30,6 +30,7 @@ CONSUMER_HOOKS = {
     "_filter_tps_with_pending_acks": ["self", "topics"],
     "_new_offset": ["self", "tp"],
     "_commit_offsets": ["self", "offsets", "start_new_transaction"],
+    "on_partitions_assigned": ["self", "assigned", "generation_id"],
     "perform_seek": ["self"],
     "seek_wait": ["self", "partitions"],
     "_new_consumer_thread": ["self"],

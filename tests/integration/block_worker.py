@@ -6,18 +6,32 @@ python -m tests.integration.block_worker BOOTSTRAP GROUP TOPIC INSTANCE FOLDER S
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented, not listed
+
 from app.adapters.kafka import KafkaClients
+from app.adapters.kafka_read import KafkaEnds
 from app.agents.block_consumer import Block
 from app.agents.build import WorkerShape, _topic, add_table, build_app, quieten_faust
+from app.bootstrap.state import state_home
+from app.observe import NoMeter
 from app.settings import KafkaSecurity
+from app.topics import CHANGELOG_CONFIGURATION
 
 PARTITIONS = 4
+
+
+def _make_changelog(admin: AdminClient, name: str) -> None:
+    wanted = NewTopic(name, PARTITIONS, 1, config=dict(CHANGELOG_CONFIGURATION))
+    with contextlib.suppress(KafkaException):
+        admin.create_topics([wanted])[name].result()
 
 
 async def main(bootstrap: str, group: str, topic: str, instance: str, folder: Path, sleep_ms: int) -> None:
@@ -25,8 +39,11 @@ async def main(bootstrap: str, group: str, topic: str, instance: str, folder: Pa
     quieten_faust()
     shape = WorkerShape(group, bootstrap, KafkaSecurity(), folder, instance, PARTITIONS, 500)
     app = build_app(shape)
-    sink = KafkaClients(bootstrap, {}).producer(f"{group}-{instance}")
-    table = add_table(app, shape, sink)
+    clients = KafkaClients(bootstrap, {})
+    admin = clients.admin(f"{group}-{instance}-admin")
+    _make_changelog(admin, shape.changelog)
+    home = state_home(shape, KafkaEnds(admin), topic, NoMeter())
+    table = add_table(app, shape, clients.producer(f"{group}-{instance}"), home)
 
     async def persist() -> None:
         # The store is made when the table starts.
@@ -37,6 +54,8 @@ async def main(bootstrap: str, group: str, topic: str, instance: str, folder: Pa
 
     async def copy(stream: AsyncIterator[Block]) -> None:
         async for block in stream:
+            if not block.live:
+                continue
             keys = sorted({r.key or b"" for r in block.records})
             old = dict(zip(keys, table.bulk.multi_get(block.partition, keys), strict=True))
             # The last offset wins, and a redelivered one changes nothing.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -12,24 +11,15 @@ from pathlib import Path
 import pytest
 
 from app.core.finding import DriftKind, Stage
-from tests.integration.running_stack import running_stack
-from tests.integration.worker_world import PROJECT, WorkerWorld
+from tests.integration.worker_world import PROJECT, WorkerWorld, two_agreeing_stores
 
 pytestmark = pytest.mark.stack
-ROWS = 200
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[WorkerWorld]:
     """Give a world whose two stores agree on two hundred rows."""
-    bootstrap = os.environ.get("DRIFTLINE_TEST_BOOTSTRAP") or str(running_stack("kafka")["kafka"]["bootstrap"])
-    made = WorkerWorld(bootstrap, tmp_path)
-    for number in range(1, ROWS + 1):
-        for store in ("pg", "my"):
-            made.change(store, number, (f"name {number}", "1.50"), snapshot=True)
-    made.beacon(snapshot=True)
-    made.sink.flush()
-    with made.beacons():
+    with two_agreeing_stores(tmp_path) as made:
         yield made
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,9 +28,11 @@ from app.core.digest import keyed_hash, partition_of
 from app.core.published import PublishedFinding
 from app.core.status import StatusReport
 from tests.integration.avro_frames import AvroFrames
+from tests.integration.running_stack import running_stack
 
 PROJECT = Path(__file__).resolve().parents[2]
 PARTITIONS = 4
+ROWS = 200
 _CONTRACT = """
 entity: items
 version: 1
@@ -104,8 +107,8 @@ class WorkerWorld:
         (self.folder / "placeholder").write_text("__test_left_out__\n")
         (self.folder / "contracts" / "items.yaml").write_text(_CONTRACT)
 
-    def settings_file(self, worker: str) -> Path:
-        """Write the settings of one worker."""
+    def settings_file(self, worker: str, own: Mapping[str, object] | None = None) -> Path:
+        """Write the settings of one worker; `own` are more of its own settings."""
         told: dict[str, Any] = {
             "deployment": self.prefix,
             "bootstrap": self.bootstrap,
@@ -116,7 +119,7 @@ class WorkerWorld:
             "partitions": PARTITIONS,
             **({} if self.registry_url is None else {"registry_url": self.registry_url}),
             "stall_after_ms": 5000,
-            "worker": {"http_port": free_port(), "instance_id": worker},
+            "worker": {"http_port": free_port(), "instance_id": worker, **(own or {})},
             "stores": {
                 store: {
                     "kind": kind,
@@ -242,12 +245,17 @@ class WorkerWorld:
 
     # -- the worker ----------------------------------------------------------------------------------------------
 
-    def start(self, worker: str = "worker-1") -> subprocess.Popen[bytes]:
-        """Start a worker process; its log goes to a file in the folder."""
-        path = self.settings_file(worker)
+    def start(
+        self, worker: str = "worker-1", own: Mapping[str, object] | None = None, before: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start a worker process, by way of the command `before`; its log goes to a file in the folder."""
+        path = self.settings_file(worker, own)
         with (self.folder / f"{worker}.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "app", "--config", str(path), "worker"], cwd=PROJECT, stdout=log, stderr=log
+                [*before, sys.executable, "-m", "app", "--config", str(path), "worker"],
+                cwd=PROJECT,
+                stdout=log,
+                stderr=log,
             )
 
     @contextmanager
@@ -354,3 +362,17 @@ _TABLES = (
     ("pg", "driftline.driftline_ledger"),
     ("my", "driftline.driftline_ledger"),
 )
+
+
+@contextmanager
+def two_agreeing_stores(folder: Path) -> Iterator[WorkerWorld]:
+    """Give a world on the test stack's broker whose two stores agree on two hundred rows; beacons are written."""
+    bootstrap = os.environ.get("DRIFTLINE_TEST_BOOTSTRAP") or str(running_stack("kafka")["kafka"]["bootstrap"])
+    made = WorkerWorld(bootstrap, folder)
+    for number in range(1, ROWS + 1):
+        for store in ("pg", "my"):
+            made.change(store, number, (f"name {number}", "1.50"), snapshot=True)
+    made.beacon(snapshot=True)
+    made.sink.flush()
+    with made.beacons():
+        yield made

@@ -26,6 +26,7 @@ REPORT = StatusReport(
     verified_through_ms=99_500,
     newest_beacon_ms=100_200,
     reported_at_wall_ms=NOW_MS - 2_000,
+    instance="worker-1",
 )
 AUTHORITY = replace(REPORT, store="pg", is_authority=True, verified_through_ms=None)
 
@@ -51,7 +52,7 @@ def test_status_shows_stores_and_says_that_all_agrees(world: World, capsys: pyte
     """The picture of a healthy deployment, to the letter."""
     report(world, AUTHORITY, REPORT)
     assert run(["status"]) == 0
-    *table, repairs = lines(capsys)
+    *table, worker, repairs = lines(capsys)
     assert [re.split(" {2,}", line) for line in table] == [
         [
             "entity",
@@ -68,6 +69,7 @@ def test_status_shows_stores_and_says_that_all_agrees(world: World, capsys: pyte
         ["orders", "pg", "authority", "covered", "-", "-", "-", "-", "0", "2.0"],
         ["orders", "my", "replica", "covered", "99500", "700", "-", "-", "0", "2.0"],
     ]
+    assert worker == "worker worker-1: partitions 0 (2.0 s ago)"
     assert repairs == "repairs: paused (nobody has said `driftline resume` yet)"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.core.finding import DriftKind, UnknownReason
-from app.core.status import Coverage, StatusReport, joined, record_key
+from app.core.status import Coverage, StatusReport, WorkerStatus, joined, owners, record_key
 
 REPORT = StatusReport(
     entity="orders",
@@ -74,3 +74,11 @@ def test_the_authority_comes_first() -> None:
 def test_a_record_is_keyed_by_entity_store_and_partition() -> None:
     """So that compaction keeps one of each."""
     assert record_key(REPORT) == b"orders/my/0"
+
+
+def test_a_partition_belongs_to_whoever_has_reported_on_it_last() -> None:
+    """A worker that is gone has left reports behind, of another entity perhaps; they name no owner any more."""
+    left = replace(REPORT, entity="items", instance="gone", reported_at_wall_ms=40)
+    now = [replace(REPORT, partition=p, instance=f"w{p % 2}", reported_at_wall_ms=50 + p) for p in range(4)]
+    assert owners([left, *now]) == [WorkerStatus("w0", (0, 2), 50), WorkerStatus("w1", (1, 3), 51)]
+    assert owners([*reversed(now), left]) == owners([left, *now])
