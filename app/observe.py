@@ -221,6 +221,11 @@ STATE_RECOVERY: Final = Metric(
     "How long it took to bring the state of newly assigned partitions up to date.",
     buckets=(0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0),
 )
+STATE_RECOVERY_LEFT: Final = Metric(
+    "driftline_state_recovery_left_records",
+    _GAUGE,
+    "Records of the changelog that must be read before the work goes on; 0 while it does.",
+)
 STATE_REBUILDS: Final = Metric(
     "driftline_state_rebuilds_total",
     _COUNTER,
@@ -256,6 +261,7 @@ ALL_METRICS: Final[tuple[Metric, ...]] = (
     BREAKER_OPEN,
     STATE_BYTES,
     STATE_RECOVERY,
+    STATE_RECOVERY_LEFT,
     STATE_REBUILDS,
     DISK_HEADROOM,
 )
@@ -324,6 +330,8 @@ LOG_FIELDS: Final[dict[str, str]] = {
     "offset": "Kafka offset",
     "count": "how many",
     "elapsed_ms": "how long it took",
+    "left_ms": "how long it will still take at this pace",
+    "total": "how many of them there are",
     "again_in_ms": "when it is tried again",
     "epoch": "a beacon writer's epoch",
     "sequence": "a beacon's sequence",

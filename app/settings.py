@@ -235,6 +235,10 @@ class Settings:
     partitions: Annotated[
         int, Meta(ge=1, le=1_000, description="partitions of our own topics; never changed later")
     ] = 4
+    standby_replicas: Annotated[
+        int,
+        Meta(ge=0, le=3, description="workers besides the owner that keep a copy of each partition's state up to date"),
+    ] = 1
     stall_after_ms: Annotated[
         int, Meta(ge=1_000, le=3_600_000, description="milliseconds without progress until a store is stalled")
     ] = 30_000

@@ -11,8 +11,9 @@ consumer stands and not "last record + 1", and a stretch without a record is a b
 where the consumer stood when it was taken. If the broker deleted records that were not read, the next block begins
 above the end of the one before, and whoever keeps a chain sees the gap.
 
-Stream partitions are not fetched between an assignment and the end of the recovery: Faust empties the streams' queues
-at that end, and what was fetched before it would be lost for a partition that nothing rewinds.
+Stream partitions, and changelogs that this worker stands by for, are not fetched between an assignment and the end of
+the recovery: Faust empties the queues at that end, and what was fetched before it would be lost for a partition that
+nothing rewinds.
 """
 
 from __future__ import annotations
@@ -167,7 +168,8 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         active: set[TP] = self._get_active_partitions()
         if self.app.tables.actives_ready:
             return set(active)
-        return {tp for tp in active if self._is_changelog_tp(tp)}
+        standbys = self.app.assignor.assigned_standbys()
+        return {tp for tp in active if self._is_changelog_tp(tp) and tp not in standbys}
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109 - Faust's
         """Yield one message per partition that moved; its value is a `Block`."""

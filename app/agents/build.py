@@ -48,6 +48,7 @@ class WorkerShape:
     instance_id: str
     partitions: int
     block_rows_max: int
+    standby_replicas: int
 
     @property
     def group(self) -> str:
@@ -75,6 +76,7 @@ def build_app(shape: WorkerShape) -> WorkerApp:
         topic_disable_leader=True,
         topic_partitions=shape.partitions,
         topic_replication_factor=1,
+        table_standby_replicas=shape.standby_replicas,
         agent_supervisor=CrashingSupervisor,
         broker_heartbeat_interval=1.0,
         broker_session_timeout=10.0,

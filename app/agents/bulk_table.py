@@ -210,13 +210,20 @@ class BulkStore(rocksdb.Store):  # type: ignore[misc]  # Faust is untyped here
         del to_key, to_value
         try:
             for event in batch:
-                block: Block = event.message.value
-                items = ((r.key, r.value) for r in block.records if r.key is not None)
-                with self._marking_damage(block.partition):
-                    self._db_for_partition(block.partition).write(items, block.end - 1)
+                self._apply(event.message.value)
         except Exception as error:
             asyncio.ensure_future(self.app.crash(error))  # noqa: RUF006 - the app ends with it
             raise
+
+    def _apply(self, block: Block) -> None:
+        items = ((r.key, r.value) for r in block.records if r.key is not None)
+        with self._marking_damage(block.partition):
+            db: PartitionState = self._db_for_partition(block.partition)
+            stored = db.offset()
+            due = 0 if stored is None else stored + 1
+            if block.begin > due:
+                raise self._lost(block.partition, f"its records {due} to {block.begin} were not read")
+            db.write(items, block.end - 1)
 
     def _open_for_partition(self, partition: int) -> PartitionState:
         path = self.partition_path(partition)

@@ -12,20 +12,23 @@ from typing import Final
 
 from app.agents.block_consumer import WorkerApp
 from app.agents.ingest import Ingest
+from app.agents.recovery_watch import RecoveryWatch
 from app.core.errors import DriftlineError, Unready
 
 MARK_EVERY_S: Final = 0.5
 _DRAIN_S: Final = 5.0
 _WATCH_S: Final = 0.1
+_RECOVERY_LOOK_S: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """Something that recurs while the worker holds partitions. What it raises ends the worker."""
+    """Something that recurs while the worker holds partitions, or always. What it raises ends the worker."""
 
     name: str
     every_s: float
     do: Callable[[], Awaitable[None]]
+    always: bool = False
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class WorkerRun:
     ingest: Ingest
     duties: Sequence[Duty]
     check_sinks: Callable[[], None]
+    recovery: RecoveryWatch
     stopping: asyncio.Event
 
     @property
@@ -48,9 +52,9 @@ class WorkerRun:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
-        await self._start()
         tasks = [asyncio.create_task(self._recur(duty), name=duty.name) for duty in self._all_duties()]
         try:
+            await self._start()
             await self._watch(tasks)
         finally:
             for task in tasks:
@@ -71,7 +75,11 @@ class WorkerRun:
                 await starting
 
     def _all_duties(self) -> list[Duty]:
-        return [Duty("marks", MARK_EVERY_S, self._mark), *self.duties]
+        watching = Duty("recovery", _RECOVERY_LOOK_S, self._look_at_recovery, always=True)
+        return [Duty("marks", MARK_EVERY_S, self._mark), watching, *self.duties]
+
+    async def _look_at_recovery(self) -> None:
+        self.recovery.look(records_to_recover(self.app), time.monotonic())
 
     async def _mark(self) -> None:
         self.check_sinks()
@@ -83,7 +91,7 @@ class WorkerRun:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            if self.is_ready:
+            if duty.always or self.is_ready:
                 await duty.do()
             due = max(due + duty.every_s, loop.time())
             await asyncio.sleep(due - loop.time())
@@ -124,3 +132,8 @@ def _reason(app: WorkerApp) -> BaseException:
     if reason is None:
         return Unready("the worker's app has crashed", where="worker")
     return reason
+
+
+def records_to_recover(app: WorkerApp) -> int | None:
+    """Return how many offsets of the changelog are left to be read before the work can begin; None: no recovery."""
+    return sum(app.tables.recovery.active_remaining().values()) if app.in_recovery else None

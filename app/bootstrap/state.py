@@ -8,20 +8,19 @@ from app.adapters.changelog_past import ChangelogPasts
 from app.adapters.kafka_read import KafkaEnds
 from app.adapters.rocks import RocksPartition
 from app.adapters.rocks_options import RocksOptions
-from app.adapters.state_news import ToldStateNews
 from app.agents.build import WorkerShape
 from app.agents.bulk_table import StateHome
-from app.observe import Meter
+from app.ports import StateNews
 
 
-def state_home(shape: WorkerShape, ends: KafkaEnds, folded: str, meter: Meter) -> StateHome:
+def state_home(shape: WorkerShape, ends: KafkaEnds, folded: str, news: StateNews) -> StateHome:
     """Return the home of the state that is folded from the topic `folded`; its changelog exists."""
     return StateHome(
         deployment=shape.deployment,
         changelog_id=ends.topic_id(shape.changelog),
         open=partial(RocksPartition, options=RocksOptions()),
         past=ChangelogPasts(ends, shape.changelog, shape.group, folded).of,
-        news=ToldStateNews(meter),
+        news=news,
         start_over=(
             f"stop all workers, delete topic {shape.changelog} and consumer group {shape.group}, "
             "have the connectors take new snapshots, and start again"

@@ -14,6 +14,7 @@ from app.adapters.logs import error_fields, log
 from app.adapters.metrics import Metrics
 from app.adapters.registry import prepared_book
 from app.adapters.seal import DeploymentSeals, read_key
+from app.adapters.state_news import ToldStateNews
 from app.adapters.system_clock import monotonic_ms, wall_ms
 from app.agents.build import WorkerShape, add_agents, add_table, build_app
 from app.agents.compare import Compare
@@ -22,6 +23,7 @@ from app.agents.differing import DifferingFields
 from app.agents.ingest import Ingest
 from app.agents.pipeline_probe import PipelineProbe
 from app.agents.plan import Plan, PlanTopics
+from app.agents.recovery_watch import RecoveryWatch
 from app.agents.run import Duty, WorkerRun
 from app.bootstrap.decoders import decoder_of
 from app.bootstrap.findings import FindingRecords
@@ -62,10 +64,11 @@ def build_worker(
         instance_id=settings.worker.instance_id,
         partitions=settings.partitions,
         block_rows_max=settings.worker.block_rows_max,
+        standby_replicas=settings.standby_replicas,
     )
     app = build_app(shape)
-    ends = KafkaEnds(admin)
-    home = state_home(shape, ends, topics.OBSERVATIONS.name(settings.deployment), metrics)
+    ends, news = KafkaEnds(admin), ToldStateNews(metrics)
+    home = state_home(shape, ends, topics.OBSERVATIONS.name(settings.deployment), news)
     table = add_table(app, shape, changelog, home)
     counts = AgentCounts(metrics, [c.entity for c in contracts])
     decoders = {store.name: decoder_of(settings, store) for store in stores}
@@ -146,7 +149,14 @@ def build_worker(
         sink.check()
         changelog.check()
 
-    return WorkerRun(app=app, ingest=ingest, duties=duties, check_sinks=check_sinks, stopping=asyncio.Event())
+    return WorkerRun(
+        app=app,
+        ingest=ingest,
+        duties=duties,
+        check_sinks=check_sinks,
+        recovery=RecoveryWatch(news),
+        stopping=asyncio.Event(),
+    )
 
 
 def _awaited(do: Callable[[], None]) -> Callable[[], Awaitable[None]]:

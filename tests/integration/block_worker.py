@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,8 +19,12 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from app.adapters.kafka import KafkaClients
 from app.adapters.kafka_read import KafkaEnds
-from app.agents.block_consumer import Block
+from app.adapters.logs import configure_logs
+from app.adapters.state_news import ToldStateNews
+from app.agents.block_consumer import Block, WorkerApp
 from app.agents.build import WorkerShape, _topic, add_table, build_app, quieten_faust
+from app.agents.recovery_watch import RecoveryWatch
+from app.agents.run import records_to_recover
 from app.bootstrap.state import state_home
 from app.observe import NoMeter
 from app.settings import KafkaSecurity
@@ -34,15 +39,23 @@ def _make_changelog(admin: AdminClient, name: str) -> None:
         admin.create_topics([wanted])[name].result()
 
 
+async def _watch_recovery(app: WorkerApp, watch: RecoveryWatch) -> None:
+    while True:
+        watch.look(records_to_recover(app), time.monotonic())
+        await asyncio.sleep(0.02)
+
+
 async def main(bootstrap: str, group: str, topic: str, instance: str, folder: Path, sleep_ms: int) -> None:
     """Run until SIGTERM."""
+    configure_logs("block worker", "0", instance)
     quieten_faust()
-    shape = WorkerShape(group, bootstrap, KafkaSecurity(), folder, instance, PARTITIONS, 500)
+    shape = WorkerShape(group, bootstrap, KafkaSecurity(), folder, instance, PARTITIONS, 500, 1)
     app = build_app(shape)
     clients = KafkaClients(bootstrap, {})
     admin = clients.admin(f"{group}-{instance}-admin")
     _make_changelog(admin, shape.changelog)
-    home = state_home(shape, KafkaEnds(admin), topic, NoMeter())
+    news = ToldStateNews(NoMeter())
+    home = state_home(shape, KafkaEnds(admin), topic, news)
     table = add_table(app, shape, clients.producer(f"{group}-{instance}"), home)
 
     async def persist() -> None:
@@ -75,11 +88,13 @@ async def main(bootstrap: str, group: str, topic: str, instance: str, folder: Pa
     app.finalize()
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    watching = asyncio.create_task(_watch_recovery(app, RecoveryWatch(news)))
     await app.start()
     while not stopping.is_set():
         if app.crashed:
             raise app.crash_reason
         await asyncio.sleep(0.05)
+    watching.cancel()
     await app.consumer.commit()
     await app.stop()
 

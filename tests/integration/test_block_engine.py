@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,27 @@ def test_workers_that_come_and_go_lose_nothing(engine: Engine) -> None:
     engine.stop(third, kill=True)
     engine.until_all_is_committed()
     engine.stop(first)
+    engine.assert_covered()
+    assert engine.state() == engine.truth
+
+
+def test_a_standby_takes_over_with_what_it_has_kept(engine: Engine) -> None:
+    """Two workers; one is killed: the other reads no changelog from its beginning, loses nothing, and is quick."""
+    engine.fill()
+    first = engine.start("w1", sleep_ms=0)
+    engine.start("w2", sleep_ms=0)
+    engine.until(lambda: "the state was read" in engine.log("w2"), within_s=60, why="a start of the second")
+    engine.until_all_is_committed()
+    told = len(engine.log("w2").splitlines())
+    engine.stop(first, kill=True)
+    engine.fill(2_000)
+    engine.until_all_is_committed()
+    lines = [json.loads(line) for line in engine.log("w2").splitlines()[told:] if line.startswith("{")]
+    recovered = [line for line in lines if line["event"] == "the state was read from its changelog"]
+    engine.stop(engine.processes[0])
+    assert len(recovered) == 1
+    assert recovered[0]["count"] < 0.2 * RECORDS
+    assert recovered[0]["elapsed_ms"] < 5_000
     engine.assert_covered()
     assert engine.state() == engine.truth
 
