@@ -129,6 +129,9 @@ class WorkerSettings:
     )
     poll_ms: Annotated[int, Meta(ge=1, le=10_000, description="how long one poll of Kafka waits")] = 100
     block_rows_max: Annotated[int, Meta(ge=1, le=100_000, description="records taken from Kafka at a time")] = 2_000
+    memory_bytes_max: Annotated[
+        int, Meta(ge=402_653_184, description="resident bytes that a worker's buffers are sized for")
+    ] = 1_073_741_824
     disk_free_bytes_min: Annotated[
         int, Meta(ge=1_048_576, description="free bytes in state_dir below which the worker stops until there are more")
     ] = 268_435_456

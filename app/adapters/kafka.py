@@ -24,7 +24,7 @@ _DELIVERY_LIMIT_S: Final = 300
 """As long as a broker may be away: it is waited for, and nothing is dropped in silence. Then the process ends."""
 _POLL_EVERY_RECORDS: Final = 512
 _QUEUE_RECORDS_MAX: Final = 1_000_000
-_QUEUE_KIBIBYTES_MAX: Final = 262_144
+_QUEUE_BYTES_MAX: Final = 268_435_456
 
 _PRODUCER: Final[Mapping[str, str | int | float | bool]] = {
     "enable.idempotence": True,
@@ -32,7 +32,6 @@ _PRODUCER: Final[Mapping[str, str | int | float | bool]] = {
     "linger.ms": 5,
     "compression.type": "lz4",
     "queue.buffering.max.messages": _QUEUE_RECORDS_MAX,
-    "queue.buffering.max.kbytes": _QUEUE_KIBIBYTES_MAX,
     "delivery.timeout.ms": _DELIVERY_LIMIT_S * 1_000,
 }
 _CONSUMER: Final[Mapping[str, str | int | float | bool]] = {
@@ -63,9 +62,10 @@ class KafkaClients:
     def _common(self, client: str) -> dict[str, str | int | float | bool]:
         return {"bootstrap.servers": self.bootstrap, "client.id": client, **self.properties}
 
-    def producer(self, client: str) -> KafkaSink:
-        """Return a producer as a `Sink`; `client` names it in the broker's logs."""
-        return KafkaSink(Producer({**_PRODUCER, **self._common(client)}), where=self.bootstrap)
+    def producer(self, client: str, queue_bytes_max: int = _QUEUE_BYTES_MAX) -> KafkaSink:
+        """Return a producer as a `Sink`; `client` names it in the broker's logs. A full queue blocks its `send`."""
+        own = {"queue.buffering.max.kbytes": max(1, queue_bytes_max // 1024)}
+        return KafkaSink(Producer({**_PRODUCER, **own, **self._common(client)}), where=self.bootstrap)
 
     def consumer(
         self, client: str, group: str, overrides: Mapping[str, str | int | float | bool] | None = None

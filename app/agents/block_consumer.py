@@ -61,6 +61,8 @@ class Block:
     def done(self) -> None:
         """Say that everything this block asked for was handed over: it may be committed after the next flush."""
         self.finished = True
+        # A slow commit keeps many finished blocks, whose records nobody needs.
+        self.records = []
 
     @property
     def epoch(self) -> int:

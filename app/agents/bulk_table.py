@@ -65,7 +65,8 @@ class ChangelogSink(Protocol):
 class StateHome:
     """Where the state lives and what it belongs to.
 
-    `past` asks the broker about partitions. `start_over` says what a person must do where state is lost.
+    `past` asks the broker about partitions; `written_rows_max` bounds what waits for a commit; `start_over` says what a
+    person must do where state is lost.
     """
 
     deployment: str
@@ -74,6 +75,7 @@ class StateHome:
     past: Callable[[Iterable[int]], Awaitable[Mapping[int, ChangelogPast]]]
     news: StateNews
     start_over: str
+    written_rows_max: int
 
     def identity(self, partition: int) -> StateIdentity:
         """Return what the state of a partition belongs to."""
@@ -102,6 +104,7 @@ class BulkStore(rocksdb.Store):  # type: ignore[misc]  # Faust is untyped here
         self._written: dict[int, Items] = {}
         self._sending: dict[int, Items] = {}
         self._revisions: dict[int, int] = {}
+        self._taken = asyncio.Event()
 
     # What the agents use.
 
@@ -117,6 +120,12 @@ class BulkStore(rocksdb.Store):  # type: ignore[misc]  # Faust is untyped here
     def write_many(self, partition: int, items: Sequence[tuple[bytes, bytes | None]]) -> None:
         """Write in order; None deletes."""
         self._written.setdefault(partition, {}).update(items)
+
+    async def room(self) -> None:
+        """Wait while a commit's share of rows has been written and the commit before it is still on its way."""
+        while sum(len(items) for items in self._written.values()) >= self._home.written_rows_max:
+            self._taken.clear()
+            await self._taken.wait()
 
     def scan(self, partition: int, start: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Return up to `limit` items with start <= key < end, in the order of keys."""
@@ -144,6 +153,7 @@ class BulkStore(rocksdb.Store):  # type: ignore[misc]  # Faust is untyped here
         if self._sending:
             raise RuntimeError("two commits at a time")
         self._sending, self._written = self._written, {}
+        self._taken.set()
         topic = self.table.changelog_topic_name
         revisions = {partition: self.revision(partition) for partition in self._sending}
         for partition, items in self._sending.items():
@@ -263,6 +273,7 @@ class BulkStore(rocksdb.Store):  # type: ignore[misc]  # Faust is untyped here
         for partition in (*self._owned, *self._written):
             self._revisions[partition] = self.revision(partition) + 1
         self._written.clear()
+        self._taken.set()
         self._owned.clear()
         await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
         changelog = self.table.changelog_topic.topics

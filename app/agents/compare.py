@@ -50,6 +50,10 @@ class Table(StateStore, Protocol):
         """Return a number that changes whenever a partition was given away or taken over."""
         ...
 
+    async def room(self) -> None:
+        """Wait until a commit has taken what was written, where that is much."""
+        ...
+
 
 class CompareCounts(Protocol):
     """Counts for metrics."""
@@ -100,6 +104,7 @@ class Compare:
     async def run(self, stream: AsyncIterator[Block]) -> None:
         """Fold blocks of observations for as long as the stream lasts."""
         async for block in stream:
+            await self._table.room()
             if block.live:
                 await self.take(block)
 

@@ -37,6 +37,10 @@ class HeldTable:
         """Return a number that changes whenever a partition was given away or taken over."""
         return self._store.revision(partition)
 
+    async def room(self) -> None:
+        """Wait until a commit has taken what was written, where that is much."""
+        await self._store.room()
+
     async def persist(self) -> None:
         """Make what was written durable."""
         await self._store.persist()

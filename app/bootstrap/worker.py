@@ -21,6 +21,7 @@ from app.agents.compare import Compare
 from app.agents.counting import AgentCounts
 from app.agents.differing import DifferingFields
 from app.agents.ingest import Ingest
+from app.agents.memory_shares import MemoryShares
 from app.agents.pipeline_probe import PipelineProbe
 from app.agents.plan import Plan, PlanTopics
 from app.agents.recovery_watch import RecoveryWatch
@@ -55,7 +56,10 @@ def build_worker(
     book = prepared_book(settings.registry_url, settings.deployment, FIXED_IDS, _tell_registry)
     codec = RecordCodec(settings.deployment, book)
     name = f"{settings.deployment}-{settings.worker.instance_id}"
-    sink, changelog = clients.producer(f"{name}-records"), clients.producer(f"{name}-changelog")
+    memory = MemoryShares.of(settings.worker.memory_bytes_max)
+    sink, changelog = (
+        clients.producer(f"{name}-{what}", memory.producer_queue_bytes) for what in ("records", "changelog")
+    )
     shape = WorkerShape(
         deployment=settings.deployment,
         bootstrap=settings.bootstrap,
@@ -68,7 +72,7 @@ def build_worker(
     )
     app = build_app(shape)
     ends, news = KafkaEnds(admin), ToldStateNews(metrics)
-    home = state_home(shape, ends, topics.OBSERVATIONS.name(settings.deployment), news)
+    home = state_home(shape, ends, topics.OBSERVATIONS.name(settings.deployment), news, memory)
     table = add_table(app, shape, changelog, home)
     counts = AgentCounts(metrics, [c.entity for c in contracts])
     decoders = {store.name: decoder_of(settings, store) for store in stores}

@@ -23,6 +23,7 @@ from app.adapters.logs import configure_logs
 from app.adapters.state_news import ToldStateNews
 from app.agents.block_consumer import Block, WorkerApp
 from app.agents.build import WorkerShape, _topic, add_table, build_app, quieten_faust
+from app.agents.memory_shares import MemoryShares
 from app.agents.recovery_watch import RecoveryWatch
 from app.agents.run import records_to_recover
 from app.bootstrap.state import state_home
@@ -55,7 +56,7 @@ async def main(bootstrap: str, group: str, topic: str, instance: str, folder: Pa
     admin = clients.admin(f"{group}-{instance}-admin")
     _make_changelog(admin, shape.changelog)
     news = ToldStateNews(NoMeter())
-    home = state_home(shape, KafkaEnds(admin), topic, news)
+    home = state_home(shape, KafkaEnds(admin), topic, news, MemoryShares.of(1024**3))
     table = add_table(app, shape, clients.producer(f"{group}-{instance}"), home)
 
     async def persist() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.core.finding import DriftKind, Stage
+from app.core.status import owners
 from tests.integration.worker_world import PROJECT, WorkerWorld, two_agreeing_stores
 
 pytestmark = pytest.mark.stack
@@ -69,6 +70,41 @@ def test_a_worker_killed_with_9_tells_each_drift_once_more_at_most_and_no_other(
     found = world.findings()
     assert {f.finding.kind for f in found} == {DriftKind.MISSING}
     assert len({f.finding.finding_id for f in found}) == 3
+
+
+def test_partitions_move_between_workers_without_a_missed_or_doubled_verdict(world: WorkerWorld) -> None:
+    """A second one joins from another machine, the first is killed: damages before, between and after are told once."""
+    workers = [world.start()]
+    try:
+        world.until(world.covered, within_s=60, why="coverage")
+        world.change("my", 11, ("rogue", "1.50"))
+        workers.append(world.start("worker-2", elsewhere=world.folder / "elsewhere"))
+        world.until(lambda: _instances(world) == {"worker-1", "worker-2"}, within_s=60, why="two owners")
+        for number in range(20, 24):
+            world.change("my", number, ("rogue", "1.50"))
+        world.until(lambda: len(_told(world)) == 5, within_s=60, why="five damages")
+        workers[0].kill()
+        workers[0].wait()
+        for number in range(30, 34):
+            world.change("my", number, ("rogue", "1.50"))
+        world.until(lambda: _instances(world) == {"worker-2"}, within_s=60, why="one owner")
+        world.until(lambda: len(_told(world)) == 9, within_s=60, why="nine damages")
+        world.until(lambda: not world.unknown(), within_s=30, why="no unknown")
+    finally:
+        workers[-1].send_signal(signal.SIGTERM)
+        workers[-1].wait(30)
+        workers[0].kill()
+    damaged = {world.key_hash(n, world.findings_entity())[0] for n in (11, *range(20, 24), *range(30, 34))}
+    assert _told(world) == damaged
+    assert len({f.finding.finding_id for f in world.findings()}) == len(damaged)
+
+
+def _instances(world: WorkerWorld) -> set[str]:
+    return {worker.instance for worker in owners(world.statuses().values())}
+
+
+def _told(world: WorkerWorld) -> set[bytes]:
+    return {found.key_hash for found in world.findings()}
 
 
 def test_unreadable_records_go_to_quarantine_and_the_partition_goes_on(world: WorkerWorld) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -246,10 +247,22 @@ class WorkerWorld:
     # -- the worker ----------------------------------------------------------------------------------------------
 
     def start(
-        self, worker: str = "worker-1", own: Mapping[str, object] | None = None, before: Sequence[str] = ()
+        self,
+        worker: str = "worker-1",
+        own: Mapping[str, object] | None = None,
+        before: Sequence[str] = (),
+        elsewhere: Path | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a worker process, by way of the command `before`; its log goes to a file in the folder."""
+        """Start a worker process, by way of the command `before`; its log goes to a file in the folder.
+
+        `elsewhere` is another machine: a folder that gets the settings, the contracts and the secrets, and no more.
+        """
         path = self.settings_file(worker, own)
+        if elsewhere is not None:
+            for name in ("keys", "contracts"):
+                shutil.copytree(self.folder / name, elsewhere / name)
+            shutil.copy(self.folder / "placeholder", elsewhere)
+            path = Path(shutil.copy(path, elsewhere))
         with (self.folder / f"{worker}.log").open("ab") as log:
             return subprocess.Popen(
                 [*before, sys.executable, "-m", "app", "--config", str(path), "worker"],

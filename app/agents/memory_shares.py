@@ -1,0 +1,41 @@
+"""How the memory that a worker may take is divided among what would else grow as far as it could."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+_INTERPRETER_BYTES: Final = 192 * 1024 * 1024
+"""The process before it has read anything: Python, librdkafka, RocksDB, the code."""
+
+_ROW_BYTES: Final = 768
+"""One row that waits for a commit, as Python holds its key and value."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryShares:
+    """The bounds of one worker's buffers.
+
+    What the fetches hold is bounded by `FETCH_BYTES_MAX` and `BLOCKS_BUFFERED_MAX`, and is what the shares leave over.
+    """
+
+    block_cache_bytes: int
+    """RocksDB's blocks, indexes and filters, over all partitions."""
+    write_buffers_bytes: int
+    """What RocksDB has not yet written to tables, over all partitions."""
+    producer_queue_bytes: int
+    """Records that librdkafka has not delivered, in each of two producers; a full queue holds up the whole worker."""
+    written_rows_max: int
+    """Rows written and not yet taken by a commit; above it nothing is folded until one has."""
+
+    @classmethod
+    def of(cls, memory_bytes: int) -> MemoryShares:
+        """Divide a worker's memory."""
+        shared = memory_bytes - _INTERPRETER_BYTES
+        return cls(
+            block_cache_bytes=shared * 20 // 100,
+            write_buffers_bytes=shared * 15 // 100,
+            producer_queue_bytes=shared * 7 // 100,
+            # Twice: one commit may be on its way while the next one fills.
+            written_rows_max=shared * 10 // 100 // _ROW_BYTES,
+        )
