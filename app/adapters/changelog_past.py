@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from app.adapters.kafka_read import KafkaEnds
+from app.adapters.kafka_read import KafkaEnds, KafkaGroups
 from app.core.state_identity import ChangelogPast
 
 
@@ -15,6 +15,7 @@ class ChangelogPasts:
     """Asks for where the changelog begins and ends, and how far the group has committed the topic it is folded from."""
 
     ends: KafkaEnds
+    groups: KafkaGroups
     changelog: str
     group: str
     folded: str
@@ -28,7 +29,7 @@ class ChangelogPasts:
         places = [(self.changelog, partition) for partition in partitions]
         begin = self.ends.offsets(places, latest=False)
         end = self.ends.offsets(places, latest=True)
-        committed = self.ends.committed(self.group, [(self.folded, partition) for partition in partitions])
+        committed = self.groups.committed(self.group, [(self.folded, partition) for partition in partitions])
         return {
             partition: ChangelogPast(begin[place], end[place], committed[self.folded, partition])
             for partition, place in zip(partitions, places, strict=True)

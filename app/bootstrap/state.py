@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from app.adapters.changelog_past import ChangelogPasts
-from app.adapters.kafka_read import KafkaEnds
 from app.adapters.rocks import RocksPartition
 from app.adapters.rocks_options import RocksOptions
 from app.agents.build import WorkerShape
@@ -14,13 +13,13 @@ from app.agents.memory_shares import MemoryShares
 from app.ports import StateNews
 
 
-def state_home(shape: WorkerShape, ends: KafkaEnds, folded: str, news: StateNews, memory: MemoryShares) -> StateHome:
-    """Return the home of the state that is folded from the topic `folded`; its changelog exists."""
+def state_home(shape: WorkerShape, pasts: ChangelogPasts, news: StateNews, memory: MemoryShares) -> StateHome:
+    """Return the home of the state; the topic of its changelog exists."""
     return StateHome(
         deployment=shape.deployment,
-        changelog_id=ends.topic_id(shape.changelog),
+        changelog_id=pasts.ends.topic_id(pasts.changelog),
         open=partial(RocksPartition, options=RocksOptions(memory.block_cache_bytes, memory.write_buffers_bytes)),
-        past=ChangelogPasts(ends, shape.changelog, shape.group, folded).of,
+        past=pasts.of,
         news=news,
         start_over=(
             f"stop all workers, delete topic {shape.changelog} and consumer group {shape.group}, "

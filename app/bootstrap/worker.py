@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from confluent_kafka.admin import AdminClient
 
 from app import topics
+from app.adapters.changelog_past import ChangelogPasts
 from app.adapters.kafka import KafkaClients
 from app.adapters.kafka_read import KafkaEnds, KafkaGroups, KafkaReader
 from app.adapters.logs import error_fields, log
@@ -72,8 +73,10 @@ def build_worker(
     )
     app = build_app(shape)
     ends, news = KafkaEnds(admin), ToldStateNews(metrics)
-    home = state_home(shape, ends, topics.OBSERVATIONS.name(settings.deployment), news, memory)
-    table = add_table(app, shape, changelog, home)
+    groups = KafkaGroups(clients, f"{name}-groups")
+    observations = topics.OBSERVATIONS.name(settings.deployment)
+    pasts = ChangelogPasts(ends, groups, shape.changelog, shape.group, observations)
+    table = add_table(app, shape, changelog, state_home(shape, pasts, news, memory))
     counts = AgentCounts(metrics, [c.entity for c in contracts])
     decoders = {store.name: decoder_of(settings, store) for store in stores}
     readers = dict(row_readers(settings, contracts, decoders, digest_key))
@@ -86,7 +89,7 @@ def build_worker(
     ingest = Ingest(
         sources=sources,
         contracts=contracts,
-        observations=topics.OBSERVATIONS.name(settings.deployment),
+        observations=observations,
         partitions=settings.partitions,
         sink=sink,
         quarantine=QuarantineTopic(sink, codec, topics.QUARANTINE.name(settings.deployment), stores),
@@ -123,7 +126,7 @@ def build_worker(
     add_agents(
         app,
         sources=sources,
-        observations=topics.OBSERVATIONS.name(settings.deployment),
+        observations=observations,
         plan_topics=plan_topics,
         ingest=ingest,
         compare=compare,
@@ -133,13 +136,11 @@ def build_worker(
     app.finalize()
     reports = StatusReports(settings, compare, counts, codec, sink, metrics, [s.name for s in stores])
     probing = PipelineReports(
-        PipelineProbe(
-            ends, KafkaGroups(clients, f"{name}-groups").committed, KafkaReader(clients, f"{name}-pipelines").read
-        ),
+        PipelineProbe(ends, groups.committed, KafkaReader(clients, f"{name}-pipelines").read),
         list(watched_pipelines(settings, contracts)),
         held,
         sink,
-        topics.OBSERVATIONS.name(settings.deployment),
+        observations,
         settings.partitions,
         compare.beacon_now_ms,
     )

@@ -17,8 +17,9 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented, not listed
 
+from app.adapters.changelog_past import ChangelogPasts
 from app.adapters.kafka import KafkaClients
-from app.adapters.kafka_read import KafkaEnds
+from app.adapters.kafka_read import KafkaEnds, KafkaGroups
 from app.adapters.logs import configure_logs
 from app.adapters.state_news import ToldStateNews
 from app.agents.block_consumer import Block, WorkerApp
@@ -56,7 +57,9 @@ async def main(bootstrap: str, group: str, topic: str, instance: str, folder: Pa
     admin = clients.admin(f"{group}-{instance}-admin")
     _make_changelog(admin, shape.changelog)
     news = ToldStateNews(NoMeter())
-    home = state_home(shape, KafkaEnds(admin), topic, news, MemoryShares.of(1024**3))
+    groups = KafkaGroups(clients, f"{group}-{instance}-groups")
+    pasts = ChangelogPasts(KafkaEnds(admin), groups, shape.changelog, shape.group, topic)
+    home = state_home(shape, pasts, news, MemoryShares.of(1024**3))
     table = add_table(app, shape, clients.producer(f"{group}-{instance}"), home)
 
     async def persist() -> None:
