@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # documented, not listed
 
 from app.adapters.kafka import KafkaClients
@@ -20,6 +20,7 @@ Spot = tuple[str, int, int]
 """Topic, partition, offset."""
 
 _REQUEST_S: Final = 10.0
+_LOOK_AGAIN_S: Final = 0.1
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 
@@ -125,12 +126,20 @@ class KafkaEnds:
             raise Unready(f"cannot ask for the ends of partitions: {error}", where="Kafka") from error
 
     def topic_id(self, topic: str) -> str:
-        """Return the broker's own id of a topic; one that was made again has another. Blocks."""
-        asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=_REQUEST_S)
-        try:
-            return str(asked[topic].result().topic_id)
-        except KafkaException as error:
-            raise Unready(f"cannot describe topic {topic}: {error}", where="Kafka") from error
+        """Return the broker's own id of a topic; one that was made again has another. Blocks.
+
+        A topic that was made a moment ago is not yet known to every broker: it is waited for.
+        """
+        deadline = time.monotonic() + _REQUEST_S
+        while True:
+            asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=_REQUEST_S)
+            try:
+                return str(asked[topic].result().topic_id)
+            except KafkaException as error:
+                is_unknown = error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART
+                if not is_unknown or time.monotonic() > deadline:
+                    raise Unready(f"cannot describe topic {topic}: {error}", where="Kafka") from error
+                time.sleep(_LOOK_AGAIN_S)
 
     def partitions_of(self, topics: Iterable[str]) -> dict[str, int]:
         """Return how many partitions each of these topics has; those that do not exist are absent. Blocks."""
