@@ -11,6 +11,7 @@ import inspect
 from collections import deque
 from typing import Any
 
+import faust
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher as aiokafka_fetcher
@@ -198,6 +199,28 @@ def test_a_table_makes_its_store_through_the_hook() -> None:
     """`BulkTable` puts its own store in there."""
     assert "self._new_store_by_url(" in inspect.getsource(table_base.Collection._new_store)
     assert rocksdb.Store.offset_key == b"__faust\0offset__"
+
+
+def test_the_end_of_a_recovery_ignores_what_a_table_raises() -> None:
+    """So the store itself must crash the app and not return, or work would begin on a state that is none."""
+    assert "self.data.on_recovery_completed(" in inspect.getsource(table_base.Collection.on_recovery_completed)
+    assert _calls_in_order(
+        Recovery.on_recovery_completed, "table.on_recovery_completed(", "asyncio.wait(callback_coros)", "perform_seek()"
+    )
+
+
+def test_what_a_table_raises_in_a_rebalance_crashes_the_app() -> None:
+    """There the store may simply refuse."""
+    source = inspect.getsource(faust.App._on_partitions_assigned)
+    assert "self.tables.on_rebalance" in source
+    assert "await self.crash(exc)" in source
+
+
+def test_a_promoted_standby_is_neither_revoked_nor_assigned_anew() -> None:
+    """Its changelog stays in the assignment: the store asks the assignor who owns what, and keeps nothing over it."""
+    source = inspect.getsource(faust.App._update_assignment)
+    assert "revoked = self._assignment - assigned" in source
+    assert "newly_assigned = assigned - self._assignment" in source
 
 
 def test_recovery_reads_from_the_persisted_offset_to_the_end_of_the_changelog() -> None:
