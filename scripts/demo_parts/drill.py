@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from drill_parts import engine
 from judge_parts.rows import ledger_rows
 
 from demo_parts.campaign import Campaign, Case
@@ -211,13 +212,17 @@ def _judged(
     }
 
 
-def main() -> int:
-    """Exit code 0: all well; 1: faults; 2: could not run; 130: interrupted."""
-    parser = argparse.ArgumentParser(prog="scripts/drill", description=__doc__)
-    drills = parser.add_subparsers(dest="drill", required=True)
-    one = drills.add_parser("crash", help="kill -9 of worker and applier under load")
-    one.add_argument("--seed", type=int, default=None, help="repeats a drill's dice")
-    one.add_argument("--json", type=Path, metavar="FILE", help="write the result")
+def crash_told(result: dict[str, object]) -> str:
+    """Return what the crash drill says last."""
+    return (
+        f"{result['injected']} injected,"
+        f" {result['detected']} detected, {result['repaired']} repaired, {result['verified']} verified,"
+        f" {result['twice_in_ledger']} twice in the ledger, {result['false_alarms']} false;"
+        f" the same row {result['the_same_row_repaired']} times; seed {result['seed']}"
+    )
+
+
+def _add_crash_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument("--seconds", type=float, default=180, help="how long load and killing last [%(default)s]")
     one.add_argument("--rate", type=float, default=200, help="changes per second [%(default)s]")
     one.add_argument("--drifts", type=int, default=100, help="damaged rows [%(default)s]")
@@ -226,6 +231,21 @@ def main() -> int:
     one.add_argument("--name", default="drill", help="the stack to use [%(default)s]")
     one.add_argument("--base-port", type=int, help="the first of its ports")
     one.add_argument("--keep", action="store_true", help="leave the stack running")
+
+
+def main() -> int:
+    """Exit code 0: all well; 1: faults; 2: could not run; 130: interrupted."""
+    parser = argparse.ArgumentParser(prog="scripts/drill", description="Drills that try to break a running Driftline.")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--seed", type=int, default=None, help="repeats a drill's dice")
+    common.add_argument("--json", type=Path, metavar="FILE", help="write the result")
+    drills = parser.add_subparsers(dest="drill", required=True)
+    _add_crash_arguments(
+        drills.add_parser("crash", parents=[common], help="kill -9 of worker and applier under load, on real databases")
+    )
+    engine.add_arguments(
+        drills.add_parser("engine", parents=[common], help="workers and broker killed under a stream, on Kafka alone")
+    )
     arguments = parser.parse_args()
     if arguments.seed is None:
         arguments.seed = secrets.randbelow(1_000_000)
@@ -234,23 +254,21 @@ def main() -> int:
     screen = Screen()
     screen.say(f"seed {arguments.seed}")
     try:
-        result = crash(arguments, screen)
+        result = crash(arguments, screen) if arguments.drill == "crash" else engine.engine(arguments, screen.say)
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - the drill's last word is a sentence
-        print(f"drill crash: could not run (seed {arguments.seed}): {type(error).__name__}: {error}")
+        print(
+            f"drill {arguments.drill}: could not run (seed {arguments.seed}): {type(error).__name__}: {error}",
+        )
         return 2
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     faults = result["faults"]
     for fault in faults if isinstance(faults, list) else ():
         screen.say(f"FAULT  {fault}")
-    print(
-        f"drill crash: {'FAILED' if faults else 'passed'}: {result['injected']} injected,"
-        f" {result['detected']} detected, {result['repaired']} repaired, {result['verified']} verified,"
-        f" {result['twice_in_ledger']} twice in the ledger, {result['false_alarms']} false;"
-        f" the same row {result['the_same_row_repaired']} times; seed {result['seed']}"
-    )
+    told = crash_told(result) if arguments.drill == "crash" else engine.last_line(result)
+    print(f"drill {arguments.drill}: {'FAILED' if faults else 'passed'}: {told}")
     return 1 if faults else 0
 
 

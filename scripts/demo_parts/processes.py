@@ -84,11 +84,19 @@ class Processes:
         child.wait(timeout=10)
         self._record(name).unlink(missing_ok=True)
 
-    def end(self, name: str, patience_s: float = 25) -> None:
-        """Ask a process to end; kill it if it does not."""
+    def take_ended(self) -> dict[str, int]:
+        """Return the exit codes of those that ended by themselves, and forget them."""
+        ended = {name: code for name, child in self._children.items() if (code := child.poll()) is not None}
+        for name in ended:
+            del self._children[name]
+            self._record(name).unlink(missing_ok=True)
+        return ended
+
+    def end(self, name: str, patience_s: float = 25) -> int | None:
+        """Ask a process to end; kill it if it does not. Return its exit code, None if there is no such process."""
         child = self._children.pop(name, None)
         if child is None:
-            return
+            return None
         child.terminate()
         try:
             child.wait(timeout=patience_s)
@@ -96,6 +104,7 @@ class Processes:
             child.kill()
             child.wait(timeout=10)
         self._record(name).unlink(missing_ok=True)
+        return child.returncode
 
     def end_all(self) -> None:
         """End everything that was started; all are asked first, then waited for."""
