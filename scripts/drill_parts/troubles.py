@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+AT_FIRST: Final = 2
+"""Workers that are there from the beginning."""
+
 _FIRST, _LAST = 0.04, 0.96
 _ALL_AT_ONCE: Final = 0.25
 _SENT_AGAIN_TIMES: Final = 3
@@ -35,17 +38,20 @@ class Planned:
 
 
 def plan(chance: random.Random, changes: int, kills: int, workers: int) -> list[Planned]:
-    """Return the troubles of a drill in their order. Worker 1 is there from the beginning; the others come and go."""
+    """Return the troubles of a drill in their order.
+
+    Two workers are there from the beginning, the others come; all but the first leave once and come again.
+    """
 
     def at(share: float) -> int:
         return int(share * changes)
 
     planned = []
     for number in range(2, workers + 1):
-        comes = 0.08 * (number - 1)
         goes = chance.uniform(0.3, 0.45) + 0.2 * (number - 2)
+        if number > AT_FIRST:
+            planned.append(Planned(at(0.08 * number), Trouble.JOIN, f"worker-{number}"))
         planned += [
-            Planned(at(comes), Trouble.JOIN, f"worker-{number}"),
             Planned(at(goes), Trouble.LEAVE, f"worker-{number}"),
             Planned(at(goes + 0.12), Trouble.JOIN, f"worker-{number}"),
         ]
