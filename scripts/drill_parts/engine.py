@@ -46,6 +46,7 @@ _STALLED_S: Final = 180.0
 _FINISH_S: Final = 180.0
 _REFUSED_ABOVE_BYTES: Final = 1_500
 _REFUSED_WITHIN_S: Final = 90.0
+_NOT_JUDGED: Final[dict[str, Any]] = {"rows": 0, "changes": 0, "drifts": 0, "faults": []}
 _REFUSAL: Final = "Message size too large"
 
 
@@ -143,11 +144,10 @@ class EngineDrill:
             self._watch.stop()
             self._workers.abandon()
         self._say(f"{self._shape.changes / seconds:.0f} changes/s under all this; the judge reads the topics")
-        judged = self._judge() if not faults else {"faults": [], "rows": 0, "changes": 0, "drifts": 0}
+        judged: dict[str, Any] = _NOT_JUDGED if faults else self._judge()
         faults += self._watch.faults
         if not self._watch.exact_samples:
             faults.append("no sample was taken while no worker ran")
-        faults += judged.pop("faults")
         return {
             "seed": self._arguments.seed,
             **judged,
@@ -164,7 +164,7 @@ class EngineDrill:
             "changes_per_second": round(self._shape.changes / seconds),
             "seconds": round(time.monotonic() - begun, 1),
             "folder": str(self._folder),
-            "faults": faults,
+            "faults": faults + judged["faults"],
         }
 
     # -- the stages ----------------------------------------------------------------------------------------------
@@ -243,12 +243,7 @@ class EngineDrill:
             [sys.executable, "-m", "engine_judge", str(self._folder)], capture_output=True, text=True, check=False
         )
         if not done.stdout:
-            return {
-                "faults": [f"the judge could not judge: {done.stderr[-2000:]}"],
-                "rows": 0,
-                "changes": 0,
-                "drifts": 0,
-            }
+            return {**_NOT_JUDGED, "faults": [f"the judge could not judge: {done.stderr[-2000:]}"]}
         told: dict[str, Any] = json.loads(done.stdout)
         (self._folder / "judgement.json").write_text(done.stdout, encoding="utf-8")
         return told

@@ -124,13 +124,8 @@ def judge(deployment: Deployment) -> Judgement:
     """Read all topics and compare."""
     digest_key = Path(deployment.digest_key_file).read_bytes()
     digester = Digester(digest_key, deployment.entity, deployment.contract_version)
-    histories = []
-    for store, beacon_topic, topic in (
-        ("pg", deployment.authority_beacons, deployment.authority_topic),
-        ("my", deployment.replica_beacons, deployment.replica_topic),
-    ):
-        beacons = beacons_of(_whole(deployment, beacon_topic), store)
-        histories.append(history_of(_whole(deployment, topic), beacons, digester))
+    authority = _history(deployment, "pg", deployment.authority_beacons, deployment.authority_topic, digester)
+    replica = _history(deployment, "my", deployment.replica_beacons, deployment.replica_topic, digester)
     newest: dict[bytes, bytes] = {}
     for record in _whole(deployment, deployment.changelog):
         if record.value is None:
@@ -139,9 +134,10 @@ def judge(deployment: Deployment) -> Judgement:
             newest[record.key or b""] = record.value
     findings = Findings(Path(deployment.finding_schema_file))
     findings.read(_whole(deployment, deployment.drifts))
-    numbers = histories[0].numbers() | histories[1].numbers()
+    numbers = authority.numbers() | replica.numbers()
     judgement = compare(
-        *histories,
+        authority,
+        replica,
         dict(rows_of(newest, number_of(deployment.entity))),
         findings.drifts.values(),
         window_ms=deployment.window_ms,
@@ -150,6 +146,12 @@ def judge(deployment: Deployment) -> Judgement:
     for told in findings.broken:
         judgement.fault("records that contradict each other", told)
     return judgement
+
+
+def _history(
+    deployment: Deployment, store: str, beacon_topic: str, table_topic: str, digester: Digester
+) -> StoreHistory:
+    return history_of(_whole(deployment, table_topic), beacons_of(_whole(deployment, beacon_topic), store), digester)
 
 
 def _whole(deployment: Deployment, topic: str) -> Iterable[Record]:
