@@ -27,8 +27,12 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from app.core.errors import Unready
+
 FETCH_WAIT_S: Final = 0.25
 """How long one fetch may hold the lock that a seek waits for."""
+
+_ASK_AGAIN_S: Final = 0.2
 
 _BROKER_WAIT_MS: Final = 200
 """How long the broker may hold a fetch: partitions with data wait for those without in the same request."""
@@ -137,6 +141,14 @@ class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
                     waiter.cancel()
         return {}
 
+    async def is_member(self) -> bool:
+        """Ask the group's coordinator whether this consumer is still a member, until it answers."""
+        coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - pinned in tests/contract
+        # A heartbeat that fails otherwise was not answered; one that finds us unknown forgets the generation.
+        while coordinator.generation >= 0 and not await coordinator._do_heartbeat():  # noqa: SLF001 - likewise
+            await asyncio.sleep(_ASK_AGAIN_S)
+        return bool(coordinator.generation >= 0)
+
 
 def _positions(consumer: Any, wanted: set[TP] | None) -> dict[Any, int]:  # noqa: ANN401 - aiokafka is untyped
     subscription = consumer._subscription.subscription  # noqa: SLF001 - pinned in tests/contract
@@ -232,6 +244,14 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         return end
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 - Faust's signature
+        # A worker that was away for too long (paused, or busy through a whole rebalance) has lost its partitions to
+        # others without having been told: what it still holds is old and would overwrite what they have written since.
+        if not await self._thread.call_thread(self._thread.is_member):
+            raise Unready(
+                "the group has gone on without this worker",
+                where=self.app.conf.id,
+                hint="nothing was written; start it again",
+            )
         for step in self.app.before_commit:
             await step()
         committed: bool = await super()._commit_offsets(offsets, start_new_transaction=start_new_transaction)

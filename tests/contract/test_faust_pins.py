@@ -9,12 +9,22 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import deque
+from types import SimpleNamespace
 from typing import Any
 
 import faust
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher as aiokafka_fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import (
+    IllegalGenerationError,
+    KafkaError,
+    NoError,
+    NotCoordinatorForGroupError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 from faust.stores import rocksdb
 from faust.tables import base as table_base
 from faust.tables.recovery import Recovery
@@ -69,6 +79,43 @@ def test_a_commit_asks_the_hooks_for_its_offsets() -> None:
     )
     assert "_new_offset(tp)" in inspect.getsource(faust_consumer.Consumer._filter_committable_offsets)
     assert "_filter_tps_with_pending_acks(" in inspect.getsource(faust_consumer.Consumer.force_commit)
+
+
+class _Answered:
+    """A group's coordinator, as far as a heartbeat needs it, and the broker's answer."""
+
+    group_id, member_id, generation = "group", "member", 7
+    _do_heartbeat = GroupCoordinator._do_heartbeat
+    reset_generation = GroupCoordinator.reset_generation
+
+    def __init__(self, error: type[KafkaError]) -> None:
+        self.error = error
+
+    async def _send_req(self, _request: object) -> Any:  # noqa: ANN401 - aiokafka is untyped
+        return SimpleNamespace(error_code=self.error.errno)
+
+    def request_rejoin(self) -> None:
+        """Nothing: nobody joins here."""
+
+    def coordinator_dead(self) -> None:
+        """Nothing: nobody looks for another."""
+
+
+@pytest.mark.parametrize(
+    ("error", "answered", "generation"),
+    [
+        (NoError, True, 7),
+        (RebalanceInProgressError, True, 7),
+        (NotCoordinatorForGroupError, False, 7),
+        (UnknownMemberIdError, False, -1),
+        (IllegalGenerationError, False, -1),
+    ],
+)
+def test_a_heartbeat_tells_whether_the_group_knows_us(error: type[KafkaError], answered: bool, generation: int) -> None:  # noqa: FBT001
+    """A member that was dropped has no generation afterwards; during a rebalance one is a member still."""
+    coordinator: Any = _Answered(error)
+    assert asyncio.run(coordinator._do_heartbeat()) is answered
+    assert coordinator.generation == generation
 
 
 def test_streams_are_emptied_before_the_sign_that_lets_them_be_fetched() -> None:

@@ -92,3 +92,19 @@ def test_markers_of_transactions_are_committed_and_aborted_records_are_not_seen(
     engine.stop(worker)
     engine.assert_covered()
     assert engine.state() == {p: {b"k": b"v4"} for p in range(PARTITIONS)}
+
+
+def test_a_worker_that_lost_its_partitions_while_it_slept_overwrites_nothing(engine: Engine) -> None:
+    """Stopped for longer than its session lasts and then waked: what it held is old, and it ends without writing it."""
+    engine.fill()
+    sleeper = engine.start("w1")
+    engine.until(lambda: engine.finished() > 0.1 * RECORDS, within_s=90, why="progress")
+    sleeper.send_signal(signal.SIGSTOP)
+    heir = engine.start("w2", sleep_ms=0)
+    engine.until_all_is_committed()
+    sleeper.send_signal(signal.SIGCONT)
+    assert sleeper.wait(60) != 0
+    engine.processes.remove(sleeper)
+    engine.stop(heir)
+    engine.assert_covered()
+    assert engine.state() == engine.truth
