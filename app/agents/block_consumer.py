@@ -146,7 +146,7 @@ class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - pinned in tests/contract
         # A heartbeat that fails otherwise was not answered; one that finds us unknown forgets the generation.
         while coordinator.generation >= 0 and not await coordinator._do_heartbeat():  # noqa: SLF001 - likewise
-            await asyncio.sleep(_ASK_AGAIN_S)
+            await self.sleep(_ASK_AGAIN_S)
         return bool(coordinator.generation >= 0)
 
 

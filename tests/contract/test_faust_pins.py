@@ -84,7 +84,7 @@ def test_a_commit_asks_the_hooks_for_its_offsets() -> None:
 class _Answered:
     """A group's coordinator, as far as a heartbeat needs it, and the broker's answer."""
 
-    group_id, member_id, generation = "group", "member", 7
+    group_id, member_id, generation, coordinator_id = "group", "member", 7, 1
     _do_heartbeat = GroupCoordinator._do_heartbeat
     reset_generation = GroupCoordinator.reset_generation
 
