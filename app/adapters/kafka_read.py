@@ -109,8 +109,18 @@ class KafkaEnds:
         try:
             answers = await asyncio.gather(*(asyncio.wrap_future(answer) for answer in asked.values()))
         except KafkaException as error:
+            await asyncio.to_thread(self._learn_leaders)
             raise Unready(f"cannot ask for the ends of partitions: {error}", where="Kafka") from error
         return [(at.topic, at.partition, answer.offset) for at, answer in zip(asked, answers, strict=True)]
+
+    def _learn_leaders(self) -> None:
+        """Learn the partitions' leaders anew. Blocks.
+
+        After a leader has changed, if only by a broker's restart, the client goes on to ask in the name of the old
+        epoch and is refused for as long as it lives: its admin requests do not learn from their own refusal.
+        """
+        with contextlib.suppress(KafkaException):
+            self._admin.list_topics(timeout=_REQUEST_S)
 
     def offsets(self, partitions: Iterable[tuple[str, int]], *, latest: bool) -> dict[tuple[str, int], int]:
         """Return the earliest or latest committed offsets. Blocks."""
@@ -123,6 +133,7 @@ class KafkaEnds:
         try:
             return {(at.topic, at.partition): answer.result().offset for at, answer in asked.items()}
         except KafkaException as error:
+            self._learn_leaders()
             raise Unready(f"cannot ask for the ends of partitions: {error}", where="Kafka") from error
 
     def topic_id(self, topic: str) -> str:

@@ -244,6 +244,9 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         return end
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 - Faust's signature
+        # What a crash left half done is done again by the next start.
+        if self.app.crashed:
+            return False
         # A worker that was away for too long (paused, or busy through a whole rebalance) has lost its partitions to
         # others without having been told: what it still holds is old and would overwrite what they have written since.
         if not await self._thread.call_thread(self._thread.is_member):

@@ -112,8 +112,16 @@ class WorkerRun:
             if not self.app.crashed and self.app.started and self.is_ready:
                 await self._finish_blocks()
         finally:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.app.stop(), timeout=_DRAIN_S * 2)
+            await self._stop()
+
+    async def _stop(self) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            (fault,) = await asyncio.wait_for(
+                asyncio.gather(self.app.stop(), return_exceptions=True), timeout=_DRAIN_S * 2
+            )
+            # What goes wrong while a crashed app stops must not hide what it crashed of.
+            if isinstance(fault, BaseException) and not self.app.crashed:
+                raise fault
 
     async def _finish_blocks(self) -> None:
         self.app.consumer.stop_flow()
