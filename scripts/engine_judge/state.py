@@ -1,7 +1,7 @@
 """What the workers hold of each row, read from the changelog of their table: the newest value of each key counts.
 
 This file alone knows the table's format: keys are 0x01, the entity's number and the row's key; values are those that
-`app/core/keystate.py` describes, in format 1. Under 0x00 stand the workers' own records: `c` with what was reached of a
+`app/core/keystate.py` describes, in format 2. Under 0x00 stand the workers' own records: `c` with what was reached of a
 partition of changes, `e` with an entity's coverage, both JSON.
 """
 
@@ -14,17 +14,17 @@ from dataclasses import dataclass
 
 from engine_judge.rows import ABSENT
 
-FORMAT = 1
+FORMAT = 2
 ROW, META = b"\x01", b"\x00"
 REACHED, ENTITY = META + b"c", META + b"e"
-STAGES = ("confirmed", "overtaken", "resolved", "verified", "refuted")
-OPEN_STAGES = frozenset({"confirmed", "overtaken"})
+STAGES = ("confirmed", "overtaken", "disputed", "resolved", "verified", "refuted")
+OPEN_STAGES = frozenset({"confirmed", "overtaken", "disputed"})
 _HEAD = struct.Struct(">BBB")
-_SIDE = struct.Struct(">H20s8sB")
+_SIDE = struct.Struct(">H20sBB")
 _STAY = struct.Struct(">B20sqqhqQ")
 _REPLICA = struct.Struct(">qB")
 _DRIFT = struct.Struct(">16sBq?QQq")
-_TEXTS_BEHIND_DRIFT = 5
+_TEXTS_BEHIND_DRIFT = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ def read_row(value: bytes) -> HeldRow:
         at += 1 + value[at]
     sides = []
     for _ in range(stores):
-        stays, _, _, groups = _SIDE.unpack_from(value, at)
-        at += _SIDE.size + groups
+        stays, _, raw_keys, groups = _SIDE.unpack_from(value, at)
+        at += _SIDE.size + raw_keys + groups
         newest = HeldSide(ABSENT, -1, -1)
         for _ in range(stays):
             length, _, _, _, partition, offset, _ = _STAY.unpack_from(value, at)

@@ -326,7 +326,7 @@ def _states() -> Iterator[KeyState]:
     state = KeyState.new(2)
     state.past = [bytes([5]) * 16]
     for number, side in enumerate(state.sides):
-        side.groups = bytes(32) if number else b""
+        side.raw_keys, side.groups = bytes(8), bytes(32) if number else b""
         side.stays += [
             Stay(bytes([n]) * 16, bytes(20), partition=number, offset=70 + n, transaction=5) for n in (1, 2 + number)
         ]
@@ -341,7 +341,7 @@ def test_the_judge_reads_the_state_that_the_product_writes() -> None:
     rows = [read_row(encode(state)) for state in _states()]
     sides = (HeldSide(bytes([2]) * 16, 0, 72), HeldSide(bytes([3]) * 16, 1, 73))
     assert [row.sides for row in rows] == [sides] * len(rows)
-    assert [row.open_drift for row in rows] == [None, b"d" * 16, b"d" * 16, None, None, None]
+    assert [row.open_drift for row in rows] == [None, *[b"d" * 16] * 3, None, None, None]
 
 
 def test_a_state_of_another_format_is_refused() -> None:
