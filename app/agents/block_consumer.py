@@ -33,6 +33,8 @@ FETCH_WAIT_S: Final = 0.25
 """How long one fetch may hold the lock that a seek waits for."""
 
 _ASK_AGAIN_S: Final = 0.2
+_BROKER_AWAY_S: Final = 300.0
+"""As long as a producer waits for a broker; then nobody knows whether the group still counts on this worker."""
 
 _BROKER_WAIT_MS: Final = 200
 """How long the broker may hold a fetch: partitions with data wait for those without in the same request."""
@@ -142,10 +144,13 @@ class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
         return {}
 
     async def is_member(self) -> bool:
-        """Ask the group's coordinator whether this consumer is still a member, until it answers."""
+        """Ask the group's coordinator whether this consumer is still a member; wait for a broker that is away."""
         coordinator = self._ensure_consumer()._coordinator  # noqa: SLF001 - pinned in tests/contract
+        deadline = self.thread_loop.time() + _BROKER_AWAY_S
         # A heartbeat that fails otherwise was not answered; one that finds us unknown forgets the generation.
         while coordinator.generation >= 0 and not await coordinator._do_heartbeat():  # noqa: SLF001 - likewise
+            if self.thread_loop.time() > deadline:
+                return False
             await self.sleep(_ASK_AGAIN_S)
         return bool(coordinator.generation >= 0)
 
@@ -251,7 +256,7 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         # others without having been told: what it still holds is old and would overwrite what they have written since.
         if not await self._thread.call_thread(self._thread.is_member):
             raise Unready(
-                "the group has gone on without this worker",
+                "the group has gone on without this worker, or does not answer",
                 where=self.app.conf.id,
                 hint="nothing was written; start it again",
             )

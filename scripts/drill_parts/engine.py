@@ -253,6 +253,8 @@ class EngineDrill:
         deadline = time.monotonic() + within_s
         while not claim():
             self._workers.turn()
+            if not self._watch.is_awake:
+                raise Stuck("nobody watches the offsets any more")
             if time.monotonic() > deadline:
                 raise Stuck(f"waited {within_s:.0f} s for {why}; running: {', '.join(self._workers.names())}")
             time.sleep(0.05)

@@ -130,6 +130,11 @@ class OffsetWatch:
         """Whether every receiver has coverage and has judged all rows."""
         return all(receiver.is_swept for receiver in self.receivers.values())
 
+    @property
+    def is_awake(self) -> bool:
+        """Whether samples are still taken."""
+        return self._thread.is_alive()
+
     def _run(self) -> None:
         while not self._over.wait(self._every_s):
             try:

@@ -96,7 +96,7 @@ def is_swept(key: bytes, value: bytes) -> bool | None:
     if not key.startswith(ENTITY):
         return None
     told = json.loads(value)
-    return bool(told["swept"]) and all(base is not None for base in told["base_ms"])
+    return all(told["swept_replicas"]) and all(base is not None for base in told["base_ms"])
 
 
 def rows_of(values: dict[bytes, bytes], entity: int) -> Iterator[tuple[int, HeldRow]]:

@@ -17,7 +17,7 @@ from engine_judge.moments import Beacons, Place
 from engine_judge.offsets import Receiver, ahead
 from engine_judge.rebuild import StoreHistory, history_of
 from engine_judge.rows import Digester, hash_of_key, key_bytes, number_of, read_change
-from engine_judge.state import HeldRow, HeldSide, read_row
+from engine_judge.state import HeldRow, HeldSide, is_swept, reached, read_row
 from engine_judge.topics import Record
 
 from app.codec.blocks import pack
@@ -26,8 +26,10 @@ from app.codec.envelope import decoder_for
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, Replica, StoreTable
 from app.core.digest import RowDigester, keyed_hash
 from app.core.finding import Stage
+from app.core.journal import chain_record, entity_record
 from app.core.keystate import KeyState, OpenDrift, encode
 from app.core.observation import Barrier, Beacon, Link, Mark, RowBlock
+from app.core.progress import Chain, EntityProgress
 from app.core.store import Converter, StoreKind
 from app.core.types.canonical import Dialect
 from app.core.verdict import Stay
@@ -342,6 +344,21 @@ def test_the_judge_reads_the_state_that_the_product_writes() -> None:
     sides = (HeldSide(bytes([2]) * 16, 0, 72), HeldSide(bytes([3]) * 16, 1, 73))
     assert [row.sides for row in rows] == [sides] * len(rows)
     assert [row.open_drift for row in rows] == [None, *[b"d" * 16] * 3, None, None, None]
+
+
+def test_the_judge_reads_what_the_workers_note_of_their_progress() -> None:
+    """How far a partition of changes was taken in, and whether all rows of all replicas were judged."""
+    progress = EntityProgress.new(_contract())
+    key, value = entity_record(progress)
+    assert value is not None
+    assert is_swept(key, value) is False
+    progress.base_ms, progress.swept = [5], [True]
+    key, value = entity_record(progress)
+    assert value is not None
+    assert is_swept(key, value) is True
+    key, value = chain_record(Link("t", 2, 0, 9), Chain(9))
+    assert value is not None
+    assert (reached(key, value), is_swept(key, value)) == (("t", 2, 9), None)
 
 
 def test_a_state_of_another_format_is_refused() -> None:
