@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from stack_parts.failure import StackError
 from stack_parts.tools import Module, ensure_tools
@@ -60,9 +61,17 @@ def _by_pip() -> None:
     constraints = ENVIRONMENT / "constraints.txt"
     constraints.write_text("".join(_pins()), encoding="utf-8")
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
-    development = [entry for entry in project["dependency-groups"]["dev"] if isinstance(entry, str)]
+    development = _requirements(project["dependency-groups"], "dev")
     pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _run([*pip, "--constraint", str(constraints), "--editable", str(PROJECT), *development])
+
+
+def _requirements(groups: dict[str, list[Any]], name: str) -> list[str]:
+    """Return what a group of dependencies asks for, the groups that it includes among it."""
+    found = []
+    for entry in groups[name]:
+        found += [entry] if isinstance(entry, str) else _requirements(groups, entry["include-group"])
+    return found
 
 
 def _pins() -> list[str]:
