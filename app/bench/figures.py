@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
+from app.bench.contest import ENGINE, Ran
+from app.bench.latency import Delays
+from app.bench.recovery import Recovered
 from app.bench.whole_path import Measured
 
 Figures = dict[str, float]
@@ -42,4 +45,65 @@ def whole_path_figures(snapshot: Measured, runs: Sequence[Measured]) -> Figures:
         "observations_bytes_per_change": _rounded(sum(run.observations_bytes for run in runs) / changes),
         "changelog_bytes_per_change": _rounded(sum(run.changelog_bytes for run in runs) / changes),
         "state_bytes_per_key": _rounded(last.state_bytes / last.state_keys),
+    }
+
+
+def hop_figures(runs: Sequence[Ran], keys: int) -> Figures:
+    """Return the figures of one contender."""
+    return {
+        "changes": runs[-1].changes,
+        **rates([r.changes for r in runs], [r.wall_s for r in runs], [r.cpu_s for r in runs]),
+        "peak_rss_bytes": max(run.peak_rss_bytes for run in runs),
+        "state_bytes_per_key": _rounded(runs[-1].state_bytes / keys),
+    }
+
+
+def ratios(runs: Mapping[str, Sequence[Ran]]) -> dict[str, Figures]:
+    """Return how many times as fast as each peer the engine is, by CPU and by the wall's clock.
+
+    Of each turn the two runs are compared that were next to each other, and the median of the turns is told: what
+    disturbed one disturbed the other.
+    """
+    ours = runs[ENGINE.name]
+    return {
+        name: {
+            "per_core": _rounded(
+                median(_rate(a, a.cpu_s) / _rate(b, b.cpu_s) for a, b in zip(ours, theirs, strict=True))
+            ),
+            "wall": _rounded(
+                median(_rate(a, a.wall_s) / _rate(b, b.wall_s) for a, b in zip(ours, theirs, strict=True))
+            ),
+        }
+        for name, theirs in runs.items()
+        if name != ENGINE.name
+    }
+
+
+def _rate(ran: Ran, seconds: float) -> float:
+    return ran.changes / seconds
+
+
+def delay_figures(delays: Delays) -> Figures:
+    """Return how soon drifts were told after their windows."""
+    return {
+        "changes_per_s": _rounded(delays.changes_per_s),
+        "drifts": len(delays.delays_ms),
+        "p50_ms": round(delays.percentile_ms(50)),
+        "p99_ms": round(delays.percentile_ms(99)),
+        "max_ms": round(max(delays.delays_ms)),
+        "worker_cores": _rounded(delays.worker_cores),
+    }
+
+
+def recovery_figures(runs: Sequence[Recovered], after_kill_s: Sequence[float]) -> Figures:
+    """Return how soon a worker is back."""
+    return {
+        "keys": runs[-1].keys,
+        "records": runs[-1].records,
+        "keys_per_s": _rounded(median(run.keys / run.seconds for run in runs)),
+        "records_per_s": _rounded(median(run.records / run.seconds for run in runs)),
+        "records_per_s_per_core": _rounded(median(run.records / run.cpu_s for run in runs)),
+        "kill_to_first_verdict_s": _rounded(median(after_kill_s)),
+        "kill_to_first_verdict_max_s": _rounded(max(after_kill_s)),
+        "runs": len(runs),
     }

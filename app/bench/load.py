@@ -67,6 +67,8 @@ class Change(NamedTuple):
 class Stretch:
     """A stretch of both logs: `count` changes of the authority from number `first` on, `per_s` a second of their time.
 
+    `drifting` is the share of them that the replica gets wrong.
+
     Changes are numbered over the life of a deployment, and time counts from its begin, so that one stretch can follow
     another.
     """
@@ -75,6 +77,7 @@ class Stretch:
     count: int
     begin_us: int
     per_s: float
+    drifting: float = 0.0
 
     def moment_us(self, number: int) -> int:
         """Return when the authority made a change."""
@@ -86,6 +89,11 @@ class Stretch:
         return self.moment_us(self.first + self.count) + REPLICA_LAG_US
 
 
+def damaged_at_us(change: Change, stretch: Stretch) -> int:
+    """Return from when on the stores differ in a planted change's row: an extra row is the replica's own doing."""
+    return stretch.moment_us(change.number) + (REPLICA_LAG_US if change.planted is DriftKind.EXTRA else 0)
+
+
 def changes(load: Load, stretch: Stretch) -> Iterator[Change]:
     """Yield the changes of a stretch, always the same for the same seed.
 
@@ -93,7 +101,7 @@ def changes(load: Load, stretch: Stretch) -> Iterator[Change]:
     drift, whatever the picks are.
     """
     dice = Random(f"{load.seed}/{stretch.first}")  # noqa: S311 - traffic is no secret
-    random, keys, drifting = dice.random, load.keys, load.drifting
+    random, keys, drifting = dice.random, load.keys, stretch.drifting
     zipf = load.spread is Spread.ZIPF
     for number in range(stretch.first, stretch.first + stretch.count):
         if drifting and random() < drifting:

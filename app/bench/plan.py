@@ -19,22 +19,35 @@ class Part(Enum):
     """A part of the bench; each can be run alone."""
 
     WHOLE_PATH = "whole-path"
+    SAME_HOP = "same-hop"
+    LATENCY = "latency"
+    RECOVERY = "recovery"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is measured. `loads[0]` is the one whose number stands for the whole path.
 
-    `changes` are those of both stores in one measured stretch, `repeat` is how often each figure is measured.
+    `changes` are those of both stores in one measured stretch, `repeat` is how often each figure is measured. The same
+    hop and the recovery have numbers of their own; delays are looked at for `live_s` seconds at each load.
     """
 
     loads: tuple[Load, ...]
     changes: int
     repeat: int
+    hop_changes: int
+    live_s: float
+    recovered_keys: int
+    hop_keys: int = 200_000
 
     def over(self, keys: int) -> Plan:
         """Return the same plan with so many keys in every load."""
-        return replace(self, loads=tuple(dict.fromkeys(replace(load, keys=keys) for load in self.loads)))
+        loads = tuple(dict.fromkeys(replace(load, keys=keys) for load in self.loads))
+        return replace(self, loads=loads, hop_keys=keys, recovered_keys=keys)
+
+    def with_changes(self, changes: int) -> Plan:
+        """Return the same plan with so many changes in every measured stretch."""
+        return replace(self, changes=changes, hop_changes=changes)
 
     def of(self, names: Collection[str]) -> Plan:
         """Return the same plan with the loads of these names alone; all of them if none is named."""
@@ -61,6 +74,9 @@ FULL: Final = Plan(
     ),
     changes=1_000_000,
     repeat=3,
+    hop_changes=1_000_000,
+    live_s=60.0,
+    recovered_keys=1_000_000,
 )
 _SMALL: Final = replace(_BASE, keys=50_000)
 QUICK: Final = Plan(
@@ -72,4 +88,7 @@ QUICK: Final = Plan(
     ),
     changes=200_000,
     repeat=1,
+    hop_changes=500_000,
+    live_s=20.0,
+    recovered_keys=100_000,
 )

@@ -24,7 +24,6 @@ class Progress:
 
     def __init__(self, clients: KafkaClients, group: str) -> None:
         self._consumer: Consumer = clients.consumer("bench-progress", group)
-        self._where = clients.bootstrap
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -54,11 +53,12 @@ class Progress:
             return False
         return all(place.offset >= wanted[place.topic, place.partition] for place in places)
 
-    def until(self, claim: Callable[[], bool], check: Callable[[], None], within_s: float, what: str) -> None:
-        """Wait until a claim holds; `check` raises what makes waiting vain."""
-        deadline = time.monotonic() + within_s
-        while not claim():
-            check()
-            if time.monotonic() > deadline:
-                raise Unready(f"not within {within_s:.0f} s: {what}", where=self._where)
-            time.sleep(_LOOK_EVERY_S)
+
+def until(claim: Callable[[], bool], check: Callable[[], None], within_s: float, what: str) -> None:
+    """Wait until a claim holds; `check` raises what makes waiting vain, `Unready` says what did not come in time."""
+    deadline = time.monotonic() + within_s
+    while not claim():
+        check()
+        if time.monotonic() > deadline:
+            raise Unready(f"not within {within_s:.0f} s: {what}", where="bench")
+        time.sleep(_LOOK_EVERY_S)

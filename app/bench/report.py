@@ -29,9 +29,68 @@ def whole_path_rows(told: Mapping[str, Any]) -> list[dict[str, object]]:
     ]
 
 
+def same_hop_rows(told: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Return a row for each contender, the fastest first."""
+    contenders = {"this engine": told["same_hop"], **told.get("peers", {})}
+    times = told.get("times_as_fast_as", {})
+    return [
+        {
+            "contender": name.replace("_", " "),
+            "changes/s per core": f"{figures['changes_per_s_per_core']:,.0f}",
+            "min-max": f"{figures['changes_per_s_per_core_min']:,.0f}-{figures['changes_per_s_per_core_max']:,.0f}",
+            "changes/s": f"{figures['changes_per_s']:,.0f}",
+            "CPU s per million": f"{figures['cpu_s_per_million']:,.1f}",
+            "peak RSS MB": f"{figures['peak_rss_bytes'] / _MEGABYTE:,.0f}",
+            "this engine is, per core": _times(times, name, "per_core"),
+            "by the clock": _times(times, name, "wall"),
+        }
+        for name, figures in sorted(contenders.items(), key=lambda item: -float(item[1]["changes_per_s_per_core"]))
+    ]
+
+
+def latency_rows(told: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Return a row for each share of the saturation."""
+    return [
+        {
+            "load": name.removeprefix("at_").replace("_percent", " % of saturation"),
+            "changes/s": f"{figures['changes_per_s']:,.0f}",
+            "drifts": figures["drifts"],
+            "p50 s": f"{figures['p50_ms'] / 1_000:.1f}",
+            "p99 s": f"{figures['p99_ms'] / 1_000:.1f}",
+            "max s": f"{figures['max_ms'] / 1_000:.1f}",
+            "worker's cores": figures["worker_cores"],
+        }
+        for name, figures in told.items()
+        if name.startswith("at_")
+    ]
+
+
+def recovery_rows(told: Mapping[str, float]) -> list[dict[str, object]]:
+    """Return the one row of the recovery."""
+    return [
+        {
+            "keys": f"{told['keys']:,}",
+            "keys/s": f"{told['keys_per_s']:,.0f}",
+            "records/s": f"{told['records_per_s']:,.0f}",
+            "records/s per core": f"{told['records_per_s_per_core']:,.0f}",
+            "kill -9 to first verdict s": told["kill_to_first_verdict_s"],
+        }
+    ]
+
+
+def _times(times: Mapping[str, Mapping[str, float]], name: str, how: str) -> str:
+    return f"{times[name][how]:g} times" if name in times else ""
+
+
 def tables(told: Mapping[str, Any]) -> Sequence[tuple[str, list[dict[str, object]]]]:
     """Return a title and rows for each part that was measured."""
     found = []
     if "whole_path" in told:
         found.append(("Whole path: raw changes of two stores to verdicts", whole_path_rows(told["whole_path"])))
+    if "same_hop" in told:
+        found.append(("Same hop: decode, digest, last digest per key in RocksDB, changelog", same_hop_rows(told)))
+    if "latency" in told:
+        found.append(("Detection: from the damage to the record, less the window", latency_rows(told["latency"])))
+    if "recovery" in told:
+        found.append(("Recovery: the state read again from the changelog", recovery_rows(told["recovery"])))
     return found

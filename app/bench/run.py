@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
+from app.bench.contest import ENGINE, PEERS, Contest
 from app.bench.deployment import Deployment
-from app.bench.figures import Figures, whole_path_figures
-from app.bench.load import Load
+from app.bench.figures import Figures, delay_figures, hop_figures, ratios, recovery_figures, whole_path_figures
+from app.bench.latency import measure_delays
+from app.bench.load import WINDOW_MS, Load
 from app.bench.plan import Part, Plan
+from app.bench.recovery import kill_and_time, recover
 from app.bench.whole_path import WholePath
 
 Say = Callable[[str], None]
 Told = dict[str, Any]
+
+LIVE_PERCENT: Final = (50, 80)
+"""Shares of what a worker can take, at which delays are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +35,19 @@ class Bench:
     bootstrap: str
     plan: Plan
     say: Say
+    with_peers: bool = False
 
     def run(self, parts: Collection[Part]) -> Told:
         """Measure, and return the document that `--json` writes."""
         told: Told = {"machine": machine()}
         if Part.WHOLE_PATH in parts:
             told["whole_path"] = self._whole_path()
+        if Part.SAME_HOP in parts:
+            told |= self._same_hop()
+        if Part.LATENCY in parts:
+            told["latency"] = self._latency()
+        if Part.RECOVERY in parts:
+            told["recovery"] = self._recovery()
         return told
 
     def _whole_path(self) -> Told:
@@ -42,18 +56,57 @@ class Bench:
         return {"load": first, "changes_per_s_per_core": loads[first]["changes_per_s_per_core"], "loads": loads}
 
     def _load(self, load: Load) -> Figures:
+        plan = self.plan
+        with self._path(load) as path:
+            snapshot = path.read_snapshot()
+            figures = whole_path_figures(snapshot, [path.measure(plan.changes) for _ in range(plan.repeat)])
+        self.say(f"{load.name}: {figures['changes_per_s_per_core']:,.0f} changes per second and core")
+        return figures
+
+    @contextmanager
+    def _path(self, load: Load) -> Iterator[WholePath]:
+        """Give a deployment over a load; it is gone afterwards."""
         with TemporaryDirectory(prefix="driftline-bench-") as folder:
             deployment = Deployment(self.bootstrap, Path(folder), load)
             try:
-                path = WholePath(deployment, self.say)
-                snapshot = path.read_snapshot()
-                figures = whole_path_figures(
-                    snapshot, [path.measure(self.plan.changes) for _ in range(self.plan.repeat)]
-                )
+                yield WholePath(deployment, self.say)
             finally:
                 deployment.close()
-        self.say(f"{load.name}: {figures['changes_per_s_per_core']:,.0f} changes per second and core")
-        return figures
+
+    def _latency(self) -> Told:
+        """Find how much a worker can take, and look at its delays at shares of that."""
+        with self._path(self.plan.loads[0]) as path:
+            path.read_snapshot()
+            saturation = path.measure(self.plan.changes).changes_per_s
+            told: Told = {"window_ms": WINDOW_MS, "saturation_changes_per_s": round(saturation)}
+            for percent in LIVE_PERCENT:
+                self.say(f"delays at {percent} % of {saturation:,.0f} changes/s, for {self.plan.live_s:.0f} s")
+                delays = measure_delays(path, saturation * percent / 100, self.plan.live_s)
+                told[f"at_{percent}_percent"] = delay_figures(delays)
+        return told
+
+    def _recovery(self) -> Figures:
+        plan = self.plan
+        with self._path(plan.loads[0].with_keys(plan.recovered_keys)) as path:
+            path.read_snapshot()
+            self.say(f"recovering {plan.recovered_keys:,} keys")
+            runs = [recover(path) for _ in range(plan.repeat)]
+            self.say("killing a worker")
+            return recovery_figures(runs, kill_and_time(path, plan.repeat))
+
+    def _same_hop(self) -> Told:
+        plan = self.plan
+        contest = Contest(self.bootstrap, plan.hop_changes, plan.hop_keys, self.say)
+        try:
+            runs = contest.run([ENGINE, *PEERS] if self.with_peers else [ENGINE], plan.repeat)
+        finally:
+            contest.close()
+        figures = {name: hop_figures(ran, plan.hop_keys) for name, ran in runs.items()}
+        told: Told = {"same_hop": figures.pop(ENGINE.name)}
+        if self.with_peers:
+            told["peers"] = figures
+            told["times_as_fast_as"] = ratios(runs)
+        return told
 
 
 def machine() -> Told:

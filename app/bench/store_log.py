@@ -28,12 +28,13 @@ _ACKNOWLEDGED_MS: Final = 3
 
 
 class Sent(NamedTuple):
-    """One record to be written."""
+    """One record to be written, and when on the clock of the logs."""
 
     topic: str
     partition: int
     key: bytes
     value: bytes
+    at_us: int = 0
 
 
 class SchemaIds(NamedTuple):
@@ -128,7 +129,9 @@ class StoreLog:
             before = envelopes.row(key, body(key, number - 1)) if self._is_replica else None
         # A beacon of the same microsecond stands before it in the log.
         rest = rest_of(self._side, ITEMS, operation, Moment(at_us + 1))
-        return Sent(self._items_topic, key % PARTITIONS, envelopes.key(key), envelopes.value(before, after, rest))
+        return Sent(
+            self._items_topic, key % PARTITIONS, envelopes.key(key), envelopes.value(before, after, rest), at_us
+        )
 
     # -- beacons -------------------------------------------------------------------------------------------------
 
@@ -149,13 +152,15 @@ class StoreLog:
         rest = rest_of(self._side, BEACON, operation, moment)
         value = {"before": None, "after": row, **rest}
         if self._beacon_ids is None:
-            return Sent(self._beacon_topic, 0, orjson.dumps({"store_id": name}), orjson.dumps(value))
+            return Sent(self._beacon_topic, 0, orjson.dumps({"store_id": name}), orjson.dumps(value), moment.at_us)
         encoded = io.BytesIO()
         fastavro.schemaless_writer(encoded, self._beacon_schema, value)
         key = io.BytesIO()
         fastavro.schemaless_writer(key, {"type": "string"}, name)
         key_id, value_id = self._beacon_ids
-        return Sent(self._beacon_topic, 0, frame(key_id, key.getvalue()), frame(value_id, encoded.getvalue()))
+        return Sent(
+            self._beacon_topic, 0, frame(key_id, key.getvalue()), frame(value_id, encoded.getvalue()), moment.at_us
+        )
 
 
 def planted_in(load: Load, stretch: Stretch) -> Iterator[Change]:

@@ -13,22 +13,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.bench.deployment import Deployment, WorkerProcess, observations_of
-from app.bench.load import BEACON_EVERY_US, WINDOW_MS, Change, Load, Stretch
+from app.bench.logs import Logs
 from app.bench.process_cost import folder_bytes
-from app.bench.progress import Progress
-from app.bench.store_log import planted_in
+from app.bench.progress import Progress, until
 from app.bench.topic_sizes import topic_bytes
 from app.bench.verdicts import Verdicts
-from app.bench.writing import LogOrder, write_logs
-
-PACE_PER_S: Final = 10_000
-"""Changes of the authority in a second of the logs' own time."""
 
 _LIMIT_S: Final = 3_600.0
 _PROVEN_S: Final = 120.0
-_QUIET_US: Final = WINDOW_MS * 1_000 + 3_000_000
-"""How long beacons go on after the last change: what it made is due by then."""
-
 Say = Callable[[str], None]
 
 
@@ -59,57 +51,51 @@ class Measured:
 
 
 class WholePath:
-    """One deployment whose logs grow stretch by stretch."""
+    """A deployment, and a worker that is measured over what its logs grew by."""
 
     def __init__(self, deployment: Deployment, say: Say) -> None:
         self.deployment = deployment
-        self.load: Load = deployment.load
+        self.logs = Logs(deployment)
         self._say = say
-        self._planted: list[Change] = []
         self._read = 0
         self._sizes = self._topic_bytes()
-        self._next = Stretch(0, 0, BEACON_EVERY_US, PACE_PER_S)
 
     def read_snapshot(self) -> Measured:
         """Have every row read and covered, and return what that took."""
-        self._say(f"{self.load.name}: writing a snapshot of {self.load.keys:,} rows in two stores")
-        self._write(None, 0)
-        return self._stretch(0)
+        load = self.deployment.load
+        self._say(f"{load.name}: writing a snapshot of {load.keys:,} rows in two stores")
+        self.logs.write_snapshot()
+        return self._measure()
 
     def measure(self, changes: int) -> Measured:
         """Write so many changes of both stores together, have a worker judge them, and return what that took."""
-        self._say(f"{self.load.name}: writing {changes:,} changes")
-        return self._stretch(changes // 2)
+        self._say(f"{self.deployment.load.name}: writing {changes:,} changes")
+        self.logs.write(changes // 2)
+        return self._measure()
 
-    def _stretch(self, count: int) -> Measured:
-        stretch = Stretch(self._next.first, count, self._next.begin_us, PACE_PER_S)
-        until_us = stretch.end_us + _QUIET_US
-        self._write(stretch, until_us)
-        self._planted += planted_in(self.load, stretch)
-        self._next = Stretch(stretch.first + count, 0, until_us + BEACON_EVERY_US, PACE_PER_S)
-        return self._measure(until_us)
-
-    def _write(self, stretch: Stretch | None, until_us: int) -> None:
-        deployment = self.deployment
-        write_logs(
-            [
-                LogOrder(deployment.bootstrap, side, self.load, deployment.ids_of(side), stretch, until_us)
-                for side in deployment.sides
-            ]
+    def check(self, worker: WorkerProcess) -> int:
+        """Return how many drifts were found, once everything is proven; raise unless they are those planted."""
+        verdicts = Verdicts(self.deployment)
+        until(
+            lambda: (verdicts.proven_through_ms() or 0) >= self.logs.due_ms,
+            worker.check,
+            _PROVEN_S,
+            "everything proven",
         )
+        return verdicts.check(self.logs.planted)
 
-    def _measure(self, until_us: int) -> Measured:
+    def _measure(self) -> Measured:
         deployment = self.deployment
         with Progress(deployment.clients, deployment.group) as progress:
             inputs = progress.ends([*deployment.item_topics, *deployment.beacon_topics])
             with deployment.worker() as worker:
                 worker.until_ready()
                 began_s, began_cpu_s = time.monotonic(), worker.cpu_s
-                progress.until(lambda: progress.has_committed(inputs), worker.check, _LIMIT_S, "every change read")
+                until(lambda: progress.has_committed(inputs), worker.check, _LIMIT_S, "every change read")
                 between = progress.ends([observations_of(deployment)])
-                progress.until(lambda: progress.has_committed(between), worker.check, _LIMIT_S, "every row folded")
+                until(lambda: progress.has_committed(between), worker.check, _LIMIT_S, "every row folded")
                 wall_s, cpu_s = time.monotonic() - began_s, worker.cpu_s - began_cpu_s
-                findings = self._check(progress, worker, until_us)
+                findings = self.check(worker)
                 peak_bytes = worker.peak_rss_bytes
         read = sum(end for (topic, _), end in inputs.items() if topic in deployment.item_topics)
         sizes = self._topic_bytes()
@@ -125,17 +111,8 @@ class WholePath:
             observations_bytes=grown[observations_of(deployment)],
             changelog_bytes=grown[deployment.changelog],
             state_bytes=folder_bytes(deployment.state_folder),
-            state_keys=self.load.keys + len(self._planted),
+            state_keys=deployment.load.keys + len(self.logs.planted),
         )
-
-    def _check(self, progress: Progress, worker: WorkerProcess, until_us: int) -> int:
-        """Return how many drifts are open, once everything is proven; raise unless they are those that were planted."""
-        verdicts = Verdicts(self.deployment)
-        due_ms = (until_us - _QUIET_US) // 1_000
-        progress.until(
-            lambda: (verdicts.proven_through_ms() or 0) >= due_ms, worker.check, _PROVEN_S, "everything proven"
-        )
-        return verdicts.check(self._planted)
 
     def _topic_bytes(self) -> dict[str, int]:
         deployment = self.deployment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from app.core.errors import Unready
 _PRODUCER: Final = {
     "enable.idempotence": True,
     "acks": "all",
-    "linger.ms": 20,
     "batch.size": 500_000,
     "compression.type": "lz4",
     "queue.buffering.max.messages": 500_000,
@@ -27,14 +27,16 @@ _PRODUCER: Final = {
 _WAITING_MAX: Final = 250_000
 _LOOK_EVERY: Final = 2_000
 _FLUSH_S: Final = 120.0
+_NAP_S: Final = 0.01
 
 
 class Writer:
     """Writes records; `finish` returns how many, all of them acknowledged, or raises `Unready`."""
 
-    def __init__(self, bootstrap: str, headers: Sequence[tuple[str, bytes]] = ()) -> None:
+    def __init__(self, bootstrap: str, headers: Sequence[tuple[str, bytes]] = (), linger_ms: int = 20) -> None:
         self._where = bootstrap
-        self._producer = Producer({**_PRODUCER, "bootstrap.servers": bootstrap, "log_level": 2})
+        own = {"bootstrap.servers": bootstrap, "linger.ms": linger_ms, "log_level": 2}
+        self._producer = Producer({**_PRODUCER, **own})
         self._headers: list[tuple[str, str | bytes | None]] = list(headers)
         self._written = 0
         self._failures: list[str] = []
@@ -42,7 +44,7 @@ class Writer:
     def write(self, records: Iterable[Sent]) -> None:
         """Hand records over; waits while too many are on their way."""
         produce, headers, failed = self._producer.produce, self._headers, self._failed
-        for number, (topic, partition, key, value) in enumerate(records, 1):
+        for number, (topic, partition, key, value, _) in enumerate(records, 1):
             produce(topic, value, key, partition, failed, headers=headers)
             if number % _LOOK_EVERY == 0:
                 self._producer.poll(0)
@@ -50,6 +52,20 @@ class Writer:
                     self._producer.poll(0.01)
             self._written += 1
         self._producer.poll(0)
+
+    def write_in_time(self, records: Iterable[Sent], first_us: int) -> None:
+        """Write records when they are due: `first_us` of the logs' clock is now. Late ones are written at once."""
+        began_s = time.monotonic()
+        due: list[Sent] = []
+        for record in records:
+            wait_s = began_s + (record.at_us - first_us) / 1_000_000 - time.monotonic()
+            if wait_s > 0:
+                self.write(due)
+                due.clear()
+                # Waking for each of many thousands a second would cost more than writing them.
+                time.sleep(max(wait_s, _NAP_S))
+            due.append(record)
+        self.write(due)
 
     def _failed(self, error: KafkaError | None, record: Message) -> None:
         if error is not None:

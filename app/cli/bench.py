@@ -8,7 +8,10 @@ from pathlib import Path
 
 import click
 
+from app.bench.pictures import draw
 from app.bench.plan import FULL, QUICK, Part
+from app.bench.report import tables
+from app.bench.run import Bench
 from app.cli.exit_codes import ExitCode
 from app.cli.output import Output, print_records
 
@@ -16,6 +19,7 @@ from app.cli.output import Output, print_records
 @click.command()
 @click.option("--bootstrap", required=True, metavar="HOST:PORT", help="A running Kafka. Nothing else is needed.")
 @click.option("--quick", is_flag=True, help="Fewer loads and changes: under five minutes on two cores.")
+@click.option("--peers", is_flag=True, help="Run the peers of the same hop too; needs a JDK 17 and Maven.")
 @click.option("--repeat", type=click.IntRange(1, 99), help="How often each figure is measured; medians are told.")
 @click.option(
     "--part",
@@ -28,32 +32,34 @@ from app.cli.output import Output, print_records
 @click.option("--keys", type=click.IntRange(1), help="So many keys in every load.")
 @click.option("--changes", type=click.IntRange(2), help="So many changes in every measured stretch.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
+@click.option("--pictures", type=click.Path(path_type=Path, file_okay=False), help="Draw the figures into this folder.")
 def command(
     bootstrap: str,
     quick: bool,  # noqa: FBT001 - Click's
+    peers: bool,  # noqa: FBT001 - Click's
     repeat: int | None,
     parts: tuple[str, ...],
     loads: tuple[str, ...],
     keys: int | None,
     changes: int | None,
     json_file: Path | None,
+    pictures: Path | None,
 ) -> int:
     """Measure on synthetic Debezium traffic what a change costs: CPU, bytes, memory, state, time to a verdict.
 
     Topics of its own are made and deleted again. A wrong verdict ends it: a bench that misses a planted drift, or finds
     another, measures nothing.
     """
-    from app.bench.report import tables
-    from app.bench.run import Bench
-
     plan = (QUICK if quick else FULL).of(loads)
-    plan = replace(plan, repeat=repeat or plan.repeat, changes=changes or plan.changes)
-    if keys is not None:
-        plan = plan.over(keys)
+    plan = replace(plan, repeat=repeat or plan.repeat)
+    plan = plan if keys is None else plan.over(keys)
+    plan = plan if changes is None else plan.with_changes(changes)
     wanted = [Part(name) for name in parts] or list(Part)
-    told = Bench(bootstrap, plan, lambda what: click.echo(what, err=True)).run(wanted)
+    told = Bench(bootstrap, plan, lambda what: click.echo(what, err=True), with_peers=peers).run(wanted)
     if json_file is not None:
         json_file.write_text(json.dumps(told, indent=1) + "\n", encoding="ascii")
+    if pictures is not None:
+        draw(told, pictures)
     for title, rows in tables(told):
         click.echo(f"\n{title}")
         print_records(rows, Output.TABLE, list(rows[0]))

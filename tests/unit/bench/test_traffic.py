@@ -32,6 +32,7 @@ PG = Side("pg", StoreKind.POSTGRES, "public", "b-pg")
 MY = Side("my", StoreKind.MARIADB, "shop", "b-my")
 IDS = {"pg": SchemaIds(1, 2, 3, 4), "my": SchemaIds(5, 6, 7, 8)}
 STRETCH = Stretch(first=1_000, count=400, begin_us=7_000_000, per_s=200)
+DRIFTING = replace(STRETCH, drifting=0.1)
 UNTIL_US = STRETCH.end_us + 3_000_000
 
 
@@ -133,10 +134,10 @@ def test_an_update_changes_its_row() -> None:
 @pytest.mark.parametrize("converter", [Converter.JSON, Converter.AVRO])
 def test_what_is_planted_differs_and_nothing_else(converter: Converter) -> None:
     """Per key: different digests, or a row on one side only, as the plan says."""
-    asked = load(converter, 10, drifting=0.1)
-    pg, my = (dict(digests(side, asked, log_of(side, asked).stretch(STRETCH, UNTIL_US))) for side in (PG, MY))
+    asked = load(converter, 10)
+    pg, my = (dict(digests(side, asked, log_of(side, asked).stretch(DRIFTING, UNTIL_US))) for side in (PG, MY))
     digester = RowDigester(contract(asked), "pg", BY_LOG[PG.kind], bytes(32))
-    planted = {digester.canonical_key({"id": c.key}): c.planted for c in planted_in(asked, STRETCH)}
+    planted = {digester.canonical_key({"id": c.key}): c.planted for c in planted_in(asked, DRIFTING)}
     kinds = {
         key: DriftKind.MISSING if key not in my else DriftKind.EXTRA if key not in pg else DriftKind.DIFFERENT
         for key in pg.keys() | my.keys()
@@ -216,10 +217,10 @@ def test_envelopes_have_the_fields_of_real_ones(file: str, side: Side) -> None:
 
 def test_updates_and_creates_are_told_apart() -> None:
     """A planted row is new, all others were there."""
-    asked = load(Converter.JSON, 10, drifting=0.1)
+    asked = load(Converter.JSON, 10)
     operations = {
         event.operation
-        for r, event in decoded(PG, asked, log_of(PG, asked).stretch(STRETCH, UNTIL_US))
+        for r, event in decoded(PG, asked, log_of(PG, asked).stretch(DRIFTING, UNTIL_US))
         if r.topic.endswith(".items")
     }
     assert operations == {Operation.CREATE, Operation.UPDATE}
@@ -227,10 +228,10 @@ def test_updates_and_creates_are_told_apart() -> None:
 
 def test_the_same_seed_gives_the_same_changes_and_another_seed_others() -> None:
     """Both stores' processes make them for themselves."""
-    asked = load(Converter.JSON, 10, drifting=0.1)
-    assert list(changes(asked, STRETCH)) == list(changes(asked, STRETCH))
-    assert list(changes(asked, STRETCH)) != list(changes(replace(asked, seed=2), STRETCH))
-    assert list(changes(asked, STRETCH)) != list(changes(asked, replace(STRETCH, first=0)))
+    asked = load(Converter.JSON, 10)
+    assert list(changes(asked, DRIFTING)) == list(changes(asked, DRIFTING))
+    assert list(changes(asked, DRIFTING)) != list(changes(replace(asked, seed=2), DRIFTING))
+    assert list(changes(asked, DRIFTING)) != list(changes(asked, replace(DRIFTING, first=0)))
 
 
 def picks(spread: Spread, keys: int, count: int) -> Counter[int]:

@@ -1,0 +1,92 @@
+"""How soon a worker is back: its state read again from the changelog, and after a kill to its first verdict."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from app.adapters.system_clock import wall_ms
+from app.bench.progress import Progress, until
+from app.bench.verdicts import Verdicts
+from app.bench.whole_path import WholePath
+
+_KILL_EVERY_S: Final = 15.0
+_VERDICT_S: Final = 120.0
+_LOAD_PER_S: Final = 1_000
+"""A light load: what is measured is the way back, not the work that waited."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """One recovery of a whole state: what a start takes longer because its state is gone."""
+
+    keys: int
+    records: int
+    seconds: float
+    cpu_s: float
+
+
+def recover(path: WholePath) -> Recovered:
+    """Start a worker with its state and one without, and return what the difference is."""
+    deployment = path.deployment
+    kept_s, kept_cpu_s = _start(path)
+    shutil.rmtree(deployment.state_folder)
+    deployment.state_folder.mkdir()
+    gone_s, gone_cpu_s = _start(path)
+    with Progress(deployment.clients, deployment.group) as progress:
+        records = sum(progress.ends([deployment.changelog]).values())
+    return Recovered(deployment.load.keys, records, max(gone_s - kept_s, 0.01), max(gone_cpu_s - kept_cpu_s, 0.01))
+
+
+def _start(path: WholePath) -> tuple[float, float]:
+    """Return the seconds, and CPU seconds, from the start of a worker until it holds its partitions."""
+    began_s = time.monotonic()
+    with path.deployment.worker() as worker:
+        worker.until_ready()
+        return time.monotonic() - began_s, worker.cpu_s
+
+
+def kill_and_time(path: WholePath, times: int) -> list[float]:
+    """Kill a worker under a light load of drifts, start it again at once, and return the seconds to its next verdict.
+
+    The worker keeps its name, and so its place in the group. In the end every planted drift must have been told.
+    """
+    deployment = path.deployment
+    seconds: list[float] = []
+    load = threading.Thread(target=path.logs.write_live, args=(_LOAD_PER_S, _KILL_EVERY_S * (times + 1)))
+    worker = deployment.start()
+    try:
+        worker.until_ready()
+        load.start()
+        verdicts = Verdicts(deployment)
+        for _ in range(times):
+            _until_told_after(verdicts, wall_ms(), worker.check)
+            worker.kill()
+            killed_at_ms = wall_ms()
+            worker = deployment.start()
+            seconds.append((_until_told_after(verdicts, killed_at_ms, worker.check) - killed_at_ms) / 1_000)
+        load.join()
+        path.check(worker)
+        worker.stop()
+    finally:
+        if worker.process.poll() is None:
+            worker.kill()
+        if load.is_alive():
+            load.join()
+    return seconds
+
+
+def _until_told_after(verdicts: Verdicts, moment_ms: int, check: Callable[[], None]) -> int:
+    """Wait for a verdict that was told after a moment of the wall's clock, and return when the first one was."""
+    told: list[int] = []
+
+    def is_told() -> bool:
+        told[:] = sorted(drift.at_wall_ms for drift in verdicts.drifts() if drift.at_wall_ms > moment_ms)
+        return bool(told)
+
+    until(is_told, check, _VERDICT_S, "a verdict")
+    return told[0]
