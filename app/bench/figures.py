@@ -92,6 +92,7 @@ def delay_figures(delays: Delays) -> Figures:
         "p99_ms": round(delays.percentile_ms(99)),
         "max_ms": round(max(delays.delays_ms)),
         "worker_cores": _rounded(delays.worker_cores),
+        "writer_late_ms": round(delays.writer_late_ms),
     }
 
 

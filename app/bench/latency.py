@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import quantiles
@@ -18,11 +19,15 @@ _HUNDRED: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Delays:
-    """How long after their windows drifts were told, in milliseconds, ascending, and the CPU that the worker took."""
+    """How long after their windows drifts were told, in milliseconds, ascending, and the CPU that the worker took.
+
+    `writer_late_ms` is by how much the load itself was late at most: what is counted among the delays is not ours then.
+    """
 
     changes_per_s: float
     delays_ms: Sequence[float]
     worker_cores: float
+    writer_late_ms: float = 0.0
 
     def percentile_ms(self, percent: int) -> float:
         """Return the delay that so many in a hundred do not exceed."""
@@ -39,12 +44,12 @@ def measure_delays(path: WholePath, changes_per_s: float, seconds: float) -> Del
     """Run a worker under a steady load of both stores together, and return how soon it told what was planted."""
     with path.deployment.worker() as worker:
         worker.until_ready()
-        began_cpu_s = worker.cpu_s
-        damages = path.logs.write_live(changes_per_s / 2, seconds)
-        used_s = worker.cpu_s - began_cpu_s
+        began_s, began_cpu_s = time.monotonic(), worker.cpu_s
+        live = path.logs.write_live(changes_per_s / 2, seconds)
+        cores = (worker.cpu_s - began_cpu_s) / (time.monotonic() - began_s)
         path.check(worker)
         verdicts = Verdicts(path.deployment)
-        delays_ms = delays_of(damages, list(verdicts.drifts()), verdicts)
+        delays_ms = delays_of(live.damages, list(verdicts.drifts()), verdicts)
     if len(delays_ms) < 2:  # noqa: PLR2004 - a percentile needs two
         raise Unready("too few drifts were planted to tell a delay", hint="more seconds, or a higher load")
-    return Delays(changes_per_s, delays_ms, used_s / seconds)
+    return Delays(changes_per_s, delays_ms, cores, live.late_ms)

@@ -29,6 +29,13 @@ class Damage(NamedTuple):
     at_wall_ms: float
 
 
+class Live(NamedTuple):
+    """What was written in real time: what was planted, and by how much the writer was late at most."""
+
+    damages: list[Damage]
+    late_ms: float
+
+
 class Logs:
     """What both stores' connectors have written so far."""
 
@@ -52,8 +59,8 @@ class Logs:
         stretch = self._begun(count, PACE_PER_S, self._deployment.load.drifting)
         self._write(stretch, stretch.end_us + QUIET_US)
 
-    def write_live(self, per_s: float, seconds: float) -> list[Damage]:
-        """Write so many changes of the authority a second, each when it is due; return what was planted, and when."""
+    def write_live(self, per_s: float, seconds: float) -> Live:
+        """Write so many changes of the authority a second, each when it is due."""
         stretch = self._begun(int(per_s * seconds), per_s, DRIFTS_PER_S / per_s)
         deployment = self._deployment
         logs = [StoreLog(side, deployment.load, deployment.ids_of(side)) for side in deployment.sides]
@@ -64,9 +71,9 @@ class Logs:
             for change in planted_in(deployment.load, stretch)
         ]
         streams = (log.stretch(stretch, stretch.end_us + QUIET_US) for log in logs)
-        writer.write_in_time(merge(*streams, key=lambda record: record.at_us), stretch.begin_us)
+        late_s = writer.write_in_time(merge(*streams, key=lambda record: record.at_us), stretch.begin_us)
         writer.finish()
-        return damages
+        return Live(damages, late_s * 1_000)
 
     def _begun(self, count: int, per_s: float, drifting: float) -> Stretch:
         stretch = Stretch(self._next.first, count, self._next.begin_us, per_s, drifting)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,7 @@ from app.bench.verdicts import Verdicts
 from app.bench.whole_path import WholePath
 
 _KILL_EVERY_S: Final = 15.0
+_AFTER_S: Final = 5.0
 _VERDICT_S: Final = 120.0
 _LOAD_PER_S: Final = 1_000
 """A light load: what is measured is the way back, not the work that waited."""
@@ -57,26 +58,24 @@ def kill_and_time(path: WholePath, times: int) -> list[float]:
     """
     deployment = path.deployment
     seconds: list[float] = []
-    load = threading.Thread(target=path.logs.write_live, args=(_LOAD_PER_S, _KILL_EVERY_S * (times + 1)))
     worker = deployment.start()
-    try:
-        worker.until_ready()
-        load.start()
-        verdicts = Verdicts(deployment)
-        for _ in range(times):
-            _until_told_after(verdicts, wall_ms(), worker.check)
-            worker.kill()
-            killed_at_ms = wall_ms()
-            worker = deployment.start()
-            seconds.append((_until_told_after(verdicts, killed_at_ms, worker.check) - killed_at_ms) / 1_000)
-        load.join()
-        path.check(worker)
-        worker.stop()
-    finally:
-        if worker.process.poll() is None:
-            worker.kill()
-        if load.is_alive():
-            load.join()
+    with ThreadPoolExecutor(1) as beside:
+        try:
+            worker.until_ready()
+            load = beside.submit(path.logs.write_live, _LOAD_PER_S, _KILL_EVERY_S * times + _AFTER_S)
+            verdicts = Verdicts(deployment)
+            for _ in range(times):
+                _until_told_after(verdicts, wall_ms(), worker.check)
+                worker.kill()
+                killed_at_ms = wall_ms()
+                worker = deployment.start()
+                seconds.append((_until_told_after(verdicts, killed_at_ms, worker.check) - killed_at_ms) / 1_000)
+            load.result()
+            path.check(worker)
+            worker.stop()
+        finally:
+            if worker.process.poll() is None:
+                worker.kill()
     return seconds
 
 

@@ -17,10 +17,10 @@ def whole_path_rows(told: Mapping[str, Any]) -> list[dict[str, object]]:
             "min-max": f"{figures['changes_per_s_per_core_min']:,.0f}-{figures['changes_per_s_per_core_max']:,.0f}",
             "changes/s": f"{figures['changes_per_s']:,.0f}",
             "CPU s per million": f"{figures['cpu_s_per_million']:,.1f}",
-            "snapshot, changes/s per core": f"{figures['snapshot_changes_per_s_per_core']:,.0f}",
+            "snapshot": f"{figures['snapshot_changes_per_s_per_core']:,.0f}",
             "peak RSS MB": f"{figures['peak_rss_bytes'] / _MEGABYTE:,.0f}",
-            "state bytes per key": figures["state_bytes_per_key"],
-            "bytes per change: in": figures["input_bytes_per_change"],
+            "state bytes/key": figures["state_bytes_per_key"],
+            "bytes/change: in": figures["input_bytes_per_change"],
             "observations": figures["observations_bytes_per_change"],
             "changelog": figures["changelog_bytes_per_change"],
             "drifts found": figures["findings"],
@@ -78,6 +78,19 @@ def recovery_rows(told: Mapping[str, float]) -> list[dict[str, object]]:
     ]
 
 
+def bar_rows(told: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
+    """Return a row for each bar."""
+    return [
+        {
+            "bar": bar["name"],
+            "measured": f"{bar['figure']:,g}",
+            "wanted": f"{'at most' if bar['at_most'] else 'at least'} {bar['bound']:,g}",
+            "met": bar["is_met"],
+        }
+        for bar in told
+    ]
+
+
 def _times(times: Mapping[str, Mapping[str, float]], name: str, how: str) -> str:
     return f"{times[name][how]:g} times" if name in times else ""
 
@@ -93,4 +106,6 @@ def tables(told: Mapping[str, Any]) -> Sequence[tuple[str, list[dict[str, object
         found.append(("Detection: from the damage to the record, less the window", latency_rows(told["latency"])))
     if "recovery" in told:
         found.append(("Recovery: the state read again from the changelog", recovery_rows(told["recovery"])))
+    if told.get("bars"):
+        found.append(("Bars, for two cores with the broker on them and nothing else", bar_rows(told["bars"])))
     return found

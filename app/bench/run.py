@@ -6,12 +6,13 @@ import os
 import platform
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from app.bench.bars import bars
 from app.bench.contest import ENGINE, PEERS, Contest
 from app.bench.deployment import Deployment
 from app.bench.figures import Figures, delay_figures, hop_figures, ratios, recovery_figures, whole_path_figures
@@ -48,6 +49,7 @@ class Bench:
             told["latency"] = self._latency()
         if Part.RECOVERY in parts:
             told["recovery"] = self._recovery()
+        told["bars"] = [{**asdict(bar), "is_met": bar.is_met} for bar in bars(told)]
         return told
 
     def _whole_path(self) -> Told:
@@ -55,13 +57,14 @@ class Bench:
         first = self.plan.loads[0].name
         return {"load": first, "changes_per_s_per_core": loads[first]["changes_per_s_per_core"], "loads": loads}
 
-    def _load(self, load: Load) -> Figures:
+    def _load(self, load: Load) -> Told:
         plan = self.plan
         with self._path(load) as path:
             snapshot = path.read_snapshot()
             figures = whole_path_figures(snapshot, [path.measure(plan.changes) for _ in range(plan.repeat)])
         self.say(f"{load.name}: {figures['changes_per_s_per_core']:,.0f} changes per second and core")
-        return figures
+        what = {"converter": load.converter.value, "columns": load.columns, "keys": load.keys}
+        return {**what, "spread": load.spread.value, "drifting": load.drifting, **figures}
 
     @contextmanager
     def _path(self, load: Load) -> Iterator[WholePath]:

@@ -53,12 +53,17 @@ class Writer:
             self._written += 1
         self._producer.poll(0)
 
-    def write_in_time(self, records: Iterable[Sent], first_us: int) -> None:
-        """Write records when they are due: `first_us` of the logs' clock is now. Late ones are written at once."""
+    def write_in_time(self, records: Iterable[Sent], first_us: int) -> float:
+        """Write records when they are due, `first_us` of the logs' clock being now; return by how much one was late.
+
+        Late ones are written at once, so that a slow writer shows as a delay and not as a lighter load.
+        """
         began_s = time.monotonic()
+        late_s = 0.0
         due: list[Sent] = []
         for record in records:
             wait_s = began_s + (record.at_us - first_us) / 1_000_000 - time.monotonic()
+            late_s = max(late_s, -wait_s)
             if wait_s > 0:
                 self.write(due)
                 due.clear()
@@ -66,6 +71,7 @@ class Writer:
                 time.sleep(max(wait_s, _NAP_S))
             due.append(record)
         self.write(due)
+        return late_s
 
     def _failed(self, error: KafkaError | None, record: Message) -> None:
         if error is not None:

@@ -31,6 +31,7 @@ from app.cli.output import Output, print_records
 @click.option("--load", "loads", multiple=True, metavar="NAME", help="Only this load, as json-10-200k-uniform.")
 @click.option("--keys", type=click.IntRange(1), help="So many keys in every load.")
 @click.option("--changes", type=click.IntRange(2), help="So many changes in every measured stretch.")
+@click.option("--seconds", type=click.FloatRange(1), help="So long are delays looked at, at each share of the load.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
 @click.option("--pictures", type=click.Path(path_type=Path, file_okay=False), help="Draw the figures into this folder.")
 def command(
@@ -42,6 +43,7 @@ def command(
     loads: tuple[str, ...],
     keys: int | None,
     changes: int | None,
+    seconds: float | None,
     json_file: Path | None,
     pictures: Path | None,
 ) -> int:
@@ -51,7 +53,7 @@ def command(
     another, measures nothing.
     """
     plan = (QUICK if quick else FULL).of(loads)
-    plan = replace(plan, repeat=repeat or plan.repeat)
+    plan = replace(plan, repeat=repeat or plan.repeat, live_s=seconds or plan.live_s)
     plan = plan if keys is None else plan.over(keys)
     plan = plan if changes is None else plan.with_changes(changes)
     wanted = [Part(name) for name in parts] or list(Part)

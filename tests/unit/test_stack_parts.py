@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from stack_parts import commands, kafka_wire, launch
+from stack_parts import commands, kafka_wire, launch, tools
 from stack_parts.failure import StackError
 from stack_parts.kafka_wire import NewTopic
 from stack_parts.layout import DEFAULT_BASE_PORT, Layout, Ports, stack_folder
@@ -270,3 +270,14 @@ def _until_dead(process: Process) -> None:
             return
         threading.Event().wait(0.01)
     raise AssertionError("the process does not die")
+
+
+def test_nothing_is_asked_for_that_no_wanted_part_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka alone needs a JVM and Maven; a person who may not install is told these and no database."""
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    monkeypatch.setattr("os.geteuid", lambda: 1_000)
+    with pytest.raises(StackError) as refused:
+        tools.ensure_tools(tmp_path / "lock", ["kafka"])
+    assert "java, mvn" in str(refused.value)
+    assert "mariadb" not in f"{refused.value} {refused.value.hint}"
+    assert set(tools.TOOLS) == set(commands.PARTS)

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from app.bench.bars import bars
 from app.bench.pictures import draw, same_hop_lines
 from app.bench.plan import FULL, QUICK, Part
 from app.bench.report import tables
@@ -93,6 +94,32 @@ def test_pictures_tell_the_figures_and_fetch_nothing(tmp_path: Path) -> None:
     drawn = _texts(files[1])
     for word in ("Driftline's engine", "plain faust", "500", "20"):
         assert word in drawn
+
+
+def test_bars_are_held_against_the_figures_that_there_are() -> None:
+    """On the right side of the bound each; a load that was not measured has no bar."""
+    found = {bar.name: bar for bar in bars(document())}
+    assert found["recovery, records/s"].figure == 3_000
+    assert not found["recovery, records/s"].is_met
+    assert found["kill -9 to first verdict, s"].is_met
+    assert found["detection p99 at 50 % load, s after the window"].is_met
+    assert found["same hop, times as fast as plain Faust"].is_met
+    assert not found["same hop, times as fast as bare librdkafka"].is_met
+    assert [name for name in found if name.startswith("whole path")] == [
+        "whole path, JSON, 10 columns, uniform keys: changes/s per core",
+        "whole path, Avro, 10 columns: changes/s per core",
+    ]
+    assert bars({"machine": {}}) == []
+
+
+def test_growth_is_told_from_one_million_keys_to_ten() -> None:
+    """By the CPU seconds of a million changes, as percent more, and the memory of the larger."""
+    told = document()
+    small = {**told["whole_path"]["loads"]["json-10"], "keys": 1_000_000}
+    large = {**small, "keys": 10_000_000, "cpu_s_per_million": 1.2 * small["cpu_s_per_million"]}
+    found = {bar.name: bar for bar in bars({"whole_path": {"loads": {"a": small, "b": large}}})}
+    assert found["cost from 1 M to 10 M keys, uniform: % more"].figure == 20
+    assert found["peak memory at 10 M keys, uniform: GiB"].figure == 0.2
 
 
 def test_the_fastest_contender_stands_first() -> None:

@@ -33,11 +33,16 @@ RUNS = {
 def document() -> dict[str, Any]:
     """Return figures of every part."""
     figures = {name: hop_figures(runs, 100) for name, runs in RUNS.items()}
-    path = whole_path_figures(measured(500, 1), [measured(1_000, 1), measured(1_000, 2), measured(1_000, 4)])
+    load = {"converter": "json", "columns": 10, "keys": 50, "spread": "uniform", "drifting": 0.0}
+    path = load | whole_path_figures(measured(500, 1), [measured(1_000, 1), measured(1_000, 2), measured(1_000, 4)])
     delays = [float(ms) for ms in range(1, 1_001)]
     return {
         "machine": {"cores": 2},
-        "whole_path": {"load": "json-10", "changes_per_s_per_core": 500, "loads": {"json-10": path, "avro-10": path}},
+        "whole_path": {
+            "load": "json-10",
+            "changes_per_s_per_core": 500,
+            "loads": {"json-10": path, "avro-10": {**path, "converter": "avro"}},
+        },
         "same_hop": figures.pop("engine"),
         "peers": figures,
         "times_as_fast_as": ratios(RUNS),
