@@ -38,18 +38,20 @@ class Bench:
     say: Say
     with_peers: bool = False
 
-    def run(self, parts: Collection[Part]) -> Told:
-        """Measure, and return the document that `--json` writes."""
+    def run(self, parts: Collection[Part], keep: Callable[[Told], None]) -> Told:
+        """Measure, and return all figures; `keep` is given those so far after each part, since a run takes long."""
+        measure: dict[Part, Callable[[], Told]] = {
+            Part.WHOLE_PATH: lambda: {"whole_path": self._whole_path()},
+            Part.SAME_HOP: self._same_hop,
+            Part.LATENCY: lambda: {"latency": self._latency()},
+            Part.RECOVERY: lambda: {"recovery": self._recovery()},
+        }
         told: Told = {"machine": machine()}
-        if Part.WHOLE_PATH in parts:
-            told["whole_path"] = self._whole_path()
-        if Part.SAME_HOP in parts:
-            told |= self._same_hop()
-        if Part.LATENCY in parts:
-            told["latency"] = self._latency()
-        if Part.RECOVERY in parts:
-            told["recovery"] = self._recovery()
-        told["bars"] = [{**asdict(bar), "is_met": bar.is_met} for bar in bars(told)]
+        for part, figures_of in measure.items():
+            if part in parts:
+                told |= figures_of()
+                told["bars"] = [{**asdict(bar), "is_met": bar.is_met} for bar in bars(told)]
+                keep(told)
         return told
 
     def _whole_path(self) -> Told:

@@ -11,7 +11,7 @@ import click
 from app.bench.pictures import draw
 from app.bench.plan import FULL, QUICK, Part
 from app.bench.report import tables
-from app.bench.run import Bench
+from app.bench.run import Bench, Told
 from app.cli.exit_codes import ExitCode
 from app.cli.output import Output, print_records
 
@@ -57,9 +57,13 @@ def command(
     plan = plan if keys is None else plan.over(keys)
     plan = plan if changes is None else plan.with_changes(changes)
     wanted = [Part(name) for name in parts] or list(Part)
-    told = Bench(bootstrap, plan, lambda what: click.echo(what, err=True), with_peers=peers).run(wanted)
-    if json_file is not None:
-        json_file.write_text(json.dumps(told, indent=1) + "\n", encoding="ascii")
+
+    def keep(told: Told) -> None:
+        if json_file is not None:
+            json_file.write_text(json.dumps(told, indent=1) + "\n", encoding="ascii")
+
+    bench = Bench(bootstrap, plan, lambda what: click.echo(what, err=True), with_peers=peers)
+    told = bench.run(wanted, keep)
     if pictures is not None:
         draw(told, pictures)
     for title, rows in tables(told):
