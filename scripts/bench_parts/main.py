@@ -5,8 +5,15 @@ import sys
 
 from stack_parts import commands
 from stack_parts.failure import StackError
+from stack_parts.layout import stacks_folder
+from stack_parts.tools import Module, Tool, ensure_tools
 
 NAME = "bench"
+PEERS_NEED = (
+    Tool("javac", ("openjdk-17-jdk-headless",)),
+    Tool("mvn", ("maven",)),
+    Module("ensurepip", ("python3-venv",)),
+)
 
 
 def main() -> int:
@@ -16,6 +23,8 @@ def main() -> int:
     if {"-h", "--help"} & set(arguments):
         return subprocess.run([*command, *arguments], check=False).returncode
     try:
+        if "--peers" in arguments:
+            ensure_tools(stacks_folder() / "tools.lock", PEERS_NEED)
         layout = commands.up(NAME, None, without=[part for part in commands.PARTS if part != "kafka"])
     except StackError as failure:
         print(f"error: {failure}\n{failure.hint}", file=sys.stderr)

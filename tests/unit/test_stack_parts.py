@@ -277,7 +277,7 @@ def test_nothing_is_asked_for_that_no_wanted_part_needs(tmp_path: Path, monkeypa
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     monkeypatch.setattr("os.geteuid", lambda: 1_000)
     with pytest.raises(StackError) as refused:
-        tools.ensure_tools(tmp_path / "lock", ["kafka"])
+        tools.ensure_tools(tmp_path / "lock", tools.tools_of(["kafka"]))
     assert "java, mvn" in str(refused.value)
     assert "mariadb" not in f"{refused.value} {refused.value.hint}"
     assert set(tools.TOOLS) == set(commands.PARTS)
