@@ -7,11 +7,20 @@ import gc
 from collections.abc import AsyncIterator
 from typing import Final
 
+from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # documented, not listed
+
+from app.adapters.changelog_past import ChangelogPasts
 from app.adapters.kafka import KafkaClients
+from app.adapters.kafka_read import KafkaEnds, KafkaGroups
+from app.adapters.state_news import ToldStateNews
 from app.agents.block_consumer import Block
 from app.agents.build import WorkerShape, add_table, build_app, quieten_faust
+from app.agents.memory_shares import MemoryShares
 from app.bench.contenders.work import GC_THRESHOLD, Asked, done, entry_of, started
+from app.bootstrap.state import state_home
+from app.observe import NoMeter
 from app.settings import KafkaSecurity, WorkerSettings
+from app.topics import CHANGELOG_CONFIGURATION
 
 _PARTITIONS: Final = 4
 
@@ -26,9 +35,18 @@ async def main(asked: Asked) -> None:
         "engine",
         _PARTITIONS,
         WorkerSettings().block_rows_max,
+        standby_replicas=0,
     )
     app = build_app(shape)
-    table = add_table(app, shape, KafkaClients(asked.bootstrap, {}).producer(asked.name))
+    clients = KafkaClients(asked.bootstrap, {})
+    admin = clients.admin(f"{asked.name}-admin")
+    wanted = NewTopic(shape.changelog, _PARTITIONS, 1, config=dict(CHANGELOG_CONFIGURATION))
+    admin.create_topics([wanted])[shape.changelog].result()
+    groups = KafkaGroups(clients, f"{asked.name}-groups")
+    pasts = ChangelogPasts(KafkaEnds(admin), groups, shape.changelog, shape.group, asked.topic)
+    memory = MemoryShares.of(WorkerSettings().memory_bytes_max)
+    home = state_home(shape, pasts, ToldStateNews(NoMeter()), memory)
+    table = add_table(app, shape, clients.producer(asked.name), home)
     app.before_commit.append(lambda: table.bulk.persist())  # noqa: PLW0108 - the store is made when the table starts
     finished = asyncio.Event()
     seen = 0
