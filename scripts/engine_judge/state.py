@@ -19,7 +19,10 @@ ROW, META = b"\x01", b"\x00"
 REACHED, ENTITY = META + b"c", META + b"e"
 STAGES = ("confirmed", "overtaken", "disputed", "resolved", "verified", "refuted")
 OPEN_STAGES = frozenset({"confirmed", "overtaken", "disputed"})
-_HEAD = struct.Struct(">BBB")
+_AT_REST = 1
+_HEAD = struct.Struct(">BBBB")
+_REST_HEAD = struct.Struct(">BBBH")
+_REST_SIDE = struct.Struct(">16s20s8shqQ")
 _SIDE = struct.Struct(">H20sBB")
 _STAY = struct.Struct(">B20sqqhqQ")
 _REPLICA = struct.Struct(">qB")
@@ -46,9 +49,11 @@ class HeldRow:
 
 def read_row(value: bytes) -> HeldRow:
     """Decode a row's value; `ValueError` for another format."""
-    written_as, stores, past = _HEAD.unpack_from(value)
-    if written_as != FORMAT:
-        raise ValueError(f"the state's format is {written_as}, and the judge reads {FORMAT}")
+    if value[0] != FORMAT:
+        raise ValueError(f"the state's format is {value[0]}, and the judge reads {FORMAT}")
+    _, form, stores, past = _HEAD.unpack_from(value)
+    if form == _AT_REST:
+        return _read_row_at_rest(value)
     at = _HEAD.size
     for _ in range(past):
         at += 1 + value[at]
@@ -75,6 +80,17 @@ def read_row(value: bytes) -> HeldRow:
             if STAGES[stage] in OPEN_STAGES:
                 open_drift = drift_id
     return HeldRow(tuple(sides), open_drift)
+
+
+def _read_row_at_rest(value: bytes) -> HeldRow:
+    """Decode a row whose stores each show one known state; a bit of the head tells each that shows none."""
+    _, _, stores, absent = _REST_HEAD.unpack_from(value)
+    sides = []
+    for number in range(stores):
+        at = _REST_HEAD.size + number * _REST_SIDE.size
+        digest, _, _, partition, offset, _ = _REST_SIDE.unpack_from(value, at)
+        sides.append(HeldSide(ABSENT if absent >> number & 1 else digest, partition, offset))
+    return HeldRow(tuple(sides), None)
 
 
 def row_number(key: bytes, entity: int) -> int | None:

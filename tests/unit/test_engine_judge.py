@@ -32,7 +32,7 @@ from app.core.observation import Barrier, Beacon, Link, Mark, RowBlock
 from app.core.progress import Chain, EntityProgress
 from app.core.store import Converter, StoreKind
 from app.core.types.canonical import Dialect
-from app.core.verdict import Stay
+from app.core.verdict import EVER, Stay
 
 ROOT = Path(__file__).parents[2]
 KEY = bytes(range(32))
@@ -344,6 +344,14 @@ def test_the_judge_reads_the_state_that_the_product_writes() -> None:
     sides = (HeldSide(bytes([2]) * 16, 0, 72), HeldSide(bytes([3]) * 16, 1, 73))
     assert [row.sides for row in rows] == [sides] * len(rows)
     assert [row.open_drift for row in rows] == [None, *[b"d" * 16] * 3, None, None, None]
+
+
+def test_the_judge_reads_a_row_at_rest() -> None:
+    """The short form that nearly all rows have: present in one store, absent in the other."""
+    state = KeyState.new(2)
+    state.sides[0].stays = [Stay(bytes([7]) * 16, bytes(20), EVER, EVER, 3, 70, 5)]
+    assert len(encode(state)) < 150
+    assert read_row(encode(state)).sides == (HeldSide(bytes([7]) * 16, 3, 70), HeldSide(b"", -1, -1))
 
 
 def test_the_judge_reads_what_the_workers_note_of_their_progress() -> None:
