@@ -8,11 +8,12 @@ are never equal. The key of the row is not part of its digest: whoever keeps a d
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Final
 
 from app.core.canonical_key import key_writer
+from app.core.columns import field_writer, key_part_writer
 from app.core.contract import EntityContract, Field, KeyField
 from app.core.errors import Unmappable
 from app.core.event import LEFT_OUT
@@ -37,6 +38,18 @@ def keyed_hash(digest_key: bytes, entity_number: int, canonical_key: bytes) -> b
     h.update(entity_number.to_bytes(4, "big"))
     h.update(canonical_key)
     return h.digest()
+
+
+def keyed_hasher(digest_key: bytes, entity_number: int) -> Callable[[bytes], bytes]:
+    """Return `keyed_hash` for one entity: the key schedule is paid for once."""
+    base = blake2b(entity_number.to_bytes(4, "big"), key=digest_key, digest_size=DIGEST_BYTES, person=b"DLkey\x01")
+
+    def hashed(canonical_key: bytes) -> bytes:
+        h = base.copy()
+        h.update(canonical_key)
+        return h.digest()
+
+    return hashed
 
 
 def partition_of(key_hash: bytes, partitions: int) -> int:
@@ -79,6 +92,22 @@ class RowDigester:
             for group in range(1 + len(self._large))
         ]
         self.group_count = len(self._hashes)
+        ordered = [f for f in contract.fields if not f.large] + list(contract.large_fields)
+        self.columns = tuple(f.columns[store] for f in ordered)
+        self._writers = [
+            field_writer(
+                steps[f.name][2],
+                f.type,
+                steps[f.name][3],
+                f.encodings.get(store, ""),
+                is_changed=bool(f.normalise) or folding(f.type) is not None,
+            )
+            for f in ordered
+        ]
+        self._key_writers = [
+            key_part_writer(part.type, read)
+            for part, (_, _, read, _) in zip(contract.key, self._key_steps, strict=True)
+        ]
 
     def canonical_key(self, raw: Mapping[str, object]) -> bytes:
         """Return the order-preserving bytes of a row's key; `raw` is the key, or a row image that has its columns."""
@@ -96,6 +125,10 @@ class RowDigester:
                 raise self._unmappable(name, why) from None
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def canonical_keys(self, count: int, columns: Sequence[Sequence[object]]) -> list[bytes | None]:
+        """Return `canonical_key` of `count` keys, given as a column a part; None where a key needs a closer look."""
+        return _joined([write(raws) for write, raws in zip(self._key_writers, columns, strict=True)], count)
+
     def groups(self, row: Mapping[str, object]) -> bytes:
         """Return the digests of a row's groups: the fields that are not large, then each large one (zero: left out)."""
         main = self._hashes[0].copy()
@@ -111,6 +144,24 @@ class RowDigester:
                 h.update(self._encoded([step], row))
                 digests.append(h.digest())
         return b"".join(digests)
+
+    def groups_of(self, count: int, columns: Sequence[Sequence[object]]) -> list[bytes | None]:
+        """Return `groups` of `count` rows, whose values stand in the columns that `columns` names, in that order.
+
+        None stands where a row needs a closer look: `groups` says of it what it is.
+        """
+        written = [write(values) for write, values in zip(self._writers, columns, strict=True)]
+        main = len(self._main)
+        found = _digests(self._hashes[0], _joined(written[:main], count))
+        if not self._large:
+            return found
+        groups = [found]
+        for base, encoded, values in zip(self._hashes[1:], written[main:], columns[main:], strict=True):
+            digests = _digests(base, encoded)
+            groups.append(
+                [_NOT_CARRIED if v is LEFT_OUT else digest for v, digest in zip(values, digests, strict=True)]
+            )
+        return _joined(groups, count)
 
     def values(self, row: Mapping[str, object]) -> dict[str, Canonical]:
         """Return the canonical values by field, before normalisations and collation: what another store may be given.
@@ -172,6 +223,29 @@ class RowDigester:
     def _unmappable(self, name: str, why: Exception) -> Unmappable:
         what = str(why) if isinstance(why, Misfit) else "a value that has no canonical form"
         return Unmappable(name, what, where=self._where, hint="compare the column's type with the contract's")
+
+
+def _joined(columns: Sequence[Sequence[bytes | None]], count: int) -> list[bytes | None]:
+    """Join the columns row by row; None where a part is None."""
+    if not columns:
+        return [b""] * count
+    try:
+        return list(map(b"".join, zip(*columns, strict=True)))
+    except TypeError:
+        return [None if None in row else b"".join(row) for row in zip(*columns, strict=True)]
+
+
+def _digests(base: blake2b, encoded: Sequence[bytes | None]) -> list[bytes | None]:
+    copy = base.copy
+    found: list[bytes | None] = []
+    for data in encoded:
+        if data is None:
+            found.append(None)
+        else:
+            h = copy()
+            h.update(data)
+            found.append(h.digest())
+    return found
 
 
 def _step(f: Field, store: str, dialect: Dialect) -> _Step:

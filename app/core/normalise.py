@@ -15,14 +15,15 @@ from typing import Any, Final
 from app.core.contract import FieldKind, FieldType
 from app.core.errors import ContractViolation
 from app.core.types import numbers, structured, temporal, text
-from app.core.types.canonical import ENCODINGS, Canonical, Dialect, Misfit, Read
+from app.core.types.canonical import ENCODINGS, Canonical, Dialect, Misfit, Read, ReadMany
 
 Change = Callable[[Canonical], Canonical]
 
 _LENGTH: Final = struct.Struct(">I")
 NULL: Final = b"\x00"
 """The bytes of NULL, of whatever type."""
-_TAGS: Final = {kind: bytes([number]) for number, kind in enumerate(FieldKind, start=1)}
+TAGS: Final = {kind: bytes([number]) for number, kind in enumerate(FieldKind, start=1)}
+"""The byte of each type before the length and the bytes of a value."""
 _TEXTS: Final = frozenset({FieldKind.STRING, FieldKind.ENUM})
 _STAMPS: Final = frozenset({FieldKind.INSTANT, FieldKind.LOCAL_TIMESTAMP, FieldKind.TIME})
 _NUMBERS: Final = frozenset({FieldKind.BOOL, FieldKind.DATE, *_STAMPS, *numbers.INTEGER_RANGES})
@@ -79,6 +80,24 @@ def reader(type_: FieldType, dialect: Dialect, encoding: str = "") -> Read:
     return _READERS[type_.kind](type_, dialect, encoding)
 
 
+def reader_of_many(type_: FieldType, encoding: str = "") -> tuple[type, ReadMany] | None:
+    """Return what reads many raw values of one type in the form that is usual for a log, and that raw type.
+
+    None where there is no such form, or where it is not worth a way of its own.
+    """
+    kind = type_.kind
+    if kind in numbers.INTEGER_RANGES:
+        return int, numbers.integers(kind)
+    if kind in _TEXTS:
+        return str, lambda raws: raws
+    if kind is FieldKind.DECIMAL:
+        return str, numbers.decimals(type_.scale)
+    if kind is FieldKind.INSTANT:
+        return str, temporal.instants(type_)
+    clocks = temporal.wall_clocks(type_, encoding) if kind is FieldKind.LOCAL_TIMESTAMP else None
+    return None if clocks is None else (int, clocks)
+
+
 def _number_bytes(value: Any) -> bytes:  # noqa: ANN401 - a number, or an infinity's text
     return value.encode() if isinstance(value, str) else b"%d" % value
 
@@ -103,7 +122,7 @@ def _data_of(type_: FieldType) -> Callable[[Any], bytes]:
 
 def encode(type_: FieldType) -> Callable[[Canonical], bytes]:
     """Return what turns canonical values of a type into bytes: type tag, length, bytes; NULL has a tag of its own."""
-    tag = _TAGS[type_.kind]
+    tag = TAGS[type_.kind]
     pack = _LENGTH.pack
     data_of = _data_of(type_)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -27,6 +29,10 @@ _ERA: Final = 146_097  # days of 400 years
 _MONTH_DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _FEBRUARY: Final = 2
 _MOST_TEXT: Final = 48
+
+_UTC_LENGTHS: Final = frozenset(range(20, 28))  # YYYY-MM-DDTHH:MM:SS[.ffffff]Z
+_UTC_MARKS: Final = {("-", "T", "Z")}
+_marks_of: Final = itemgetter(4, 10, -1)
 
 _STAMP: Final = re.compile(
     r"([+-]?[0-9]{4,9})-([0-9]{2})-([0-9]{2})"
@@ -101,7 +107,7 @@ def date_days(text: str) -> int | str:
 def stamp_micros(text: str) -> tuple[int | str, bool]:
     """Read a timestamp's text: microseconds since 1970-01-01, and whether the text had an offset (so is an instant)."""
     # The usual form quickly; everything else by its parts.
-    if 20 <= len(text) <= 27 and text[-1] == "Z" and text[4] == "-" and text[10] == "T":  # noqa: PLR2004 - YYYY-MM-DDTHH:MM:SS[.ffffff]Z
+    if len(text) in _UTC_LENGTHS and _marks_of(text) in _UTC_MARKS:
         try:
             since = datetime.fromisoformat(text) - _EPOCH
         except ValueError:
@@ -120,6 +126,16 @@ def stamp_micros(text: str) -> tuple[int | str, bool]:
         if int(found[4]) > 24:  # noqa: PLR2004 - hours
             raise Misfit("not a time of the clock")
     return micros - _offset(found[8] or "Z"), found[8] is not None
+
+
+def utc_micros(texts: Sequence[str]) -> list[int] | None:
+    """Read many timestamps that all have the usual form and end in Z; None if one has another."""
+    if not _UTC_LENGTHS.issuperset(map(len, texts)) or set(map(_marks_of, texts)) != _UTC_MARKS:
+        return None
+    try:
+        return [(since - _EPOCH) // _MICROSECOND for since in map(datetime.fromisoformat, texts)]
+    except ValueError:
+        return None
 
 
 def clock_micros(text: str) -> int:

@@ -25,12 +25,16 @@ Dates and timestamps may also be the texts `infinity` and `-infinity`. NULL is N
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
+from typing import Any
 
 Canonical = None | bool | int | str | bytes | tuple["Canonical", ...]
 Read = Callable[[object], Canonical]
 """Turns a raw value that is not None into a canonical one, or raises `Misfit`."""
+
+ReadMany = Callable[[Sequence[Any]], Sequence[Canonical] | None]
+"""Turns raw values of one type, none of them None, into what `Read` makes of each; None if one is not as usual."""
 
 
 class Dialect(Enum):

@@ -6,11 +6,12 @@ import base64
 import binascii
 import re
 import struct
+from collections.abc import Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from typing import Final
 
 from app.core.contract import FieldKind
-from app.core.types.canonical import Canonical, Misfit, Read
+from app.core.types.canonical import Canonical, Misfit, Read, ReadMany
 
 INTEGER_RANGES: Final[dict[FieldKind, tuple[int, int]]] = {
     FieldKind.INT8: (-(1 << 7), (1 << 7) - 1),
@@ -51,6 +52,7 @@ _TRUTH: Final[dict[int | str | bytes, bool]] = {
 # PostgreSQL's numeric has up to 131,072 digits before and 16,383 after the point.
 _MOST_DIGITS: Final = 150_000
 _EXACT: Final = Context(prec=_MOST_DIGITS, Emax=999_999, Emin=-999_999)
+_SHORT: Final = 16  # bytes and scale of a decimal that is written out without the decimal module
 _FLOAT32: Final = struct.Struct(">f")
 _FLOAT64: Final = struct.Struct(">d")
 _MOST_INTEGER_TEXT: Final = 40
@@ -79,6 +81,12 @@ def integer(kind: FieldKind, *, bits: bool) -> Read:
         raise Misfit(f"outside the range of {name}")
 
     return read
+
+
+def integers(kind: FieldKind) -> ReadMany:
+    """Read many integers that come as numbers."""
+    lowest, highest = INTEGER_RANGES[kind]
+    return lambda raws: raws if lowest <= min(raws) and max(raws) <= highest else None
 
 
 def _integer_of(raw: object, *, bits: bool) -> int:
@@ -145,7 +153,11 @@ def scaled_text(unscaled: bytes, scale: int) -> str:
     """Return the decimal whose unscaled value is big-endian two's complement, as Connect sends decimals."""
     if len(unscaled) > _MOST_DIGITS // 3:
         raise Misfit("a decimal of too many digits")
-    number = Decimal(int.from_bytes(unscaled, "big", signed=True))
+    whole = int.from_bytes(unscaled, "big", signed=True)
+    if len(unscaled) <= _SHORT and 0 < scale <= _SHORT:
+        digits = str(abs(whole)).zfill(scale + 1)
+        return f"{'-' if whole < 0 else ''}{digits[:-scale]}.{digits[-scale:]}"
+    number = Decimal(whole)
     return format(number.scaleb(-scale, _EXACT), "f")
 
 
@@ -168,6 +180,26 @@ def decimal(scale: int | None) -> Read:
     def read(raw: object) -> Canonical:
         text = decimal_text(raw if raw.__class__ is str else _decimal_raw_text(raw))
         return text if scale is None else rounded(text, scale, half_up=True)
+
+    return read
+
+
+def decimals(scale: int | None) -> ReadMany:
+    """Read many decimals that come as texts which need no rounding: all with digits after the point, or all without."""
+    digits = "" if scale is None else scale
+    fractions = re.compile(rf"(?:-?(?:0|[1-9][0-9]{{0,99}})\.[0-9]{{1,{digits}}}\n)*", re.ASCII) if scale != 0 else None
+    wholes = re.compile(r"(?:-?[1-9][0-9]{0,99}\n|0\n)*", re.ASCII)
+
+    def read(raws: Sequence[str]) -> list[str] | None:
+        lines = "\n".join(raws) + "\n"
+        if lines.count("\n") != len(raws):
+            return None
+        if wholes.fullmatch(lines):
+            return list(raws)
+        # Minus zero has no sign in canonical form.
+        if fractions is None or not fractions.fullmatch(lines) or "-0." in lines:
+            return None
+        return [raw.rstrip("0").rstrip(".") for raw in raws]
 
     return read
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from app.core.contract import FieldType
 from app.core.errors import ContractViolation
 from app.core.types import calendar
-from app.core.types.canonical import Canonical, Micros, Misfit, Read
+from app.core.types.canonical import Canonical, Micros, Misfit, Read, ReadMany
 
 _UNITS: Final = {"seconds": (1_000_000, 1), "millis": (1_000, 1), "micros": (1, 1), "nanos": (1, 1_000)}
 # How Debezium sends PostgreSQL's infinities in columns without a zone: timestamps as the bounds of the JDBC driver;
@@ -116,6 +117,33 @@ def local_timestamp(type_: FieldType, encoding: str) -> Read:
         if zone is not None and (absolute or encoding == "utc"):
             micros = calendar.instant_to_wall(micros, zone)
         return micros - micros % step
+
+    return read
+
+
+def instants(type_: FieldType) -> ReadMany:
+    """Read many instants that come as texts in UTC."""
+    step: int = 10 ** (_FINEST - type_.precision)
+
+    def read(raws: Sequence[str]) -> list[int] | None:
+        micros = calendar.utc_micros(raws)
+        return micros if micros is None or step == 1 else [m - m % step for m in micros]
+
+    return read
+
+
+def wall_clocks(type_: FieldType, encoding: str) -> ReadMany | None:
+    """Read many readings of a clock in UTC that come as numbers; None for other clocks."""
+    factor, divisor = _UNITS.get(encoding, (1, 1))
+    step: int = 10 ** (_FINEST - type_.precision)
+    if divisor != 1 or zone_of(type_.zone) is not None:
+        return None
+    lowest, highest = calendar.FIRST_DAY * calendar.DAY // factor, calendar.LAST_DAY * calendar.DAY // factor
+
+    def read(raws: Sequence[int]) -> Sequence[int] | None:
+        if min(raws) < lowest or max(raws) > highest:
+            return None
+        return raws if factor == step == 1 else [m - m % step for m in (raw * factor for raw in raws)]
 
     return read
 
