@@ -70,8 +70,8 @@ class AvroUnpacker:
                 "a registry that keeps its schemas in memory forgets them when it is restarted",
             ) from None
         try:
-            plain = _without_logical_types(schema)
-            compiled = _Compiled(fastavro.parse_schema(plain), *_conversions(plain))
+            plain = without_logical_types(schema)
+            compiled = _Compiled(fastavro.parse_schema(plain), *conversions_of(plain))
         except Exception:  # noqa: BLE001 - a registry's answer is input too
             raise undecodable(Reason.BAD_AVRO, f"schema {schema_id} is not a schema that can be read") from None
         if len(self._compiled) >= _MOST_SCHEMAS:
@@ -87,16 +87,17 @@ def _convert(image: dict[str, object], conversions: Mapping[str, Convert]) -> No
             image[name] = convert(value)
 
 
-def _without_logical_types(schema: object) -> Any:  # noqa: ANN401 - JSON
+def without_logical_types(schema: object) -> Any:  # noqa: ANN401 - JSON
     """Return the schema so that values come as they were written; what they mean is told by `connect.name`."""
     if isinstance(schema, dict):
-        return {name: _without_logical_types(part) for name, part in schema.items() if name != "logicalType"}
+        return {name: without_logical_types(part) for name, part in schema.items() if name != "logicalType"}
     if isinstance(schema, list):
-        return [_without_logical_types(part) for part in schema]
+        return [without_logical_types(part) for part in schema]
     return schema
 
 
-def _conversions(schema: Any) -> tuple[dict[str, Convert], dict[str, Convert]]:  # noqa: ANN401 - JSON
+def conversions_of(schema: Any) -> tuple[dict[str, Convert], dict[str, Convert]]:  # noqa: ANN401 - JSON
+    """Return what gives their meaning to a record's own fields (of a key), and to those of its row images."""
     if not isinstance(schema, dict) or schema.get("type") != "record":
         return {}, {}
     images: dict[str, Convert] = {}

@@ -6,11 +6,9 @@ A decoder is put together from three parts: what unpacks bytes (JSON, JSON with 
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final, Protocol
 
 from app.codec import mongodb, mysql, postgres
@@ -22,10 +20,10 @@ from app.core.errors import ContractViolation
 from app.core.event import ChangeEvent, Operation, Reading
 from app.core.store import Converter, StoreKind
 
-__all__ = ["Decoder", "SchemaSource", "decoder_for", "transaction_number"]
+__all__ = ["Decoder", "SchemaSource", "decoder_for"]
 
 _OPERATIONS: Final = {operation.value: operation for operation in Operation}
-_READINGS: Final = {
+READINGS: Final = {
     None: Reading.LIVE,
     False: Reading.LIVE,
     "false": Reading.LIVE,
@@ -37,6 +35,7 @@ _READINGS: Final = {
     "last_in_data_collection": Reading.INITIAL,
     "last": Reading.INITIAL,
 }
+"""What the marker of a snapshot in `source` says of a read."""
 _ROWS: Final = frozenset({Operation.READ, Operation.CREATE, Operation.UPDATE})
 # What a connector writes beside changes: heartbeats, borders of transactions, changes of schemas.
 _HEARTBEAT: Final = frozenset({"ts_ms"})
@@ -130,7 +129,7 @@ class _EnvelopeDecoder:
         origin = self._origin
         marker = source.get("snapshot")
         # Only reads come from snapshots, whatever marker other changes carry.
-        reading = _READINGS[marker] if operation is Operation.READ else Reading.LIVE  # type: ignore[index] # an unknown marker is a KeyError
+        reading = READINGS[marker] if operation is Operation.READ else Reading.LIVE  # type: ignore[index] # an unknown marker is a KeyError
         place = origin.place(source, is_delete=operation is Operation.DELETE, order=_order_of(record))
         transaction = origin.transaction(source) if reading is Reading.LIVE else ""
         shown = source.get("ts_ms")
@@ -202,23 +201,3 @@ def decoder_for(
         Placeholder(placeholder),
         scan=converter is Converter.JSON and kind is not StoreKind.MONGODB,
     )
-
-
-@lru_cache(maxsize=4096)
-def transaction_number(text: str) -> int:
-    """Return a transaction's id as a number below 2^63: 0 for none, PostgreSQL's own, or one made of the GTID.
-
-    A GTID of MariaDB with a domain below 64, a server id below 65,536 and a sequence below 2^40 is packed and can be
-    read back from the number; others, and those of MySQL, are hashed into the other half of the numbers.
-    """
-    if not text:
-        return 0
-    if text.isascii() and text.isdigit() and len(text) < 20:  # noqa: PLR2004 - digits of 2^63
-        return int(text) & ((1 << 63) - 1)
-    parts = text.split("-")
-    if len(parts) == 3 and all(part.isascii() and part.isdigit() and len(part) < 20 for part in parts):  # noqa: PLR2004 - likewise
-        domain, server, sequence = map(int, parts)
-        if domain < 1 << 6 and server < 1 << 16 and sequence < 1 << 40:
-            return domain << 56 | server << 40 | sequence
-    hashed = hashlib.blake2b(text.encode(), digest_size=8, person=b"DLtx\x01").digest()
-    return int.from_bytes(hashed, "big") >> 2 | 1 << 62

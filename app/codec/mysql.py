@@ -1,11 +1,16 @@
-"""The part of an envelope that MariaDB and MySQL share: table, place in the binlog, GTID."""
+"""The part of an envelope that MariaDB and MySQL share: table, place in the binlog, GTID; of one event, and of many."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-from app.codec.wire import Reason, undecodable
+import msgspec
+
+from app.codec.transactions import transaction_number
+from app.codec.wire import Natural, Reason, undecodable
+from app.core.errors import Undecodable
 from app.core.position import binlog_place
 
 
@@ -35,3 +40,31 @@ def transaction_of(source: Mapping[str, object]) -> str:
     """Return the GTID, or an empty text where the server writes none."""
     gtid = source.get("gtid")
     return gtid if isinstance(gtid, str) else ""
+
+
+class Source(msgspec.Struct, gc=False):
+    """The `source` of a change as these connectors usually write it."""
+
+    db: object
+    table: object
+    file: str
+    pos: Natural
+    row: Natural
+    gtid: str | None = None
+    snapshot: str | bool | None = None
+
+
+def places_of(sources: Sequence[Source], deletes: Sequence[bool]) -> list[bytes | None]:
+    """Return the place of each change as `place_of` does; None where that has more to say."""
+    places: list[bytes | None] = []
+    for source, is_delete in zip(sources, deletes, strict=True):
+        try:
+            places.append(binlog_place(file_number(source.file), source.pos, source.row, is_delete=is_delete))
+        except (struct.error, Undecodable):
+            places.append(None)
+    return places
+
+
+def transactions_of(sources: Sequence[Source]) -> list[int]:
+    """Return the number of each change's transaction, 0 for none."""
+    return [transaction_number(source.gtid or "") for source in sources]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from typing import Final
 
 from app.core.errors import ContractViolation
@@ -31,6 +32,7 @@ class Placeholder:
         uuid = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
         self._texts = frozenset({text, encoded, data.hex(), uuid, f'{{"{text}":"{text}"}}'})
         self._data = data
+        self._scalars: frozenset[object] = self._texts | {data}
         self._numbers = list(data)
         arrays = (",".join(map(str, data)), ",".join(map(str, map(float, data))))
         self._needles = tuple(needle.encode() for needle in (text, encoded, data.hex(), uuid, *arrays))
@@ -44,10 +46,15 @@ class Placeholder:
         if image is None:
             return
         for column, value in image.items():
-            if self._is(value):
+            if self.is_value(value):
                 image[column] = LEFT_OUT
 
-    def _is(self, value: object) -> bool:
+    def is_none_of(self, values: Iterable[object]) -> bool:
+        """Say quickly that none of many values is the placeholder; `TypeError` if one is a container."""
+        return self._scalars.isdisjoint(values)
+
+    def is_value(self, value: object) -> bool:
+        """Say whether a value is the placeholder in one of its forms."""
         if isinstance(value, str):
             return value in self._texts
         if isinstance(value, bytes):

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import struct
 from enum import Enum
-from typing import Final
+from typing import Annotated, Final
+
+import msgspec
 
 from app.core.errors import Undecodable
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 """No record larger than this is parsed. Far above what brokers take, so that only nonsense meets it."""
+
+Natural = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+"""A number of a log as a typed record may hold it."""
 
 _HEADER: Final = struct.Struct(">bI")
 

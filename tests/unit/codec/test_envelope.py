@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 import pytest
 
-from app.codec.envelope import Decoder, decoder_for, transaction_number
+from app.codec.envelope import Decoder, decoder_for
+from app.codec.transactions import transaction_number
 from app.codec.wire import MOST_BYTES
 from app.core.errors import ContractViolation, Undecodable
 from app.core.event import LEFT_OUT, ChangeEvent, Operation, Reading
