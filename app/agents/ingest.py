@@ -13,6 +13,7 @@ what was told, receivers drop it, and the store stalls in plain sight. That is i
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +21,10 @@ from enum import Enum
 from typing import Final, Protocol
 
 from app.agents.block_consumer import Block, RawRecord
-from app.agents.rows import RowBucket, RowReader, full_buckets
+from app.agents.rows import PlainRows, RowBucket, RowReader, full_buckets, put_plain
 from app.codec.blocks import pack
-from app.codec.envelope import Decoder, transaction_number
+from app.codec.envelope import Decoder
+from app.codec.transactions import transaction_number
 from app.core.contract import EntityContract
 from app.core.errors import Undecodable, Unmappable, Unready
 from app.core.event import ChangeEvent, Operation, Reading
@@ -135,14 +137,16 @@ class Ingest:
     async def tables(self, stream: AsyncIterator[Block]) -> None:
         """Read blocks of tables and ledgers for as long as the stream lasts."""
         async for block in stream:
-            decoded = await self._decoded(block)
+            rows = self._sources[block.topic].rows
+            plain = rows.plain(block.records) if rows is not None else PlainRows(left=list(range(len(block.records))))
+            decoded = await self._decoded(block, plain.left)
             if block.live:
-                self._take(block, decoded)
+                self._take(block, plain, decoded)
 
     async def beacons(self, stream: AsyncIterator[Block]) -> None:
         """Read blocks of beacon tables for as long as the stream lasts."""
         async for block in stream:
-            decoded = await self._decoded(block)
+            decoded = await self._decoded(block, range(len(block.records)))
             await self._take_beacons(block, decoded)
 
     def follow(self, epoch: int, starts: Mapping[tuple[str, int], int]) -> None:
@@ -189,11 +193,12 @@ class Ingest:
         track.told[target] = end
         return link
 
-    async def _decoded(self, block: Block) -> list[_Decoded]:
-        """Decode a block, and wait while what decoding needs (a registry) is away."""
+    async def _decoded(self, block: Block, which: Sequence[int]) -> list[_Decoded]:
+        """Decode some records of a block, and wait while what decoding needs (a registry) is away."""
         decoder = self._sources[block.topic].decoder
         decoded: list[_Decoded] = []
-        for record in block.records:
+        for index in which:
+            record = block.records[index]
             try:
                 decoded.append(decoder.decode(record.key, record.value))
             except Undecodable as fault:
@@ -220,11 +225,11 @@ class Ingest:
                 fault = again
         return None
 
-    def _take(self, block: Block, decoded: Sequence[_Decoded]) -> None:
+    def _take(self, block: Block, plain: PlainRows, decoded: Sequence[_Decoded]) -> None:
         source = self._sources[block.topic]
         track = self._track(block)
         if source.rows is not None:
-            self._take_rows(block, track, source, source.rows, decoded)
+            self._take_rows(block, track, source, source.rows, plain, decoded)
         else:
             self._take_ledger(block, track, source, decoded)
         track.position = block.end
@@ -232,10 +237,19 @@ class Ingest:
         self._counts.consumed(source.store, source.entity, len(block.records))
 
     def _take_rows(
-        self, block: Block, track: _Track, source: Source, rows: RowReader, decoded: Sequence[_Decoded]
+        self,
+        block: Block,
+        track: _Track,
+        source: Source,
+        rows: RowReader,
+        plain: PlainRows,
+        decoded: Sequence[_Decoded],
     ) -> None:
         buckets = {target: RowBucket() for target in range(self._partitions)}
-        for record, event in zip(block.records, decoded, strict=True):
+        taken = 0
+        for index, event in zip(plain.left, decoded, strict=True):
+            record = block.records[index]
+            taken = self._take_plain(block, track, rows, plain, taken, bisect_left(plain.at, index), buckets)
             try:
                 if isinstance(event, Undecodable):
                     raise event
@@ -253,13 +267,35 @@ class Ingest:
                 self._flag_unreadable(source, track, rows, record, buckets)
             except Unmappable as fault:
                 self._reject(source, track, record, block, "unmappable", fault.what)
-            for target in list(full_buckets(buckets)):
-                self._send_bucket(block, track, rows, buckets, target, record.offset + 1)
+            self._send_full(block, track, rows, buckets, record.offset + 1)
+        self._take_plain(block, track, rows, plain, taken, len(plain.at), buckets)
         self._send_rows(block, track, rows, buckets, block.end)
+
+    def _take_plain(
+        self,
+        block: Block,
+        track: _Track,
+        rows: RowReader,
+        plain: PlainRows,
+        start: int,
+        end: int,
+        buckets: dict[int, RowBucket],
+    ) -> int:
+        """Put the plain rows from `start` to `end` into their buckets, and send those that become full."""
+        while start < end:
+            start = put_plain(plain, start, end, buckets)
+            _, _, _, track.last_place, offset, _, _ = plain.rows[start - 1]
+            track.unreadable_in_a_row = 0
+            self._send_full(block, track, rows, buckets, offset + 1)
+        return end
+
+    def _send_full(self, block: Block, track: _Track, rows: RowReader, buckets: dict[int, RowBucket], end: int) -> None:
+        for target in list(full_buckets(buckets)):
+            self._send_bucket(block, track, rows, buckets, target, end)
 
     def _send_rows(self, block: Block, track: _Track, rows: RowReader, buckets: dict[int, RowBucket], end: int) -> None:
         for target, bucket in buckets.items():
-            if bucket.keys:
+            if bucket.rows:
                 self._send_bucket(block, track, rows, buckets, target, end)
 
     def _send_bucket(

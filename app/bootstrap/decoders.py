@@ -1,12 +1,15 @@
-"""Which decoder reads the records of a topic."""
+"""What reads the records of a topic: the decoder of single records, and the typed reader of blocks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from app.adapters.registry import Registry
+from app.agents.rows import MakeTyped
 from app.codec.envelope import Decoder, decoder_for
+from app.codec.typed_reader import typed_reader_for
 from app.core.store import Converter, StoreKind
 from app.settings import Settings, StoreSettings
 
@@ -17,6 +20,11 @@ _SCHEMA_MARK: Final = b'{"schema"'
 def decoder_of(settings: Settings, store: StoreSettings) -> Decoder:
     """Return the decoder of a store's change topics, by the converter that its settings name."""
     return decoder_for(store.kind, store.converter, settings.placeholder, _registry(settings))
+
+
+def typed_readers_of(settings: Settings, store: StoreSettings) -> MakeTyped:
+    """Return what makes the typed readers of a store's tables."""
+    return partial(typed_reader_for, store.kind, store.converter, settings.placeholder, _registry(settings))
 
 
 def decoder_by_bytes(settings: Settings, kind: StoreKind) -> Callable[[bytes | None, bytes | None], Decoder]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from app.agents.ingest import Role, Source
-from app.agents.rows import RowReader
+from app.agents.rows import KNOWN_KEYS_MAX, RowReader
+from app.bootstrap.decoders import typed_readers_of
 from app.codec.contract_file import topic_of
 from app.codec.envelope import Decoder
 from app.core.contract import EntityContract
@@ -24,6 +25,7 @@ def sources_of(
 ) -> Iterator[Source]:
     """Yield every topic to read; raise `ContractViolation` where two entities claim the same."""
     owner: dict[str, str] = {}
+    tables = sum(len(contract.stores) for contract in contracts)
     for contract in contracts:
         for table in contract.stores:
             if table.topic in owner:
@@ -34,7 +36,15 @@ def sources_of(
                 )
             owner[table.topic] = contract.entity
             digester = digesters[contract.entity, table.store]
-            rows = RowReader(contract, table.store, digester, digest_key, settings.partitions)
+            rows = RowReader(
+                contract,
+                table.store,
+                digester,
+                digest_key,
+                settings.partitions,
+                typed=typed_readers_of(settings, settings.stores[table.store]),
+                known_keys_max=KNOWN_KEYS_MAX // tables,
+            )
             yield Source(table.topic, table.store, Role.TABLE, decoders[table.store], contract.entity, rows)
     for store in stores_compared(settings, contracts):
         decoder = decoders[store.name]
