@@ -69,9 +69,10 @@ def test_a_standby_takes_over_with_what_it_has_kept(engine: Engine) -> None:
     lines = [json.loads(line) for line in engine.log("w2").splitlines()[told:] if line.startswith("{")]
     recovered = [line for line in lines if line["event"] == "the state was read from its changelog"]
     engine.stop(engine.processes[0])
-    assert len(recovered) == 1
-    assert recovered[0]["count"] < 0.2 * RECORDS
-    assert recovered[0]["elapsed_ms"] < 5_000
+    # On a busy machine the group may be arranged more than once.
+    assert recovered
+    assert sum(line["count"] for line in recovered) < 0.2 * RECORDS
+    assert all(line["elapsed_ms"] < 5_000 for line in recovered)
     engine.assert_covered()
     assert engine.state() == engine.truth
 
