@@ -5,9 +5,9 @@ The data's way, and where each step is decided (pure) and done (shell):
 | # | step | what comes out | decided in | done in |
 |--:|---|---|---|---|
 | 1 | a change arrives from a CDC topic, in blocks | bytes | - | `agents/block_consumer.py` |
-| 2 | decode | columns of usual changes, `ChangeEvent` of others | `codec/typed.py`, `codec/envelope.py` and a file per store | `agents/ingest.py` |
+| 2 | decode | columns; `ChangeEvent` of odd ones | `codec/typed.py`, `codec/envelope.py` | `agents/ingest.py` |
 | 3 | normalise | canonical values | `core/normalise.py`, `core/types/` | `agents/rows.py` |
-| 4 | digest, re-key | `RowBlock`, `Barrier`, `Mark` | `core/digest.py`, `core/columns.py`, `core/canonical_key.py` | `agents/ingest.py` |
+| 4 | digest, re-key | `RowBlock`, `Barrier`, `Mark` | `core/digest.py`, `core/columns.py` | `agents/ingest.py` |
 | 5 | fold, judge | key state, `Finding` | `core/fold.py`, `core/judging.py`, `core/verdict.py` | `agents/compare.py` |
 | 6 | tell | a record on the topic of drifts | `core/finding.py` | `agents/compare.py`, `codec/records.py` |
 | 7 | plan | `RepairCommand` or a refusal | `core/plan.py`, `core/planner.py` | `agents/plan.py` |
