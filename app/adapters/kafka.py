@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -125,16 +125,40 @@ class KafkaSink:
             except KafkaException as error:
                 raise Unready(f"cannot produce to {topic}[{partition}]: {error}", where=self._where) from error
             break
-        at = (topic, partition)
-        self._sent[at] = self._sent.get(at, 0) + 1
+        self._producer_has(topic, partition, 1)
         self._sent_since_poll += 1
         if self._sent_since_poll >= _POLL_EVERY_RECORDS:
             self._sent_since_poll = 0
-            if self._reading_reports.acquire(blocking=False):
-                try:
-                    self._producer.poll(0)
-                finally:
-                    self._reading_reports.release()
+            self._poll_if_nobody_does()
+
+    def send_many(self, topic: str, partition: int, items: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Hand over records of one partition in order, as `send` does each; half its cost."""
+        produce, on_delivery = self._producer.produce, self._on_delivery
+        count = 0
+        for key, value in items:
+            try:
+                produce(topic, value, key, partition, on_delivery)
+            except BufferError:
+                self.send(topic, partition, key, value)
+                continue
+            except KafkaException as error:
+                raise Unready(f"cannot produce to {topic}[{partition}]: {error}", where=self._where) from error
+            count += 1
+            if count % _POLL_EVERY_RECORDS == 0:
+                self._producer_has(topic, partition, _POLL_EVERY_RECORDS)
+                self._poll_if_nobody_does()
+        self._producer_has(topic, partition, count % _POLL_EVERY_RECORDS)
+
+    def _producer_has(self, topic: str, partition: int, count: int) -> None:
+        at = (topic, partition)
+        self._sent[at] = self._sent.get(at, 0) + count
+
+    def _poll_if_nobody_does(self) -> None:
+        if self._reading_reports.acquire(blocking=False):
+            try:
+                self._producer.poll(0)
+            finally:
+                self._reading_reports.release()
 
     def _read_reports(self, seconds: float) -> None:
         with self._reading_reports:
@@ -217,6 +241,11 @@ class MemorySink:
     ) -> None:
         """Keep one record."""
         self.sent.append(SentRecord(topic, partition, key, value, tuple(headers)))
+
+    def send_many(self, topic: str, partition: int, items: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Keep records of one partition in order."""
+        for key, value in items:
+            self.send(topic, partition, key, value)
 
     def acknowledged(self, topic: str, partition: int) -> int | None:
         """Return the index of the last flushed record of a partition, None if there was none."""

@@ -41,15 +41,8 @@ Rank = Callable[[bytes], int]
 class ChangelogSink(Protocol):
     """The producer of the changelog: a `Sink` that knows what the broker acknowledged."""
 
-    def send(
-        self,
-        topic: str,
-        partition: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Sequence[tuple[str, bytes]] = (),
-    ) -> None:
-        """Hand over one record."""
+    def send_many(self, topic: str, partition: int, items: Iterable[tuple[bytes, bytes | None]]) -> None:
+        """Hand over records of one partition in order; None deletes."""
         ...
 
     def flush(self) -> None:
@@ -157,8 +150,8 @@ class BulkStore(rocksdb.Store):  # type: ignore[misc]  # Faust is untyped here
         topic = self.table.changelog_topic_name
         revisions = {partition: self.revision(partition) for partition in self._sending}
         for partition, items in self._sending.items():
-            for key in sorted(items, key=self._rank_of):
-                self._sink.send(topic, partition, key, items[key])
+            in_order = sorted(items, key=self._rank_of)
+            self._sink.send_many(topic, partition, [(key, items[key]) for key in in_order])
         await asyncio.to_thread(self._sink.flush)
         for partition, items in self._sending.items():
             # What changed hands meanwhile is complete in the changelog, and its owner reads it there.

@@ -43,5 +43,5 @@ PIPELINE_REPORTS_KEPT: Final = 600
 STAYS_WORTH_KEEPING: Final = 8
 """States of one row and store that are not pruned while it is judged: they are the evidence that a person reads."""
 
-HELD_STATES_MAX: Final = 20_000
+HELD_STATES_MAX: Final = 10_000
 """Changed states of one partition in memory before they are written, some kilobytes each; a commit writes them too."""
