@@ -126,6 +126,10 @@ def _is_outside(command: RepairCommand, known: Known) -> bool:
     policy = known.policy
     if policy is None or policy.mode is RepairMode.OBSERVE or command.contract_version != known.contract_version:
         return True
+    if command.expected_digest == command.intended_digest:
+        # Nothing would change, and a delete that expects no row would take away one that came meanwhile: an absent row
+        # cannot be locked.
+        return True
     if command.action is Action.DELETE:
         # A delete that intends a row, or an upsert that intends none, was not planned by us.
         return not policy.deletes or bool(command.intended_digest)

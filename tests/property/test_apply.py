@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.adapters.memory_rows import Blocked
@@ -332,6 +332,9 @@ WRITE = st.tuples(st.sampled_from(["shop", "copy"]), VALUES)
     intended=VALUES,
     writes=st.dictionaries(st.sampled_from(FAILPOINTS), st.lists(WRITE, max_size=3), max_size=6),
     killed=st.dictionaries(st.sampled_from(FAILPOINTS), st.just(1), max_size=3),
+)
+@example(
+    authority=None, target=None, expected=None, intended=None, writes={"row_locked": [("copy", "old")]}, killed={}
 )
 def test_a_repair_never_overwrites_a_newer_value(
     authority: object,
