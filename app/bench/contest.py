@@ -20,6 +20,7 @@ from typing import IO, Final
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented, not listed
 
 from app.adapters.kafka import KafkaClients
+from app.bench.deployment import QUIET
 from app.bench.hop_events import expected_state, hop_events, state_of
 from app.bench.peers import java_command, quix_command
 from app.bench.process_cost import cpu_s, folder_bytes, peak_rss_bytes
@@ -71,7 +72,7 @@ class Contest:
 
     def __init__(self, bootstrap: str, changes: int, keys: int, say: Callable[[str], None]) -> None:
         self._bootstrap = bootstrap
-        self._clients = KafkaClients(bootstrap, {})
+        self._clients = KafkaClients(bootstrap, QUIET)
         self._admin: AdminClient = self._clients.admin("bench-hop")
         self._name = f"bench-{secrets.token_hex(4)}"
         self._say = say

@@ -31,6 +31,9 @@ from app.bench.tiny_registry import TinyRegistry
 from app.core.errors import Unready
 from app.core.store import Converter, StoreKind
 
+QUIET: Final = {"log_level": "2"}
+"""What librdkafka has to say is raised by its calls; its own lines would stand between the figures."""
+
 _READY_S: Final = 600.0
 _END_S: Final = 60.0
 _LOG_TAIL: Final = 2_000
@@ -113,7 +116,7 @@ class Deployment:
     @property
     def clients(self) -> KafkaClients:
         """What makes clients of the broker."""
-        return KafkaClients(self.bootstrap, {})
+        return KafkaClients(self.bootstrap, QUIET)
 
     @property
     def group(self) -> str:

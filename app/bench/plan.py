@@ -86,9 +86,9 @@ QUICK: Final = Plan(
         replace(_SMALL, converter=Converter.AVRO),
         replace(_SMALL, columns=40),
     ),
-    changes=150_000,
+    changes=100_000,
     repeat=1,
     hop_changes=400_000,
-    live_s=15.0,
+    live_s=12.0,
     recovered_keys=50_000,
 )

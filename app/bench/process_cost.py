@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Final
 
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+CPU_TICK_S: Final = 1 / _TICKS_PER_S
+"""The finest difference that the kernel tells: less than this is counted as this."""
+
 _USER, _SYSTEM = 11, 12  # behind the command's name, which may hold blanks
 
 

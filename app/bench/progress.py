@@ -13,7 +13,6 @@ from app.adapters.kafka import KafkaClients
 from app.core.errors import Unready
 
 _ASK_S: Final = 10.0
-_LOOK_EVERY_S: Final = 0.05
 
 Offsets = Mapping[tuple[str, int], int]
 """Offsets by topic and partition."""
@@ -54,11 +53,13 @@ class Progress:
         return all(place.offset >= wanted[place.topic, place.partition] for place in places)
 
 
-def until(claim: Callable[[], bool], check: Callable[[], None], within_s: float, what: str) -> None:
+def until(
+    claim: Callable[[], bool], check: Callable[[], None], within_s: float, what: str, every_s: float = 0.05
+) -> None:
     """Wait until a claim holds; `check` raises what makes waiting vain, `Unready` says what did not come in time."""
     deadline = time.monotonic() + within_s
     while not claim():
         check()
         if time.monotonic() > deadline:
             raise Unready(f"not within {within_s:.0f} s: {what}", where="bench")
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(every_s)

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from app.adapters.system_clock import wall_ms
+from app.bench.process_cost import CPU_TICK_S
 from app.bench.progress import Progress, until
 from app.bench.verdicts import Verdicts
 from app.bench.whole_path import WholePath
@@ -17,13 +19,14 @@ from app.bench.whole_path import WholePath
 _KILL_EVERY_S: Final = 15.0
 _AFTER_S: Final = 5.0
 _VERDICT_S: Final = 120.0
+_BEGIN_S: Final = 120.0
 _LOAD_PER_S: Final = 1_000
 """A light load: what is measured is the way back, not the work that waited."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """One recovery of a whole state: what a start takes longer because its state is gone."""
+    """One recovery of a whole state, from the first file of the new state until the worker holds its partitions."""
 
     keys: int
     records: int
@@ -32,23 +35,23 @@ class Recovered:
 
 
 def recover(path: WholePath) -> Recovered:
-    """Start a worker with its state and one without, and return what the difference is."""
+    """Take a worker's state away, and return what it takes to have it again."""
     deployment = path.deployment
-    kept_s, kept_cpu_s = _start(path)
-    shutil.rmtree(deployment.state_folder)
-    deployment.state_folder.mkdir()
-    gone_s, gone_cpu_s = _start(path)
     with Progress(deployment.clients, deployment.group) as progress:
         records = sum(progress.ends([deployment.changelog]).values())
-    return Recovered(deployment.load.keys, records, max(gone_s - kept_s, 0.01), max(gone_cpu_s - kept_cpu_s, 0.01))
-
-
-def _start(path: WholePath) -> tuple[float, float]:
-    """Return the seconds, and CPU seconds, from the start of a worker until it holds its partitions."""
-    began_s = time.monotonic()
-    with path.deployment.worker() as worker:
+    shutil.rmtree(deployment.state_folder)
+    deployment.state_folder.mkdir()
+    with deployment.worker() as worker:
+        until(lambda: _is_begun(deployment.state_folder), worker.check, _BEGIN_S, "a new state", every_s=0.005)
+        began_s, began_cpu_s = time.monotonic(), worker.cpu_s
         worker.until_ready()
-        return time.monotonic() - began_s, worker.cpu_s
+        seconds, cpu_s = time.monotonic() - began_s, worker.cpu_s - began_cpu_s
+    return Recovered(deployment.load.keys, records, seconds, max(cpu_s, CPU_TICK_S))
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether RocksDB has opened a database of the state: each has a file `CURRENT`."""
+    return next(folder.rglob("CURRENT"), None) is not None
 
 
 def kill_and_time(path: WholePath, times: int) -> list[float]:
