@@ -333,9 +333,7 @@ WRITE = st.tuples(st.sampled_from(["shop", "copy"]), VALUES)
     writes=st.dictionaries(st.sampled_from(FAILPOINTS), st.lists(WRITE, max_size=3), max_size=6),
     killed=st.dictionaries(st.sampled_from(FAILPOINTS), st.just(1), max_size=3),
 )
-@example(
-    authority=None, target=None, expected=None, intended=None, writes={"row_locked": [("copy", "old")]}, killed={}
-)
+@example(authority=None, target=None, expected=None, intended=None, writes={"row_locked": [("copy", "old")]}, killed={})
 def test_a_repair_never_overwrites_a_newer_value(
     authority: object,
     target: object,
