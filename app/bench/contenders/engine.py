@@ -65,8 +65,8 @@ async def main(asked: Asked) -> None:
                 (key, newest[key]) for key, old in zip(keys, held, strict=True) if old is None or old < newest[key]
             ]
             table.bulk.write_many(block.partition, fresh)
-            block.done()
             seen += len(block.records)
+            block.done()  # and its records are dropped
             if seen >= asked.changes:
                 finished.set()
 
