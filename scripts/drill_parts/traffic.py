@@ -177,7 +177,9 @@ class Traffic:
             self._brief,
             self._mended,
         )
-        moments = sorted(self._chance.randrange(self.shape.changes) for _ in range(self.shape.damages))
+        # Not at once: an old value can be written back only of rows that have one.
+        first, last = self.shape.changes // 10, self.shape.changes
+        moments = sorted(self._chance.randrange(first, last) for _ in range(self.shape.damages))
         return deque((moment, kinds[place % len(kinds)]) for place, moment in enumerate(moments))
 
     def _victim(self, *, with_past: bool = False, hot_share: float = 0.0) -> int:

@@ -156,6 +156,8 @@ class OffsetWatch:
                 }
                 complete = self._read_to(ends)
             except KafkaException:
+                # A client that was told once that a topic or leader is not there may believe it for ever.
+                self._asking = bare_consumer(self._deployment.bootstrap, self._deployment.group)
                 return False
             if not complete:
                 return False
