@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Timer
 from typing import IO, Final
 
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented, not listed
@@ -30,6 +31,9 @@ from app.core.errors import Unready
 
 _PACKAGE: Final = "app.bench.contenders"
 _PROJECT: Final = Path(__file__).resolve().parents[2]
+_LIMIT_S: Final = 1_800.0
+"""A contender that has not done its work by then is ended, and the bench with it."""
+
 _SLOW_SHARE: Final = 25
 _SLOW_CHANGES_MIN: Final = 1_000
 
@@ -122,14 +126,16 @@ class Contest:
                     stderr=errors,
                     env={**os.environ, "PYTHONPATH": str(_PROJECT)},
                 )
+            limit = Timer(_LIMIT_S, process.kill)
+            limit.start()
             try:
                 ran = _timed(process, changes, Path(folder) / "state")
             except Unready as fault:
                 told = log.read_text(encoding="utf-8", errors="replace")[-2_000:]
                 raise Unready(f"{contender.name}: {fault.what}\n{told}", where=" ".join(command)) from None
             finally:
-                if process.poll() is None:
-                    process.kill()
+                limit.cancel()
+                process.kill()
                 process.wait()
         self._check(contender, name)
         return ran

@@ -54,8 +54,10 @@ async def main(asked: Asked) -> None:
     async def fold(stream: AsyncIterator[Block]) -> None:
         nonlocal seen
         async for block in stream:
-            if not seen:
+            if block.records and not seen:
                 started()
+            # A block that is done lets go of its records.
+            seen += len(block.records)
             newest: dict[bytes, bytes] = {}
             for record in block.records:
                 newest[record.key or b""] = entry_of(record.value or b"")
@@ -65,8 +67,7 @@ async def main(asked: Asked) -> None:
                 (key, newest[key]) for key, old in zip(keys, held, strict=True) if old is None or old < newest[key]
             ]
             table.bulk.write_many(block.partition, fresh)
-            seen += len(block.records)
-            block.done()  # and its records are dropped
+            block.done()
             if seen >= asked.changes:
                 finished.set()
 
