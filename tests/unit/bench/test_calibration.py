@@ -111,7 +111,7 @@ def _predicted(load: dict[str, Any], constants: Constants) -> dict[str, float]:
 
 
 def test_the_shipped_constants_fit_a_load_of_avro_that_they_were_not_taken_from() -> None:
-    """Avro's CPU is shipped as what a benchmark of ingest alone takes more than for JSON; a whole worker was measured."""
+    """Avro's CPU is shipped as what a benchmark of ingest takes more than for JSON; here is a worker."""
     unseen = json.loads(RUN.read_text())["whole_path"]["loads"]["avro-10-50k-uniform"]
     predicted = _predicted(unseen, SHIPPED)
     for name in ("cpu_s_per_million", "observations_bytes_per_change", "changelog_bytes_per_change"):
