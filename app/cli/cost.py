@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
@@ -38,11 +39,22 @@ _FIGURES: Final[dict[str, tuple[str, float]]] = {
 """What a person reads: which figure, and by what it is divided. Programs read the figures themselves."""
 
 
+class _Finite(click.FloatRange):
+    """A range of floats that `nan` is not in, though no bound refuses it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - Click's
+        """Return the number."""
+        number = float(super().convert(value, param, ctx))
+        if isnan(number):
+            self.fail(f"{value!r} is no number", param, ctx)
+        return number
+
+
 @click.command()
 @click.option("--rates", type=click.Path(path_type=Path, dir_okay=False), help="YAML: each entity's rows and changes.")
 @click.option("--tables", type=click.IntRange(1, _TABLES_MAX), help="Without contracts: so many tables, all alike.")
 @click.option("--rows", type=click.IntRange(0, 10**12), help="Rows of each table.")
-@click.option("--changes-per-s", type=click.FloatRange(0, 10**8), help="Changes a second of each authority's table.")
+@click.option("--changes-per-s", type=_Finite(0, 10**8), help="Changes a second of each authority's table.")
 @click.option("--fields", type=click.IntRange(1, 10_000), help="Compared fields of each table.")
 @click.option("--stores", default=2, show_default=True, type=click.IntRange(2, 16), help="Stores that hold each table.")
 @click.option(
@@ -52,7 +64,7 @@ _FIGURES: Final[dict[str, tuple[str, float]]] = {
     type=click.Choice([converter.value for converter in Converter]),
     help="How all connectors write.",
 )
-@click.option("--window-s", default=10.0, show_default=True, type=click.FloatRange(0, 86_400), help="The window.")
+@click.option("--window-s", default=10.0, show_default=True, type=_Finite(0, 86_400), help="The window.")
 @click.option("--zipf", is_flag=True, help="Few rows change most of the time.")
 @click.option(
     "--measured", type=click.Path(path_type=Path, dir_okay=False), help="Figures of `driftline bench --json`."

@@ -94,6 +94,14 @@ def test_half_a_question_is_refused(arguments: list[str], capsys: pytest.Capture
     assert "--rates" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--changes-per-s", "--window-s"])
+@pytest.mark.parametrize("number", ["nan", "inf", "-1"])
+def test_numbers_that_are_no_rates_are_refused(option: str, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A bound alone would let `nan` pass, and every figure would be it."""
+    assert run([*ALIKE, option, number]) == ExitCode.COULD_NOT_RUN
+    assert option in capsys.readouterr().err
+
+
 def test_a_worker_that_would_not_hold_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """A hint on stderr; the table is the same."""
     huge = [argument if argument not in {"10", "1000"} else "10000000" for argument in ALIKE]
