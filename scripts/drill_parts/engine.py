@@ -184,8 +184,15 @@ class EngineDrill:
         for number in range(1, troubles.AT_FIRST + 1):
             self._workers.join(f"worker-{number}")
         self._watch.start()
-        self._until(self._watch.is_swept, "coverage of the snapshots")
+        self._until(self._is_covered, "coverage of the snapshots")
         self._say(f"{self._shape.rows} rows are covered; {self._shape.changes} changes follow")
+
+    def _is_covered(self) -> bool:
+        """Write a beacon and tell whether one has come through: what a rebalance forgets, the next one brings."""
+        self._writer.beat()
+        self._writer.flush()
+        self._pause(BEAT_MS / 1_000)
+        return self._watch.is_swept()
 
     def _stream(self) -> None:
         """Write the traffic, as far ahead of the workers as is allowed, and make the planned troubles."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from drill_parts.engine import shape_of
-from drill_parts.traffic import AUTHORITY, REPLICA, Row, Traffic
+from drill_parts.envelopes import Row
+from drill_parts.traffic import AUTHORITY, REPLICA, Traffic
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4711])
