@@ -93,6 +93,11 @@ class Engine:
             found[int(partition)].append((int(begin), int(end)))
         return {p: sorted(spans) for p, spans in found.items()}
 
+    def working(self) -> set[str]:
+        """Return the workers that have finished a block."""
+        path = self.folder / "blocks.log"
+        return {line.split()[0] for line in path.read_text().splitlines()} if path.exists() else set()
+
     def finished(self) -> int:
         """Return how many positions were finished, redeliveries included."""
         return sum(end - begin for spans in self.blocks().values() for begin, end in spans)
