@@ -365,7 +365,7 @@ class Shard:
                 _look_after_touch(state, i, terms[i], base_ms) if base_ms is not None else NEVER
                 for i, base_ms in enumerate(entity.base_ms)
             ]
-            followed = max(looks_ms) == min(looks_ms) == NEVER
+            followed = min(looks_ms) == NEVER  # which is later than any other
             if not followed and len(looks_ms) > 1:
                 # What agrees is concluded for all replicas together, or judged with those that do not.
                 looks_ms = [NOW if i in judged and ms == NEVER else ms for i, ms in enumerate(looks_ms)]
@@ -399,7 +399,6 @@ class Shard:
                 self._let_go(entity, row, state)
                 if state.sides[0].stays[-1].digest == ABSENT:
                     self._dirty.add(row)
-                self._fresh[row] = state
             else:
                 live.agreeing.pop(row)
                 live.schedule(row, state, [NOW] * len(state.replicas))
@@ -582,7 +581,6 @@ class Shard:
         if told.settled:
             self._dirty.add(row)
             self._let_go(entity, row, state)
-            self._fresh[row] = state
         else:
             self._look_again(entity, row, state, common_ms)
 
@@ -604,15 +602,15 @@ class Shard:
                     live.await_pipeline(i, place, row)
                     awaits = True
             looks_ms.append(look_ms)
-        if awaits or any(look_ms != NEVER for look_ms in looks_ms):
+        if awaits or min(looks_ms) != NEVER:
             live.schedule(row, state, looks_ms)
-            return
-        self._let_go(entity, row, state)
-        self._fresh[row] = state
+        else:
+            self._let_go(entity, row, state)
 
     def _let_go(self, entity: EntityProgress, row: bytes, state: KeyState) -> None:
         """Hold a row no longer as live; it stays noted while there is something to say of it."""
         self.live[entity.contract.number].drop(row, state)
+        self._fresh[row] = state
         if not self._is_noted(row, state):
             self._records.update(self.notes.forget(row))
 
