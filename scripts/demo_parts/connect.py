@@ -55,10 +55,15 @@ class Connect:
         return [status["connector"]["state"], *(task["state"] for task in status["tasks"])]
 
     def failure(self, name: str) -> str:
-        """Return the first line of a failed task's trace, or nothing."""
+        """Return the causes of a failed task's trace on one line, or nothing."""
         status = self.ask("GET", f"/connectors/{name}/status")
-        traces = [task.get("trace", "") for task in status["tasks"] if task["state"] == "FAILED"]
-        return " / ".join(trace.strip().splitlines()[0] for trace in traces if trace.strip())
+        lines = [
+            (number, line)
+            for task in status["tasks"]
+            if task["state"] == "FAILED"
+            for number, line in enumerate(task.get("trace", "").strip().splitlines())
+        ]
+        return " / ".join(line.strip() for number, line in lines if number == 0 or line.startswith("Caused by:"))[:1500]
 
     def pause(self, name: str) -> None:
         """Pause a connector; its tasks stay and do nothing."""
@@ -68,6 +73,11 @@ class Connect:
     def resume(self, name: str) -> None:
         """Let a paused or stopped connector run."""
         self.ask("PUT", f"/connectors/{name}/resume")
+        self._await(name, lambda states: len(states) > 1 and all(state == "RUNNING" for state in states))
+
+    def restart_failed(self, name: str) -> None:
+        """Start a connector's failed tasks again, and wait until all run."""
+        self.ask("POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true")
         self._await(name, lambda states: len(states) > 1 and all(state == "RUNNING" for state in states))
 
     def stop(self, name: str) -> None:

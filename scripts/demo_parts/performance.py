@@ -143,6 +143,8 @@ def perform_quiet(running: Running, case: QuietCase, number: int) -> QuietResult
     try:
         case.disturb(running)
         running.await_proven(case.settles_s)
+        # A pipeline that has died makes all that follows late, this case and the next ones.
+        result.problem = "; ".join(f"{name}: {why}" for name, why in running.shop.pipeline.failures().items())
     except Exception as error:  # noqa: BLE001 - a case that goes wrong is told; the next ones are still tried
         result.problem = f"{type(error).__name__}: {error}"
     if not running.load.running:

@@ -33,6 +33,20 @@ class Pipeline:
                 return name
         raise LookupError(f"no sink of {self.connect.url} writes {table}; it has {self.connect.connectors()}")
 
+    def failures(self) -> dict[str, str]:
+        """Return the connectors that have failed, with the causes."""
+        said = {name: self.connect.failure(name) for name in self.connect.connectors()}
+        return {name: causes for name, causes in said.items() if causes}
+
+    def mend(self) -> None:
+        """Start what has failed again, as whoever runs this pipeline would.
+
+        Debezium's JDBC sink gives up for good where its database goes away in the middle of a flush: the flush is tried
+        again, but the rollback before that finds no connection.
+        """
+        for name in self.failures():
+            self.connect.restart_failed(name)
+
     def topic_of(self, table: str) -> str:
         """Return the topic through which a table reaches its sink."""
         for topic in self._topics(self.sink_of(table)):

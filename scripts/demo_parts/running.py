@@ -173,8 +173,9 @@ class Running:
             self.start_parts()
 
     def start_parts(self) -> None:
-        """Start what does not run of the stack, with MariaDB's clock as it was."""
+        """Start what does not run of the stack, with MariaDB's clock as it was, and the pipeline that fell with it."""
         stack(self.plan, "up", *([] if self._clock is None else ["--mariadb-faketime-file", str(self._clock)]))
+        self.shop.pipeline.mend()
 
     def check(self) -> None:
         """Raise if a process ended that should run, or the judge cannot read."""
