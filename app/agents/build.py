@@ -74,6 +74,9 @@ def build_app(shape: WorkerShape) -> WorkerApp:
         datadir=str(folder),
         web_enabled=False,
         topic_disable_leader=True,
+        # Every topic is there before an app is built; Faust would ask for its own again, and crash of a broker that
+        # is away in that moment.
+        topic_allow_declare=False,
         topic_partitions=shape.partitions,
         topic_replication_factor=1,
         table_standby_replicas=shape.standby_replicas,

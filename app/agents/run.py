@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from aiokafka.errors import KafkaError
+
 from app.agents.block_consumer import WorkerApp
 from app.agents.ingest import Ingest
 from app.agents.recovery_watch import RecoveryWatch
@@ -56,6 +58,8 @@ class WorkerRun:
         try:
             await self._start()
             await self._watch(tasks)
+        except KafkaError as fault:
+            raise Unready(f"Kafka: {fault}", where="worker", hint="is the broker up? start the worker again") from fault
         finally:
             for task in tasks:
                 task.cancel()
