@@ -26,7 +26,7 @@ ECHO_GRACE_MS: Final = 60_000
 """How long a drift that a repair may have ended waits for the repair's ledger row to be seen through CDC."""
 
 PENDING_BARRIERS_MAX: Final = 1_200
-"""Barriers of one store that may wait for their chains: ten minutes of beacons; of more, the oldest are dropped."""
+"""Barriers of one store that may wait for their chains: ten minutes of beacons; of more, some are dropped, evenly."""
 
 KEYS_PER_NOTE_MAX: Final = 4_096
 """Keys in one packed record of unsettled keys: well below the broker's limit for a message."""

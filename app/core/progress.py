@@ -1,15 +1,18 @@
 """How far one partition of `observations` knows each store's log: chains, barriers, watermarks, epochs and coverage.
 
 A chain is what was reached of one CDC partition. A barrier is a beacon together with how far all CDC partitions of its
-store must be read for everything before it to be known; where an entity's chains have reached it, the watermark of that
-store and entity moves to the moment at which the beacon was issued. Coverage of an entity in a store is earned by the
-first streamed beacon after a snapshot of this epoch, since Debezium streams only when the snapshot is complete.
+store must be read for everything before it to be known. Where an entity's chains have reached it, or have shown what
+stands behind it in the log, the watermark of that store and entity moves to the moment at which the beacon was issued.
+Coverage of an entity in a store is earned by the first streamed beacon after a snapshot of this epoch, since Debezium
+streams only when the snapshot is complete.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final, NamedTuple
 
 from app.core.contract import EntityContract
 from app.core.finding import UnknownReason
@@ -17,6 +20,9 @@ from app.core.limits import BREAKS_IN_A_ROW_MAX, PENDING_BARRIERS_MAX
 from app.core.observation import Barrier, Beacon, Link
 from app.core.position import BEFORE_ALL, SNAPSHOT, STREAM, epoch_of, place_of, position
 from app.core.timeline import Timeline
+
+_UNTOLD: Final = 2**62
+"""The end of a partition that a barrier does not name: it is reached by no reading."""
 
 
 @dataclass(slots=True)
@@ -27,6 +33,15 @@ class Chain:
     newest: bytes = BEFORE_ALL
     epoch: int = 0
     streaming: bool = False
+
+
+class Pending(NamedTuple):
+    """A barrier that waits for chains: its beacon's position, and the end of each partition of its store."""
+
+    at: bytes
+    issued_ms: int
+    snapshot_complete: bool
+    ends: dict[tuple[str, int], int]
 
 
 @dataclass(slots=True)
@@ -41,7 +56,7 @@ class StoreProgress:
     snapshot_seen: bool = False  # the beacon's own row was read by this epoch's snapshot
     server: str = ""
     last_beacon: bytes = BEFORE_ALL
-    pending: list[tuple[bytes, int, bool, dict[tuple[str, int], int]]] = field(default_factory=list)
+    pending: list[Pending] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -210,9 +225,9 @@ class Progress:
             ends = {(topic, partition): end for topic, partition, end in barrier.ends}
             # Rows of one snapshot at many places are no snapshot as we know it: nothing is proven by them.
             complete = store.snapshot_seen and store.broken_in_a_row <= BREAKS_IN_A_ROW_MAX
-            store.pending.append((at, store.timeline.issued_ms[-1], complete, ends))
+            store.pending.append(Pending(at, store.timeline.issued_ms[-1], complete, ends))
             if len(store.pending) > PENDING_BARRIERS_MAX:
-                store.pending.pop(0)
+                store.pending = _thinned(store.pending)
         return restarted or broken
 
     def superseded(self, beacon: Beacon) -> bool:
@@ -251,17 +266,23 @@ class Progress:
         return list(moved.values())
 
     def _reached_barrier(self, store: StoreProgress, topic: str, partitions: int) -> int:
-        """Return the index of the newest pending barrier that a topic's chains have reached, -1 for none."""
-        reached = [self.chains[topic, p].reached if (topic, p) in self.chains else 0 for p in range(partitions)]
+        """Return the index of the newest pending barrier that a topic's chains have reached, -1 for none.
+
+        A chain has reached a barrier where it has shown a change that stands behind the beacon in the log, for each
+        partition carries its changes in the log's order. One that shows none has to be read to the end that it had when
+        the beacon was read: in a backlog that is the end of the whole backlog.
+        """
+        nothing = Chain(0)
+        chains = [((topic, p), self.chains.get((topic, p), nothing)) for p in range(partitions)]
         for index in range(len(store.pending) - 1, -1, -1):
-            ends = store.pending[index][3]
-            if all((topic, p) in ends and reached[p] >= ends[topic, p] for p in range(partitions)):
+            at, ends = store.pending[index].at, store.pending[index].ends
+            if all(chain.newest > at or chain.reached >= ends.get(place, _UNTOLD) for place, chain in chains):
                 return index
         return -1
 
     @staticmethod
-    def _move(entity: EntityProgress, i: int, barrier: tuple[bytes, int, bool, dict[tuple[str, int], int]]) -> bool:
-        _, issued_ms, snapshot_complete, _ = barrier
+    def _move(entity: EntityProgress, i: int, barrier: Pending) -> bool:
+        issued_ms, snapshot_complete = barrier.issued_ms, barrier.snapshot_complete
         held = entity.watermark_ms[i]
         if held is not None and issued_ms <= held and entity.covered_at_ms[i] is not None:
             return False
@@ -274,3 +295,16 @@ class Progress:
             if entity.base_ms[r] is None and mine is not None and theirs is not None and known_ms is not None:
                 entity.base_ms[r] = max(mine, theirs, known_ms)
         return True
+
+
+def _thinned(pending: list[Pending]) -> list[Pending]:
+    """Keep some of many barriers, at even steps of time: the beacons of a long backlog come all at once.
+
+    Were the oldest dropped, time would stand still until the reading has come to those that are left.
+    """
+    step_ms = 3 * (pending[-1].issued_ms - pending[0].issued_ms) // PENDING_BARRIERS_MAX
+    kept = [pending[0]]
+    for barrier, following in pairwise(pending[1:]):
+        if following.issued_ms - kept[-1].issued_ms > step_ms:
+            kept.append(barrier)
+    return [*kept, pending[-1]]

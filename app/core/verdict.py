@@ -9,6 +9,7 @@ may still be on its way.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -76,35 +77,42 @@ def vouched_until(
     >>> vouched_until([Stay(b"odd-digest", at, 12_000, 12_000)], a, 20_000, 14_000, 12_000)
     12000
     """
-    latest_first = _latest_first(authority)
+    last_stay = _last_stay(authority)
     for i, shown in enumerate(replica):
         if shown.earliest_ms > deadline_ms or shown.earliest_ms >= watermark_ms:
             break
         left_ms = min(replica[i + 1].latest_ms, watermark_ms) if i + 1 < len(replica) else watermark_ms
         # The latest stay decides: an authority that came back to a state vouches for it again, from then on.
-        for k in latest_first(shown.digest):
-            stay = authority[k]
-            if stay.earliest_ms <= left_ms and stay.earliest_ms <= deadline_ms and stay.earliest_ms < watermark_ms:
-                until_ms = authority[k + 1].latest_ms if stay is not authority[-1] else OPEN
-                so_far_ms = max(so_far_ms, min(until_ms, left_ms))
-                break
+        k = last_stay(shown.digest, min(left_ms, deadline_ms, watermark_ms - 1))
+        if k is not None:
+            until_ms = authority[k + 1].latest_ms if authority[k] is not authority[-1] else OPEN
+            so_far_ms = max(so_far_ms, min(until_ms, left_ms))
     return so_far_ms
 
 
-def _latest_first(authority: Sequence[Stay]) -> Callable[[bytes], Iterable[int]]:
-    """Return what names the stays of the authority that may be in a state, the latest first.
+def _last_stay(authority: Sequence[Stay]) -> Callable[[bytes, int], int | None]:
+    """Return what finds the latest stay of the authority that may be in a state and began by a moment.
 
-    A busy row has thousands of states: where each is known and was there once, it is looked up.
+    A busy row has thousands of stays in few or in many states, so they are looked up and not walked through. A state
+    that nobody knows may be any.
     """
-    newest = {stay.digest: k for k, stay in enumerate(authority)}
-    if len(newest) == len(authority) and all(map(_is_known, newest)):
-        every = range(len(authority) - 1, -1, -1)
-        return lambda shown: [newest[shown]] if shown in newest else [] if _is_known(shown) else every
-    return lambda shown: [
-        k
-        for k in range(len(authority) - 1, -1, -1)
-        if authority[k].digest == shown or not (_is_known(authority[k].digest) and _is_known(shown))
-    ]
+    stays_in: dict[bytes, list[int]] = {}
+    for k, stay in enumerate(authority):
+        stays_in.setdefault(stay.digest, []).append(k)
+    unknown = [k for digest, ks in stays_in.items() if not _is_known(digest) for k in ks]
+    began_ms = [stay.earliest_ms for stay in authority]
+    in_order = began_ms == sorted(began_ms)  # but for a snapshot's, whose states have held since unknown times
+
+    def find(shown: bytes, by_ms: int) -> int | None:
+        ks: Sequence[int] = stays_in.get(shown, ()) if _is_known(shown) else range(len(authority))
+        if unknown:
+            ks = sorted({*ks, *unknown})
+        if in_order:
+            n = bisect_left(ks, bisect_right(began_ms, by_ms))
+            return ks[n - 1] if n else None
+        return next((k for k in reversed(ks) if began_ms[k] <= by_ms), None)
+
+    return find
 
 
 def _is_known(digest: bytes) -> bool:
