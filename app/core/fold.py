@@ -70,7 +70,7 @@ from app.core.rows import (
     is_settled,
     settle,
 )
-from app.core.verdict import ABSENT, EVER, surely_followed
+from app.core.verdict import ABSENT, EVER, OPEN, surely_followed
 
 __all__ = ["META", "Effects", "Shard", "row_key"]
 
@@ -360,6 +360,7 @@ class Shard:
         if not judged:
             self._fresh.update(touched)
             return
+        numbers = [0, *(i + 1 for i in judged)]
         for row, state in touched.items():
             looks_ms = [
                 _look_after_touch(state, i, terms[i], base_ms) if base_ms is not None else NEVER
@@ -371,9 +372,9 @@ class Shard:
                 looks_ms = [NOW if i in judged and ms == NEVER else ms for i, ms in enumerate(looks_ms)]
             live.schedule(row, state, looks_ms)
             if followed:
-                live.agreeing[row] = state
+                live.agree(row, max([state.sides[number].stays[-1].latest_ms for number in numbers]))
             else:
-                live.agreeing.pop(row, None)
+                live.disagree(row)
             if any(len(side.stays) > STAYS_WORTH_KEEPING for side in state.sides):
                 live.busy[row] = state
 
@@ -387,12 +388,20 @@ class Shard:
         timelines = [(number, self.progress.timeline_of(entity, number)) for number in (0, *(i + 1 for i in judged))]
         pairs = [(i, entity.contract.replicas[i].window_ms, entity.common_ms(i) or EVER) for i in judged]
         known_ms = min((at_ms for _, _, at_ms in pairs), default=EVER)
-        for row, state in list(live.agreeing.items()):
+        if known_ms == live.concluded_ms:
+            return
+        live.concluded_ms = known_ms
+        untold = [(number, timeline.untold_from) for number, timeline in timelines]
+        for row in live.bracketed(known_ms):
+            state = live.states[row]
+            if _is_untold(state, untold):
+                continue
             for number, timeline in timelines:
                 place_in_time(state.sides[number], timeline)
-            if not _stands_before(state, timelines, known_ms):
-                continue
-            if _followed(state, pairs):
+            began_ms = max([state.sides[number].stays[-1].latest_ms for number, _ in timelines])
+            if began_ms > known_ms:
+                live.agree(row, began_ms)
+            elif _followed(state, pairs):
                 collapse(state, judged)
                 for i, _, at_ms in pairs:
                     state.replicas[i].vouched_until_ms = max(state.replicas[i].vouched_until_ms, at_ms)
@@ -400,7 +409,7 @@ class Shard:
                 if state.sides[0].stays[-1].digest == ABSENT:
                     self._dirty.add(row)
             else:
-                live.agreeing.pop(row)
+                live.disagree(row)
                 live.schedule(row, state, [NOW] * len(state.replicas))
 
     def _trim(self, entity: EntityProgress) -> None:
@@ -587,7 +596,7 @@ class Shard:
     def _look_again(self, entity: EntityProgress, row: bytes, state: KeyState, common_ms: Sequence[int | None]) -> None:
         """Hold a judged row until its next deadline; let it go if nothing but a touch can change its verdict."""
         live = self.live[entity.contract.number]
-        live.agreeing.pop(row, None)
+        live.disagree(row)
         looks_ms, awaits = [], False
         for i, terms in enumerate(entity.contract.replicas):
             at_ms = common_ms[i]
@@ -655,7 +664,7 @@ class Shard:
 
     def _make_live(self, entity: EntityProgress, row: bytes, state: KeyState) -> None:
         live = self.live[entity.contract.number]
-        live.agreeing.pop(row, None)
+        live.disagree(row)
         live.schedule(row, state, [NOW] * len(state.replicas))
         self._dirty.add(row)
 
@@ -677,12 +686,13 @@ def _look_after_touch(state: KeyState, i: int, terms: Replica, base_ms: int) -> 
     return NEVER if shown == truth else replica.vouched_until_ms + terms.window_ms
 
 
-def _stands_before(state: KeyState, numbers: Iterable[tuple[int, object]], known_ms: int) -> bool:
-    """Whether these sides have shown their newest state before a common time."""
-    for number, _ in numbers:  # noqa: SIM110 - half the time of a generator, for every row
-        if state.sides[number].stays[-1].latest_ms > known_ms:
-            return False
-    return True
+def _is_untold(state: KeyState, untold: Iterable[tuple[int, bytes]]) -> bool:
+    """Whether no beacon has told yet when one of these sides came to its newest state."""
+    for number, untold_from in untold:
+        newest = state.sides[number].stays[-1]
+        if newest.latest_ms == OPEN and newest.position >= untold_from:
+            return True
+    return False
 
 
 def _followed(state: KeyState, pairs: Iterable[tuple[int, int, int]]) -> bool:

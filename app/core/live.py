@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.core.contract import EntityContract
-from app.core.deadlines import NEVER, Deadlines
+from app.core.deadlines import NEVER, NOW, Deadlines
 from app.core.finding import Stage, UnknownReason
 from app.core.keystate import KeyState
 from app.core.rows import agrees_for_good
+from app.core.verdict import EVER, OPEN
 
 _OPEN = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
 
@@ -20,18 +21,20 @@ _OPEN = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
 class LiveRows:
     """Live rows of one entity in one partition of `observations`, keyed by table key.
 
-    `agreeing` are those whose stores show one state again, as far as their logs are read, and were not judged since;
-    `busy` are those that went through many states and were not trimmed since.
+    `agreeing` are those whose stores show one state again, as far as their logs are read, and were not judged since, with
+    the time before which both logs must be known (`NOW`: not told by beacons yet). `busy` are those that went through many states and were not trimmed since.
     `unknown` and the counts of open drifts include rows that wait for a touch in the table only.
     """
 
     contract: EntityContract
     states: dict[bytes, KeyState] = field(default_factory=dict)
-    agreeing: dict[bytes, KeyState] = field(default_factory=dict)
+    agreeing: dict[bytes, int] = field(default_factory=dict)
     busy: dict[bytes, KeyState] = field(default_factory=dict)
     unknown: dict[bytes, tuple[UnknownReason | None, ...]] = field(default_factory=dict)  # per replica
     open_drifts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    concluded_ms: int = EVER  # the common time at which agreeing rows were last looked at
     _deadlines: list[Deadlines] = field(init=False)
+    _bracketed: Deadlines = field(default_factory=Deadlines)  # the agreeing rows
     _awaiting: list[list[tuple[bytes, bytes]]] = field(init=False)  # per replica: place of the pipeline, row
 
     def __post_init__(self) -> None:
@@ -52,10 +55,27 @@ class LiveRows:
         """Hold a row no longer: it is looked at again when something touches it."""
         if self.states.pop(row, None) is None:
             return
-        self.agreeing.pop(row, None)
+        self.disagree(row)
         for i, replica in enumerate(state.replicas):
             self._deadlines[i].discard(row, replica.look_ms)
             replica.look_ms = NEVER
+
+    def agree(self, row: bytes, began_ms: int) -> None:
+        """Note a live row whose stores show one state, which began in all of them by a time; `OPEN`: nobody knows yet."""
+        self.disagree(row)
+        # A state that begins at the common time is known already, a deadline is over only behind it.
+        self.agreeing[row] = look_ms = NOW if began_ms in {EVER, OPEN} else began_ms - 1
+        self._bracketed.put(row, look_ms)
+
+    def disagree(self, row: bytes) -> None:
+        """Note a row no longer as one whose stores show one state."""
+        look_ms = self.agreeing.pop(row, None)
+        if look_ms is not None:
+            self._bracketed.discard(row, look_ms)
+
+    def bracketed(self, known_ms: int) -> list[bytes]:
+        """Return the agreeing rows whose states may have begun by a time up to which their logs are known."""
+        return self._bracketed.due(known_ms)
 
     def due(self, common_ms: Sequence[int | None]) -> list[bytes]:
         """Return the rows that want to be judged at their replicas' common times (None: not covered)."""
@@ -106,7 +126,7 @@ class LiveRows:
         window_ms = self.contract.replicas[i].window_ms
         through_ms = min(common_ms, self._deadlines[i].earliest_ms() - window_ms)
         waiting = [self.states[row] for row in self._deadlines[i].now]
-        for state in (*waiting, *self.agreeing.values()):
+        for state in (*waiting, *(self.states[row] for row in self.agreeing)):
             replica = state.replicas[i]
             if replica.drift is None or replica.drift.stage is Stage.DISPUTED:
                 through_ms = min(through_ms, replica.vouched_until_ms)

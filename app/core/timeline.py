@@ -12,6 +12,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from app.core.limits import BEACONS_KEPT
+from app.core.position import BEFORE_ALL
 from app.core.verdict import EVER, OPEN
 
 
@@ -45,6 +46,11 @@ class Timeline:
         self.issued_ms.pop(0)
         self.acknowledged_ms.pop(0)
         return self.positions.pop(0)
+
+    @property
+    def untold_from(self) -> bytes:
+        """The position from which on the end of a change's bracket is not known yet."""
+        return self.positions[-2] if len(self.positions) > 1 else BEFORE_ALL
 
     def bracket(self, position: bytes) -> tuple[int, int]:
         """Return the earliest and the latest moment of a change; `EVER` and `OPEN` where an end is not known."""
