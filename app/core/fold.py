@@ -70,7 +70,7 @@ from app.core.rows import (
     is_settled,
     settle,
 )
-from app.core.verdict import ABSENT, EVER, OPEN, surely_followed
+from app.core.verdict import ABSENT, EVER, surely_followed
 
 __all__ = ["META", "Effects", "Shard", "row_key"]
 
@@ -372,7 +372,7 @@ class Shard:
                 looks_ms = [NOW if i in judged and ms == NEVER else ms for i, ms in enumerate(looks_ms)]
             live.schedule(row, state, looks_ms)
             if followed:
-                live.agree(row, max([state.sides[number].stays[-1].latest_ms for number in numbers]))
+                live.agree(row, state, numbers)
             else:
                 live.disagree(row)
             if any(len(side.stays) > STAYS_WORTH_KEEPING for side in state.sides):
@@ -391,17 +391,14 @@ class Shard:
         if known_ms == live.concluded_ms:
             return
         live.concluded_ms = known_ms
-        untold = [(number, timeline.untold_from) for number, timeline in timelines]
-        for row in live.bracketed(known_ms):
+        numbers = [number for number, _ in timelines]
+        for row in live.bracketed(known_ms, [(number, timeline.untold_from) for number, timeline in timelines]):
             state = live.states[row]
-            if _is_untold(state, untold):
-                continue
             for number, timeline in timelines:
                 place_in_time(state.sides[number], timeline)
-            began_ms = max([state.sides[number].stays[-1].latest_ms for number, _ in timelines])
-            if began_ms > known_ms:
-                live.agree(row, began_ms)
-            elif _followed(state, pairs):
+            if live.agree(row, state, numbers) > known_ms:
+                continue
+            if _followed(state, pairs):
                 collapse(state, judged)
                 for i, _, at_ms in pairs:
                     state.replicas[i].vouched_until_ms = max(state.replicas[i].vouched_until_ms, at_ms)
@@ -684,15 +681,6 @@ def _look_after_touch(state: KeyState, i: int, terms: Replica, base_ms: int) -> 
     if replica.drift is not None or len(truth) == 1 or len(shown) == 1:
         return NOW
     return NEVER if shown == truth else replica.vouched_until_ms + terms.window_ms
-
-
-def _is_untold(state: KeyState, untold: Iterable[tuple[int, bytes]]) -> bool:
-    """Whether no beacon has told yet when one of these sides came to its newest state."""
-    for number, untold_from in untold:
-        newest = state.sides[number].stays[-1]
-        if newest.latest_ms == OPEN and newest.position >= untold_from:
-            return True
-    return False
 
 
 def _followed(state: KeyState, pairs: Iterable[tuple[int, int, int]]) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from app.core.contract import EntityContract
-from app.core.deadlines import NEVER, NOW, Deadlines
+from app.core.deadlines import NEVER, Deadlines
 from app.core.finding import Stage, UnknownReason
 from app.core.keystate import KeyState
 from app.core.rows import agrees_for_good
@@ -21,8 +21,9 @@ _OPEN = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
 class LiveRows:
     """Live rows of one entity in one partition of `observations`, keyed by table key.
 
-    `agreeing` are those whose stores show one state again, as far as their logs are read, and were not judged since, with
-    the time before which both logs must be known (`NOW`: not told by beacons yet). `busy` are those that went through many states and were not trimmed since.
+    `agreeing` are those whose stores show one state again, as far as their logs are read, and were not judged since,
+    with the time before which both logs must be known (`NEVER`: no beacon has told it yet). `busy` are those that went
+    through many states and were not trimmed since.
     `unknown` and the counts of open drifts include rows that wait for a touch in the table only.
     """
 
@@ -35,11 +36,13 @@ class LiveRows:
     concluded_ms: int = EVER  # the common time at which agreeing rows were last looked at
     _deadlines: list[Deadlines] = field(init=False)
     _bracketed: Deadlines = field(default_factory=Deadlines)  # the agreeing rows
+    _untold: list[list[tuple[bytes, bytes]]] = field(init=False)  # per side: position, agreeing row
     _awaiting: list[list[tuple[bytes, bytes]]] = field(init=False)  # per replica: place of the pipeline, row
 
     def __post_init__(self) -> None:
         self._deadlines = [Deadlines() for _ in self.contract.replicas]
         self._awaiting = [[] for _ in self.contract.replicas]
+        self._untold = [[] for _ in self.contract.stores]
 
     def schedule(self, row: bytes, state: KeyState, looks_ms: Sequence[int]) -> None:
         """Hold a row, and judge each of its replicas next when its common time has passed the time given."""
@@ -60,12 +63,17 @@ class LiveRows:
             self._deadlines[i].discard(row, replica.look_ms)
             replica.look_ms = NEVER
 
-    def agree(self, row: bytes, began_ms: int) -> None:
-        """Note a live row whose stores show one state, which began in all of them by a time; `OPEN`: nobody knows yet."""
+    def agree(self, row: bytes, state: KeyState, numbers: Sequence[int]) -> int:
+        """Note a live row of which these sides show one state; return the time by which it began in all of them."""
         self.disagree(row)
+        began_ms = max([state.sides[number].stays[-1].latest_ms for number in numbers])
         # A state that begins at the common time is known already, a deadline is over only behind it.
-        self.agreeing[row] = look_ms = NOW if began_ms in {EVER, OPEN} else began_ms - 1
+        self.agreeing[row] = look_ms = NEVER if began_ms == OPEN else began_ms - 1
         self._bracketed.put(row, look_ms)
+        if began_ms == OPEN:
+            number = next(number for number in numbers if state.sides[number].stays[-1].latest_ms == OPEN)
+            heapq.heappush(self._untold[number], (state.sides[number].stays[-1].position, row))
+        return began_ms
 
     def disagree(self, row: bytes) -> None:
         """Note a row no longer as one whose stores show one state."""
@@ -73,9 +81,20 @@ class LiveRows:
         if look_ms is not None:
             self._bracketed.discard(row, look_ms)
 
-    def bracketed(self, known_ms: int) -> list[bytes]:
-        """Return the agreeing rows whose states may have begun by a time up to which their logs are known."""
-        return self._bracketed.due(known_ms)
+    def bracketed(self, known_ms: int, untold_from: Iterable[tuple[int, bytes]]) -> list[bytes]:
+        """Return the agreeing rows whose states may have begun by a time up to which their logs are known.
+
+        `untold_from` gives for each side the position from which on its beacons have not told yet.
+        """
+        rows = self._bracketed.due(known_ms)
+        for number, position in untold_from:
+            untold = self._untold[number]
+            while untold and untold[0][0] < position:
+                newest, row = heapq.heappop(untold)
+                # A row that has changed since waits with its newer state, or is no longer here.
+                if self.agreeing.get(row) == NEVER and self.states[row].sides[number].stays[-1].position == newest:
+                    rows.append(row)
+        return list(dict.fromkeys(rows))  # a row may have come back to where it had waited before
 
     def due(self, common_ms: Sequence[int | None]) -> list[bytes]:
         """Return the rows that want to be judged at their replicas' common times (None: not covered)."""
