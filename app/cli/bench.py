@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import click
 
@@ -14,6 +17,11 @@ from app.bench.report import tables
 from app.bench.run import Bench, Told
 from app.cli.exit_codes import ExitCode
 from app.cli.output import Output, print_records
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    raise SystemExit(ExitCode.TERMINATED)
 
 
 @click.command()
@@ -52,6 +60,8 @@ def command(
     Topics of its own are made and deleted again. A wrong verdict ends it: a bench that misses a planted drift, or finds
     another, measures nothing.
     """
+    # What was started is ended and deleted on the way out, whoever asks for it.
+    signal.signal(signal.SIGTERM, _leave)
     plan = (QUICK if quick else FULL).of(loads)
     plan = replace(plan, repeat=repeat or plan.repeat, live_s=seconds or plan.live_s)
     plan = plan if keys is None else plan.over(keys)
