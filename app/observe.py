@@ -203,17 +203,7 @@ REPAIR_LATENCY: Final = Metric(
     (Label.ENTITY,),
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
-APPROVALS_PENDING: Final = Metric(
-    "driftline_approvals_pending", _GAUGE, "Commands that wait for a person's word.", (Label.ENTITY,)
-)
 APPLIER_PAUSED: Final = Metric("driftline_applier_paused", _GAUGE, "1 while the applier writes nothing.")
-BREAKER_OPEN: Final = Metric(
-    "driftline_breaker_open",
-    _GAUGE,
-    "1 while the breaker of a cause is open.",
-    (Label.REASON,),
-    ((Label.REASON, ("failures", "mass_drift", "oscillation")),),
-)
 STATE_BYTES: Final = Metric("driftline_state_bytes", _GAUGE, "Size of the state on disk.")
 STATE_RECOVERY: Final = Metric(
     "driftline_state_recovery_seconds",
@@ -256,9 +246,7 @@ ALL_METRICS: Final[tuple[Metric, ...]] = (
     REPAIRS,
     REPAIR_REFUSALS,
     REPAIR_LATENCY,
-    APPROVALS_PENDING,
     APPLIER_PAUSED,
-    BREAKER_OPEN,
     STATE_BYTES,
     STATE_RECOVERY,
     STATE_RECOVERY_LEFT,

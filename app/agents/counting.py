@@ -36,6 +36,10 @@ class AgentCounts:
         if records and entity:
             self._meter.add(observe.EVENTS_CONSUMED, records, store=store, entity=entity)
 
+    def heard(self, store: str, at_wall_ms: int) -> None:
+        """Note when beacons of a store were read."""
+        self._meter.set(observe.SOURCE_HEARTBEAT, at_wall_ms / 1_000, store=store)
+
     def quarantined(self, store: str, reason: str) -> None:
         """Count one record that went to quarantine."""
         known = reason if reason in _REASONS else "other"

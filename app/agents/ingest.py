@@ -89,6 +89,10 @@ class Counts(Protocol):
         """Count one record that went to quarantine."""
         ...
 
+    def heard(self, store: str, at_wall_ms: int) -> None:
+        """Note when beacons of a store were read."""
+        ...
+
 
 @dataclass(slots=True)
 class _Track:
@@ -374,6 +378,7 @@ class Ingest:
         track.waiting.append(block)
         self._counts.consumed(source.store, "", len(block.records))
         if beacons:
+            self._counts.heard(source.store, self._wall_ms())
             self.mark()
 
     async def _ends(self, block: Block, store: str) -> list[tuple[str, int, int]]:

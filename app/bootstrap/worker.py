@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from confluent_kafka.admin import AdminClient
 
-from app import topics
+from app import observe, topics
 from app.adapters.changelog_past import ChangelogPasts
 from app.adapters.kafka import KafkaClients
 from app.adapters.kafka_read import KafkaEnds, KafkaGroups, KafkaReader
@@ -28,6 +28,7 @@ from app.agents.plan import Plan, PlanTopics
 from app.agents.recovery_watch import RecoveryWatch
 from app.agents.run import Duty, WorkerRun
 from app.bootstrap.decoders import decoder_of
+from app.bootstrap.disk import state_bytes
 from app.bootstrap.findings import FindingRecords
 from app.bootstrap.held_table import HeldTable
 from app.bootstrap.pipelines import PipelineReports, watched_pipelines
@@ -148,6 +149,7 @@ def build_worker(
         Duty("statuses", 1.0, reports.send),
         Duty("pipelines", 1.0, probing.look),
         Duty("commands due", 1.0, _awaited(plan.resend_due)),
+        Duty("state size", 10.0, _awaited(lambda: metrics.set(observe.STATE_BYTES, state_bytes(settings)))),
     ]
 
     def check_sinks() -> None:

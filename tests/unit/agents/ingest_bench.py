@@ -80,6 +80,9 @@ class _NoCounts:
     def consumed(self, store: str, entity: str, records: int) -> None:
         """Count nothing."""
 
+    def heard(self, store: str, at_wall_ms: int) -> None:
+        """Note nothing."""
+
     def quarantined(self, store: str, reason: str) -> None:
         """Count nothing."""
 
