@@ -2,7 +2,9 @@
 
 A pipeline reads a topic of its own, written by a connector of its own. What its group has committed is applied. For a
 partition that it has not read to the end, the last record below its offset is its place; one that it has read to the
-end has come as far as the newest record of any partition shows its source to be. The least of the partitions counts.
+end has come as far as the newest record of any partition showed its source to be at the look before. The least of the
+partitions counts. At the look before, since a source fills its partitions side by side: what it has sent to one may be
+seen there while what came first is still on its way to another.
 """
 
 from __future__ import annotations
@@ -94,15 +96,19 @@ def comparable(kind: StoreKind, place: bytes) -> bytes:
 
 
 class PipelineProbe:
-    """Looks up how far pipelines are. It blocks, so it belongs in a thread."""
+    """Looks up how far pipelines are, again and again. It blocks, so it belongs in a thread."""
 
     def __init__(self, offsets: Offsets, committed: Committed, read: ReadRanges) -> None:
         self._offsets = offsets
         self._committed = committed
         self._read = read
+        self._sources: dict[tuple[int, int], bytes] = {}  # by entity and replica: the newest place at the last look
 
     def reached(self, pipeline: WatchedPipeline) -> bytes | None:
-        """Return the place up to which a pipeline has applied everything, None while that cannot be said."""
+        """Return the place up to which a pipeline has applied everything, None while that cannot be said.
+
+        The first look says nothing; the next ones are to be a second apart or so.
+        """
         count = self._offsets.partitions_of([pipeline.topic]).get(pipeline.topic)
         if not count:
             return None
@@ -120,8 +126,9 @@ class PipelineProbe:
         applied = self._places(pipeline, behind)
         if any(at not in applied for at in behind) or not newest:
             return None
-        source = max(newest.values())
-        return min([source, *applied.values()])
+        filled = (pipeline.entity, pipeline.replica)
+        source, self._sources[filled] = self._sources.get(filled), max(newest.values())
+        return None if source is None else min([source, *applied.values()])
 
     def _places(self, pipeline: WatchedPipeline, ranges: Mapping[At, tuple[int, int]]) -> dict[At, bytes]:
         found: dict[At, bytes] = {}
