@@ -20,23 +20,25 @@ from app.settings import Settings
 _BROKER_WAITS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
 
 
-def wait_for_broker(admin: AdminClient, bootstrap: str) -> None:
-    """Wait until the broker answers, for half a minute; then `Unready`."""
+def wait_for_broker(admin: AdminClient, bootstrap: str) -> dict[str, int]:
+    """Return the topics that there are, with their numbers of partitions; wait for half a minute, then `Unready`."""
     for wait_s in _BROKER_WAITS_S:
         try:
-            admin.list_topics(timeout=5.0)
+            known = admin.list_topics(timeout=5.0).topics
         except KafkaException as error:
             log().warning(
                 "the broker does not answer", where=bootstrap, again_in_ms=int(wait_s * 1_000), what=str(error)
             )
             time.sleep(wait_s)
         else:
-            return
+            return {name: len(topic.partitions) for name, topic in known.items()}
     raise Unready("the broker does not answer", where=bootstrap, hint="is it running? is `bootstrap` right?")
 
 
-def make_topics(admin: AdminClient, settings: Settings, contracts: Sequence[EntityContract]) -> None:
-    """Make the topics that are missing: ours, and those of the connectors, which Faust would ignore until later."""
+def make_topics(
+    admin: AdminClient, settings: Settings, contracts: Sequence[EntityContract], known: Mapping[str, int]
+) -> None:
+    """Make the topics that are not known: ours, and those of the connectors, which Faust would ignore until later."""
     wanted = {
         topic.name(settings.deployment): NewTopic(
             topic.name(settings.deployment),
@@ -60,8 +62,7 @@ def make_topics(admin: AdminClient, settings: Settings, contracts: Sequence[Enti
     for store in stores_compared(settings, contracts):
         for name in (own_topic(store, "driftline_beacon"), own_topic(store, "driftline_ledger")):
             wanted.setdefault(name, NewTopic(name, num_partitions=1, replication_factor=-1))
-    known = admin.list_topics(timeout=10.0).topics
-    _check_partitions(ours, {name: len(topic.partitions) for name, topic in known.items()}, settings.bootstrap)
+    _check_partitions(ours, known, settings.bootstrap)
     missing = [topic for name, topic in wanted.items() if name not in known]
     if not missing:
         return
