@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from app.bench.envelopes import Side, headers_of
 from app.bench.load import Load, Stretch
-from app.bench.store_log import SchemaIds, Sent, StoreLog
+from app.bench.store_log import BEACON, SchemaIds, Sent, StoreLog
 from app.core.errors import Unready
 
 _PRODUCER: Final = {
@@ -56,7 +56,8 @@ class Writer:
     def write_in_time(self, records: Iterable[Sent], first_us: int) -> float:
         """Write records when they are due, `first_us` of the logs' clock being now; return by how much one was late.
 
-        Late ones are written at once, so that a slow writer shows as a delay and not as a lighter load.
+        Late ones are written at once, so that a slow writer shows as a delay and not as a lighter load. A beacon waits
+        until the broker has what stands before it in the log, as it does with exactly-once connectors.
         """
         began_s = time.monotonic()
         late_s = 0.0
@@ -69,6 +70,10 @@ class Writer:
                 due.clear()
                 # Waking for each of many thousands a second would cost more than writing them.
                 time.sleep(max(wait_s, _NAP_S))
+            if record.topic.endswith(BEACON):
+                self.write(due)
+                due.clear()
+                self._producer.flush(_FLUSH_S)
             due.append(record)
         self.write(due)
         return late_s

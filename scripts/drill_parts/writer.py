@@ -61,7 +61,12 @@ class Writer:
                 self._send(step.store, sent)
 
     def beat(self, *, snapshot: bool = False) -> None:
-        """Write one beacon into both logs."""
+        """Write one beacon into both logs, once the broker has what stands before it in them.
+
+        The product takes exactly-once connectors only, whose beacons are never seen before older changes are; this
+        producer's may be, since it sends to partitions side by side.
+        """
+        self.flush()
         self._beats += 1
         issued_ms = self._beats * BEAT_MS
         previous_ms = issued_ms - BEAT_MS + _ACKNOWLEDGED_AFTER_MS
