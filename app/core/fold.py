@@ -385,13 +385,13 @@ class Shard:
         """
         live = self.live[entity.contract.number]
         judged = sorted(entity.judged)
-        timelines = [(number, self.progress.timeline_of(entity, number)) for number in (0, *(i + 1 for i in judged))]
         pairs = [(i, entity.contract.replicas[i].window_ms, entity.common_ms(i) or EVER) for i in judged]
         known_ms = min((at_ms for _, _, at_ms in pairs), default=EVER)
         if known_ms == live.concluded_ms:
             return
         live.concluded_ms = known_ms
-        numbers = [number for number, _ in timelines]
+        numbers = [0, *(i + 1 for i in judged)]
+        timelines = [(number, self.progress.timeline_of(entity, number)) for number in numbers]
         for row in live.bracketed(known_ms, [(number, timeline.untold_from) for number, timeline in timelines]):
             state = live.states[row]
             for number, timeline in timelines:

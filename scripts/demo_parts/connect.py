@@ -9,6 +9,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+from stack_parts.connect_rest import causes_of
+
 
 class ConnectRefused(RuntimeError):
     """Connect answered with an error; the text is Connect's own."""
@@ -57,13 +59,7 @@ class Connect:
     def failure(self, name: str) -> str:
         """Return the causes of a failed task's trace on one line, or nothing."""
         status = self.ask("GET", f"/connectors/{name}/status")
-        lines = [
-            (number, line)
-            for task in status["tasks"]
-            if task["state"] == "FAILED"
-            for number, line in enumerate(task.get("trace", "").strip().splitlines())
-        ]
-        return " / ".join(line.strip() for number, line in lines if number == 0 or line.startswith("Caused by:"))[:1500]
+        return causes_of(task.get("trace", "") for task in status["tasks"] if task["state"] == "FAILED")
 
     def pause(self, name: str) -> None:
         """Pause a connector; its tasks stay and do nothing."""

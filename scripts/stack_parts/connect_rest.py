@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,14 +80,7 @@ class ConnectRest:
     def failure(self, name: str) -> str:
         """Why the connector or its task failed: the causes of its trace, one line."""
         status = self.ask("GET", f"/connectors/{_quoted(name)}/status") or {"connector": {}, "tasks": []}
-        traces = [part.get("trace", "") for part in (status["connector"], *status["tasks"])]
-        causes = [
-            line.strip()
-            for trace in traces
-            for number, line in enumerate(trace.splitlines())
-            if number == 0 or line.startswith("Caused by:")
-        ]
-        return " / ".join(causes)[:1500] or "no trace"
+        return causes_of(part.get("trace", "") for part in (status["connector"], *status["tasks"])) or "no trace"
 
     def act(self, name: str, action: str) -> Any:  # noqa: ANN401 - JSON
         """Pause, resume, stop or restart a connector, or tell its offsets or status."""
@@ -115,3 +109,14 @@ def _message(answer: bytes) -> str:
         return str(json.loads(answer)["message"])[:1500]
     except (ValueError, KeyError, TypeError):
         return answer.decode(errors="replace")[:500]
+
+
+def causes_of(traces: Iterable[str]) -> str:
+    """Return what Java's traces say was the matter, on one line: their first lines, and the causes below them."""
+    causes = [
+        line.strip()
+        for trace in traces
+        for number, line in enumerate(trace.strip().splitlines())
+        if number == 0 or line.startswith("Caused by:")
+    ]
+    return " / ".join(causes)[:1500]
