@@ -27,6 +27,7 @@ import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
+from app.agents.side_by_side import SideBySide
 from app.core.errors import Unready
 
 FETCH_WAIT_S: Final = 0.25
@@ -38,6 +39,9 @@ _BROKER_AWAY_S: Final = 300.0
 
 _BROKER_WAIT_MS: Final = 200
 """How long the broker may hold a fetch: partitions with data wait for those without in the same request."""
+
+_BROKER_BYTES_MIN: Final = 1024 * 1024
+"""What a fetch waits for, no longer than that: at a small load many small blocks would cost more than their rows."""
 
 
 class RawRecord(NamedTuple):
@@ -95,6 +99,7 @@ class _Span(NamedTuple):
     begin: int
     end: int
     records: list[Any]
+    has_more: bool
 
 
 class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped here
@@ -102,9 +107,10 @@ class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401 - aiokafka is untyped
         consumer = super()._create_worker_consumer(transport)
-        # Faust has no setting for either; aiokafka reads both when the consumer starts.
+        # Faust has no setting for these; aiokafka reads them when the consumer starts.
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - pinned in tests/contract
         consumer._fetch_max_wait_ms = _BROKER_WAIT_MS  # noqa: SLF001 - pinned in tests/contract
+        consumer._fetch_min_bytes = _BROKER_BYTES_MIN  # noqa: SLF001 - pinned in tests/contract
         return consumer
 
     async def _fetch_records(
@@ -126,9 +132,9 @@ class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
                 drained = await fetcher.fetched_records(active_partitions, timeout=0, max_records=max_records)
                 after = _positions(consumer, active_partitions)
                 spans = {
-                    TP(*tp): _Span(begin, after[tp], drained.get(tp, []))
-                    for tp, begin in before.items()
-                    if after.get(tp, begin) != begin
+                    TP(*tp): _Span(before[tp].at, reached.at, drained.get(tp, []), reached.has_more)
+                    for tp, reached in after.items()
+                    if tp in before and before[tp].at != reached.at
                 }
                 if spans:
                     return spans
@@ -155,7 +161,12 @@ class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
         return bool(coordinator.generation >= 0)
 
 
-def _positions(consumer: Any, wanted: set[TP] | None) -> dict[Any, int]:  # noqa: ANN401 - aiokafka is untyped
+class _Position(NamedTuple):
+    at: int
+    has_more: bool  # the broker had more when it was last asked
+
+
+def _positions(consumer: Any, wanted: set[TP] | None) -> dict[Any, _Position]:  # noqa: ANN401 - aiokafka is untyped
     subscription = consumer._subscription.subscription  # noqa: SLF001 - pinned in tests/contract
     assignment = None if subscription is None else subscription.assignment
     if assignment is None:
@@ -165,7 +176,7 @@ def _positions(consumer: Any, wanted: set[TP] | None) -> dict[Any, int]:  # noqa
         if wanted is None or tp in wanted:
             state = assignment.state_value(tp)
             if state is not None and state.has_valid_position:
-                found[tp] = state.position
+                found[tp] = _Position(state.position, (state.lso or 0) > state.position)
     return found
 
 
@@ -186,7 +197,8 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
     def _fetchable(self) -> set[TP]:
         active: set[TP] = self._get_active_partitions()
         if self.app.tables.actives_ready:
-            return set(active)
+            ahead: set[TP] = self.app.side_by_side.ahead()
+            return active - ahead
         standbys = self.app.assignor.assigned_standbys()
         return {tp for tp in active if self._is_changelog_tp(tp) and tp not in standbys}
 
@@ -208,6 +220,8 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
             # What is dropped here is read again: each of these is followed by a seek.
             if not epoch.current or not self.flow_active or generation != self.app.consumer_generation_id:
                 return
+            newest_ms = span.records[-1].timestamp if span.records else None
+            self.app.side_by_side.read(tp, newest_ms, has_more=span.has_more)
             yield tp, self._block_message(tp, span, epoch, generation)
 
     def _block_message(self, tp: TP, span: _Span, epoch: FetchEpoch, generation: int) -> ConsumerMessage:
@@ -310,6 +324,7 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         self._epoch.current = False
         self._epoch = FetchEpoch(self._epoch.of_block + 1)
         self._open.clear()
+        self.app.side_by_side.forget()
 
     @property
     def epoch(self) -> int:
@@ -328,10 +343,14 @@ class BlockTransport(driver.Transport):  # type: ignore[misc]  # Faust is untype
 
 
 class WorkerApp(faust.App):  # type: ignore[misc]  # Faust is untyped here
-    """A Faust app over blocks. `before_commit` runs in order before offsets are committed; what raises crashes."""
+    """A Faust app over blocks. `before_commit` runs in order before offsets are committed; what raises crashes.
+
+    `side_by_side` says which partitions are read next.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Faust's signature
         self.before_commit: list[Any] = []
+        self.side_by_side = SideBySide({})
         super().__init__(*args, **kwargs)
 
     def _new_transport(self) -> BlockTransport:

@@ -21,6 +21,7 @@ from app.agents.bulk_table import BulkTable, ChangelogSink, StateHome
 from app.agents.compare import Compare, changelog_rank
 from app.agents.ingest import Ingest, Role, Source
 from app.agents.plan import Plan, PlanTopics
+from app.agents.side_by_side import SideBySide
 from app.settings import KafkaSecurity, SaslMechanism, SecurityProtocol
 
 FETCH_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -116,6 +117,7 @@ def add_agents(
 ) -> None:
     """Register the agents on their topics."""
     tables = [source.topic for source in sources if source.role is not Role.BEACON]
+    app.side_by_side = SideBySide({s.topic: s.entity for s in sources if s.role is Role.TABLE})
     beacons = [source.topic for source in sources if source.role is Role.BEACON]
     app.agent(_topic(app, tables), name="ingest")(ingest.tables)
     if beacons:

@@ -68,6 +68,10 @@ class Deadlines:
     _now: set[bytes] = field(default_factory=set)
     _buckets: defaultdict[int, dict[bytes, int]] = field(default_factory=lambda: defaultdict(dict))
 
+    def __len__(self) -> int:
+        """Return how many rows are noted."""
+        return len(self._now) + sum(map(len, self._buckets.values()))
+
     def put(self, row: bytes, look_ms: int) -> None:
         """Note a row that is not noted here."""
         if look_ms == NOW:

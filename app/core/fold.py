@@ -144,7 +144,7 @@ class Shard:
             state = decode(value)
             live = self.live[entity.contract.number]
             live.schedule(row, state, [NOW] * len(state.replicas))
-            live.recount(state)
+            live.recount(row, state)
             for i, replica in enumerate(state.replicas):
                 if replica.drift is not None:
                     if replica.drift.command_id:
@@ -508,7 +508,7 @@ class Shard:
                     note_refusal(state, i, at)
                 else:
                     self._tell(entity, row, state, note_repair(state, i, echo.transaction), effects)
-        self.live[echo.entity].recount(state)
+        self.live[echo.entity].recount(row, state)
         if is_refusal:
             self._judge(entity, row, state, effects)
 
@@ -579,7 +579,7 @@ class Shard:
             drift = state.replicas[step.replica].drift
             if drift is not None and drift.command_id:
                 self._commands[drift.command_id] = row
-        live.recount(state)
+        live.recount(row, state)
         if any(told.unknown):
             live.unknown[row] = told.unknown
         else:

@@ -62,7 +62,7 @@ def place_in_time(side: Side, timeline: Timeline) -> bool:
         if phase_of(stay.position) == SNAPSHOT:
             earliest_ms = EVER  # a snapshot's state has held since unknown times
         if (earliest_ms, latest_ms) != (stay.earliest_ms, stay.latest_ms):
-            side.stays[i] = stay._replace(earliest_ms=earliest_ms, latest_ms=latest_ms)
+            side.stays[i] = Stay(stay.digest, stay.position, earliest_ms, latest_ms, *stay[4:])
             changed = True
     return changed
 

@@ -11,7 +11,6 @@ from app.core.contract import EntityContract
 from app.core.deadlines import NEVER, Deadlines
 from app.core.finding import Stage, UnknownReason
 from app.core.keystate import KeyState
-from app.core.rows import agrees_for_good
 from app.core.verdict import EVER, OPEN
 
 _OPEN = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
@@ -33,6 +32,7 @@ class LiveRows:
     busy: dict[bytes, KeyState] = field(default_factory=dict)
     unknown: dict[bytes, tuple[UnknownReason | None, ...]] = field(default_factory=dict)  # per replica
     open_drifts: Counter[tuple[int, str]] = field(default_factory=Counter)
+    drifting: list[set[bytes]] = field(init=False)  # per replica: the rows with a drift, also with one that has ended
     concluded_ms: int = EVER  # the common time at which agreeing rows were last looked at
     _deadlines: list[Deadlines] = field(init=False)
     _bracketed: Deadlines = field(default_factory=Deadlines)  # the agreeing rows
@@ -42,6 +42,7 @@ class LiveRows:
     def __post_init__(self) -> None:
         self._deadlines = [Deadlines() for _ in self.contract.replicas]
         self._awaiting = [[] for _ in self.contract.replicas]
+        self.drifting = [set() for _ in self.contract.replicas]
         self._untold = [[] for _ in self.contract.stores]
 
     def schedule(self, row: bytes, state: KeyState, looks_ms: Sequence[int]) -> None:
@@ -118,8 +119,13 @@ class LiveRows:
                 rows.append(row)
         return rows
 
-    def recount(self, state: KeyState) -> None:
-        """Count a row's open drifts anew, after a step in the life of one."""
+    def recount(self, row: bytes, state: KeyState) -> None:
+        """Count a row's drifts anew, after a step in the life of one."""
+        for drifting, replica in zip(self.drifting, state.replicas, strict=True):
+            if replica.drift is not None:
+                drifting.add(row)
+            else:
+                drifting.discard(row)
         drifts = drifts_of(state)
         if drifts != state.counted:
             self.open_drifts.subtract(state.counted)
@@ -132,13 +138,10 @@ class LiveRows:
 
     def waiting_keys(self, i: int) -> int:
         """Return how many rows of a replica are within their window: neither settled, nor drifted, nor unknown."""
-        return sum(
-            1
-            for row, state in self.states.items()
-            if state.replicas[i].drift is None
-            and (row not in self.unknown or self.unknown[row][i] is None)
-            and not agrees_for_good(state, i)
-        )
+        # What is unknown waits for a touch, and is looked at by no deadline; a drift may be.
+        drifting = self.states.keys() & self.drifting[i]
+        looked_at = sum(self.states[row].replicas[i].look_ms != NEVER for row in drifting)
+        return len(self._deadlines[i]) + len(self.agreeing) - looked_at
 
     def vouched_ms(self, i: int, common_ms: int) -> int:
         """Return the time up to which every row of a replica has a verdict, at its common time."""

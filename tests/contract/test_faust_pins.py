@@ -147,6 +147,12 @@ def test_aiokafka_reads_isolation_and_wait_when_it_starts() -> None:
     source = inspect.getsource(AIOKafkaConsumer.start)
     assert "isolation_level=self._isolation_level" in source
     assert "fetch_max_wait_ms=self._fetch_max_wait_ms" in source
+    assert "fetch_min_bytes=self._fetch_min_bytes" in source
+
+
+def test_a_fetch_tells_how_far_a_partition_can_be_read() -> None:
+    """By it a partition that has more to give is told from one that was read to its end."""
+    assert "tp_state.lso = lso" in inspect.getsource(aiokafka_fetcher.Fetcher)
 
 
 class _Batch:

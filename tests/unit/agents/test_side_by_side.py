@@ -1,0 +1,66 @@
+"""Which partitions wait, so that the stores of an entity are read at one pace."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.agents.side_by_side import STEP_MS, SideBySide
+
+MINE, THEIRS, OTHER = ("pg.orders", 0), ("my.orders", 0), ("pg.items", 0)
+ENTITIES = {"pg.orders": "orders", "my.orders": "orders", "pg.items": "items"}
+
+
+@pytest.fixture
+def read() -> SideBySide:
+    """Return how far two entities' partitions were read: nothing yet."""
+    return SideBySide(ENTITIES)
+
+
+def test_what_is_ahead_of_unread_records_waits(read: SideBySide) -> None:
+    """More than a step ahead is ahead; whether it has more itself does not matter."""
+    read.read(THEIRS, 1_000, has_more=True)
+    read.read(MINE, 1_000 + STEP_MS, has_more=True)
+    assert read.ahead() == set()
+    read.read(MINE, 1_001 + STEP_MS, has_more=False)
+    assert read.ahead() == {MINE}
+
+
+def test_what_waits_goes_on_when_the_other_has_come_up(read: SideBySide) -> None:
+    """So that each is read in turn."""
+    read.read(THEIRS, 1_000, has_more=True)
+    read.read(MINE, 5_000, has_more=True)
+    read.read(THEIRS, 9_000, has_more=True)
+    assert read.ahead() == {THEIRS}
+
+
+def test_a_partition_read_to_its_end_holds_up_nobody(read: SideBySide) -> None:
+    """A store in which nothing happens is no reason to wait."""
+    read.read(THEIRS, 1_000, has_more=False)
+    read.read(MINE, 9_000, has_more=True)
+    assert read.ahead() == set()
+
+
+def test_another_entity_waits_for_nothing(read: SideBySide) -> None:
+    """A table that stands still holds up its own entity alone, and topics of no entity are not looked at."""
+    read.read(THEIRS, 1_000, has_more=True)
+    read.read(OTHER, 9_000, has_more=True)
+    read.read(("observations", 0), 9_000, has_more=True)
+    assert read.ahead() == set()
+
+
+def test_a_stretch_without_records_moves_no_time(read: SideBySide) -> None:
+    """Markers of transactions carry none: before the first record everything is ahead, later the last one counts."""
+    read.read(THEIRS, None, has_more=True)
+    read.read(MINE, 9_000, has_more=True)
+    assert read.ahead() == {MINE}
+    read.read(THEIRS, 9_000, has_more=True)
+    read.read(THEIRS, None, has_more=True)
+    assert read.ahead() == set()
+
+
+def test_what_is_read_from_elsewhere_begins_anew(read: SideBySide) -> None:
+    """After a seek nothing of it is known."""
+    read.read(THEIRS, 1_000, has_more=True)
+    read.read(MINE, 9_000, has_more=True)
+    read.forget()
+    assert read.ahead() == set()

@@ -1,0 +1,58 @@
+"""How many rows are within their window: neither settled, nor drifted, nor unknown."""
+
+from __future__ import annotations
+
+from app.core.finding import DriftKind
+from tests.unit.core.story import Story
+
+
+def agreed(*keys: str) -> Story:
+    """Return a story in which both stores agree on some rows."""
+    story = Story()
+    for store in "AR":
+        for key in keys:
+            story.row(store, "one", key=key, snapshot=True)
+    story.until(500, 2_000)
+    return story
+
+
+def waiting(story: Story) -> int:
+    """Return how many rows wait."""
+    return story.shard.live[7].waiting_keys(0)
+
+
+def test_a_row_waits_until_its_copy_is_known_to_have_followed() -> None:
+    """Also while only the beacons are missing that tell when."""
+    story = agreed("k", "other")
+    assert waiting(story) == 0
+    story.row("A", "two")
+    assert waiting(story) == 1
+    story.row("R", "two")
+    assert waiting(story) == 1
+    story.until(2_500, 4_000)
+    assert waiting(story) == 0
+
+
+def test_a_drifted_row_does_not_wait_and_others_do() -> None:
+    """It has its verdict, before and after its end is told."""
+    story = agreed("k", "other")
+    story.row("R", "rogue")
+    story.row("A", "two", key="other")
+    assert waiting(story) == 2
+    story.until(2_500, 2_500)
+    story.row("R", "two", key="other")
+    story.until(3_000, 5_000)
+    assert +story.shard.live[7].open_drifts == {(0, DriftKind.DIFFERENT.value): 1}
+    assert waiting(story) == 0
+    story.row("R", "one")
+    story.until(5_500, 9_000)
+    assert waiting(story) == 0
+
+
+def test_a_row_whose_state_is_unknown_does_not_wait() -> None:
+    """Nothing that is awaited can tell more of it."""
+    story = agreed("k")
+    story.row("R", "one", raw="second", created=True)
+    story.until(2_500, 4_000)
+    assert story.shard.live[7].unknown_keys(0).total() == 1
+    assert waiting(story) == 0
