@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
-from app.core.command import RefusalReason
+from app.core.command import DISTRUSTED, RefusalReason
 from app.core.finding import DriftKind, UnknownReason, Verdict
 
 
@@ -196,6 +196,13 @@ REPAIR_REFUSALS: Final = Metric(
     (Label.REASON,),
     ((Label.REASON, _words(RefusalReason)),),
 )
+REPAIR_ALARMS: Final = Metric(
+    "driftline_repair_alarms_total",
+    _COUNTER,
+    "Commands and words of people that are not what they claim to be: forged, altered, replayed. Look.",
+    (Label.REASON,),
+    ((Label.REASON, tuple(sorted(reason.value for reason in DISTRUSTED))),),
+)
 REPAIR_LATENCY: Final = Metric(
     "driftline_repair_latency_seconds",
     _HISTOGRAM,
@@ -245,6 +252,7 @@ ALL_METRICS: Final[tuple[Metric, ...]] = (
     BEACON_ROLE,
     REPAIRS,
     REPAIR_REFUSALS,
+    REPAIR_ALARMS,
     REPAIR_LATENCY,
     APPLIER_PAUSED,
     STATE_BYTES,

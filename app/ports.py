@@ -188,6 +188,10 @@ class RowStore(Protocol):
         """Count what the ledger holds of the last minute, and of one row in the last hour."""
         ...
 
+    def table_rows(self, entity: str) -> int:
+        """Return about how many rows an entity's table has."""
+        ...
+
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
         """Return applied inserts whose check is not in the ledger, oldest first."""
         ...

@@ -36,6 +36,8 @@ _SECRET_KEYS: Final = (
     "digest_key",
     "seal_key",
     "ledger_key",
+    "approver_key",
+    "planner_key",
     "placeholder",
 )
 
@@ -229,11 +231,19 @@ class Settings:
         str,
         Meta(pattern=r"^[^\s,:]+:[0-9]{1,5}(,[^\s,:]+:[0-9]{1,5})*\Z", description="Kafka's host:port, separated by ,"),
     ]
-    keys_dir: Annotated[Path, Meta(description="the folder of digest.key, seal.key and ledger.key")]
+    keys_dir: Annotated[
+        Path, Meta(description="the folder of digest.key, seal.key, ledger.key, planner.key and the list of signers")
+    ]
     state_dir: Annotated[Path, Meta(description="the folder of the worker's RocksDB state")]
     contracts_dir: Annotated[Path, Meta(description="the folder of the contracts, one YAML file each")]
     placeholder_file: Annotated[Path, Meta(description="the file with the connectors' unavailable.value.placeholder")]
     stores: Annotated[dict[str, StoreSettings], Meta(min_length=1, description="the stores by name")]
+    approver_key_file: (
+        Annotated[
+            Path, Meta(description="the private key of the person who approves here, made by `driftline keys make`")
+        ]
+        | None
+    ) = None
     registry_url: Annotated[str, Meta(pattern=r"^https?://[^\s]+\Z", description="the schema registry")] | None = None
     partitions: Annotated[
         int, Meta(ge=1, le=1_000, description="partitions of our own topics; never changed later")

@@ -124,7 +124,14 @@ class MemoryRows:
             writes_in_minute=len(recent),
             deletes_in_minute=sum(r.action is Action.DELETE for r in recent),
             same_row_in_hour=sum(r.entity == entity for r in same),
+            automatic_in_minute=sum(r.entity == entity and not r.approver for r in recent),
+            newest_at_ms=max((r.written_at_ms for r in recent), default=0),
         )
+
+    def table_rows(self, entity: str) -> int:
+        """Return how many rows an entity has."""
+        self.reach()
+        return sum(at[0] == entity for at in self.rows)
 
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
         """Return applied inserts whose check is not in the ledger."""

@@ -35,8 +35,8 @@ _BY_NUMBER: Final[dict[int, RefusalReason]] = {
     1690: RefusalReason.NOT_HELD_BY_COLUMN,
     3140: RefusalReason.NOT_HELD_BY_COLUMN,  # not JSON
     1048: RefusalReason.CONSTRAINT,  # NULL where none may be
-    1451: RefusalReason.CONSTRAINT,
-    1452: RefusalReason.CONSTRAINT,
+    1451: RefusalReason.FOREIGN_KEY,
+    1452: RefusalReason.FOREIGN_KEY,
     1644: RefusalReason.CONSTRAINT,  # a trigger says no
     3819: RefusalReason.CONSTRAINT,
     4025: RefusalReason.CONSTRAINT,
@@ -64,6 +64,11 @@ class MysqlRows(SqlRows):
 
     errors = pymysql.MySQLError
     shared_lock = "LOCK IN SHARE MODE NOWAIT"
+    rows_estimate = "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+
+    def place(self, table: SqlTable) -> list[str]:
+        """Return what the catalogue finds a table by."""
+        return [self.store.database, table.table] if "." not in table.table else table.table.split(".", 1)
 
     def connect(self, use: Use) -> Connection:
         """Connect for reading or writing."""
@@ -88,7 +93,7 @@ class MysqlRows(SqlRows):
     def start(self, writer: Connection, table: SqlTable, key: bytes) -> SqlTransaction:
         """Begin a transaction on one row; MyISAM, Aria and views are refused."""
         writer.rollback()
-        place = [self.store.database, table.table] if "." not in table.table else table.table.split(".", 1)
+        place = self.place(table)
         cursor = writer.cursor()
         cursor.execute(_ENGINE, place)
         found = cursor.fetchone()

@@ -29,6 +29,8 @@ _BY_STATE: Final[dict[str, RefusalReason]] = {
     # The role may not: only a person can mend that, and a refusal would be for ever.
     "42501": RefusalReason.BREAKER_OPEN,
     "428C9": RefusalReason.OUTSIDE_CONTRACT,  # a generated column
+    "23503": RefusalReason.FOREIGN_KEY,
+    "23001": RefusalReason.FOREIGN_KEY,  # ON DELETE RESTRICT
     "P0001": RefusalReason.CONSTRAINT,  # a trigger says no
 }
 _NOT_NULL: Final = "23502"
@@ -55,6 +57,15 @@ class PostgresRows(SqlRows):
 
     errors = psycopg.Error
     shared_lock = "FOR SHARE NOWAIT"
+    # Of a partitioned table only its parts are counted.
+    rows_estimate = (
+        "SELECT sum(greatest(c.reltuples, 0)) FROM pg_class c"
+        " WHERE c.oid = %s::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree(%s::regclass) WHERE isleaf)"
+    )
+
+    def place(self, table: SqlTable) -> list[str]:
+        """Return what the catalogue finds a table by."""
+        return [_plain(table.name)] * 2
 
     def connect(self, use: Use) -> psycopg.Connection[Any]:
         """Connect for reading or writing."""

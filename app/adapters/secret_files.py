@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from app.adapters.own_tables import LOGINS
 from app.adapters.seal import KEY_FILES, make_key
+from app.adapters.signing import PLANNER_KEY, SIGNERS, SigningKey, make_signing_key, signer_line, trust
 from app.core.errors import ContractViolation
 from app.core.store import StoreKind
+from app.core.trust import SignerRole
 from app.settings import Settings
 
 _MODE: Final = 0o600
@@ -28,11 +31,20 @@ def _make_text(path: Path, text: str) -> bool:
     return True
 
 
+def _trust_planner(settings: Settings, key: SigningKey) -> None:
+    line = signer_line(SignerRole.PLANNER, settings.deployment, key.public_key)
+    trust(settings.keys_dir / SIGNERS, line)
+
+
 def make_secret_files(settings: Settings) -> list[Path]:
     """Make keys, placeholder and the passwords of the roles that init makes; return the files that were made."""
     try:
         settings.keys_dir.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
         made = [settings.keys_dir / name for name in KEY_FILES if make_key(settings.keys_dir / name)]
+        planner = settings.keys_dir / PLANNER_KEY
+        if not planner.exists():
+            make_signing_key(planner, partial(_trust_planner, settings))
+            made.append(planner)
         if _make_text(settings.placeholder_file, f"driftline-left-out-{secrets.token_hex(16)}"):
             made.append(settings.placeholder_file)
         for store in settings.stores.values():

@@ -44,7 +44,8 @@ def instant(wall_ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=wall_ms)
 
 
-def _wall_ms(at: datetime) -> int:
+def wall_ms_of(at: datetime) -> int:
+    """Return a date and time, in UTC where it says no zone, as wall-clock time."""
     aware = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
     return (aware - _EPOCH) // timedelta(milliseconds=1)
 
@@ -69,7 +70,9 @@ class LedgerStatements:
             " ORDER BY ledger.written_at LIMIT %s"
         )
         self.in_minute = (
-            "SELECT count(*), coalesce(sum(CASE WHEN ledger.action = 'delete' THEN 1 ELSE 0 END), 0)"  # noqa: S608
+            "SELECT count(*), coalesce(sum(CASE WHEN ledger.action = 'delete' THEN 1 ELSE 0 END), 0),"  # noqa: S608
+            " coalesce(sum(CASE WHEN ledger.approver = '' AND ledger.entity = %s THEN 1 ELSE 0 END), 0),"
+            " max(ledger.written_at)"
             f" FROM {table} AS ledger WHERE ledger.kind = 'command' AND ledger.written_at > %s"
         )
         self.same_row = (
@@ -135,6 +138,6 @@ def ledger_row(values: Sequence[Any]) -> LedgerRow:
         fence_token=found["fence_token"],
         trace_id=bytes.fromhex(found["trace_id"]),
         approver=found["approver"],
-        written_at_ms=_wall_ms(found["written_at"]),
+        written_at_ms=wall_ms_of(found["written_at"]),
         transaction=str(values[len(COLUMNS)]),
     )

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from app.adapters.sql_clients import Use
-from app.adapters.sql_ledger import LedgerStatements, ledger_row
+from app.adapters.sql_ledger import LedgerStatements, ledger_row, wall_ms_of
 from app.adapters.sql_table import SqlTable, quoted
 from app.core.command import RefusalReason
 from app.core.contract import EntityContract
@@ -58,6 +58,11 @@ class SqlRows(ABC):
     # -- what the two kinds do differently ----------------------------------------------------------------------------
 
     shared_lock: str
+    rows_estimate: str
+
+    @abstractmethod
+    def place(self, table: SqlTable) -> list[str]:
+        """Return what the store's catalogue finds a table by."""
 
     @abstractmethod
     def connect(self, use: Use) -> Connection:
@@ -173,9 +178,15 @@ class SqlRows(ABC):
     def counts(self, entity: str, key_hash: bytes, now_wall_ms: int) -> LedgerCounts:
         """Count what the ledger holds of the last minute, and of one row in the last hour."""
         minute_ago, hour_ago = self.ledger.since(now_wall_ms)
-        ((writes, deletes),) = self._ask(self.ledger.in_minute, [minute_ago])
+        ((writes, deletes, automatic, newest),) = self._ask(self.ledger.in_minute, [entity, minute_ago])
         ((same,),) = self._ask(self.ledger.same_row, [key_hash.hex(), entity, hour_ago])
-        return LedgerCounts(int(writes), int(deletes), int(same))
+        newest_at_ms = wall_ms_of(newest) if newest is not None else 0
+        return LedgerCounts(int(writes), int(deletes), int(same), int(automatic), newest_at_ms)
+
+    def table_rows(self, entity: str) -> int:
+        """Return about how many rows an entity's table has, by the catalogue's estimate."""
+        ((rows,),) = self._ask(self.rows_estimate, self.place(self.table(entity)))
+        return max(0, int(rows or 0))
 
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
         """Return applied inserts whose check is not in the ledger, oldest first."""

@@ -69,6 +69,23 @@ class PlanCounts(Protocol):
         ...
 
 
+class PlanTrust(Protocol):
+    """Signs commands, and knows whose words count."""
+
+    @property
+    def deployment(self) -> str:
+        """The deployment that signatures are for."""
+        ...
+
+    def signed(self, command: RepairCommand) -> RepairCommand:
+        """Return a command with the planner's signature; `Unready` while its key cannot be read."""
+        ...
+
+    def hears(self, word: Approval) -> bool:
+        """Tell whether a word is an approver's, and is said in time."""
+        ...
+
+
 class Plan:
     """The plan agent of one worker."""
 
@@ -82,6 +99,7 @@ class Plan:
         records: PlanRecords,
         partitions: int,
         counts: PlanCounts,
+        trust: PlanTrust,
         wall_ms: Callable[[], int],
         log_undecodable: Callable[[Block, int, Undecodable], None],
     ) -> None:
@@ -92,6 +110,7 @@ class Plan:
         self._records = records
         self._partitions = partitions
         self._counts = counts
+        self._trust = trust
         self._wall_ms = wall_ms
         self._log_undecodable = log_undecodable
 
@@ -113,7 +132,11 @@ class Plan:
         if block.topic == self._topics.outcomes:
             step = planner.on_outcome(get, self._records.read_outcome(record.value), self._wall_ms())
         elif block.topic == self._topics.approvals:
-            step = planner.on_approval(get, self._records.read_approval(record.value))
+            word = self._records.read_approval(record.value)
+            if not self._trust.hears(word):
+                # The applier says so, and why.
+                return
+            step = planner.on_approval(get, word, self._trust.deployment)
         else:
             published = self._records.read_finding(record.value)
             finding = published.finding
@@ -143,7 +166,7 @@ class Plan:
                 for key, _ in self._table.scan(partition, PREFIX + start, PREFIX + end, _DUE_AT_A_TIME)
             ]
             if due:
-                self._do(partition, planner.on_time(self._getter(partition), due, now_ms))
+                self._do(partition, planner.on_time(self._getter(partition), due, self._contracts, now_ms))
 
     def _getter(self, partition: int) -> planner.Get:
         def get(key: bytes) -> bytes | None:
@@ -155,5 +178,6 @@ class Plan:
         if step.writes:
             self._table.write_many(partition, [(PREFIX + key, value) for key, value in step.writes.items()])
         for command in step.commands:
-            self._sink.send(self._topics.repairs, command.partition, command.command_id, self._records.command(command))
+            value = self._records.command(self._trust.signed(command))
+            self._sink.send(self._topics.repairs, command.partition, command.command_id, value)
             self._counts.planned(command)

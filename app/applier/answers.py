@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from app.core.command import Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.approval import Said
+from app.core.command import CommandOutcome, Outcome, RefusalReason, RepairCommand
 from app.core.contract import EntityContract
 from app.core.errors import Unmappable
 from app.core.ledger import LedgerKind, LedgerRow
@@ -23,7 +24,7 @@ class Answers:
     """Makes ledger rows and outcomes, with seals, people's words and the wall clock."""
 
     seals: Seals
-    word_on: Callable[[bytes], Approval | None]
+    said: Callable[[RepairCommand], Said]
     now_wall_ms: Callable[[], int]
 
     def sealed(self, row_id: bytes, whole: WholeRow) -> bytes:
@@ -41,7 +42,8 @@ class Answers:
     ) -> LedgerRow:
         """Return the ledger row that speaks of a command as such."""
         looked = looked or WholeRow(RowRead())
-        word = self.word_on(command.command_id)
+        said = self.said(command)
+        is_told = said.refusal is None or reason is RefusalReason.REJECTED
         return LedgerRow(
             row_id=command.command_id,
             original_id=command.command_id,
@@ -61,7 +63,7 @@ class Answers:
             before_image=self.sealed(command.command_id, looked),
             fence_token=command.fence_token,
             trace_id=command.trace_id,
-            approver=word.approver[:_APPROVER_MAX] if word is not None and word.approved else "",
+            approver=" and ".join(said.persons)[:_APPROVER_MAX] if is_told else "",
             written_at_ms=self.now_wall_ms(),
         )
 

@@ -3,29 +3,25 @@
 Decisions are the tables of `app.core.guard`; this file owns the order of reads and writes between them. It may be
 killed at any step and asked again: the ledger row that is written in the target's own transaction says what was done.
 
-    ledger -> before -> [ fence -> look -> ledger row -> lock -> authority -> write -> read back -> commit ] -> check
+    signature -> ledger -> before
+    -> [ fence -> look -> ledger row -> lock -> authority -> write -> read back -> commit ] -> check
 
 The check, after an INSERT only, is `app.applier.after_insert`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from app.applier.after_insert import AfterInsert
 from app.applier.answers import Answers, command_of, look, readable
+from app.applier.belief import Belief
 from app.applier.failpoints import no_failpoint
-from app.core.command import (
-    FINAL_REASONS,
-    Action,
-    Approval,
-    CommandOutcome,
-    Outcome,
-    RefusalReason,
-    RepairCommand,
-)
-from app.core.contract import EntityContract
+from app.core.approval import SILENCE, Said, Word, said
+from app.core.command import FINAL_REASONS, Action, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.errors import Undecodable
 from app.core.guard import (
     BEFORE,
@@ -43,22 +39,29 @@ from app.core.guard import (
     repair_policy,
 )
 from app.core.ledger import LedgerKind, LedgerRow
+from app.core.policy import columns_mode
+from app.core.trust import SignerRole
 from app.ports import AlreadyRecorded, RowRead, RowStore, RowTransaction, Seals, WholeRow
+
+ABSENT: Final = object()
+"""What stands for the value of a field in a row that is not there: no value, and not NULL either."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applier:
     """What carrying out a command needs of the world.
 
-    `targets` are the stores that are some contract's replica: only they have a ledger that is written. `word_on`
-    returns a person's newest word on a command, and `now_wall_ms` the wall clock, for expiry and the ledger.
+    `targets` are the stores that are some contract's replica: only they have a ledger that is written. `belief` says
+    whose signatures count, `words_on` what was said of a command, and `now_wall_ms` is the wall clock, for expiry and
+    the ledger.
     """
 
     contracts: Mapping[str, EntityContract]
     stores: Mapping[str, RowStore]
     targets: frozenset[str]
     seals: Seals
-    word_on: Callable[[bytes], Approval | None]
+    belief: Belief
+    words_on: Callable[[RepairCommand], Sequence[Word]]
     now_wall_ms: Callable[[], int]
     limits: Limits = DEFAULT_LIMITS
     failpoint: Callable[[str], None] = no_failpoint
@@ -66,18 +69,27 @@ class Applier:
     @property
     def answers(self) -> Answers:
         """What makes ledger rows and outcomes."""
-        return Answers(self.seals, self.word_on, self.now_wall_ms)
+        return Answers(self.seals, self._said, self.now_wall_ms)
 
     @property
     def after_insert(self) -> AfterInsert:
         """What checks an insert."""
         return AfterInsert(self.stores, self.answers, self.failpoint)
 
-    def apply(self, command: RepairCommand) -> CommandOutcome:
-        """Carry out a command, once in effect however often it is asked; `Unready` means ask again."""
+    def apply(self, command: RepairCommand, partition: int) -> CommandOutcome:
+        """Carry out a command that came in a partition, once in effect however often it is asked.
+
+        `Unready` means ask again. Nothing that a command says is acted upon before its signature was found right.
+        """
         self.failpoint("received")
+        distrusted = self.belief.distrust(SignerRole.PLANNER, command, self.now_wall_ms())
+        if distrusted is None and command.partition != partition:
+            distrusted = RefusalReason.WRONG_PARTITION
+        if distrusted is not None:
+            no = self.answers.outcome(command, Outcome.REFUSED, distrusted, detail="not a command of ours")
+            return replace(no, partition=partition)
         store = self.stores.get(command.target) if command.target in self.targets else None
-        # These two refusals have no ledger row: there is no ledger, or nothing of ours to write into it.
+        # These two refusals have no ledger row either: there is no ledger, or nothing of ours to write into it.
         if not is_well_formed(command):
             return self.answers.outcome(
                 command, Outcome.REFUSED, RefusalReason.UNREADABLE, detail="not a command of ours"
@@ -116,18 +128,34 @@ class Applier:
 
     # -- before -----------------------------------------------------------------------------------------------------
 
-    def _known(self, command: RepairCommand, store: RowStore) -> Known:
+    def _policy(self, command: RepairCommand) -> tuple[RepairPolicy | None, int]:
+        """Return our own copy of the policy, and the contract's version."""
         contract = self.contracts.get(command.entity)
         mine = contract if contract is not None and contract.authority == command.authority else None
-        word = self.word_on(command.command_id)
+        return repair_policy(mine, command.target), mine.version if mine else 0
+
+    def _said(self, command: RepairCommand) -> Said:
+        """Put together what people say of a command, by whom the list of signers trusts now."""
+        policy, _ = self._policy(command)
+        if policy is None:
+            return SILENCE
+        words, now_ms = self.words_on(command), self.now_wall_ms()
+        return said(words, self.belief.signers(), policy.persons, policy.approval_life_ms, now_ms)
+
+    def _known(self, command: RepairCommand, store: RowStore) -> Known:
+        policy, version = self._policy(command)
         now_ms = self.now_wall_ms()
+        counts = store.counts(command.entity, command.key_hash, now_ms)
+        has_share = policy is not None and policy.automatic_percent_per_minute is not None
         return Known(
-            policy=repair_policy(mine, command.target),
-            contract_version=mine.version if mine else 0,
-            now_wall_ms=now_ms,
-            approved=word is not None and word.approved,
-            counts=store.counts(command.entity, command.key_hash, now_ms),
+            policy=policy,
+            contract_version=version,
+            # A clock that was set back does not make young again what is over.
+            now_wall_ms=max(now_ms, counts.newest_at_ms),
+            said=self._said(command),
+            counts=counts,
             limits=self.limits,
+            table_rows=store.table_rows(command.entity) if has_share else 0,
         )
 
     # -- the transaction --------------------------------------------------------------------------------------------
@@ -159,7 +187,14 @@ class Applier:
         authority = self._authority(command, key)
         self.failpoint("authority_read")
         stood_still = locked.image == looked.image
-        _say_no(first_refusal(LOCKED, command, Locked(locked.read.digest, stood_still, authority.digest)))
+        seen = Locked(
+            target_digest=locked.read.digest,
+            whole_row_stood_still=stood_still,
+            authority_digest=authority.digest,
+            columns_mode=self._columns_mode(command, locked.read, authority),
+            said=self._said(command),
+        )
+        _say_no(first_refusal(LOCKED, command, seen))
         if command.action is Action.DELETE:
             rows = transaction.delete()
         elif command.expected_digest:
@@ -171,6 +206,15 @@ class Applier:
         self.failpoint("row_read_back")
         _say_no(first_refusal(WRITTEN, command, Written(rows, left.digest, transaction.other_tables())))
         self.failpoint("before_commit")
+
+    def _columns_mode(self, command: RepairCommand, target: RowRead, authority: RowRead) -> RepairMode:
+        """Return how far the policy lets the fields be repaired that differ between these two rows."""
+        policy, _ = self._policy(command)
+        if policy is None or command.action is Action.DELETE:
+            return RepairMode.APPLY
+        fields = authority.values.keys() | target.values.keys()
+        differing = [name for name in fields if target.values.get(name, ABSENT) != authority.values.get(name, ABSENT)]
+        return columns_mode(policy, differing)
 
     def _authority(self, command: RepairCommand, key: bytes) -> RowRead:
         return readable(lambda: self.stores[command.authority].read(command.entity, key))

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -20,7 +20,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from app import observe
 from app.applier.apply import Applier
 from app.applier.words import Log, Words
-from app.core.command import CommandOutcome, Outcome, RepairCommand
+from app.core.command import DISTRUSTED, CommandOutcome, Outcome, RepairCommand
 from app.core.errors import Undecodable, Unready
 from app.core.published import QuarantinedRecord
 from app.ports import Sink
@@ -112,6 +112,7 @@ class ApplierLoop:
     def _heed(self) -> None:
         """Look whether a person has spoken."""
         self.words.poll()
+        self._tell_refused_words()
         self.meter.set(observe.APPLIER_PAUSED, float(self.words.is_paused))
         self._hold_back(back=self.words.is_paused)
 
@@ -147,7 +148,7 @@ class ApplierLoop:
             command = self._read(message)
             if command is not None:
                 began = time.monotonic()
-                outcome = self._patiently(partial(self._apply, command))
+                outcome = self._patiently(partial(self._apply, command, message.partition()))
                 if outcome is None:
                     break
                 self._send(outcome)
@@ -202,17 +203,38 @@ class ApplierLoop:
     def _read(self, message: Any) -> RepairCommand | None:  # noqa: ANN401 - confluent_kafka's message
         """Return the command of a record; None for one that cannot be read, which goes to quarantine."""
         try:
-            # Whatever a command says of itself, its outcome goes to the partition that it came from.
-            return replace(self.codec.read_command(message.value()), partition=message.partition())
+            return self.codec.read_command(message.value())
         except Undecodable as fault:
             self._quarantine(message, fault)
             return None
 
-    def _apply(self, command: RepairCommand) -> CommandOutcome:
-        if command.needs_approval and self.words.word_on(command.command_id) is None:
+    def _apply(self, command: RepairCommand, partition: int) -> CommandOutcome:
+        if command.needs_approval and not self.words.words_on(command):
             # The planner may know of a word that has not been read here yet.
             self.words.catch_up()
-        return self.applier.apply(command)
+        return self.applier.apply(command, partition)
+
+    def _tell_refused_words(self) -> None:
+        """Put what was refused of people's words on the topic of outcomes, under the batch's id, and remember it."""
+        for refused in self.words.refused:
+            self._send(
+                CommandOutcome(
+                    command_id=refused.word.batch_id,
+                    finding_id=b"",
+                    entity="",
+                    target="",
+                    outcome=Outcome.REFUSED,
+                    reason=refused.reason,
+                    at_ms=self.applier.now_wall_ms(),
+                    transaction="",
+                    partition=refused.partition,
+                    trace_id=b"",
+                    detail=f"a word on a batch, at offset {refused.offset}",
+                )
+            )
+        if self.words.refused:
+            self.sink.flush()
+            self.words.were_told()
 
     def _counted(self, entity: str) -> str:
         """Return an entity's name as a label: what somebody else made up is not one."""
@@ -224,6 +246,9 @@ class ApplierLoop:
         self.meter.add(observe.REPAIRS, entity=self._counted(outcome.entity), outcome=outcome.outcome.value)
         if outcome.reason is not None:
             self.meter.add(observe.REPAIR_REFUSALS, reason=outcome.reason.value)
+        is_alarm = outcome.reason in DISTRUSTED
+        if is_alarm and outcome.reason is not None:
+            self.meter.add(observe.REPAIR_ALARMS, reason=outcome.reason.value)
         say = self.log.info if outcome.outcome is Outcome.APPLIED else self.log.warning
         say(
             "command " + outcome.outcome.value,
@@ -234,6 +259,7 @@ class ApplierLoop:
             trace_id=outcome.trace_id,
             reason=outcome.reason.value if outcome.reason else "",
             what=outcome.detail,
+            **({"security": 5} if is_alarm else {}),
         )
 
     def _quarantine(self, message: Any, fault: Undecodable) -> None:  # noqa: ANN401 - confluent_kafka's message

@@ -1,23 +1,32 @@
-"""What people have said: approvals and the switch, read from the beginning of their topics and followed.
+"""What people have said: words on batches and the switch, read from the beginning of their topics and followed.
 
-The applier starts paused: without a word on the topic nothing is written. The last word stands, also after a restart.
+The applier starts paused: without a word on the topic nothing is written. The last switch stands, also after a restart.
+A word on a batch that is refused is kept in `refused` until somebody has told of it; what was told is remembered as the
+consumer's committed offsets, so that a restart does not tell it again.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from app.applier.belief import Belief
 from app.codec.control import Said, decode_control
-from app.core.command import Approval
+from app.core.approval import Word
+from app.core.command import Approval, RefusalReason, RepairCommand
 from app.core.errors import Undecodable, Unready
+from app.core.signing import member_of
 
 _ASK_S: Final = 10.0
 _CATCH_UP_S: Final = 30.0
 _AT_ONCE: Final = 500
+_STAYS_KNOWN: Final = frozenset(
+    {None, RefusalReason.APPROVAL_EXPIRED, RefusalReason.UNKNOWN_KEY, RefusalReason.OUTDATED_KEY}
+)
 
 
 class ApprovalCodec(Protocol):
@@ -52,11 +61,29 @@ class Log(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedWord:
+    """A person's word that is not heard, why, and where it stands."""
+
+    word: Approval
+    reason: RefusalReason
+    partition: int
+    offset: int
+
+
 class Words:
-    """Approvals by command, and whether repairs are paused."""
+    """What was said of commands, and whether repairs are paused."""
 
     def __init__(
-        self, consumer: Consumer, ends: Ends, approvals: str, control: str, codec: ApprovalCodec, log: Log
+        self,
+        consumer: Consumer,
+        ends: Ends,
+        approvals: str,
+        control: str,
+        codec: ApprovalCodec,
+        log: Log,
+        belief: Belief,
+        now_wall_ms: Callable[[], int],
     ) -> None:
         self._consumer = consumer
         self._ends = ends
@@ -65,7 +92,12 @@ class Words:
         self._codec = codec
         self._log = log
         self._partitions: list[TopicPartition] = []
-        self._by_command: dict[bytes, Approval] = {}
+        self._belief = belief
+        self._now_wall_ms = now_wall_ms
+        self._by_member: dict[bytes, list[Word]] = {}
+        self._heard: set[tuple[int, bytes]] = set()
+        self._told: dict[int, int] = {}
+        self.refused: list[RefusedWord] = []
         self.is_paused = True
 
     def start(self) -> None:
@@ -77,14 +109,26 @@ class Words:
                 if topic not in known or known[topic].error is not None:
                     raise Unready(f"there is no topic {topic}", hint="`driftline init` makes the topics")
                 self._partitions += [TopicPartition(topic, p, 0) for p in known[topic].partitions]
+            spoken = [p for p in self._partitions if p.topic == self._approvals]
+            told = self._consumer.committed([TopicPartition(p.topic, p.partition) for p in spoken], timeout=_ASK_S)
+            self._told = {p.partition: max(0, p.offset) for p in told}
             self._consumer.assign(self._partitions)
         except KafkaException as error:
             raise Unready(f"Kafka does not answer: {error.args[0].str()}", hint="is the broker up?") from error
         self.catch_up()
 
-    def word_on(self, command_id: bytes) -> Approval | None:
-        """Return the newest word on a command as far as it was read."""
-        return self._by_command.get(command_id)
+    def words_on(self, command: RepairCommand) -> Sequence[Word]:
+        """Return what was said of exactly this command, as far as it was read."""
+        return self._by_member.get(member_of(self._belief.deployment, command), ())
+
+    def were_told(self) -> None:
+        """Note that somebody has told of all that was refused so far."""
+        ends = {refused.partition: refused.offset + 1 for refused in self.refused}
+        self.refused.clear()
+        if ends:
+            self._told |= ends
+            offsets = [TopicPartition(self._approvals, partition, end) for partition, end in ends.items()]
+            self._consumer.commit(offsets=offsets, asynchronous=False)
 
     def poll(self) -> None:
         """Take what has come, without waiting."""
@@ -116,10 +160,28 @@ class Words:
                 if message.topic() == self._control:
                     self._take_switch(message.value(), place)
                 else:
-                    word = self._codec.read_approval(message.value())
-                    self._by_command[word.command_id] = word
+                    self._hear(self._codec.read_approval(message.value()), message.partition(), message.offset())
             except Undecodable as fault:
                 self._log.warning("a word cannot be read", what=fault.what, security=3, **place)
+
+    def _hear(self, word: Approval, partition: int, offset: int) -> None:
+        """Take a word in. One whose key or time does not count stays known, so that an outcome can say why."""
+        no = self._belief.refusal_of(word, self._now_wall_ms())
+        said = (partition, word.signature)
+        if no is None and said in self._heard:
+            no = RefusalReason.REPLAYED
+        if no is not None and offset >= self._told.get(partition, 0):
+            self.refused.append(RefusedWord(word, no, partition, offset))
+        if no not in _STAYS_KNOWN:
+            return
+        self._heard.add(said)
+        is_genuine = no in {None, RefusalReason.APPROVAL_EXPIRED}
+        heard = Word(word.key_id, word.approved, word.said_at_ms, word.expires_at_ms, is_genuine)
+        for member in word.members:
+            words = self._by_member.setdefault(member, [])
+            # The same word stands in every partition that it speaks of.
+            if heard not in words:
+                words.append(heard)
 
     def _take_switch(self, value: bytes | None, place: dict[str, object]) -> None:
         control = decode_control(value)

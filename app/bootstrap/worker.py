@@ -13,6 +13,7 @@ from app.adapters.kafka import KafkaClients
 from app.adapters.kafka_read import KafkaEnds, KafkaGroups, KafkaReader
 from app.adapters.logs import error_fields, log
 from app.adapters.metrics import Metrics
+from app.adapters.planner_trust import PlannerTrust
 from app.adapters.registry import prepared_book
 from app.adapters.seal import DeploymentSeals, read_key
 from app.adapters.state_news import ToldStateNews
@@ -121,6 +122,7 @@ def build_worker(
         records=codec,
         partitions=settings.partitions,
         counts=counts,
+        trust=PlannerTrust.from_folder(settings.deployment, settings.keys_dir, wall_ms),
         wall_ms=wall_ms,
         log_undecodable=log_undecodable,
     )

@@ -80,8 +80,10 @@ def compose(
     from app.adapters.logs import log
     from app.adapters.registry import prepared_book
     from app.adapters.seal import DeploymentSeals, read_key
+    from app.adapters.signing import SIGNERS, SignersFile, read_signers, verify
     from app.adapters.system_clock import wall_ms
     from app.applier.apply import Applier
+    from app.applier.belief import Belief
     from app.applier.loop import ApplierLoop, Topics
     from app.applier.words import Words
     from app.codec.contract_file import load_contracts
@@ -93,13 +95,18 @@ def compose(
     book = prepared_book(settings.registry_url, name, FIXED_IDS, _tell_registry, partial(_wait_or_leave, stopping))
     codec = RecordCodec(name, book)
     clients = KafkaClients.of(settings)
+    # A list that cannot be read now is refused now; later it is waited for.
+    read_signers(settings.keys_dir / SIGNERS)
+    belief = Belief(name, SignersFile(settings.keys_dir).now, verify)
     words = Words(
-        clients.consumer("driftline-applier-words", f"{name}-applier-words-never-commits"),
+        clients.consumer("driftline-applier-words", f"{name}-applier-words"),
         KafkaEnds(clients.admin("driftline-applier-ends")),
         topics.APPROVALS.name(name),
         topics.CONTROL.name(name),
         codec,
         log(),
+        belief,
+        wall_ms,
     )
     digest_key = read_key(settings.keys_dir / "digest.key")
     stores: dict[str, RowStore] = {}
@@ -118,7 +125,8 @@ def compose(
         stores=stores,
         targets=frozenset(targets & set(stores)),
         seals=DeploymentSeals.from_folder(settings.keys_dir),
-        word_on=words.word_on,
+        belief=belief,
+        words_on=words.words_on,
         now_wall_ms=wall_ms,
         failpoint=failpoint,
     )

@@ -1,27 +1,37 @@
-"""`driftline approve`: a person's recorded word on repairs that wait for one."""
+"""`driftline approve` and `driftline reject`: a person's signed word on batches of repairs."""
 
 from __future__ import annotations
 
-import getpass
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from app.cli.batches import LISTED, batch_document, the_batch
 from app.cli.deployment import Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import print_records, safe_text
-from app.core.command import Approval, Outcome, RefusalReason, RepairCommand
-from app.topics import APPROVALS, OUTCOMES, REPAIRS
+from app.cli.proposals import Proposals, read_proposals
+from app.cli.row_keys import sealed_key_opener
+from app.core.command import Approval, RepairCommand
+from app.core.errors import ContractViolation
+from app.core.limits import APPROVAL_LIFE_MS_MAX, WHY_LENGTH_MAX
+from app.core.signing import signed_form
+from app.core.trust import SignerRole
+from app.topics import APPROVALS
 
 if TYPE_CHECKING:
-    from app.core.command import CommandOutcome
+    from app.adapters.signing import SigningKey
+    from app.core.batch import Batch
+    from app.settings import Settings
 
-_COLUMNS: Final = ("entity", "target", "action", "kind", "reason", "incident_id", "finding_id", "command_id")
 _PREFIX_MIN: Final = 6
-_WORD_MAX: Final = 200
+_DURATION: Final = re.compile(r"(\d{1,6})(s|m|h|d)")
+_UNIT_MS: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 class Id(click.ParamType):
@@ -37,29 +47,20 @@ class Id(click.ParamType):
         return text
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A command that waits for a person, and the partition that it came from."""
+class Duration(click.ParamType):
+    """A time such as `30m`, at most a week, in milliseconds."""
 
-    command: RepairCommand
-    partition: int
+    name = "duration"
 
-    def document(self) -> dict[str, object]:
-        """Return what a person needs to know of it."""
-        command = self.command
-        return {
-            "entity": command.entity,
-            "target": command.target,
-            "action": command.action.value,
-            "kind": command.kind,
-            "reason": command.reason,
-            "incident_id": command.incident_id.hex(),
-            "finding_id": command.finding_id.hex(),
-            "command_id": command.command_id.hex(),
-            "authority": command.authority,
-            "key_hash": command.key_hash.hex(),
-            "expires_at_ms": command.expires_at_ms,
-        }
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - Click's
+        """Return milliseconds."""
+        if isinstance(value, int):
+            return value
+        found = _DURATION.fullmatch(str(value))
+        length_ms = int(found[1]) * _UNIT_MS[found[2]] if found else 0
+        if not 0 < length_ms <= APPROVAL_LIFE_MS_MAX:
+            self.fail(f"{value!r} is no time such as 30m or 2h, at most 7d", param, ctx)
+        return length_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,85 +90,140 @@ class Wanted:
         return self.everything or any(of.hex().startswith(one) for ones, of in named for one in ones)
 
 
-def waiting(
-    commands: Iterable[tuple[int, RepairCommand]],
-    outcomes: Iterable[CommandOutcome],
-    words: Iterable[Approval],
-    now_wall_ms: int,
-) -> list[Waiting]:
-    """Return the commands that need a word and have none, are not done, and have not expired."""
-    last = {outcome.command_id: outcome for outcome in outcomes}
-    said = {word.command_id for word in words}
-    found: dict[bytes, Waiting] = {}
-    for partition, command in commands:
-        outcome = last.get(command.command_id)
-        is_done = outcome is not None and outcome.outcome is not Outcome.HELD
-        asks = outcome is not None and outcome.reason is RefusalReason.NOT_APPROVED
-        if (command.needs_approval or asks) and not is_done and command.expires_at_ms > now_wall_ms:
-            found[command.command_id] = Waiting(command, partition)
-    return [each for command_id, each in found.items() if command_id not in said]
+def approver_key(settings: Settings) -> tuple[SigningKey, str]:
+    """Return this person's key, and the name under which it is trusted; `ContractViolation` if it is not."""
+    from app.adapters.seal import read_key
+    from app.adapters.signing import SIGNERS, SigningKey, read_signers
+
+    path = settings.approver_key_file
+    if path is None:
+        what = "there is no key to sign with"
+        raise ContractViolation(what, hint="set approver_key_file; `driftline keys make approver NAME` makes the key")
+    key = SigningKey(read_key(path))
+    signer = read_signers(settings.keys_dir / SIGNERS).get(key.key_id)
+    if signer is None or signer.role is not SignerRole.APPROVER:
+        hint = "its line must stand in the list of signers: `driftline keys list`"
+        raise ContractViolation("this key is no approver's here", where=str(path), hint=hint)
+    return key, signer.person
+
+
+def signed_word(
+    deployment: str, batch: Batch, key: SigningKey, now_wall_ms: int, *, approved: bool, why: str, life_ms: int
+) -> Approval:
+    """Return a person's signed word on a batch."""
+    word = Approval(
+        batch_id=batch.batch_id,
+        members=batch.members,
+        approved=approved,
+        said_at_ms=now_wall_ms,
+        expires_at_ms=now_wall_ms + life_ms,
+        why=why[:WHY_LENGTH_MAX],
+        key_id=key.key_id,
+    )
+    return replace(word, signature=key.sign(signed_form(deployment, word)))
+
+
+def _options(function: Callable[..., int]) -> Callable[..., int]:
+    """Add what both words may be said of."""
+    for option in reversed(
+        (
+            click.argument("batches", nargs=-1),
+            click.option("--all", "everything", is_flag=True, help="Everything that waits."),
+            click.option("--finding", "findings", multiple=True, type=Id(), help="The repair of this drift."),
+            click.option("--command", "commands", multiple=True, type=Id(), help="This command."),
+            click.option("--incident", "incidents", multiple=True, type=Id(), help="All repairs of this incident."),
+            click.option("--entity", help="Of these, only this entity's."),
+            click.option("--why", default="", help="Recorded and signed beside the word."),
+            click.option("--for", "life_ms", type=Duration(), help="How long it counts.  [default: the policy's time]"),
+            click.option("--yes", is_flag=True, help="Do not ask."),
+        )
+    ):
+        function = option(function)
+    return function
 
 
 @click.command()
-@click.option("--all", "everything", is_flag=True, help="Everything that waits.")
-@click.option("--finding", "findings", multiple=True, type=Id(), help="The repair of this drift.")
-@click.option("--command", "commands", multiple=True, type=Id(), help="This command.")
-@click.option("--incident", "incidents", multiple=True, type=Id(), help="All repairs of this incident.")
-@click.option("--entity", help="Of these, only this entity's.")
-@click.option("--refuse", is_flag=True, help="Say no instead of yes.")
-@click.option("--by", default=getpass.getuser, help="Who says so.  [default: the login's name]")
+@_options
 @click.pass_obj
-def command(
+def command(invocation: Invocation, /, **said: Any) -> int:  # noqa: ANN401 - Click's
+    """Say yes to BATCHES of repairs, as `driftline batches` names them, or to what the options name.
+
+    A batch is named by its content: what came or changed after it was read is not approved with it. Without a choice,
+    what waits is listed; exit code 4 if anything does.
+    """
+    return _answer(invocation, approved=True, **said)
+
+
+@click.command()
+@_options
+@click.pass_obj
+def reject(invocation: Invocation, /, **said: Any) -> int:  # noqa: ANN401 - Click's
+    """Say no to BATCHES of repairs, for good: a no is recorded in the target's ledger, and outweighs every yes."""
+    return _answer(invocation, approved=False, **said)
+
+
+def _answer(
     invocation: Invocation,
     *,
+    approved: bool,
+    batches: tuple[str, ...],
     everything: bool,
     findings: tuple[str, ...],
     commands: tuple[str, ...],
     incidents: tuple[str, ...],
     entity: str | None,
-    refuse: bool,
-    by: str,
+    why: str,
+    life_ms: int | None,
+    yes: bool,
 ) -> int:
-    """Say yes (or no) to repairs that wait for a person. Without a choice: list them; exit code 4 if any wait."""
     from app.adapters.system_clock import wall_ms
 
     deployment = Deployment.of(invocation, "approve")
-    codec = deployment.codec
-    waits = waiting(
-        ((record.partition, found) for record, found in deployment.records(REPAIRS, codec.read_command)),
-        (found for _, found in deployment.records(OUTCOMES, codec.read_outcome)),
-        (found for _, found in deployment.records(APPROVALS, codec.read_approval)),
-        wall_ms(),
-    )
+    proposals = read_proposals(deployment)
     wanted = Wanted(everything, findings, commands, incidents, entity)
-    if wanted.is_empty:
-        shown = [each.document() for each in waits if entity is None or each.command.entity == entity]
-        print_records(shown, invocation.output, _COLUMNS)
-        return ExitCode.REFUSED if shown else ExitCode.AGREE
-    chosen = [each for each in waits if wanted.has(each.command)]
-    _say(deployment, chosen, by, approved=not refuse)
-    print_records([each.document() for each in chosen], invocation.output, _COLUMNS)
-    verb = "refused" if refuse else "approved"
-    click.echo(f"{verb}: {len(chosen)}, by {safe_text(by)}; still waiting: {len(waits) - len(chosen)}", err=True)
+    if batches and not wanted.is_empty:
+        raise ContractViolation("batches and choices do not go together", hint="name batches, or choose by an option")
+    named = [the_batch(proposals.batches(), each) for each in batches]
+    chosen = named or proposals.batches_among(each for each in proposals.commands if wanted.has(each))
+    key_text, now_ms = sealed_key_opener(deployment), wall_ms()
+    if not named and wanted.is_empty:
+        chosen = [each for each in proposals.batches() if entity in {None, each.first.entity}]
+    print_records([batch_document(b, proposals, key_text, now_ms) for b in chosen], invocation.output, LISTED)
+    if not named and wanted.is_empty:
+        return ExitCode.REFUSED if chosen else ExitCode.AGREE
+    rows = sum(len(batch.commands) for batch in chosen)
+    verb = "approve" if approved else "reject"
+    # Who names a batch has read it; who chooses by an option sees here what the choice meant.
+    if not (named or yes or (sys.stdin.isatty() and click.confirm(f"{verb} these {rows} repairs?", err=True))):
+        click.echo("driftline: nothing was said: say --yes, or run it where it can ask", err=True)
+        return ExitCode.REFUSED
+    person = _say(deployment, chosen, proposals, approved=approved, why=why, life_ms=life_ms)
+    left = len(proposals.commands) - rows
+    click.echo(f"{verb.rstrip('e')}ed: {rows}, by {safe_text(person)}; not spoken of: {left}", err=True)
     # A choice that met nothing was probably mistyped; "all" of nothing is nothing.
     return ExitCode.AGREE if chosen or everything else ExitCode.COULD_NOT_RUN
 
 
-def _say(deployment: Deployment, chosen: list[Waiting], by: str, *, approved: bool) -> None:
+def _say(
+    deployment: Deployment,
+    chosen: list[Batch],
+    proposals: Proposals,
+    *,
+    approved: bool,
+    why: str,
+    life_ms: int | None,
+) -> str:
+    """Sign and send one word on each batch, to every partition that has some of it; return who spoke."""
     from app.adapters.kafka import KafkaClients
     from app.adapters.system_clock import wall_ms
 
-    topic = APPROVALS.name(deployment.settings.deployment)
+    key, person = approver_key(deployment.settings)
+    name = deployment.settings.deployment
     sink = KafkaClients.of(deployment.settings).producer(deployment.client)
-    for each in chosen:
-        word = Approval(
-            command_id=each.command.command_id,
-            approver=by[:_WORD_MAX],
-            approved=approved,
-            said_at_ms=wall_ms(),
-            batch_id=b"",
-            signature=b"",
-            partition=each.partition,
-        )
-        sink.send(topic, each.partition, word.command_id, deployment.codec.approval(word))
+    for batch in chosen:
+        life = life_ms or proposals.policy_of(batch).approval_life_ms
+        word = signed_word(name, batch, key, wall_ms(), approved=approved, why=why, life_ms=life)
+        for partition in sorted({each.partition for each in batch.commands}):
+            sink.send(APPROVALS.name(name), partition, word.batch_id, deployment.codec.approval(word))
     sink.flush()
+    return person

@@ -14,6 +14,7 @@ from app.core.dialects import BY_LOG, by_sql
 from app.core.digest import RowDigester, keyed_hash, row_digest
 from app.core.errors import ContractViolation, Undecodable, Unmappable
 from app.core.event import ChangeEvent, Operation
+from app.core.signing import id_of_member
 from app.core.store import Converter, StoreKind
 from app.topics import APPROVALS, DRIFTS, OUTCOMES, REPAIRS
 
@@ -160,13 +161,13 @@ def _acts(deployment: Deployment, key_hash: bytes, since_wall_ms: int | None) ->
                 "why": command.reason + (", waits for approval" if command.needs_approval else ""),
             }
     for record, approval in deployment.records(APPROVALS, codec.read_approval, since_wall_ms):
-        if approval.command_id in ours:
+        for command_id in ours.intersection(id_of_member(member) for member in approval.members):
             yield {
                 "at": wall_text(record.at_wall_ms),
                 "what": "approved" if approval.approved else "rejected",
                 "store": "",
-                "command_id": approval.command_id.hex(),
-                "why": f"by {approval.approver}",
+                "command_id": command_id.hex(),
+                "why": f"by key {approval.key_id.hex()}" + (f": {approval.why}" if approval.why else ""),
             }
     for record, outcome in deployment.records(OUTCOMES, codec.read_outcome, since_wall_ms):
         if outcome.command_id in ours:

@@ -21,19 +21,19 @@ def contracts_of(deployment: Deployment) -> dict[str, EntityContract]:
     return {c.entity: c for c in load_contracts(deployment.settings.contracts_dir, deployment.settings)}
 
 
-def key_opener(deployment: Deployment) -> Callable[[PublishedFinding], str]:
-    """Return what shows a finding's key as text; empty where it cannot be opened, or for an incident."""
+def sealed_key_opener(deployment: Deployment) -> Callable[[str, bytes], str]:
+    """Return what shows the sealed key of an entity's row as text; empty where it cannot be opened."""
     from app.adapters.seal import DeploymentSeals
 
     contracts = contracts_of(deployment)
     seals = DeploymentSeals.from_folder(deployment.settings.keys_dir)
 
-    def opened(published: PublishedFinding) -> str:
-        contract = contracts.get(published.finding.entity)
-        if contract is None or not published.sealed_key or published.finding.incident_rows:
+    def opened(entity: str, sealed_key: bytes) -> str:
+        contract = contracts.get(entity)
+        if contract is None or not sealed_key:
             return ""
         try:
-            values = decode_key(contract, seals.open_key(contract.entity, published.sealed_key))
+            values = decode_key(contract, seals.open_key(entity, sealed_key))
         except Undecodable:
             return ""
         parts = [value.hex() if isinstance(value, bytes) else str(value) for value in values]
@@ -42,3 +42,9 @@ def key_opener(deployment: Deployment) -> Callable[[PublishedFinding], str]:
         return ", ".join(f"{part.name}={text}" for part, text in zip(contract.key, parts, strict=True))
 
     return opened
+
+
+def key_opener(deployment: Deployment) -> Callable[[PublishedFinding], str]:
+    """Return what shows a finding's key as text; empty where it cannot be opened, or for an incident."""
+    opened = sealed_key_opener(deployment)
+    return lambda found: "" if found.finding.incident_rows else opened(found.finding.entity, found.sealed_key)

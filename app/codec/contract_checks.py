@@ -10,10 +10,11 @@ import zoneinfo
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from app.codec.contract_shape import ComparedField, Element, KeyPart, ReplicaShape
+from app.codec.contract_shape import ComparedField, Element, KeyPart, Repair, ReplicaShape
 from app.core.canonical_key import KEY_KINDS
 from app.core.contract import EntityContract, FieldKind, FieldType, RepairMode
 from app.core.errors import ContractViolation
+from app.core.finding import DriftKind
 from app.core.normalise import normalisation
 from app.core.store import StoreKind
 from app.declared.document import Node
@@ -187,10 +188,34 @@ class _Checks:
             if repair.mode is not RepairMode.OBSERVE and kind is not None and kind not in _REPAIRED_KINDS:
                 place = self.root.at(*path, "repair", "mode")
                 yield Fault(place, f"no repairs are built for {kind.value}", "write mode: observe")
+            yield from self._policy(repair, (*path, "repair"))
             if replica.quiet_for_ms is not None and replica.quiet_for_ms < replica.window_ms:
                 what = "quiet_for_ms is shorter than the window, so late changes would count as lost"
                 place = self.root.at(*path, "quiet_for_ms")
                 yield Fault(place, what, f"make it at least window_ms ({replica.window_ms})")
+
+    def _policy(self, repair: Repair, path: tuple[str | int, ...]) -> Iterator[Fault]:
+        """Find what a policy says of kinds, fields and hours that there are not, or that would have no effect."""
+        kinds = [kind.value for kind in DriftKind]
+        for part, known in (("kinds", kinds), ("columns", list(self.fields))):
+            for name, mode in getattr(repair, part).items():
+                place = self.root.key_at(*path, part, name)
+                if name not in known:
+                    what = "kind of drift" if part == "kinds" else "field of this contract"
+                    yield Fault(place, f"{shown(name)} is no {what}", nearest(name, known))
+                elif _strictness(mode) > _strictness(repair.mode):
+                    what = f"{name}: {mode.value} goes further than mode: {repair.mode.value}"
+                    yield Fault(place, what, "kinds and columns make a mode stricter: widen mode and narrow the others")
+        for part in ("allow", "deny"):
+            for index, hours in enumerate(getattr(repair, part)):
+                if hours.zone not in zoneinfo.available_timezones():
+                    hint = nearest(hours.zone, zoneinfo.available_timezones())
+                    place = self.root.at(*path, part, index, "zone")
+                    yield Fault(place, f"unknown time zone {shown(hours.zone)}", hint)
+
+
+def _strictness(mode: RepairMode) -> int:
+    return list(RepairMode).index(mode)
 
 
 def _identifier(kind: StoreKind, name: str, place: Place) -> Iterator[Fault]:
@@ -232,3 +257,28 @@ def faults_between(loaded: list[tuple[EntityContract, Node]]) -> Iterator[Fault]
                 what = f'the topic {table.topic} belongs to entity "{topics[table.topic]}" already'
                 yield Fault(root.at(*path), what, "one contract a table: remove one, or say another topic")
             topics.setdefault(table.topic, contract.entity)
+    yield from _parent_faults(loaded)
+
+
+def _parent_faults(loaded: list[tuple[EntityContract, Node]]) -> Iterator[Fault]:
+    """Find parents that there are not, and entities that are their own ancestors."""
+    parents = {c.entity: {p for replica in c.replicas for p in replica.repair.parents} for c, _ in loaded}
+    for contract, root in loaded:
+        for index, replica in enumerate(contract.replicas):
+            for number, parent in enumerate(replica.repair.parents):
+                place = root.at("replicas", index, "repair", "parents", number)
+                if parent not in parents:
+                    yield Fault(place, f"{shown(parent)} is no entity of this deployment", nearest(parent, parents))
+                elif contract.entity in _ancestors(parent, parents):
+                    yield Fault(place, f'"{contract.entity}" would be its own parent', "remove one of the parents")
+
+
+def _ancestors(entity: str, parents: Mapping[str, set[str]]) -> set[str]:
+    """Return an entity and all that stand above it."""
+    found, left = set[str](), [entity]
+    while left:
+        one = left.pop()
+        if one not in found:
+            found.add(one)
+            left += parents.get(one, ())
+    return found

@@ -19,7 +19,9 @@ from app.codec.contract_shape import (
     Authority,
     ComparedField,
     ContractShape,
+    Day,
     Element,
+    HoursShape,
     KeyPart,
     ReplicaShape,
 )
@@ -27,6 +29,7 @@ from app.core.contract import (
     EntityContract,
     Field,
     FieldType,
+    Hours,
     KeyField,
     Pipeline,
     RepairPolicy,
@@ -143,13 +146,32 @@ def _replica(shape: ReplicaShape) -> Replica:
         pipeline=Pipeline(pipeline.group, pipeline.topic, pipeline.tolerates_foreign_rows) if pipeline else None,
         repair=RepairPolicy(
             mode=repair.mode,
+            kinds=repair.kinds,
+            columns=repair.columns,
             upserts=repair.upserts,
             deletes=repair.deletes,
             deletes_wait=repair.deletes_wait,
             mass_rows=repair.mass_rows,
+            automatic_per_minute=repair.automatic_per_minute,
+            automatic_percent_per_minute=repair.automatic_percent_per_minute,
+            allow=tuple(_hours(hours) for hours in repair.allow),
+            deny=tuple(_hours(hours) for hours in repair.deny),
+            parents=tuple(repair.parents),
+            persons=repair.persons,
+            approval_life_ms=repair.approval_life_ms,
             expires_after_ms=repair.expires_after_ms,
         ),
     )
+
+
+def _hours(shape: HoursShape) -> Hours:
+    days = frozenset(list(Day).index(day) for day in shape.days or Day)
+    return Hours(days, _minute(shape.start), _minute(shape.end), shape.zone)
+
+
+def _minute(clock: str) -> int:
+    hour, _, minute = clock.partition(":")
+    return int(hour) * 60 + int(minute)
 
 
 def _type(shape: KeyPart | ComparedField | Element) -> FieldType:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from app.core.contract import FieldKind, RepairMode, RepairPolicy
+from app.core.limits import APPROVAL_LIFE_MS_MAX
 
 WINDOW_MS_MAX: Final = 86_400_000
 QUIET_MS_MAX: Final = 10 * WINDOW_MS_MAX
@@ -130,18 +131,76 @@ class PipelineShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = False
 
 
+class Day(Enum):
+    """A day of the week."""
+
+    MONDAY = "mon"
+    TUESDAY = "tue"
+    WEDNESDAY = "wed"
+    THURSDAY = "thu"
+    FRIDAY = "fri"
+    SATURDAY = "sat"
+    SUNDAY = "sun"
+
+
+Clock = Annotated[
+    str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]\Z", description='a time of day in quotes, as "08:30"')
+]
+
+
+class HoursShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A part of the week. An end that is not after the start is on the next day."""
+
+    start: Clock
+    end: Clock
+    days: Annotated[list[Day], Meta(max_length=7, description="mon to sun; without it every day")] = []
+    zone: Annotated[
+        str, Meta(min_length=1, max_length=64, description="the IANA zone of the times, as Europe/Zurich")
+    ] = "UTC"
+
+
 class Repair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What may be repaired in a replica, and what waits for a person."""
 
     mode: Annotated[
         RepairMode, Meta(description="observe: nothing is planned; propose: all waits for approval; apply: what may go")
     ] = _DEFAULTS.mode
+    kinds: Annotated[
+        dict[str, RepairMode], Meta(description="kind of drift: a stricter mode for it, as extra: propose")
+    ] = {}
+    columns: Annotated[
+        dict[str, RepairMode],
+        Meta(description="field: a stricter mode wherever it would be written, as amount: propose"),
+    ] = {}
     upserts: Annotated[bool, Meta(description="may rows be inserted and updated")] = _DEFAULTS.upserts
     deletes: Annotated[bool, Meta(description="may rows be deleted")] = _DEFAULTS.deletes
     deletes_wait: Annotated[bool, Meta(description="do deletes wait for `driftline approve`")] = _DEFAULTS.deletes_wait
     mass_rows: Annotated[
         int, Meta(ge=1, le=1_000_000_000, description="open drifts beyond which every repair waits for approval")
     ] = _DEFAULTS.mass_rows
+    automatic_per_minute: (
+        Annotated[int, Meta(ge=0, le=1_000_000, description="rows a minute that are written without a person")] | None
+    ) = None
+    automatic_percent_per_minute: (
+        Annotated[
+            float,
+            Meta(ge=0, le=100, description="per cent of the table a minute beyond which repairs wait for approval"),
+        ]
+        | None
+    ) = None
+    allow: Annotated[
+        list[HoursShape], Meta(max_length=20, description="the hours in which repairs are made; without it always")
+    ] = []
+    deny: Annotated[
+        list[HoursShape], Meta(max_length=20, description="the hours in which none are made, whatever else allows it")
+    ] = []
+    parents: Annotated[
+        list[str], Meta(max_length=20, description="entities whose rows are written before this one's")
+    ] = []
+    persons: Annotated[int, Meta(ge=1, le=2, description="how many persons must approve")] = _DEFAULTS.persons
+    approval_life_ms: Annotated[
+        int, Meta(ge=1_000, le=APPROVAL_LIFE_MS_MAX, description="milliseconds for which an approval counts")
+    ] = _DEFAULTS.approval_life_ms
     expires_after_ms: Annotated[
         int, Meta(ge=1_000, le=WINDOW_MS_MAX * 7, description="milliseconds in which a command may be applied")
     ] = _DEFAULTS.expires_after_ms

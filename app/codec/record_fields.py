@@ -195,6 +195,11 @@ def command_fields(command: RepairCommand) -> dict[str, object]:
         "expires_at_ms": command.expires_at_ms,
         "fence_token": command.fence_token,
         "trace_id": command.trace_id,
+        "columns": list(command.columns),
+        "source_transaction": command.source_transaction,
+        "planned_at_ms": command.planned_at_ms,
+        "key_id": command.key_id,
+        "signature": command.signature,
     }
 
 
@@ -221,32 +226,39 @@ def command_of(fields: Fields) -> RepairCommand:
         expires_at_ms=fields["expires_at_ms"],
         fence_token=fields["fence_token"],
         trace_id=fields["trace_id"],
+        columns=tuple(fields["columns"]),
+        source_transaction=fields["source_transaction"],
+        planned_at_ms=fields["planned_at_ms"],
+        key_id=fields["key_id"],
+        signature=fields["signature"],
     )
 
 
 def approval_fields(approval: Approval) -> dict[str, object]:
     """Return an approval's own fields."""
     return {
-        "command_id": approval.command_id,
-        "approver": approval.approver,
+        "batch_id": approval.batch_id,
+        "members": list(approval.members),
         "approved": approval.approved,
         "said_at_ms": approval.said_at_ms,
-        "batch_id": approval.batch_id,
+        "expires_at_ms": approval.expires_at_ms,
+        "why": approval.why,
+        "key_id": approval.key_id,
         "signature": approval.signature,
-        "partition": approval.partition,
     }
 
 
 def approval_of(fields: Fields) -> Approval:
     """Return the approval that the fields of a record say."""
     return Approval(
-        command_id=fields["command_id"],
-        approver=fields["approver"],
+        batch_id=fields["batch_id"],
+        members=tuple(fields["members"]),
         approved=fields["approved"],
         said_at_ms=fields["said_at_ms"],
-        batch_id=fields["batch_id"],
+        expires_at_ms=fields["expires_at_ms"],
+        why=fields["why"],
+        key_id=fields["key_id"],
         signature=fields["signature"],
-        partition=fields["partition"],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 
 class Action(Enum):
@@ -26,8 +27,24 @@ class Outcome(Enum):
 class RefusalReason(Enum):
     """The first check that said no. The order is the order of the checks (`app.core.guard`)."""
 
+    # Whether it is a command, or a word, of ours at all: asked before anything else, and an alarm each.
+    UNKNOWN_KEY = "unknown_key"  # signed with a key that nobody trusts, or nobody trusts any more
+    OUTDATED_KEY = "outdated_key"  # signed with a key whose time is over
+    WRONG_ROLE = "wrong_role"  # an approver's key on a command, or the planner's on a word
+    FORGED = "forged"  # the signature was not made over this content, or there is none
+    WRONG_PARTITION = "wrong_partition"  # a true command that somebody put into another row's partition
+    ALTERED = "altered"  # a word on a batch whose content is another one's
+    REPLAYED = "replayed"  # a word that was said before
+    # Whether it may be carried out.
+    CLOCKS_DISAGREE = "clocks_disagree"  # held: it was signed at a time that has not come here
     EXPIRED = "expired"
+    REJECTED = "rejected"  # a person said no
     NOT_APPROVED = "not_approved"  # held
+    APPROVAL_EXPIRED = "approval_expired"  # held: the word came too early, or the command too late
+    APPROVER_UNKNOWN = "approver_unknown"  # held: who said yes is not, or no longer, an approver
+    SAME_PERSON = "same_person"  # held: two persons are needed, and one spoke twice
+    SECOND_PERSON = "second_person"  # held: two persons are needed, and one spoke
+    OUTSIDE_HOURS = "outside_hours"  # held: the policy's hours
     BREAKER_OPEN = "breaker_open"  # held
     OVER_BUDGET = "over_budget"  # held
     FENCED = "fenced"
@@ -37,6 +54,7 @@ class RefusalReason(Enum):
     UNIQUE_CONFLICT = "unique_conflict"
     UNCOVERED_COLUMNS = "uncovered_columns"  # a missing row needs values that the contract does not know
     NOT_HELD_BY_COLUMN = "not_held_by_column"  # read back, the row is not what was intended
+    FOREIGN_KEY = "foreign_key"  # held: its parent is not there yet, or a child of it still is
     CONSTRAINT = "constraint"
     WIDER_THAN_ONE_ROW = "wider_than_one_row"  # another row or table was touched
     NOT_TRANSACTIONAL = "not_transactional"
@@ -44,12 +62,43 @@ class RefusalReason(Enum):
     UNREADABLE = "unreadable"  # the command itself, or its sealed key
 
 
-FINAL_REASONS: frozenset[RefusalReason] = frozenset(RefusalReason) - {
-    RefusalReason.NOT_APPROVED,
-    RefusalReason.BREAKER_OPEN,
-    RefusalReason.OVER_BUDGET,
-    RefusalReason.ROW_LOCKED,
-}
+DISTRUSTED: Final[frozenset[RefusalReason]] = frozenset(
+    {
+        RefusalReason.UNKNOWN_KEY,
+        RefusalReason.OUTDATED_KEY,
+        RefusalReason.WRONG_ROLE,
+        RefusalReason.FORGED,
+        RefusalReason.WRONG_PARTITION,
+        RefusalReason.ALTERED,
+        RefusalReason.REPLAYED,
+    }
+)
+"""It is not what it claims to be. Says nothing of the true command under the same id, and never reaches a ledger."""
+
+WAITS_FOR_WORD: Final[frozenset[RefusalReason]] = frozenset(
+    {
+        RefusalReason.NOT_APPROVED,
+        RefusalReason.APPROVAL_EXPIRED,
+        RefusalReason.APPROVER_UNKNOWN,
+        RefusalReason.SAME_PERSON,
+        RefusalReason.SECOND_PERSON,
+    }
+)
+"""Held until a person speaks."""
+
+FINAL_REASONS: Final[frozenset[RefusalReason]] = (
+    frozenset(RefusalReason)
+    - DISTRUSTED
+    - WAITS_FOR_WORD
+    - {
+        RefusalReason.CLOCKS_DISAGREE,
+        RefusalReason.OUTSIDE_HOURS,
+        RefusalReason.BREAKER_OPEN,
+        RefusalReason.OVER_BUDGET,
+        RefusalReason.ROW_LOCKED,
+        RefusalReason.FOREIGN_KEY,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +107,10 @@ class RepairCommand:
 
     Digests are row digests (`app.core.digest.row_digest`), empty for an absent row. `sealed_key` is the canonical key,
     sealed; `key_hash` its keyed hash; `partition` the row's in `observations` and in every topic that speaks of it.
-    `needs_approval` says that policy asks for a person's word; `expires_at_ms` is wall-clock time.
+    `needs_approval` says that policy asks for a person's word; `planned_at_ms` and `expires_at_ms` are wall-clock time.
+    `columns` are the differing fields where they are known, and `source_transaction` is the authority's that made the
+    state to be copied, empty where unknown. `key_id` names the planner's key, and `signature` is over all the rest
+    (`app.core.signing`).
     """
 
     command_id: bytes
@@ -81,19 +133,29 @@ class RepairCommand:
     expires_at_ms: int
     fence_token: int
     trace_id: bytes
+    columns: tuple[str, ...] = ()
+    source_transaction: str = ""
+    planned_at_ms: int = 0
+    key_id: bytes = b""
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A person's recorded word on one command. `signature` and `batch_id` are the places of what is to come."""
+    """A person's word on one batch of commands.
 
-    command_id: bytes
-    approver: str
+    `members` are the batch's commands (`app.core.signing.member_of`), `batch_id` the hash over them all. Times are
+    wall-clock time; the word counts before `expires_at_ms`. Who spoke is said by the key, not by the record.
+    """
+
+    batch_id: bytes
+    members: tuple[bytes, ...]
     approved: bool
     said_at_ms: int
-    batch_id: bytes
-    signature: bytes
-    partition: int
+    expires_at_ms: int
+    why: str = ""
+    key_id: bytes = b""
+    signature: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Store names are the deployment's; column names are each store's own; field names
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -103,18 +104,44 @@ class RepairMode(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class RepairPolicy:
-    """What may be repaired in one replica, and what waits for a person.
+class Hours:
+    """A part of the week: from `start_minute` of each of the days to `end_minute`, of the next day where that is less.
 
-    Deletes wait unless `deletes_wait` is switched off; repairs of one incident (a truncated table) or of more than
-    `mass_rows` open drifts of an entity wait too. `expires_after_ms` is how long a command may be applied.
+    `days` are 0 (Monday) to 6, `zone` is an IANA zone or `UTC`.
+    """
+
+    days: frozenset[int]
+    start_minute: int
+    end_minute: int
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class RepairPolicy:
+    """What may be repaired in one replica, and what waits for a person. `app.core.policy` says how it is read.
+
+    `kinds` and `columns` narrow the mode for kinds of drift and for fields; they never widen it. Deletes wait unless
+    `deletes_wait` is switched off; repairs of one incident (a truncated table) or of more than `mass_rows` open drifts
+    of an entity wait too. Without a person at most `automatic_per_minute` rows of the entity and
+    `automatic_percent_per_minute` of its table are written in a minute. Repairs are made within `allow` (always, where
+    it is empty) and never within `deny`. `parents` are the entities whose rows must be there first. `persons` must say
+    yes, and a yes counts for `approval_life_ms`. `expires_after_ms` is how long a command may be applied.
     """
 
     mode: RepairMode = RepairMode.OBSERVE
+    kinds: Mapping[str, RepairMode] = field(default_factory=dict)
+    columns: Mapping[str, RepairMode] = field(default_factory=dict)
     upserts: bool = True
     deletes: bool = False
     deletes_wait: bool = True
     mass_rows: int = 1_000
+    automatic_per_minute: int | None = None
+    automatic_percent_per_minute: float | None = None
+    allow: tuple[Hours, ...] = ()
+    deny: tuple[Hours, ...] = ()
+    parents: tuple[str, ...] = ()
+    persons: int = 1
+    approval_life_ms: int = 3_600_000
     expires_after_ms: int = 3_600_000
 
 

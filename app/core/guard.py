@@ -3,11 +3,13 @@
 Everything here is arithmetic on facts that the applier has already read. The applier owns the reads, the write and
 the ledger; this file owns the order in which a command can be refused, because that order is the safety argument.
 
-Asked first of all, by the applier, is the ledger: a command that was written and then expired was written all the
-same. Then come the four tables below, in this order, and in each the first row that holds is the outcome's reason:
+Asked first of all is whether the command is our planner's (`distrust`): what is not is never looked at further, and
+leaves no trace in a ledger, where its id would bar the true command. Then the applier asks the ledger: a command that
+was written and then expired was written all the same. Then come the four tables below, in this order, and in each the
+first row that holds is the outcome's reason:
 
-1. `BEFORE`: what needs no lock. The command is ours to carry out, has not expired, has its person's word, and fits
-   what may be written in a minute.
+1. `BEFORE`: what needs no lock. The command is ours to carry out, has not expired, has its persons' word, comes within
+   the policy's hours, and fits what may be written in a minute.
 2. `FENCE`: read under a shared lock in the writing transaction, or a pause of this process could fit in between.
 3. `LOCKED`: read while the row's lock is held. The target is still what was judged, and so is the authority.
 4. `WRITTEN`: read back before the commit. It is what was intended, one row was written, nothing else moved.
@@ -19,10 +21,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from app.core.approval import SILENCE, Said
 from app.core.command import Action, RefusalReason, RepairCommand, command_id
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.errors import DriftlineError
 from app.core.ledger import LedgerCounts
+from app.core.limits import CLOCK_SKEW_MS_MAX
+from app.core.policy import is_open, mode_of
 
 
 class Refused(DriftlineError):
@@ -56,23 +61,32 @@ _SEALED_KEY_BYTES_MAX: Final = 8_192
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known before the transaction: our own copy of the policy, the clock, the approval, the counts."""
+    """What is known before the transaction: our own copy of the policy, the clock, what people say, the counts.
+
+    `table_rows` is about how many rows the target's table has; only asked for where the policy speaks of shares.
+    """
 
     policy: RepairPolicy | None
     contract_version: int
     now_wall_ms: int
-    approved: bool
+    said: Said
     counts: LedgerCounts
     limits: Limits = DEFAULT_LIMITS
+    table_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """What was read while the row's lock was held; a digest is empty for an absent row."""
+    """What was read while the row's lock was held; a digest is empty for an absent row.
+
+    `columns_mode` is how far the policy lets the fields be repaired that really differ, `said` what people say.
+    """
 
     target_digest: bytes
     whole_row_stood_still: bool
     authority_digest: bytes
+    columns_mode: RepairMode = RepairMode.APPLY
+    said: Said = SILENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +114,7 @@ def waits_for_person(command: RepairCommand, policy: RepairPolicy) -> bool:
     """Tell whether a person must approve, by the command or by our own copy of the policy, whichever is stricter."""
     return (
         command.needs_approval
-        or policy.mode is RepairMode.PROPOSE
+        or mode_of(policy, command.kind, ()) is RepairMode.PROPOSE
         or (command.action is Action.DELETE and policy.deletes_wait)
     )
 
@@ -124,7 +138,9 @@ def is_well_formed(command: RepairCommand) -> bool:
 
 def _is_outside(command: RepairCommand, known: Known) -> bool:
     policy = known.policy
-    if policy is None or policy.mode is RepairMode.OBSERVE or command.contract_version != known.contract_version:
+    if policy is None or command.contract_version != known.contract_version:
+        return True
+    if mode_of(policy, command.kind, ()) is RepairMode.OBSERVE:
         return True
     if command.expected_digest == command.intended_digest:
         # Nothing would change, and a delete that expects no row would take away one that came meanwhile: an absent row
@@ -136,20 +152,48 @@ def _is_outside(command: RepairCommand, known: Known) -> bool:
     return not policy.upserts or not command.intended_digest
 
 
+def _is_share_used_up(known: Known) -> bool:
+    share = known.policy.automatic_percent_per_minute if known.policy else None
+    return share is not None and known.counts.automatic_in_minute * 100 >= share * known.table_rows
+
+
 def _lacks_word(command: RepairCommand, known: Known) -> bool:
-    return known.policy is not None and waits_for_person(command, known.policy) and not known.approved
+    if known.said.refusal is None or known.policy is None:
+        return False
+    return waits_for_person(command, known.policy) or _is_share_used_up(known)
+
+
+def _word_is(reason: RefusalReason) -> Callable[[RepairCommand, Known], bool]:
+    return lambda command, known: known.said.refusal is reason and _lacks_word(command, known)
 
 
 def _is_over_budget(command: RepairCommand, known: Known) -> bool:
-    if command.action is Action.DELETE and known.counts.deletes_in_minute >= known.limits.deletes_per_minute:
+    counts, limits = known.counts, known.limits
+    if command.action is Action.DELETE and counts.deletes_in_minute >= limits.deletes_per_minute:
         return True
-    return known.counts.writes_in_minute >= known.limits.writes_per_minute
+    automatic = known.policy.automatic_per_minute if known.policy else None
+    if automatic is not None and known.said.refusal is not None and counts.automatic_in_minute >= automatic:
+        return True
+    return counts.writes_in_minute >= limits.writes_per_minute
 
 
 BEFORE: Final[Sequence[Check[Known]]] = (
     (RefusalReason.OUTSIDE_CONTRACT, _is_outside),
+    (
+        RefusalReason.CLOCKS_DISAGREE,
+        lambda command, known: command.planned_at_ms > known.now_wall_ms + CLOCK_SKEW_MS_MAX,
+    ),
     (RefusalReason.EXPIRED, lambda command, known: known.now_wall_ms >= command.expires_at_ms),
-    (RefusalReason.NOT_APPROVED, _lacks_word),
+    (RefusalReason.REJECTED, lambda _command, known: known.said.refusal is RefusalReason.REJECTED),
+    (RefusalReason.NOT_APPROVED, _word_is(RefusalReason.NOT_APPROVED)),
+    (RefusalReason.APPROVAL_EXPIRED, _word_is(RefusalReason.APPROVAL_EXPIRED)),
+    (RefusalReason.APPROVER_UNKNOWN, _word_is(RefusalReason.APPROVER_UNKNOWN)),
+    (RefusalReason.SAME_PERSON, _word_is(RefusalReason.SAME_PERSON)),
+    (RefusalReason.SECOND_PERSON, _word_is(RefusalReason.SECOND_PERSON)),
+    (
+        RefusalReason.OUTSIDE_HOURS,
+        lambda _command, known: known.policy is not None and not is_open(known.policy, known.now_wall_ms),
+    ),
     (
         RefusalReason.BREAKER_OPEN,
         lambda _command, known: known.counts.same_row_in_hour >= known.limits.same_row_per_hour,
@@ -164,6 +208,12 @@ LOCKED: Final[Sequence[Check[Locked]]] = (
     # A column outside the contract changed between the image and the lock: nothing is wrong, the image is only old.
     (RefusalReason.ROW_LOCKED, lambda _command, seen: not seen.whole_row_stood_still),
     (RefusalReason.AUTHORITY_MOVED, lambda command, seen: seen.authority_digest != command.intended_digest),
+    # What the planner took for the differing fields is a guess until both rows are read here.
+    (RefusalReason.OUTSIDE_CONTRACT, lambda _command, seen: seen.columns_mode is RepairMode.OBSERVE),
+    (
+        RefusalReason.NOT_APPROVED,
+        lambda _command, seen: seen.columns_mode is RepairMode.PROPOSE and seen.said.refusal is not None,
+    ),
 )
 
 WRITTEN: Final[Sequence[Check[Written]]] = (

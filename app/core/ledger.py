@@ -56,11 +56,17 @@ class LedgerRow:
 
 @dataclass(frozen=True, slots=True)
 class LedgerCounts:
-    """What the ledger of one target says of the last minute, and of one row in the last hour."""
+    """What the ledger of one target says of the last minute, and of one row in the last hour.
+
+    `automatic_in_minute` are the rows of the command's entity that were written without a person, and `newest_at_ms`
+    is when the newest of the minute's rows was written, 0 where there is none: no clock may stand before it.
+    """
 
     writes_in_minute: int
     deletes_in_minute: int
     same_row_in_hour: int
+    automatic_in_minute: int = 0
+    newest_at_ms: int = 0
 
 
 def check_id(original: bytes) -> bytes:

@@ -45,3 +45,21 @@ STAYS_WORTH_KEEPING: Final = 8
 
 HELD_STATES_MAX: Final = 10_000
 """Changed states of one partition in memory before they are written, some kilobytes each; a commit writes them too."""
+
+BATCH_COMMANDS_MAX: Final = 2_000
+"""Commands in one batch: about a hundred kilobytes in a word on it, and as much as a person can answer for."""
+
+BATCH_GATHERS_MS: Final = 60_000
+"""Proposals of one kind that were planned within the same minute form one batch."""
+
+APPROVAL_LIFE_MS_MAX: Final = 7 * 86_400_000
+"""A word counts for a week at most, whatever policy or person say."""
+
+CLOCK_SKEW_MS_MAX: Final = 300_000
+"""What was signed so far in the future means that two clocks disagree, and nobody knows by which to call it expired."""
+
+WHY_LENGTH_MAX: Final = 500
+"""Characters of a person's reason."""
+
+PERSON_LENGTH_MAX: Final = 60
+"""Characters of a person's name in the list of signers: two of them fit the ledger's column."""

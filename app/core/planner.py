@@ -15,22 +15,35 @@ replica -> how many commands are open, for the policy's limit on mass repairs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
-from app.core.command import FINAL_REASONS, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.command import (
+    DISTRUSTED,
+    FINAL_REASONS,
+    WAITS_FOR_WORD,
+    Approval,
+    CommandOutcome,
+    Outcome,
+    RefusalReason,
+    RepairCommand,
+)
 from app.core.contract import EntityContract
 from app.core.finding import Finding, Stage
 from app.core.guard import repair_policy
 from app.core.plan import Refusal, plan
 from app.core.planner_state import CommandState, Standing, decode, encode
+from app.core.policy import is_open
+from app.core.signing import id_of_member, member_of
 
 RESEND_FIRST_MS: Final = 1_000
 RESEND_MOST_MS: Final = 30_000
 RENEWED_MS: Final = 3_600_000
 """How long a command lives on that expired while it waited for a person: nobody has refused it."""
+HOURS_LOOK_MS: Final = 60_000
+"""How often it is looked whether the policy's hours have come."""
 
 Get = Callable[[bytes], bytes | None]
 
@@ -40,23 +53,28 @@ class Happening(Enum):
 
     HELD_FOR_PERSON = 0
     HELD_FOR_A_WHILE = 1
-    APPROVED = 2
-    DUE = 3
+    HELD_FOR_HOURS = 2
+    SPOKEN_OF = 3
+    DUE = 4
 
 
 NEXT: Final[dict[tuple[Standing, Happening], Standing]] = {
     (Standing.SENT, Happening.HELD_FOR_PERSON): Standing.WAITS_FOR_PERSON,
     (Standing.SENT, Happening.HELD_FOR_A_WHILE): Standing.WAITS_FOR_TIME,
+    (Standing.SENT, Happening.HELD_FOR_HOURS): Standing.WAITS_FOR_HOURS,
     # The word can be faster than the outcome that asks for it.
-    (Standing.SENT, Happening.APPROVED): Standing.SENT,
-    (Standing.WAITS_FOR_PERSON, Happening.APPROVED): Standing.SENT,
+    (Standing.SENT, Happening.SPOKEN_OF): Standing.SENT,
+    (Standing.WAITS_FOR_PERSON, Happening.SPOKEN_OF): Standing.SENT,
     (Standing.WAITS_FOR_PERSON, Happening.HELD_FOR_A_WHILE): Standing.WAITS_FOR_TIME,
+    (Standing.WAITS_FOR_PERSON, Happening.HELD_FOR_HOURS): Standing.WAITS_FOR_HOURS,
     # It has expired unanswered. Nothing was recorded under its id, so it may be offered again.
     (Standing.WAITS_FOR_PERSON, Happening.DUE): Standing.WAITS_FOR_PERSON,
     (Standing.WAITS_FOR_TIME, Happening.HELD_FOR_PERSON): Standing.WAITS_FOR_PERSON,
     (Standing.WAITS_FOR_TIME, Happening.HELD_FOR_A_WHILE): Standing.WAITS_FOR_TIME,
+    (Standing.WAITS_FOR_TIME, Happening.HELD_FOR_HOURS): Standing.WAITS_FOR_HOURS,
     # It waits on until its outcome comes: a crash may have lost it, and no event would bring it back.
     (Standing.WAITS_FOR_TIME, Happening.DUE): Standing.WAITS_FOR_TIME,
+    (Standing.WAITS_FOR_HOURS, Happening.DUE): Standing.WAITS_FOR_TIME,
 }
 
 
@@ -170,54 +188,75 @@ def on_finding(
         return step
     if held is not None:
         _forget(get, step, held)
-    _save(step, None, CommandState(planned))
+    # What waits for a person is shown to people at any hour.
+    is_for_now = planned.needs_approval or policy is None or is_open(policy, now_wall_ms)
+    if is_for_now:
+        step.commands.append(planned)
+        _save(step, None, CommandState(planned))
+    else:
+        _save(step, None, CommandState(planned, Standing.WAITS_FOR_HOURS, due_at_ms=now_wall_ms + HOURS_LOOK_MS))
     step.writes[finding_key(finding.finding_id)] = planned.command_id
     step.writes[key] = (_count(get, step, key) + 1).to_bytes(4, "big")
-    step.commands.append(planned)
     return step
 
 
 def on_outcome(get: Get, outcome: CommandOutcome, now_wall_ms: int) -> Step:
-    """Forget a command that is done; let one that is held wait for its reason to go."""
+    """Forget a command that is done; let one that is held wait for its reason to go.
+
+    What was refused because it was not ours says nothing of our own command under the same id: that is sent again.
+    """
     step = Step()
     state = _state_of(get, step, outcome.command_id)
     if state is None:
         return step
-    if outcome.outcome is not Outcome.HELD or outcome.reason in FINAL_REASONS:
+    is_done = outcome.outcome is not Outcome.HELD or outcome.reason in FINAL_REASONS
+    if is_done and outcome.reason not in DISTRUSTED:
         _forget(get, step, state)
         return step
-    waits_for_person = outcome.reason is RefusalReason.NOT_APPROVED and not state.approved
-    moved = _move(state, Happening.HELD_FOR_PERSON if waits_for_person else Happening.HELD_FOR_A_WHILE)
+    moved = _move(state, _held(outcome.reason, state))
     if moved is None:
         return step
     if moved.standing is Standing.WAITS_FOR_TIME:
         delay_ms = min(RESEND_FIRST_MS << min(moved.attempts, 10), RESEND_MOST_MS)
         moved = replace(moved, attempts=moved.attempts + 1, due_at_ms=now_wall_ms + delay_ms)
+    elif moved.standing is Standing.WAITS_FOR_HOURS:
+        moved = replace(moved, due_at_ms=now_wall_ms + HOURS_LOOK_MS)
     else:
-        moved = replace(moved, due_at_ms=state.command.expires_at_ms)
+        moved = replace(moved, approved=False, due_at_ms=state.command.expires_at_ms)
     _save(step, state, moved)
     return step
 
 
-def on_approval(get: Get, approval: Approval) -> Step:
-    """Send again what a person has allowed; forget what a person has refused."""
+def _held(reason: RefusalReason | None, state: CommandState) -> Happening:
+    if reason is RefusalReason.OUTSIDE_HOURS:
+        return Happening.HELD_FOR_HOURS
+    if reason is RefusalReason.NOT_APPROVED and state.approved:
+        # The applier will hear in a moment of the word that was heard here.
+        return Happening.HELD_FOR_A_WHILE
+    return Happening.HELD_FOR_PERSON if reason in WAITS_FOR_WORD else Happening.HELD_FOR_A_WHILE
+
+
+def on_approval(get: Get, word: Approval, deployment: str) -> Step:
+    """Send again what a person has spoken of, in the batch's order: a yes lets it be written, a no is recorded.
+
+    The word must have been found to be an approver's. A member that is not exactly the command that is kept here is
+    left alone.
+    """
     step = Step()
-    state = _state_of(get, step, approval.command_id)
-    if state is None:
-        return step
-    if not approval.approved:
-        _forget(get, step, state)
-        return step
-    moved = _move(state, Happening.APPROVED)
-    if moved is None:
-        _save(step, None, replace(state, approved=True))
-        return step
-    _save(step, state, replace(moved, approved=True))
-    step.commands.append(state.command)
+    for member in word.members:
+        state = _state_of(get, step, id_of_member(member))
+        if state is None or member_of(deployment, state.command) != member:
+            continue
+        moved = _move(state, Happening.SPOKEN_OF)
+        if moved is None:
+            _save(step, None, replace(state, approved=word.approved))
+            continue
+        _save(step, state, replace(moved, approved=word.approved))
+        step.commands.append(state.command)
     return step
 
 
-def on_time(get: Get, due: Iterable[bytes], now_wall_ms: int) -> Step:
+def on_time(get: Get, due: Iterable[bytes], contracts: Mapping[str, EntityContract], now_wall_ms: int) -> Step:
     """Send again what is due; `due` are keys from `due_range`."""
     step = Step()
     for key in due:
@@ -225,6 +264,14 @@ def on_time(get: Get, due: Iterable[bytes], now_wall_ms: int) -> Step:
         if state is None or state.due_at_ms > now_wall_ms or (moved := _move(state, Happening.DUE)) is None:
             step.writes[key] = None
             continue
+        policy = repair_policy(contracts.get(state.command.entity), state.command.target)
+        if state.standing is Standing.WAITS_FOR_HOURS:
+            if policy is not None and not is_open(policy, now_wall_ms):
+                _save(step, state, replace(state, due_at_ms=now_wall_ms + HOURS_LOOK_MS))
+                continue
+            # Its time ran while nothing could be done; a person's word on it would be void with another time.
+            if state.command.expires_at_ms <= now_wall_ms:
+                moved = replace(moved, command=replace(state.command, expires_at_ms=now_wall_ms + RENEWED_MS))
         if moved.standing is Standing.WAITS_FOR_PERSON:
             renewed = replace(state.command, expires_at_ms=now_wall_ms + RENEWED_MS)
             moved = replace(moved, command=renewed, due_at_ms=renewed.expires_at_ms)

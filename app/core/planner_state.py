@@ -9,7 +9,7 @@ from typing import Final
 
 from app.core.command import Action, RepairCommand
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 class Standing(Enum):
@@ -18,13 +18,14 @@ class Standing(Enum):
     SENT = 0
     WAITS_FOR_PERSON = 1  # held(not_approved): sent again on approval
     WAITS_FOR_TIME = 2  # held for a passing reason: sent again when due, until its outcome comes
+    WAITS_FOR_HOURS = 3  # the policy's hours are over: looked at again when due, and sent when they have come
 
 
 @dataclass(frozen=True, slots=True)
 class CommandState:
     """What is kept of one open command: the command itself, so that the very same one can be sent again.
 
-    `due_at_ms` is wall-clock time, 0 where it waits for no time.
+    It is kept unsigned: each sending signs it anew. `due_at_ms` is wall-clock time, 0 where it waits for no time.
     """
 
     command: RepairCommand
@@ -34,7 +35,7 @@ class CommandState:
     due_at_ms: int = 0
 
 
-_HEAD: Final = struct.Struct(">BBBIqqqqq")
+_HEAD: Final = struct.Struct(">BBBIqqqqqq")
 _SIZE: Final = struct.Struct(">I")
 
 
@@ -47,6 +48,7 @@ def encode(state: CommandState) -> bytes:
         state.approved | (c.needs_approval << 1) | ((c.action is Action.DELETE) << 2),
         c.partition,
         c.contract_version,
+        c.planned_at_ms,
         c.expires_at_ms,
         c.fence_token,
         state.attempts,
@@ -67,6 +69,8 @@ def encode(state: CommandState) -> bytes:
         c.authority_position,
         c.reason.encode(),
         c.trace_id,
+        c.source_transaction.encode(),
+        *(column.encode() for column in c.columns),
     ]
     return head + b"".join(_SIZE.pack(len(part)) + part for part in parts)
 
@@ -75,7 +79,7 @@ def decode(packed: bytes) -> CommandState:
     """Unpack a state; `ValueError` for a format that this version does not know."""
     if not packed or packed[0] != FORMAT:
         raise ValueError("a planner's state of an unknown format: rebuild the planner's table")
-    _, standing, flags, partition, version, expires, fence, attempts, due = _HEAD.unpack_from(packed)
+    _, standing, flags, partition, version, planned, expires, fence, attempts, due = _HEAD.unpack_from(packed)
     at = _HEAD.size
     parts: list[bytes] = []
     while at < len(packed):
@@ -104,5 +108,8 @@ def decode(packed: bytes) -> CommandState:
         expires_at_ms=expires,
         fence_token=fence,
         trace_id=parts[13],
+        source_transaction=parts[14].decode(),
+        columns=tuple(part.decode() for part in parts[15:]),
+        planned_at_ms=planned,
     )
     return CommandState(command, Standing(standing), bool(flags & 1), attempts, due)

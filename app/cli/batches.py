@@ -1,0 +1,116 @@
+"""`driftline batches`: the repairs that wait for a person, put together so that a person can read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import click
+
+from app.cli.deployment import Deployment
+from app.cli.exit_codes import ExitCode
+from app.cli.invocation import Invocation
+from app.cli.output import print_records
+from app.cli.proposals import Proposals, read_proposals
+from app.cli.row_keys import sealed_key_opener
+from app.codec.rendering import wall_text
+from app.core.batch import Batch
+from app.core.command import Action, RepairCommand
+from app.core.errors import ContractViolation
+
+LISTED: Final = ("batch", "effect", "why", "kinds", "columns", "sample_keys", "approved_by", "expires_at")
+_ROWS: Final = ("command_id", "finding_id", "key", "kind", "action", "columns", "source_transaction")
+_SAMPLE: Final = 5
+_SHORT: Final = 16
+_PREFIX_MIN: Final = 8
+
+KeyText = Callable[[str, bytes], str]
+
+
+def batch_document(batch: Batch, proposals: Proposals, key_text: KeyText, now_wall_ms: int) -> dict[str, object]:
+    """Return what a person needs to know to answer a batch."""
+    first = batch.first
+    contract = proposals.contracts[first.entity]
+    return {
+        "batch": batch.batch_id.hex()[:_SHORT],
+        "batch_id": batch.batch_id.hex(),
+        "entity": first.entity,
+        "store": first.target,
+        "table": contract.table_of(first.target).table,
+        "authority": first.authority,
+        "action": first.action.value,
+        "rows": len(batch.commands),
+        "effect": _effect(batch, contract.table_of(first.target).table),
+        "why": first.reason,
+        "kinds": dict(batch.kinds),
+        "columns": dict(batch.columns),
+        "transactions": batch.transactions,
+        "incident_id": first.incident_id.hex(),
+        "sample_keys": [key_text(first.entity, command.sealed_key) or "?" for command in batch.commands[:_SAMPLE]],
+        "persons_needed": proposals.policy_of(batch).persons,
+        "approved_by": proposals.persons(batch),
+        "is_gathering": not first.incident_id and now_wall_ms < batch.gathers_until_ms,
+        "expires_at": wall_text(batch.expires_at_ms),
+        "commands": [command.command_id.hex() for command in batch.commands],
+    }
+
+
+def _effect(batch: Batch, table: str) -> str:
+    """Say what will be written, as far as it is known without trying it."""
+    inserts = sum(not command.expected_digest for command in batch.commands)
+    rows = len(batch.commands)
+    where = f"{table} in {batch.first.target}"
+    if batch.first.action is Action.DELETE:
+        return f"deletes {rows} of {where}"
+    parts = [f"{verb} {count}" for verb, count in (("inserts", inserts), ("updates", rows - inserts)) if count]
+    return f"{', '.join(parts)} of {where}, as {batch.first.authority} has them"
+
+
+def _row_document(command: RepairCommand, key_text: KeyText) -> dict[str, object]:
+    return {
+        "command_id": command.command_id.hex(),
+        "finding_id": command.finding_id.hex(),
+        "key": key_text(command.entity, command.sealed_key) or "?",
+        "kind": command.kind,
+        "action": command.action.value if command.expected_digest else "insert",
+        "columns": list(command.columns),
+        "source_transaction": command.source_transaction,
+    }
+
+
+def the_batch(batches: list[Batch], prefix: str) -> Batch:
+    """Return the batch whose id begins so; `ContractViolation` if there is none any more, or more than one."""
+    digits = prefix.strip().lower()
+    if len(digits) < _PREFIX_MIN or set(digits) - set("0123456789abcdef"):
+        raise ContractViolation(
+            f"a batch is named by at least {_PREFIX_MIN} hex digits", hint="see `driftline batches`"
+        )
+    found = [batch for batch in batches if batch.batch_id.hex().startswith(digits)]
+    if not found:
+        what = "no such batch waits: it was answered, has expired, or its content has changed"
+        raise ContractViolation(what, hint="see `driftline batches`; a batch of another content has another id")
+    if len(found) > 1:
+        raise ContractViolation("several batches begin so", hint="give more digits")
+    return found[0]
+
+
+@click.command()
+@click.argument("batch", required=False)
+@click.option("--entity", help="Only this entity's.")
+@click.pass_obj
+def command(invocation: Invocation, *, batch: str | None, entity: str | None) -> int:
+    """List the batches that wait for a person, or the rows of one BATCH. Exit code 4 if any wait."""
+    from app.adapters.system_clock import wall_ms
+
+    deployment = Deployment.of(invocation, "batches")
+    proposals = read_proposals(deployment)
+    batches = [each for each in proposals.batches() if entity in {None, each.first.entity}]
+    key_text = sealed_key_opener(deployment)
+    if batch is not None:
+        rows = the_batch(batches, batch).commands
+        print_records([_row_document(row, key_text) for row in rows], invocation.output, _ROWS)
+        return ExitCode.REFUSED
+    now_ms = wall_ms()
+    shown = [batch_document(each, proposals, key_text, now_ms) for each in batches]
+    print_records(shown, invocation.output, LISTED)
+    return ExitCode.REFUSED if shown else ExitCode.AGREE

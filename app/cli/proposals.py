@@ -1,0 +1,113 @@
+"""Which repairs wait for people, and what people have said of them so far, from the deployment's topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.core.approval import Said, Word, refusal_of, said
+from app.core.batch import Batch, batches_of
+from app.core.command import DISTRUSTED, WAITS_FOR_WORD, Approval, CommandOutcome, Outcome, RepairCommand
+from app.core.contract import EntityContract, RepairPolicy
+from app.core.guard import repair_policy
+from app.core.signing import member_of
+from app.core.trust import Signers, Verify
+from app.topics import APPROVALS, OUTCOMES, REPAIRS
+
+if TYPE_CHECKING:
+    from app.cli.deployment import Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Proposals:
+    """The commands that wait for people, with what was said of each."""
+
+    deployment: str
+    contracts: Mapping[str, EntityContract]
+    commands: Sequence[RepairCommand]
+    said: Mapping[bytes, Said]
+
+    def batches(self) -> list[Batch]:
+        """Return the batches that all of them make."""
+        return batches_of(self.deployment, self.commands, self.contracts)
+
+    def batches_among(self, chosen: Iterable[RepairCommand]) -> list[Batch]:
+        """Return the batches that some of them make."""
+        return batches_of(self.deployment, chosen, self.contracts)
+
+    def policy_of(self, batch: Batch) -> RepairPolicy:
+        """Return the policy that a batch's commands were planned by."""
+        return repair_policy(self.contracts.get(batch.first.entity), batch.first.target) or RepairPolicy()
+
+    def persons(self, batch: Batch) -> list[str]:
+        """Return who has said yes to something in a batch already."""
+        return sorted({person for command in batch.commands for person in self.said[command.command_id].persons})
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Hears people's words as the applier does."""
+
+    deployment: str
+    contracts: Mapping[str, EntityContract]
+    signers: Signers
+    verify: Verify
+    now_wall_ms: int
+
+    def by_member(self, words: Iterable[Approval]) -> dict[bytes, list[Word]]:
+        """Return the words that count, by what they speak of."""
+        found: dict[bytes, list[Word]] = {}
+        for word in words:
+            if refusal_of(self.signers, self.verify, self.deployment, word, self.now_wall_ms) is None:
+                heard = Word(word.key_id, word.approved, word.said_at_ms, word.expires_at_ms, is_genuine=True)
+                for member in word.members:
+                    if heard not in found.setdefault(member, []):
+                        found[member].append(heard)
+        return found
+
+    def proposals(
+        self, commands: Iterable[RepairCommand], outcomes: Iterable[CommandOutcome], words: Iterable[Approval]
+    ) -> Proposals:
+        """Return the commands that need a word and have not enough, are not done, and have not expired."""
+        last = {outcome.command_id: outcome for outcome in outcomes if outcome.reason not in DISTRUSTED}
+        spoken = self.by_member(words)
+        waiting: dict[bytes, RepairCommand] = {}
+        heard: dict[bytes, Said] = {}
+        for command in commands:
+            policy = repair_policy(self.contracts.get(command.entity), command.target)
+            outcome = last.get(command.command_id)
+            is_done = outcome is not None and outcome.outcome is not Outcome.HELD
+            asks = command.needs_approval or (outcome is not None and outcome.reason in WAITS_FOR_WORD)
+            if policy is None or is_done or not asks or command.expires_at_ms <= self.now_wall_ms:
+                continue
+            words_on = spoken.get(member_of(self.deployment, command), ())
+            what = said(words_on, self.signers, policy.persons, policy.approval_life_ms, self.now_wall_ms)
+            waiting.pop(command.command_id, None)
+            if what.refusal in WAITS_FOR_WORD:
+                waiting[command.command_id] = command
+                heard[command.command_id] = what
+        return Proposals(self.deployment, self.contracts, list(waiting.values()), heard)
+
+
+def read_proposals(deployment: Deployment) -> Proposals:
+    """Read what waits now. A command that the planner did not sign is left out."""
+    from app.adapters.signing import SIGNERS, read_signers, verify
+    from app.adapters.system_clock import wall_ms
+    from app.cli.row_keys import contracts_of
+    from app.core.trust import SignerRole, distrust
+
+    settings, codec, now_ms = deployment.settings, deployment.codec, wall_ms()
+    signers = read_signers(settings.keys_dir / SIGNERS)
+    hearing = Hearing(settings.deployment, contracts_of(deployment), signers, verify, now_ms)
+    # Only what has not expired is worth a look at its signature.
+    alive = (c for _, c in deployment.records(REPAIRS, codec.read_command) if c.expires_at_ms > now_ms)
+    return hearing.proposals(
+        (
+            command
+            for command in alive
+            if distrust(signers, verify, SignerRole.PLANNER, settings.deployment, command, now_ms) is None
+        ),
+        (found for _, found in deployment.records(OUTCOMES, codec.read_outcome)),
+        (found for _, found in deployment.records(APPROVALS, codec.read_approval)),
+    )

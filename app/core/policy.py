@@ -1,0 +1,53 @@
+"""How a repair policy is read, by the planner and again by the applier from its own copy. The strictest word wins.
+
+A command is planned only if its replica, its kind and every field that differs may be repaired; it waits for a person
+if any of them only proposes. Fields that are not known to be the same count as different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from app.core.contract import Hours, RepairMode, RepairPolicy
+from app.core.types.temporal import zone_of
+
+_STRICTEST_FIRST: Final = (RepairMode.OBSERVE, RepairMode.PROPOSE, RepairMode.APPLY)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_DAYS: Final = 7
+
+
+def strictest(modes: Iterable[RepairMode]) -> RepairMode:
+    """Return the strictest of some modes; `apply` of none."""
+    return min(modes, key=_STRICTEST_FIRST.index, default=RepairMode.APPLY)
+
+
+def columns_mode(policy: RepairPolicy, columns: Iterable[str] | None) -> RepairMode:
+    """Return how far these fields may be repaired; None: nobody knows which of them differ."""
+    named = policy.columns if columns is None else policy.columns.keys() & set(columns)
+    return strictest(policy.columns[name] for name in named)
+
+
+def mode_of(policy: RepairPolicy, kind: str, columns: Iterable[str] | None) -> RepairMode:
+    """Return how far a drift of this kind in these fields may be repaired."""
+    return strictest((policy.mode, policy.kinds.get(kind, RepairMode.APPLY), columns_mode(policy, columns)))
+
+
+def _is_within(hours: Hours, now_wall_ms: int) -> bool:
+    local = (_EPOCH + timedelta(milliseconds=now_wall_ms)).astimezone(zone_of(hours.zone) or UTC)
+    minute = local.hour * 60 + local.minute
+    if hours.start_minute < hours.end_minute:
+        return local.weekday() in hours.days and hours.start_minute <= minute < hours.end_minute
+    # Over midnight: the evening of a day that is named, or the morning after one.
+    yesterday = (local.weekday() - 1) % _DAYS
+    return (local.weekday() in hours.days and minute >= hours.start_minute) or (
+        yesterday in hours.days and minute < hours.end_minute
+    )
+
+
+def is_open(policy: RepairPolicy, now_wall_ms: int) -> bool:
+    """Tell whether repairs may be made at this hour: within an allowed part of the week, and within no denied one."""
+    if any(_is_within(hours, now_wall_ms) for hours in policy.deny):
+        return False
+    return not policy.allow or any(_is_within(hours, now_wall_ms) for hours in policy.allow)
