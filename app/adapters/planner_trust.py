@@ -9,6 +9,7 @@ from pathlib import Path
 from app.adapters.signing import PLANNER_KEY, KeyFile, SignersFile, verify
 from app.core.approval import refusal_of
 from app.core.command import Approval, RepairCommand
+from app.core.errors import Unready
 from app.core.signing import signed_form
 
 
@@ -23,11 +24,17 @@ class PlannerTrust:
 
     @classmethod
     def from_folder(cls, deployment: str, keys_dir: Path, now_wall_ms: Callable[[], int]) -> PlannerTrust:
-        """Return what the deployment's folder of keys makes; `Unready` if a file is missing or wrong."""
-        made = cls(deployment, KeyFile(keys_dir / PLANNER_KEY), SignersFile(keys_dir), now_wall_ms)
-        made.key.now()
-        made.signers.now()
-        return made
+        """Return what the deployment's folder of keys makes."""
+        return cls(deployment, KeyFile(keys_dir / PLANNER_KEY), SignersFile(keys_dir), now_wall_ms)
+
+    def check(self) -> None:
+        """Raise `Unready` if a file is missing or wrong, or if nobody would believe what is signed here."""
+        if self.key.now().key_id not in self.signers.now():
+            what, hint = (
+                "the planner's key is not in the list of signers",
+                "`driftline keys make planner NAME --replace`",
+            )
+            raise Unready(what, where="planner.key", hint=hint)
 
     def signed(self, command: RepairCommand) -> RepairCommand:
         """Return a command with the planner's signature."""

@@ -39,7 +39,7 @@ from app.bootstrap.status_reports import StatusReports
 from app.bootstrap.store_watermarks import StoreWatermarks
 from app.bootstrap.unreadable import QuarantineTopic, log_undecodable, log_waiting
 from app.codec.records import FIXED_IDS, RecordCodec
-from app.core.contract import EntityContract
+from app.core.contract import EntityContract, RepairMode
 from app.core.errors import Unready
 from app.settings import Settings
 
@@ -114,6 +114,10 @@ def build_worker(
     plan_topics = PlanTopics(
         *(t.name(settings.deployment) for t in (topics.DRIFTS, topics.OUTCOMES, topics.APPROVALS, topics.REPAIRS))
     )
+    trust = PlannerTrust.from_folder(settings.deployment, settings.keys_dir, wall_ms)
+    if any(replica.repair.mode is not RepairMode.OBSERVE for contract in contracts for replica in contract.replicas):
+        # Who only watches needs no key to sign with.
+        trust.check()
     plan = Plan(
         contracts={contract.entity: contract for contract in contracts},
         table=held,
@@ -122,7 +126,7 @@ def build_worker(
         records=codec,
         partitions=settings.partitions,
         counts=counts,
-        trust=PlannerTrust.from_folder(settings.deployment, settings.keys_dir, wall_ms),
+        trust=trust,
         wall_ms=wall_ms,
         log_undecodable=log_undecodable,
     )

@@ -72,6 +72,7 @@ def is_well_formed(word: Approval) -> bool:
         and all(len(member) == MEMBER_BYTES for member in word.members)
         and len(set(word.members)) == len(word.members)
         and len(word.why) <= WHY_LENGTH_MAX
+        and 0 < word.expires_at_ms - word.said_at_ms <= APPROVAL_LIFE_MS_MAX
     )
 
 
@@ -88,6 +89,4 @@ def refusal_of(
         return RefusalReason.ALTERED
     if word.said_at_ms > now_wall_ms + CLOCK_SKEW_MS_MAX:
         return RefusalReason.CLOCKS_DISAGREE
-    if now_wall_ms >= word.expires_at_ms or word.expires_at_ms > word.said_at_ms + APPROVAL_LIFE_MS_MAX:
-        return RefusalReason.APPROVAL_EXPIRED
-    return None
+    return RefusalReason.APPROVAL_EXPIRED if now_wall_ms >= word.expires_at_ms else None

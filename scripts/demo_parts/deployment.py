@@ -36,6 +36,11 @@ class Deployment:
         """The folder of the deployment's keys and passwords."""
         return self.places.folder / "keys"
 
+    @property
+    def approver_key(self) -> Path:
+        """The private key of the person who approves."""
+        return self.keys / "approver.key"
+
     def command(self, *arguments: str) -> list[str]:
         """Return the command line of one of the product's commands."""
         return [sys.executable, "-m", "app", "--config", str(self.settings), *arguments]
@@ -52,6 +57,7 @@ class Deployment:
             "bootstrap": self.places.bootstrap,
             "registry_url": self.places.registry,
             "keys_dir": str(self.keys),
+            "approver_key_file": str(self.approver_key),
             "state_dir": str(self.places.folder / "state"),
             "contracts_dir": str(self.places.folder / "contracts"),
             "placeholder_file": str(self.places.told["placeholder_file"]),

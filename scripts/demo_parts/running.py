@@ -135,7 +135,7 @@ class Running:
         """Say yes to commands that wait for a person's word."""
         for start in range(0, len(commands), 50):
             words = [word for command in commands[start : start + 50] for word in ("--command", command.hex())]
-            self.run("approve", *words, "--by", "demo")
+            self.run("approve", *words, "--yes", "--why", "the demo planted this damage itself")
 
     # Processes
 
@@ -300,8 +300,10 @@ def _bring_up_driftline(running: Running, say: Say) -> None:
     stack(running.plan, "connectors", "apply", *_pipeline_of(running.plan))
     await_condition(lambda: copy_is_complete(running.shop), 120, "the pipeline to fill the copy", every=0.5)
     # The sink has made its own table by now: `init` gives rights on it, and its change topic can be made first.
-    say("driftline init: keys, topics, own tables")
+    say("driftline init: keys, topics, own tables; driftline keys: the key of the person who approves")
     running.run("init", "--yes", patience_s=120)
+    if not running.deployment.approver_key.exists():
+        running.run("keys", "make", "approver", "demo")
     for name in BEACONS:
         running.start_process(name)
     say("connectors: Driftline's own")

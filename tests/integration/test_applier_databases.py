@@ -21,7 +21,6 @@ from app.adapters.own_tables import run, statements
 from app.adapters.seal import DeploymentSeals, Seal
 from app.adapters.side_effects import side_effects
 from app.adapters.sql_clients import Use
-from app.applier.apply import Applier
 from app.core.command import Action, Outcome, RefusalReason, RepairCommand, command_id
 from app.core.contract import EntityContract
 from app.core.errors import Unready
@@ -43,6 +42,7 @@ from tests.contract.row_worlds import (
 )
 from tests.contract.test_rows import ledger_row
 from tests.integration.running_stack import running_stack
+from tests.signatures import BELIEF, PlannedApplier
 
 pytestmark = pytest.mark.stack
 
@@ -84,7 +84,7 @@ class Authority(MemoryRows):
 
 def repair(
     world: SqlWorld, values: dict[str, object] | None, finding_id: bytes = b"f" * 16
-) -> tuple[Applier, RepairCommand]:
+) -> tuple[PlannedApplier, RepairCommand]:
     """Return an applier, and the command that leaves these values in the target's row."""
     agreed: EntityContract = world.agreed
     target = agreed.replicas[0].store
@@ -115,12 +115,13 @@ def repair(
         fence_token=0,
         trace_id=b"t" * 16,
     )
-    applier = Applier(
+    applier = PlannedApplier(
         contracts={ENTITY: agreed},
         stores={agreed.authority: authority, target: world.store},
         targets=frozenset({target}),
         seals=SEALS,
-        word_on=lambda _: None,
+        belief=BELIEF,
+        words_on=lambda _: (),
         now_wall_ms=lambda: 1_800_000_000_000,
     )
     return applier, command
@@ -210,11 +211,11 @@ def test_a_right_that_is_missing_holds_and_does_not_refuse_for_good(make: Callab
     user = "applier_test_apply" if world.settings.kind is StoreKind.POSTGRES else "applier_test_apply@'%'"
     world.execute(f"REVOKE DELETE ON {SCHEMA}.things FROM {user}")
     applier, command = repair(world, None)
-    outcome = applier.apply(command)
+    outcome = applier.carry_out(command)
     assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.BREAKER_OPEN)
     world.execute(f"GRANT DELETE ON {SCHEMA}.things TO {user}")
     world.sql.close()
-    assert applier.apply(command).outcome is Outcome.APPLIED
+    assert applier.carry_out(command).outcome is Outcome.APPLIED
 
 
 @pytest.mark.parametrize("before", [None, "old"])
@@ -240,10 +241,10 @@ def test_a_lost_answer_to_a_commit_is_no_second_write(make: Callable[..., SqlWor
 
     world.sql._writer = Cut()
     with pytest.raises(Unready):
-        applier.apply(command)
+        applier.carry_out(command)
     assert world.store.read(ENTITY, KEY).values["name"] == "new"
     world.execute(f"UPDATE {SCHEMA}.things SET outside = 'touched since' WHERE id = 1")
-    again = applier.apply(command)
+    again = applier.carry_out(command)
     assert (again.outcome, again.reason) == (Outcome.APPLIED, None)
     assert len(world.execute(f"SELECT 1 FROM {OWN_SCHEMA}.driftline_ledger WHERE kind = 'command'")) == 1
 
@@ -267,10 +268,10 @@ def test_a_session_that_the_server_ends_leaves_nothing(make: Callable[..., SqlWo
                 world.execute(f"KILL {int(thread)}")
 
     with pytest.raises(Unready):
-        replace(applier, failpoint=cut).apply(command)
+        replace(applier, failpoint=cut).carry_out(command)
     assert world.store.read(ENTITY, KEY).values["name"] == "old"
     assert world.store.recorded(command.command_id) is None
-    assert applier.apply(command).outcome is Outcome.APPLIED
+    assert applier.carry_out(command).outcome is Outcome.APPLIED
 
 
 def test_two_appliers_at_one_command_write_once(make: Callable[..., SqlWorld]) -> None:
@@ -302,7 +303,7 @@ def test_a_number_squeezed_into_a_double_is_refused(make: Callable[..., SqlWorld
     world.execute(f"ALTER TABLE {SCHEMA}.things {change}")
     world.put(1, thing())
     applier, command = repair(world, thing(amount=amount))
-    outcome = applier.apply(command)
+    outcome = applier.carry_out(command)
     if world.settings.kind is StoreKind.POSTGRES and amount == "NaN":
         # This column holds it, so this is no squeeze.
         assert outcome.outcome is Outcome.APPLIED
@@ -315,7 +316,7 @@ def test_an_insert_goes_through_with_its_check(make: Callable[..., SqlWorld]) ->
     """The whole order on a real store: fence, ledger row, insert, read back, commit, check."""
     world = make()
     applier, command = repair(world, thing())
-    outcome = applier.apply(command)
+    outcome = applier.carry_out(command)
     assert (outcome.outcome, outcome.reason) == (Outcome.APPLIED, None)
     assert outcome.transaction
     kinds = world.execute(f"SELECT kind FROM {OWN_SCHEMA}.driftline_ledger ORDER BY kind")
@@ -362,7 +363,7 @@ def test_a_trigger_that_writes_more_than_the_row_is_a_refusal(postgres: SqlWorld
         f"CREATE TRIGGER noted AFTER UPDATE ON {SCHEMA}.things FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.noted()"
     )
     applier, command = repair(postgres, thing(name="new"))
-    assert applier.apply(command).reason is RefusalReason.WIDER_THAN_ONE_ROW
+    assert applier.carry_out(command).reason is RefusalReason.WIDER_THAN_ONE_ROW
     assert postgres.store.read(ENTITY, KEY).values["name"] == "old"
     assert postgres.execute(f"SELECT count(*) FROM {SCHEMA}.audit") == [(0,)]
 
@@ -373,7 +374,7 @@ def test_a_delete_that_cascades_is_a_refusal(postgres: SqlWorld) -> None:
     postgres.execute(f"CREATE TABLE {SCHEMA}.child (parent bigint REFERENCES {SCHEMA}.things ON DELETE CASCADE)")
     postgres.execute(f"INSERT INTO {SCHEMA}.child VALUES (1)")
     applier, command = repair(postgres, None)
-    assert applier.apply(command).reason is RefusalReason.WIDER_THAN_ONE_ROW
+    assert applier.carry_out(command).reason is RefusalReason.WIDER_THAN_ONE_ROW
     assert postgres.execute(f"SELECT count(*) FROM {SCHEMA}.child") == [(1,)]
 
 
@@ -430,7 +431,7 @@ def test_beside_a_busy_writer_a_repair_writes_only_over_what_it_expected(make: C
             turn = len(expected)
             applier, command = repair(world, thing(name=f"right {turn}"), finding_id=turn.to_bytes(16, "big"))
             expected[command.command_id] = command.expected_digest
-            outcome = replace(applier, limits=Limits(10**6, 10**6, 10**6)).apply(command)
+            outcome = replace(applier, limits=Limits(10**6, 10**6, 10**6)).carry_out(command)
             outcomes[outcome.reason.value if outcome.reason else outcome.outcome.value] += 1
     finally:
         stop.set()

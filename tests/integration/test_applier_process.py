@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient
 
 from app.adapters.kafka import KafkaClients
 from app.adapters.mysql_rows import MysqlRows
+from app.adapters.planner_trust import PlannerTrust
 from app.adapters.postgres_rows import PostgresRows
 from app.adapters.seal import DeploymentSeals, read_key
 from app.adapters.sql_rows import SqlRows
@@ -111,6 +112,8 @@ class Deployment:
         self.contracts = {c.entity: c for c in contracts}
         self.digest_key = read_key(settings.keys_dir / "digest.key")
         self.seals = DeploymentSeals.from_folder(settings.keys_dir)
+        self.trust = PlannerTrust.from_folder(self.name, settings.keys_dir, wall_ms)
+        self.run("keys", "make", "approver", "anna")
         self.rows = {
             "pg": PostgresRows(settings.stores["pg"], contracts, self.digest_key),
             "my": MysqlRows(settings.stores["my"], contracts, self.digest_key),
@@ -191,6 +194,7 @@ class Deployment:
             "deployment": self.name,
             "bootstrap": self.told["kafka"]["bootstrap"],
             "keys_dir": "keys",
+            "approver_key_file": "keys/approver.key",
             "state_dir": "state",
             "contracts_dir": "contracts",
             "placeholder_file": "keys/placeholder",
@@ -300,7 +304,11 @@ class Deployment:
         )
 
     def send(self, command: RepairCommand) -> None:
-        """Put a command on its topic, as the planner does."""
+        """Sign a command and put it on its topic, as the planner does."""
+        self.put_on_topic(self.trust.signed(command))
+
+    def put_on_topic(self, command: RepairCommand) -> None:
+        """Put a command on its topic as it stands, as anybody may who may write the topic."""
         topic = REPAIRS.name(self.name)
         self.sink.send(topic, command.partition, command.command_id, self.codec.command(command))
         self.sink.flush()
@@ -397,15 +405,58 @@ def test_a_delete_waits_for_a_word(deployment: Deployment) -> None:
     deployment.send(command)
     held = deployment.await_outcome(command)
     assert (held.outcome, held.reason) == (Outcome.HELD, RefusalReason.NOT_APPROVED)
-    assert command.command_id.hex() in deployment.run("-o", "json", "approve", code=4)
-    deployment.run("approve", "--finding", command.finding_id.hex(), "--by", "anna")
+    (batch,) = json.loads(deployment.run("-o", "json", "batches", code=4))
+    assert batch["commands"] == [command.command_id.hex()]
+    assert (batch["sample_keys"], batch["rows"]) == (["11"], 1)
+    deployment.run("approve", batch["batch"])
     deployment.send(command)
     assert deployment.await_outcome(command, 2).outcome is Outcome.APPLIED
     assert deployment.names("my", "goods", 11) == []
     assert deployment.sql(
         "my", f"SELECT approver FROM {OWN}.driftline_ledger WHERE kind = 'command' AND action = 'delete'"
     ) == [("anna",)]
-    deployment.run("approve")
+    assert json.loads(deployment.run("-o", "json", "batches")) == []
+    deployment.stop(process)
+
+
+def test_a_no_stands_in_the_ledger(deployment: Deployment) -> None:
+    """What a person rejects is refused for good, under that person's name, and the row stays."""
+    deployment.run("resume")
+    deployment.put("pg", "goods", 12, None)
+    deployment.put("my", "goods", 12, "extra")
+    command = deployment.command("goods", 12)
+    process = deployment.start()
+    deployment.send(command)
+    deployment.await_outcome(command)
+    deployment.run("reject", "--command", command.command_id.hex(), "--yes")
+    deployment.send(command)
+    outcome = deployment.await_outcome(command, 2)
+    assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.REJECTED)
+    assert deployment.names("my", "goods", 12) == ["extra"]
+    assert deployment.sql(
+        "my",
+        f"SELECT kind, approver FROM {OWN}.driftline_ledger WHERE command_id = %s",
+        command.command_id.hex(),
+    ) == [("refusal", "anna")]
+    deployment.stop(process)
+
+
+def test_a_command_without_the_planners_signature_writes_nothing(deployment: Deployment) -> None:
+    """On the real topic by a producer without the key: refused, counted as an alarm, and no ledger row."""
+    deployment.run("resume")
+    deployment.put("pg", "goods", 32, "right")
+    deployment.put("my", "goods", 32, "wrong")
+    command = deployment.command("goods", 32)
+    process = deployment.start()
+    deployment.put_on_topic(command)
+    outcome = deployment.await_outcome(command)
+    assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.FORGED)
+    assert deployment.names("my", "goods", 32) == ["wrong"]
+    assert deployment.ledger(command) == []
+    with urlopen(f"http://127.0.0.1:{deployment.settings.applier.http_port}/metrics", timeout=5) as page:
+        assert b'driftline_repair_alarms_total{reason="forged"} 1.0' in page.read()
+    deployment.send(command)
+    assert deployment.await_outcome(command, 2).outcome is Outcome.APPLIED
     deployment.stop(process)
 
 

@@ -30,7 +30,7 @@ def test_all_schemas_register_and_a_second_process_gets_the_same_ids(registry: R
     deployment = f"trial-{secrets.token_hex(4)}"
     first, second = RegisteredSchemas(registry, deployment), RegisteredSchemas(registry, deployment)
     assert {name: first.id_of(name) for name in FIXED_IDS} == {name: second.id_of(name) for name in FIXED_IDS}
-    said = Approval(b"c" * 16, "ada", approved=True, said_at_ms=1, batch_id=b"", signature=b"", partition=0)
+    said = Approval(b"b" * 32, (b"m" * 48,), approved=True, said_at_ms=1, expires_at_ms=2)
     written = RecordCodec(deployment, first).approval(said)
     assert RecordCodec(deployment, second).read_approval(written) == said
 

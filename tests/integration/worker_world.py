@@ -23,11 +23,13 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from app.adapters.kafka import KafkaClients
 from app.adapters.registry import RegisteredSchemas, Registry
 from app.adapters.seal import make_key
+from app.adapters.signing import PLANNER_KEY, SIGNERS, make_signing_key, signer_line, trust
 from app.codec.contract_file import number_of
 from app.codec.records import FixedSchemas, RecordCodec
 from app.core.digest import keyed_hash, partition_of
 from app.core.published import PublishedFinding
 from app.core.status import StatusReport
+from app.core.trust import SignerRole
 from tests.integration.avro_frames import AvroFrames
 from tests.integration.running_stack import running_stack
 
@@ -105,6 +107,11 @@ class WorkerWorld:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         for key in ("digest.key", "seal.key", "ledger.key"):
             make_key(self.folder / "keys" / key)
+        keys = self.folder / "keys"
+        make_signing_key(
+            keys / PLANNER_KEY,
+            lambda key: trust(keys / SIGNERS, signer_line(SignerRole.PLANNER, "worker", key.public_key)),
+        )
         (self.folder / "placeholder").write_text("__test_left_out__\n")
         (self.folder / "contracts" / "items.yaml").write_text(_CONTRACT)
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from app.adapters.memory_rows import MemoryRows, plain_digest
 from app.adapters.seal import DeploymentSeals, Seal
-from app.applier.apply import Applier
 from app.applier.failpoints import no_failpoint
-from app.core.command import Action, Approval, RepairCommand, command_id
+from app.core.approval import Word
+from app.core.command import Action, RepairCommand, command_id
 from app.core.contract import EntityContract, RepairMode, RepairPolicy, Replica
 from app.core.guard import DEFAULT_LIMITS, Limits
+from tests.signatures import ANNA, BELIEF, PlannedApplier
 
 ENTITY = "orders"
 KEY = b"\x01key"
@@ -39,7 +40,7 @@ class World:
     def __init__(self, authority: object, target: object, policy: RepairPolicy = POLICY) -> None:
         self.authority = MemoryRows(("value",))
         self.target = MemoryRows(("value",))
-        self.words: dict[bytes, Approval] = {}
+        self.words: dict[bytes, list[Word]] = {}
         self.now_ms = 1_000
         self.drifts = 0
         self.policy = policy
@@ -49,7 +50,9 @@ class World:
         if target is not None:
             self.target.put(ENTITY, KEY, row(target))
 
-    def applier(self, failpoint: Callable[[str], None] = no_failpoint, limits: Limits = DEFAULT_LIMITS) -> Applier:
+    def applier(
+        self, failpoint: Callable[[str], None] = no_failpoint, limits: Limits = DEFAULT_LIMITS
+    ) -> PlannedApplier:
         """Start an applier; it shares nothing with an earlier one but the stores."""
         replica = Replica(store="copy", window_ms=3_000, quiet_for_ms=30_000, repair=self.policy)
         contract = EntityContract(ENTITY, 1, 1, (), (), "shop", (), (replica,))
@@ -58,12 +61,13 @@ class World:
             self.steps.append(name)
             failpoint(name)
 
-        return Applier(
+        return PlannedApplier(
             contracts={ENTITY: contract},
             stores={"shop": self.authority, "copy": self.target},
             targets=frozenset({"copy"}),
             seals=SEALS,
-            word_on=self.words.get,
+            belief=BELIEF,
+            words_on=lambda command: self.words.get(command.command_id, ()),
             now_wall_ms=lambda: self.now_ms,
             limits=limits,
             failpoint=step,
@@ -98,7 +102,8 @@ class World:
 
     def say(self, command: RepairCommand, *, approved: bool = True) -> None:
         """Let a person speak."""
-        self.words[command.command_id] = Approval(command.command_id, "anna", approved, 0, b"", b"", 0)
+        word = Word(ANNA.key_id, approved, self.now_ms, self.now_ms + 3_600_000, is_genuine=True)
+        self.words[command.command_id] = [word]
 
     def value(self, store: MemoryRows) -> object:
         """Return the compared value in a store, None where there is no row."""
@@ -117,7 +122,7 @@ def until_done(world: World, command: RepairCommand, kill_at: Mapping[str, int])
 
     for _ in range(sum(kill_at.values()) + 1):
         try:
-            world.applier(die).apply(replace(command))
+            world.applier(die).carry_out(replace(command))
         except Killed:
             # A dead client's transaction is rolled back by its server.
             continue

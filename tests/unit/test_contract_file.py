@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from app.codec.contract_checks import LARGE_KINDS
 from app.codec.contract_file import load_contracts, number_of, read_contract
 from app.codec.contract_shape import Collation, Encoding, contract_schema
-from app.core.contract import FieldKind, FieldType, RepairMode
+from app.core.contract import FieldKind, FieldType, Hours, RepairMode, RepairPolicy
 from app.core.store import Converter, StoreKind
 from app.core.types.canonical import ENCODINGS
 from app.core.types.text import COLLATIONS
@@ -91,6 +91,7 @@ def test_a_good_contract_becomes_values_with_stated_defaults() -> None:
     assert (replica.pipeline.group, replica.pipeline.topic) == ("sink", "pipe.orders")
     assert (replica.repair.mode, replica.repair.upserts) == (RepairMode.APPLY, True)
     assert (replica.repair.deletes, replica.repair.deletes_wait) == (True, True)
+    assert replica.repair == RepairPolicy(mode=RepairMode.APPLY, deletes=True)
     amount, placed_at, note = contract.fields
     assert amount.type == FieldType(FieldKind.DECIMAL, scale=2)
     assert (amount.nullable, amount.columns) == (False, {"pg": "amount", "my": "amount"})
@@ -394,6 +395,62 @@ MISTAKES = [
         "mode: observe",
     ),
     (
+        "a kind of drift that there is not",
+        "deletes: true",
+        "kinds: {stail: propose}",
+        11,
+        '"stail" is no kind of drift',
+        'did you mean "stale"?',
+    ),
+    (
+        "a field that there is not",
+        "deletes: true",
+        "columns: {amont: propose}",
+        11,
+        '"amont" is no field of this contract',
+        'did you mean "amount"?',
+    ),
+    (
+        "a field that may go further than its replica",
+        "mode: apply\n      deletes: true",
+        "mode: propose\n      columns: {amount: apply}",
+        11,
+        "amount: apply goes further than mode: propose",
+        "narrow the others",
+    ),
+    (
+        "hours of no clock",
+        "deletes: true",
+        'allow: [{start: "8:00", end: "18:00"}]',
+        11,
+        '"8:00" has not the right form',
+        "a time of day in quotes",
+    ),
+    (
+        "hours in no zone",
+        "deletes: true",
+        'deny: [{start: "08:00", end: "18:00", zone: Europe/Zurick}]',
+        11,
+        'unknown time zone "Europe/Zurick"',
+        'did you mean "Europe/Zurich"?',
+    ),
+    (
+        "a day that there is not",
+        "deletes: true",
+        'deny: [{days: [sunday], start: "08:00", end: "18:00"}]',
+        11,
+        '"sunday" is unknown',
+        'did you mean "sun"?',
+    ),
+    (
+        "three persons",
+        "deletes: true",
+        "persons: 3",
+        11,
+        "expected int <= 2",
+        "how many persons must approve",
+    ),
+    (
         "repairs in MongoDB",
         "store: my\n    table: shop.orders",
         "store: docs\n    table: shop.orders",
@@ -574,6 +631,34 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal() -> None:
     assert "\x1b" not in "".join(found)
 
 
+def test_a_whole_policy_is_read() -> None:
+    """Kinds, fields, limits, hours, parents, persons: as they stand there."""
+    policy = """\
+      deletes: true
+      kinds: {extra: propose, stale: observe}
+      columns: {amount: propose}
+      automatic_per_minute: 50
+      automatic_percent_per_minute: 0.5
+      allow: [{days: [mon, sun], start: "08:30", end: "18:00", zone: Europe/Zurich}]
+      deny: [{start: "22:00", end: "01:15"}]
+      persons: 2
+      approval_life_ms: 60000
+"""
+    replica = read_contract("orders.yaml", GOOD.replace("      deletes: true\n", policy), STORES).replicas[0]
+    assert replica.repair == RepairPolicy(
+        mode=RepairMode.APPLY,
+        deletes=True,
+        kinds={"extra": RepairMode.PROPOSE, "stale": RepairMode.OBSERVE},
+        columns={"amount": RepairMode.PROPOSE},
+        automatic_per_minute=50,
+        automatic_percent_per_minute=0.5,
+        allow=(Hours(frozenset({0, 6}), 510, 1_080, "Europe/Zurich"),),
+        deny=(Hours(frozenset(range(7)), 1_320, 75),),
+        persons=2,
+        approval_life_ms=60_000,
+    )
+
+
 class TestFolderOfContracts:
     """What several files may not share."""
 
@@ -606,6 +691,24 @@ class TestFolderOfContracts:
         other = GOOD.replace("entity: orders", "entity: others").replace("public.orders", "public.others")
         (tmp_path / "b.yaml").write_text(other.replace("shop.orders", "shop.others"))
         with pytest.raises(Refused, match="have the same number by chance"):
+            load_contracts(tmp_path, settings())
+
+    @pytest.mark.parametrize(
+        ("parents", "of_others", "what"),
+        [
+            ("[customers]", "[]", r"a\.yaml:12:17: \"customers\" is no entity of this deployment"),
+            ("[others]", "[orders]", r"a\.yaml:12:17: \"orders\" would be its own parent"),
+            ("[orders]", "[]", r"a\.yaml:12:17: \"orders\" would be its own parent"),
+        ],
+    )
+    def test_parents_are_entities_above_one(self, tmp_path: Path, parents: str, of_others: str, what: str) -> None:
+        """A name that there is not, or a circle, would order nothing."""
+        other = GOOD.replace("entity: orders", "entity: others").replace(".orders", ".others")
+        for name, text, above in (("a", GOOD, parents), ("b", other, of_others)):
+            (tmp_path / f"{name}.yaml").write_text(
+                text.replace("deletes: true\n", f"deletes: true\n      parents: {above}\n")
+            )
+        with pytest.raises(Refused, match=what):
             load_contracts(tmp_path, settings())
 
     def test_an_empty_or_missing_folder_is_no_success(self, tmp_path: Path) -> None:

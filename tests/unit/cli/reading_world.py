@@ -61,6 +61,7 @@ def settings_in(folder: Path) -> Settings:
         placeholder_file=folder / "placeholder",
         stores={"pg": store("pg", StoreKind.POSTGRES), "my": store("my", StoreKind.MARIADB)},
         partitions=1,
+        approver_key_file=folder / "keys" / "approver.key",
     )
 
 

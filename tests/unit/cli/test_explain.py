@@ -184,7 +184,7 @@ def test_an_open_drift_says_why_and_names_what_was_done(world: OrderWorld, capsy
         trace_id=b"",
     )
     world.put(REPAIRS, CODEC.command(command), NOW_MS + 4)
-    word = Approval(b"c" * 16, "ada", approved=True, said_at_ms=1, batch_id=b"", signature=b"", partition=0)
+    word = Approval(b"b" * 32, (b"c" * 16 + b"d" * 32,), approved=True, said_at_ms=1, expires_at_ms=2)
     world.put(APPROVALS, CODEC.approval(word), NOW_MS + 5)
     done = CommandOutcome(b"c" * 16, b"f" * 16, "orders", "my", Outcome.APPLIED, None, 1, "0-1-9", 0, b"", "")
     world.put(OUTCOMES, CODEC.outcome(done), NOW_MS + 6)

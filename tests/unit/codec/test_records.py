@@ -86,8 +86,13 @@ commands = st.builds(
     expires_at_ms=longs,
     fence_token=longs,
     trace_id=ids,
+    columns=st.lists(words, max_size=3).map(tuple),
+    source_transaction=words,
+    planned_at_ms=longs,
+    key_id=ids,
+    signature=ids,
 )
-approvals = st.builds(Approval, ids, words, st.booleans(), longs, ids, ids, ints)
+approvals = st.builds(Approval, ids, st.lists(ids, max_size=3).map(tuple), st.booleans(), longs, longs, words, ids, ids)
 outcomes = st.builds(
     CommandOutcome,
     ids,
@@ -264,7 +269,7 @@ def test_a_record_says_where_it_comes_from() -> None:
 
 def test_a_provenance_goes_with_any_record() -> None:
     """An approval is traced as a finding is."""
-    approval = Approval(b"c", "ada", approved=True, said_at_ms=1, batch_id=b"", signature=b"", partition=0)
+    approval = Approval(b"b", (b"m",), approved=True, said_at_ms=1, expires_at_ms=2)
     told = CODEC.decode("approval", CODEC.approval(approval, Provenance(shard=2, trace_id=b"t" * 16)))
     assert (told["shard"], told["trace_id"], told["deployment"]) == (2, b"t" * 16, "shop")
 

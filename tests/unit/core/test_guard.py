@@ -6,20 +6,26 @@ from dataclasses import replace
 
 import pytest
 
-from app.core.command import Action, RefusalReason, RepairCommand
-from app.core.contract import RepairMode, RepairPolicy
+from app.core.approval import SILENCE, Said
+from app.core.command import WAITS_FOR_WORD, Action, RefusalReason, RepairCommand
+from app.core.contract import Hours, RepairMode, RepairPolicy
 from app.core.guard import BEFORE, FENCE, LOCKED, WRITTEN, Known, Limits, Locked, Written, first_refusal
 from app.core.ledger import LedgerCounts
 
 POLICY = RepairPolicy(mode=RepairMode.APPLY, deletes=True)
+PROPOSE, OBSERVE = RepairMode.PROPOSE, RepairMode.OBSERVE
+ALWAYS = Hours(frozenset(range(7)), 0, 24 * 60)
+SLOW = replace(POLICY, automatic_per_minute=3)
+FEW = replace(POLICY, automatic_percent_per_minute=1.0)
 KNOWN = Known(
     policy=POLICY,
     contract_version=3,
     now_wall_ms=1_000,
-    approved=False,
+    said=SILENCE,
     counts=LedgerCounts(0, 0, 0),
     limits=Limits(writes_per_minute=10, deletes_per_minute=2, same_row_per_hour=5),
 )
+ALLOWED = Said(("anna",), None)
 UPSERT = RepairCommand(
     command_id=b"c" * 16,
     finding_id=b"f" * 16,
@@ -61,16 +67,38 @@ LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
         (UPSERT, replace(KNOWN, now_wall_ms=1_999), None),
         (UPSERT, replace(KNOWN, now_wall_ms=2_000), RefusalReason.EXPIRED),
         (replace(UPSERT, needs_approval=True), KNOWN, RefusalReason.NOT_APPROVED),
-        (replace(UPSERT, needs_approval=True), replace(KNOWN, approved=True), None),
+        (replace(UPSERT, needs_approval=True), replace(KNOWN, said=ALLOWED), None),
         (UPSERT, replace(KNOWN, policy=replace(POLICY, mode=RepairMode.PROPOSE)), RefusalReason.NOT_APPROVED),
         (DELETE, KNOWN, RefusalReason.NOT_APPROVED),
         (DELETE, replace(KNOWN, policy=replace(POLICY, deletes_wait=False)), None),
+        (UPSERT, replace(KNOWN, policy=replace(POLICY, kinds={"different": OBSERVE})), RefusalReason.OUTSIDE_CONTRACT),
+        (UPSERT, replace(KNOWN, policy=replace(POLICY, kinds={"different": PROPOSE})), RefusalReason.NOT_APPROVED),
+        (replace(UPSERT, planned_at_ms=301_000), KNOWN, None),
+        (replace(UPSERT, planned_at_ms=301_001), KNOWN, RefusalReason.CLOCKS_DISAGREE),
+        (UPSERT, replace(KNOWN, said=Said(("anna",), RefusalReason.REJECTED)), RefusalReason.REJECTED),
+        *(
+            (DELETE, replace(KNOWN, said=Said((), reason)), reason)
+            for reason in sorted(WAITS_FOR_WORD, key=lambda r: r.value)
+        ),
+        *((UPSERT, replace(KNOWN, said=Said((), reason)), None) for reason in WAITS_FOR_WORD),
+        (UPSERT, replace(KNOWN, policy=replace(POLICY, deny=(ALWAYS,))), RefusalReason.OUTSIDE_HOURS),
+        (DELETE, replace(KNOWN, said=ALLOWED, policy=replace(POLICY, deny=(ALWAYS,))), RefusalReason.OUTSIDE_HOURS),
+        (UPSERT, replace(KNOWN, policy=SLOW, counts=LedgerCounts(0, 0, 0, automatic_in_minute=2)), None),
+        (UPSERT, replace(KNOWN, policy=SLOW, counts=LedgerCounts(0, 0, 0, 3)), RefusalReason.OVER_BUDGET),
+        (UPSERT, replace(KNOWN, policy=SLOW, counts=LedgerCounts(0, 0, 0, 3), said=ALLOWED), None),
+        (UPSERT, replace(KNOWN, policy=FEW, counts=LedgerCounts(0, 0, 0, 9), table_rows=1_000), None),
+        (
+            UPSERT,
+            replace(KNOWN, policy=FEW, counts=LedgerCounts(0, 0, 0, 10), table_rows=1_000),
+            RefusalReason.NOT_APPROVED,
+        ),
+        (UPSERT, replace(KNOWN, policy=FEW, counts=LedgerCounts(0, 0, 0, 10), table_rows=1_000, said=ALLOWED), None),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 4)), None),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 5)), RefusalReason.BREAKER_OPEN),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(9, 2, 0)), None),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(10, 0, 0)), RefusalReason.OVER_BUDGET),
-        (DELETE, replace(KNOWN, approved=True, counts=LedgerCounts(2, 1, 0)), None),
-        (DELETE, replace(KNOWN, approved=True, counts=LedgerCounts(2, 2, 0)), RefusalReason.OVER_BUDGET),
+        (DELETE, replace(KNOWN, said=ALLOWED, counts=LedgerCounts(2, 1, 0)), None),
+        (DELETE, replace(KNOWN, said=ALLOWED, counts=LedgerCounts(2, 2, 0)), RefusalReason.OVER_BUDGET),
     ],
 )
 def test_before_the_transaction(command: RepairCommand, known: Known, reason: RefusalReason | None) -> None:
@@ -86,7 +114,7 @@ def test_an_earlier_check_hides_a_later_one() -> None:
     assert first_refusal(BEFORE, DELETE, against) is RefusalReason.EXPIRED
     against = replace(against, now_wall_ms=0)
     assert first_refusal(BEFORE, DELETE, against) is RefusalReason.NOT_APPROVED
-    against = replace(against, approved=True)
+    against = replace(against, said=ALLOWED)
     assert first_refusal(BEFORE, DELETE, against) is RefusalReason.BREAKER_OPEN
 
 
@@ -104,6 +132,9 @@ def test_a_newer_token_fences_a_survivor() -> None:
         (replace(SEEN, target_digest=b""), RefusalReason.ROW_MOVED),
         (replace(SEEN, whole_row_stood_still=False), RefusalReason.ROW_LOCKED),
         (replace(SEEN, authority_digest=b""), RefusalReason.AUTHORITY_MOVED),
+        (replace(SEEN, columns_mode=OBSERVE), RefusalReason.OUTSIDE_CONTRACT),
+        (replace(SEEN, columns_mode=PROPOSE), RefusalReason.NOT_APPROVED),
+        (replace(SEEN, columns_mode=PROPOSE, said=ALLOWED), None),
         (Locked(b"x", whole_row_stood_still=False, authority_digest=b"x"), RefusalReason.ROW_MOVED),
     ],
 )

@@ -8,10 +8,12 @@ import pytest
 
 from app.core.command import Action, RepairCommand, command_id
 from app.core.contract import EntityContract, RepairMode, RepairPolicy, Replica
-from app.core.finding import DriftKind, Evidence, Finding, Stage, Verdict
+from app.core.finding import DriftKind, Evidence, Finding, Shown, Stage, Verdict
 from app.core.plan import NotPlanned, Refusal, plan
 
 POLICY = RepairPolicy(mode=RepairMode.APPLY, deletes=True, mass_rows=4, expires_after_ms=500)
+
+AMOUNTS_WAIT = replace(POLICY, columns={"amount": RepairMode.PROPOSE})
 
 
 def contract_with(policy: RepairPolicy) -> EntityContract:
@@ -80,6 +82,14 @@ def test_a_row_in_the_authority_is_upserted() -> None:
         (replace(FINDING, incident_id=b"x" * 16), POLICY, False, True),
         (EXTRA, POLICY, False, True),
         (EXTRA, replace(POLICY, deletes_wait=False), False, False),
+        (EXTRA, replace(POLICY, deletes_wait=False, kinds={"extra": RepairMode.PROPOSE}), False, True),
+        (FINDING, replace(POLICY, kinds={"different": RepairMode.PROPOSE}), False, True),
+        (FINDING, replace(POLICY, kinds={"stale": RepairMode.PROPOSE}), False, False),
+        (replace(FINDING, differing_columns=("note",)), AMOUNTS_WAIT, False, False),
+        (replace(FINDING, differing_columns=("note", "amount")), AMOUNTS_WAIT, False, True),
+        (FINDING, AMOUNTS_WAIT, False, True),  # nobody knows what differs
+        (replace(FINDING, expected_digest=b"", differing_columns=("note",)), AMOUNTS_WAIT, False, True),  # an insert
+        (EXTRA, replace(AMOUNTS_WAIT, deletes_wait=False), False, False),  # a delete chooses no field
     ],
 )
 def test_who_waits_for_a_person(finding: Finding, policy: RepairPolicy, *, is_mass: bool, waits: bool) -> None:
@@ -99,6 +109,8 @@ def test_who_waits_for_a_person(finding: Finding, policy: RepairPolicy, *, is_ma
         (replace(FINDING, replica="other"), POLICY, NotPlanned.NOT_A_REPLICA),
         (replace(FINDING, authority="copy"), POLICY, NotPlanned.NOT_A_REPLICA),
         (FINDING, RepairPolicy(), NotPlanned.OBSERVE_ONLY),
+        (FINDING, replace(POLICY, kinds={"different": RepairMode.OBSERVE}), NotPlanned.OBSERVE_ONLY),
+        (FINDING, replace(POLICY, columns={"amount": RepairMode.OBSERVE}), NotPlanned.OBSERVE_ONLY),
         (replace(FINDING, incident_rows=5), POLICY, NotPlanned.NOTHING_TO_DO),
         (replace(FINDING, intended_digest=b"e" * 16), POLICY, NotPlanned.NOTHING_TO_DO),
         (replace(EXTRA, expected_digest=b""), POLICY, NotPlanned.NOTHING_TO_DO),
@@ -109,3 +121,15 @@ def test_who_waits_for_a_person(finding: Finding, policy: RepairPolicy, *, is_ma
 def test_what_is_not_planned(finding: Finding, policy: RepairPolicy, reason: NotPlanned) -> None:
     """Every refusal to plan has a stated reason."""
     assert planned(finding, policy) == Refusal(finding.finding_id, reason)
+
+
+def test_a_command_names_the_source_transaction_that_made_what_it_copies() -> None:
+    """The authority's newest state's, where that state is the one to be copied."""
+    newest = Shown(b"i" * 16, b"", 0, 0, "", 0, -1, 4711)
+    finding = replace(FINDING, evidence=Evidence((newest,), (), 0, 0, 0, 0, 0))
+    command = planned(finding)
+    assert isinstance(command, RepairCommand)
+    assert (command.source_transaction, command.planned_at_ms) == ("4711", 1_000)
+    older = planned(replace(finding, intended_digest=b"j" * 16))
+    assert isinstance(older, RepairCommand)
+    assert older.source_transaction == ""

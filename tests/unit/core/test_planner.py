@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from app.core import planner
-from app.core.command import Action, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
-from app.core.contract import EntityContract, RepairMode, RepairPolicy, Replica
+from app.core.command import (
+    DISTRUSTED,
+    WAITS_FOR_WORD,
+    Action,
+    CommandOutcome,
+    Outcome,
+    RefusalReason,
+    RepairCommand,
+)
+from app.core.contract import EntityContract, Hours, RepairMode, RepairPolicy, Replica
 from app.core.finding import DriftKind, Evidence, Finding, Stage, Verdict
 from app.core.planner import Step
 from app.core.planner_state import CommandState, Standing, decode, encode
+from tests.signatures import DEPLOYMENT, word_on
 
 
-def contract_of(mass_rows: int = 1_000) -> EntityContract:
+def contract_of(**policy_parts: Any) -> EntityContract:  # noqa: ANN401 - parts of a policy
     """Return a contract whose one replica may be repaired, deletes after a word."""
-    policy = RepairPolicy(mode=RepairMode.APPLY, deletes=True, mass_rows=mass_rows)
+    policy = RepairPolicy(mode=RepairMode.APPLY, deletes=True, **policy_parts)
     replica = Replica(store="copy", window_ms=3_000, quiet_for_ms=30_000, repair=policy)
     return EntityContract("orders", 3, 1, (), (), "shop", (), (replica,))
 
@@ -52,9 +62,9 @@ def finding_of(number: int, *, intended: bytes = b"i" * 16, expected: bytes = b"
 class Table:
     """A key-value table that takes the writes of each step, as the shell's does."""
 
-    def __init__(self, mass_rows: int = 1_000) -> None:
+    def __init__(self, **policy_parts: Any) -> None:  # noqa: ANN401 - parts of a policy
         self.rows: dict[bytes, bytes] = {}
-        self.contract = contract_of(mass_rows)
+        self.contract = contract_of(**policy_parts)
 
     def _take(self, step: Step) -> list[RepairCommand]:
         for key, value in step.writes.items():
@@ -77,14 +87,14 @@ class Table:
 
     def say(self, command: RepairCommand, *, approved: bool = True) -> list[RepairCommand]:
         """Let an approval happen."""
-        word = Approval(command.command_id, "anna", approved, 0, b"", b"", 2)
-        return self._take(planner.on_approval(self.rows.get, word))
+        word = word_on([command], approved=approved)
+        return self._take(planner.on_approval(self.rows.get, word, DEPLOYMENT))
 
     def tick(self, now: int) -> list[RepairCommand]:
         """Let time pass."""
         start, end = planner.due_range(now)
         due = sorted(key for key in self.rows if start <= key < end)
-        return self._take(planner.on_time(self.rows.get, due, now))
+        return self._take(planner.on_time(self.rows.get, due, {"orders": self.contract}, now))
 
 
 @pytest.mark.parametrize("standing", list(Standing))
@@ -92,7 +102,8 @@ class Table:
 def test_a_state_comes_back_as_it_was(standing: Standing, action: Action) -> None:
     """Packing and unpacking lose nothing."""
     (command,) = Table().find(finding_of(1))
-    state = CommandState(replace(command, action=action, needs_approval=True), standing, True, 3, 1 << 41)
+    told = replace(command, columns=("amount", "ä"), source_transaction="77", planned_at_ms=1 << 41)
+    state = CommandState(replace(told, action=action, needs_approval=True), standing, True, 3, 1 << 41)
     assert decode(encode(state)) == state
 
 
@@ -155,13 +166,75 @@ def test_a_word_faster_than_the_applier_is_not_lost() -> None:
     assert table.tick(100 + planner.RESEND_FIRST_MS) == [command]
 
 
-def test_a_refusing_word_withdraws_the_command() -> None:
-    """What a person refuses is forgotten."""
+def test_a_no_is_sent_on_to_be_recorded_and_then_forgotten() -> None:
+    """The applier writes the refusal into the ledger; nothing is left here after it."""
     table = Table()
     (command,) = table.find(finding_of(1, intended=b""))
     table.end(command, Outcome.HELD, RefusalReason.NOT_APPROVED)
-    assert table.say(command, approved=False) == []
+    assert table.say(command, approved=False) == [command]
+    table.end(command, Outcome.REFUSED, RefusalReason.REJECTED)
     assert table.rows == {}
+
+
+@pytest.mark.parametrize("reason", [r for r in RefusalReason if r in WAITS_FOR_WORD - {RefusalReason.NOT_APPROVED}])
+def test_a_word_that_was_not_enough_leaves_it_waiting_for_people(reason: RefusalReason) -> None:
+    """It is not tried again by itself, and goes again with the next word."""
+    table = Table()
+    (command,) = table.find(finding_of(1, intended=b""))
+    assert table.say(command) == [command]
+    table.end(command, Outcome.HELD, reason, now=100)
+    assert table.tick(command.expires_at_ms - 1) == []
+    assert table.say(command) == [command]
+
+
+def test_a_word_on_another_content_sends_nothing() -> None:
+    """The same id with one byte changed is not what was planned."""
+    table = Table()
+    (command,) = table.find(finding_of(1, intended=b""))
+    table.end(command, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    assert table.say(replace(command, expires_at_ms=command.expires_at_ms + 1)) == []
+    assert table.say(replace(command, fence_token=1)) == []
+    assert table.say(command) == [command]
+
+
+@pytest.mark.parametrize("reason", [r for r in RefusalReason if r in DISTRUSTED])
+def test_a_forged_twin_does_not_end_the_true_command(reason: RefusalReason) -> None:
+    """What was refused under its id was not ours: ours is sent again, and its own outcome ends it."""
+    table = Table()
+    (command,) = table.find(finding_of(1))
+    table.end(command, Outcome.REFUSED, reason, now=0)
+    assert table.tick(planner.RESEND_FIRST_MS) == [command]
+    table.end(command, Outcome.APPLIED)
+    assert table.rows == {}
+
+
+CLOSED_UNTIL_EIGHT = {"allow": (Hours(frozenset(range(7)), 8 * 60, 18 * 60),)}
+EIGHT_MS = 8 * 3_600_000
+
+
+def test_what_may_go_alone_waits_for_the_policys_hours() -> None:
+    """Planned at midnight it is kept, looked at again, and sent at eight with a new term."""
+    table = Table(**CLOSED_UNTIL_EIGHT)
+    assert table.find(finding_of(1), now=0) == []
+    assert table.find(finding_of(1), now=1) == []
+    assert table.tick(planner.HOURS_LOOK_MS) == []
+    assert table.tick(EIGHT_MS - 1) == []
+    (command,) = table.tick(EIGHT_MS + planner.HOURS_LOOK_MS)
+    assert command.expires_at_ms == EIGHT_MS + planner.HOURS_LOOK_MS + planner.RENEWED_MS
+    table.end(command, Outcome.APPLIED)
+    assert table.rows == {}
+
+
+def test_what_waits_for_a_person_is_shown_at_any_hour() -> None:
+    """It can be approved by night; held for its hour then, it goes as it was approved while it has not expired."""
+    table = Table(**CLOSED_UNTIL_EIGHT)
+    late = EIGHT_MS - planner.HOURS_LOOK_MS
+    (command,) = table.find(finding_of(1, intended=b""), now=late)
+    table.end(command, Outcome.HELD, RefusalReason.NOT_APPROVED, now=late)
+    assert table.say(command) == [command]
+    table.end(command, Outcome.HELD, RefusalReason.OUTSIDE_HOURS, now=late)
+    assert table.tick(EIGHT_MS - 1) == []
+    assert table.tick(EIGHT_MS) == [command]
 
 
 @pytest.mark.parametrize("reason", [RefusalReason.ROW_LOCKED, RefusalReason.OVER_BUDGET, RefusalReason.BREAKER_OPEN])

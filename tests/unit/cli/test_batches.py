@@ -1,0 +1,302 @@
+"""`batches`, `approve`, `reject` and `keys`: what a person reads, and what their word then says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.adapters.kafka import MemorySink
+from app.adapters.seal import DeploymentSeals, make_key
+from app.adapters.signing import SIGNERS, SigningKey, make_signing_key, read_signers, signer_line, trust, verify
+from app.cli.main import run
+from app.codec.contract_file import load_contracts
+from app.core.approval import refusal_of
+from app.core.canonical_key import key_writer
+from app.core.command import Action, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand, command_id
+from app.core.contract import FieldKind, FieldType
+from app.core.signing import id_of_member
+from app.core.trust import SignerRole
+from app.topics import APPROVALS, OUTCOMES, REPAIRS
+from tests.signatures import signed, word_on
+from tests.unit.cli.reading_world import CODEC, NOW_MS, World
+
+CONTRACT = """\
+entity: orders
+version: 1
+authority: {{store: pg, table: public.orders}}
+replicas:
+  - store: my
+    table: shop.orders
+    window_ms: 10000
+    repair: {{mode: propose, deletes: true, persons: {persons}}}
+key:
+  id: {{type: int64}}
+fields:
+  status: {{type: string}}
+"""
+
+
+class Desk(World):
+    """A deployment with proposals, at which people sit down in turn."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder, monkeypatch)
+        self.keys = folder / "keys"
+        self.contracts = folder / "contracts"
+        self.contracts.mkdir()
+        self.keys.mkdir()
+        self.ask_for(persons=1)
+        for name in ("seal.key", "ledger.key"):
+            make_key(self.keys / name)
+        self.seals = DeploymentSeals.from_folder(self.keys)
+        self.planner = self.trusted("planner.key", SignerRole.PLANNER, "worker")
+        self.sit_down("anna")
+        self.sink = MemorySink()
+        self.rows = 0
+        monkeypatch.setattr("app.adapters.kafka.KafkaClients.producer", lambda *_: self.sink)
+        monkeypatch.setattr("app.cli.invocation.Invocation.settings", lambda _: self.settings)
+
+    def ask_for(self, persons: int) -> None:
+        """Let the policy ask for so many persons."""
+        (self.contracts / "orders.yaml").write_text(CONTRACT.format(persons=persons))
+        load_contracts(self.contracts, self.settings)
+
+    def trusted(self, name: str, role: SignerRole, person: str) -> SigningKey:
+        """Make a key that the deployment trusts."""
+        return make_signing_key(
+            self.keys / name, lambda key: trust(self.keys / SIGNERS, signer_line(role, person, key.public_key))
+        )
+
+    def sit_down(self, person: str) -> SigningKey:
+        """Let another person's key be the one that signs here."""
+        return self.trusted("approver.key", SignerRole.APPROVER, person)
+
+    def propose(self, **changes: object) -> RepairCommand:
+        """Put a signed proposal onto its topic: the delete of a row of its own."""
+        self.rows += 1
+        key = key_writer(FieldType(FieldKind.INT64))(self.rows)
+        made = RepairCommand(
+            command_id=b"",
+            finding_id=self.rows.to_bytes(16, "big"),
+            incident_id=b"",
+            entity="orders",
+            contract_version=1,
+            authority="pg",
+            target="my",
+            action=Action.DELETE,
+            kind="extra",
+            sealed_key=self.seals.seal_key("orders", key),
+            key_hash=b"h" * 16,
+            partition=self.rows % 2,
+            expected_digest=b"e" * 16,
+            intended_digest=b"",
+            authority_position=b"",
+            needs_approval=True,
+            reason="deletes wait for a person",
+            expires_at_ms=NOW_MS + 3_600_000,
+            fence_token=0,
+            trace_id=b"",
+            planned_at_ms=NOW_MS - 120_000,
+        )
+        made = replace(made, **changes)  # type: ignore[arg-type]  # by name
+        named = command_id(made.finding_id, made.target, made.expected_digest, made.intended_digest)
+        made = signed(replace(made, command_id=named), self.planner, "shop")
+        self.put(REPAIRS, CODEC.command(made))
+        return made
+
+    def hear(self, word: Approval) -> None:
+        """Put a word onto its topic."""
+        self.put(APPROVALS, CODEC.approval(word))
+
+    def end(self, command: RepairCommand, outcome: Outcome, reason: RefusalReason | None = None) -> None:
+        """Put an outcome onto its topic."""
+        what = CommandOutcome(command.command_id, b"", "orders", "my", outcome, reason, 0, "", 0, b"", "")
+        self.put(OUTCOMES, CODEC.outcome(what))
+
+    def said(self) -> list[Approval]:
+        """Return the words that were sent and acknowledged, each once."""
+        sent = [r for r in self.sink.sent[: self.sink.flushed] if r.topic == APPROVALS.name("shop")]
+        return list(dict.fromkeys(CODEC.read_approval(r.value) for r in sent))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Return a deployment at which anna sits."""
+    return Desk(tmp_path, monkeypatch)
+
+
+def listed(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 4) -> list[dict[str, Any]]:
+    """Return what a program is told by a command, and nothing of those before."""
+    capsys.readouterr()
+    assert run(["-o", "json", *arguments]) == code
+    found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_a_batch_says_what_why_how_many_and_which_rows(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """A person reads what will be written before saying anything; exit code 4 while something waits."""
+    assert listed(capsys, "batches", code=0) == []
+    commands = [desk.propose() for _ in range(7)]
+    desk.propose(action=Action.UPSERT, kind="stale", intended_digest=b"i" * 16, columns=("status",), reason="masses")
+    delete, write = sorted(listed(capsys, "batches"), key=lambda batch: str(batch["action"]))
+    assert delete["effect"] == "deletes 7 of shop.orders in my"
+    assert (delete["why"], delete["rows"], delete["kinds"]) == ("deletes wait for a person", 7, {"extra": 7})
+    assert len(delete["sample_keys"]) == 5
+    assert set(delete["sample_keys"]) <= set("1234567")
+    assert set(delete["commands"]) == {command.command_id.hex() for command in commands}
+    assert (delete["persons_needed"], delete["approved_by"], delete["is_gathering"]) == (1, [], False)
+    assert write["effect"] == "updates 1 of shop.orders in my, as pg has them"
+    assert write["columns"] == {"status": 1}
+    rows = listed(capsys, "batches", delete["batch"])
+    assert sorted(int(row["key"]) for row in rows) == list(range(1, 8))
+    assert run(["batches"]) == 4
+    assert "deletes 7 of shop.orders in my" in capsys.readouterr().out
+
+
+def test_a_word_binds_the_batch_and_goes_to_each_of_its_partitions(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Signed by the person at the desk, over every command's content, for the policy's time."""
+    commands = [desk.propose() for _ in range(3)]
+    (batch,) = listed(capsys, "batches")
+    assert run(["approve", batch["batch"], "--why", "seen with the owner"]) == 0
+    assert "approved: 3, by anna; not spoken of: 0" in capsys.readouterr().err
+    (word,) = desk.said()
+    assert sorted(r.partition for r in desk.sink.sent) == [0, 1]
+    assert word.batch_id.hex() == batch["batch_id"]
+    assert {id_of_member(member) for member in word.members} == {command.command_id for command in commands}
+    assert (word.approved, word.why, word.expires_at_ms) == (True, "seen with the owner", NOW_MS + 3_600_000)
+    assert refusal_of(read_signers(desk.keys / SIGNERS), verify, "shop", word, NOW_MS) is None
+    desk.hear(word)
+    assert listed(capsys, "batches", code=0) == []
+
+
+def test_a_batch_that_grew_after_it_was_read_is_not_approved(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its content is its name: another content has another."""
+    desk.propose()
+    (batch,) = listed(capsys, "batches")
+    desk.propose()
+    assert run(["approve", batch["batch"]]) == 2
+    assert "its content has changed" in capsys.readouterr().err
+    assert desk.said() == []
+
+
+def test_a_no_is_signed_too_and_ends_the_matter(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was rejected waits no more, whatever is said after it."""
+    command = desk.propose()
+    (batch,) = listed(capsys, "batches")
+    assert run(["reject", batch["batch"]]) == 0
+    (word,) = desk.said()
+    assert not word.approved
+    desk.hear(word)
+    desk.hear(word_on([command], desk.sit_down("bert"), said_at_ms=NOW_MS, deployment="shop"))
+    assert listed(capsys, "batches", code=0) == []
+
+
+def test_two_persons_answer_one_batch_one_after_the_other(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """It keeps its name between them, and the second sees who was first; the first cannot be the second."""
+    desk.ask_for(persons=2)
+    desk.propose()
+    (batch,) = listed(capsys, "batches")
+    assert run(["approve", batch["batch"]]) == 0
+    desk.hear(desk.said()[-1])
+    (again,) = listed(capsys, "batches")
+    assert (again["batch"], again["approved_by"]) == (batch["batch"], ["anna"])
+    desk.sit_down("anna")
+    assert run(["approve", batch["batch"]]) == 0
+    desk.hear(desk.said()[-1])
+    assert [each["batch"] for each in listed(capsys, "batches")] == [batch["batch"]]
+    desk.sit_down("bert")
+    assert run(["approve", batch["batch"]]) == 0
+    desk.hear(desk.said()[-1])
+    assert listed(capsys, "batches", code=0) == []
+
+
+def test_what_is_done_over_or_not_the_planners_does_not_wait(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody is shown a forged proposal; a forged outcome of it does not hide the true one."""
+    done, refused, held, disputed = (desk.propose() for _ in range(4))
+    desk.propose(expires_at_ms=NOW_MS)
+    asked = desk.propose(needs_approval=False)
+    desk.propose(needs_approval=False)
+    desk.end(done, Outcome.APPLIED)
+    desk.end(refused, Outcome.REFUSED, RefusalReason.ROW_MOVED)
+    desk.end(held, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    desk.end(asked, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    desk.end(disputed, Outcome.REFUSED, RefusalReason.FORGED)
+    forged = replace(held, command_id=b"c" * 16, fence_token=9)
+    desk.put(REPAIRS, CODEC.command(forged))
+    (batch,) = listed(capsys, "batches")
+    assert set(batch["commands"]) == {command.command_id.hex() for command in (held, asked, disputed)}
+
+
+def test_a_choice_by_an_option_must_be_confirmed(desk: Desk) -> None:
+    """Who names a batch has read it; who chooses otherwise says --yes, or is asked. A choice narrows what is signed."""
+    one, other = desk.propose(), desk.propose()
+    assert run(["approve", "--all"]) == 4
+    assert desk.said() == []
+    assert run(["approve", "--command", one.command_id.hex()[:8], "--yes"]) == 0
+    (word,) = desk.said()
+    assert [id_of_member(member) for member in word.members] == [one.command_id]
+    assert run(["reject", "--finding", other.finding_id.hex(), "--entity", "others", "--yes"]) == 2
+    assert run(["approve", "--incident", "ab" * 16, "--yes"]) == 2
+    assert run(["approve", "12345678", "--all"]) == 2
+    assert len(desk.said()) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what"),
+    [
+        (lambda desk: (desk.keys / "approver.key").unlink(), "the key cannot be read"),
+        (lambda desk: (desk.keys / "approver.key").chmod(0o644), "others may read this key"),
+        (lambda desk: (desk.keys / "approver.key").write_bytes(b"x" * 32), "no approver's here"),
+        (lambda desk: (desk.keys / "planner.key").replace(desk.keys / "approver.key"), "no approver's here"),
+    ],
+)
+def test_without_an_approvers_key_nothing_is_said(
+    desk: Desk,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Desk], object],
+    what: str,
+) -> None:
+    """The error says which file, and what to do."""
+    desk.propose()
+    (batch,) = listed(capsys, "batches")
+    spoil(desk)
+    assert run(["approve", batch["batch"]]) == 2
+    said = capsys.readouterr().err
+    assert what in said
+    assert "hint:" in said
+    assert desk.said() == []
+
+
+def test_keys_are_made_listed_and_replaced(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key that is there is not overwritten unawares; a new one is trusted beside the old."""
+    assert run(["keys", "make", "approver", "anna"]) == 2
+    assert "--replace" in capsys.readouterr().err
+    before = (desk.keys / "approver.key").read_bytes()
+    assert run(["keys", "make", "approver", "anna", "--replace"]) == 0
+    line = capsys.readouterr().out.strip()
+    assert line.startswith("approver anna ")
+    assert (desk.keys / "approver.key").read_bytes() != before
+    assert before.hex() not in line
+    found = listed(capsys, "keys", "list", code=0)
+    assert [(each["role"], each["person"]) for each in found] == [
+        ("planner", "worker"),
+        ("approver", "anna"),
+        ("approver", "anna"),
+    ]
+    assert run(["keys", "make", "planner", "worker two"]) == 2
+    assert run(["keys", "make", "owner", "anna"]) == 2
+
+
+@pytest.mark.parametrize("name", ["1234567", "xyzxyzxyz", "", "12345678"])
+def test_a_batch_that_there_is_not_says_what_to_do(desk: Desk, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """Too short, no hex digits, or none of those that wait."""
+    desk.propose()
+    assert run(["batches", name]) == 2
+    assert "driftline batches" in capsys.readouterr().err
