@@ -8,7 +8,7 @@ that nothing signed for one counts in another.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from enum import Enum
 from typing import Final
@@ -25,41 +25,42 @@ Signed = RepairCommand | Approval
 
 def _packed(value: object) -> bytes:
     """Return type, length and bytes of a value; `TypeError` for a type that has no form here."""
-    match value:
-        case Enum():
-            return _packed(str(value.value))
-        case bool():
-            body, tag = bytes([value]), b"t"
-        case int():
-            body, tag = str(value).encode(), b"i"
-        case str():
-            body, tag = value.encode(), b"s"
-        case bytes():
-            body, tag = value, b"b"
-        case tuple():
-            body, tag = b"".join(_packed(each) for each in value), b"l"
-        case _:
-            raise TypeError(f"{type(value).__name__} has no signed form")
+    if isinstance(value, bytes):
+        body, tag = value, b"b"
+    elif isinstance(value, str):
+        body, tag = value.encode(), b"s"
+    elif isinstance(value, bool):
+        body, tag = bytes([value]), b"t"
+    elif isinstance(value, int):
+        body, tag = str(value).encode(), b"i"
+    elif isinstance(value, Enum):
+        body, tag = str(value.value).encode(), b"e"
+    elif isinstance(value, tuple):
+        body, tag = b"".join(map(_packed, value)), b"l"
+    else:
+        raise TypeError(f"{type(value).__name__} has no signed form")
     return tag + len(body).to_bytes(4, "big") + body
 
 
-def _digest(purpose: bytes, deployment: str, parts: Sequence[object]) -> bytes:
-    h = hashlib.blake2b(digest_size=DIGEST_BYTES, person=purpose)
-    h.update(_packed(deployment))
-    for part in parts:
-        h.update(_packed(part))
-    return h.digest()
+def _digest(purpose: bytes, deployment: str, parts: Iterable[bytes]) -> bytes:
+    told = _packed(deployment) + b"".join(parts)
+    return hashlib.blake2b(told, digest_size=DIGEST_BYTES, person=purpose).digest()
 
 
-def _told(value: Signed) -> list[object]:
-    names = sorted(field.name for field in fields(value) if field.name not in _UNSIGNED)
-    return [each for name in names for each in (name, getattr(value, name))]
+def _names(value_type: type[Signed]) -> list[tuple[str, bytes]]:
+    """Return the names of the signed fields, in order, each as it stands and packed."""
+    names = sorted(field.name for field in fields(value_type) if field.name not in _UNSIGNED)
+    return [(name, _packed(name)) for name in names]
+
+
+_NAMES: Final = {RepairCommand: _names(RepairCommand), Approval: _names(Approval)}
+_PURPOSES: Final = {RepairCommand: b"driftline-cmd", Approval: b"driftline-word"}
 
 
 def signed_form(deployment: str, value: Signed) -> bytes:
     """Return what a signature over a command or a word is made over (32 bytes)."""
-    purpose = b"driftline-cmd" if isinstance(value, RepairCommand) else b"driftline-word"
-    return _digest(purpose, deployment, _told(value))
+    parts = (packed + _packed(getattr(value, name)) for name, packed in _NAMES[type(value)])
+    return _digest(_PURPOSES[type(value)], deployment, parts)
 
 
 def member_of(deployment: str, command: RepairCommand) -> bytes:
@@ -74,7 +75,7 @@ def id_of_member(member: bytes) -> bytes:
 
 def batch_id(deployment: str, members: Sequence[bytes]) -> bytes:
     """Name a batch (32 bytes): by its members in their order, so that another content is another batch."""
-    return _digest(b"driftline-batch", deployment, members)
+    return _digest(b"driftline-batch", deployment, map(_packed, members))
 
 
 def key_id_of(public_key: bytes) -> bytes:
