@@ -10,7 +10,7 @@ The data's way, and where each step is decided (pure) and done (shell):
 | 4 | digest, re-key | `RowBlock`, `Barrier`, `Mark` | `core/digest.py`, `core/columns.py` | `agents/ingest.py` |
 | 5 | fold, judge | key state, `Finding` | `core/fold.py`, `core/judging.py`, `core/verdict.py` | `agents/compare.py` |
 | 6 | tell | a record on the topic of drifts | `core/finding.py` | `agents/compare.py`, `codec/records.py` |
-| 7 | plan, sign | `RepairCommand` or a refusal | `core/plan.py`, `core/policy.py`, `core/planner.py` | `agents/plan.py` |
+| 7 | plan, sign | `RepairCommand` or a refusal | `core/plan.py`, `core/policy.py` | `agents/plan.py` |
 | 8 | a person answers, signs | `Approval` of a `Batch` | `core/batch.py`, `core/approval.py` | `cli/approve.py` |
 | 9 | apply, guarded | `CommandOutcome`, a ledger row | `core/trust.py`, `core/guard.py` | `applier/` |
 | 10 | verify | the drift's last record | `core/judging.py` | `agents/compare.py` |

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from app.adapters.own_tables import HIDDEN, Statement, statements
+from app.adapters.planner_trust import PlannerTrust
 from app.adapters.secret_files import make_secret_files
+from app.adapters.signing import SIGNERS, read_signers
 from app.core.contract import (
     EntityContract,
     Field,
@@ -22,6 +24,7 @@ from app.core.contract import (
 )
 from app.core.errors import ContractViolation
 from app.core.store import Converter, StoreKind
+from app.core.trust import SignerRole
 from app.settings import RoleSettings, Settings, StoreSettings
 
 NAMES = {"pg": 'na"me', "my": "na`me"}
@@ -118,9 +121,27 @@ def test_secrets_are_made_once_and_only_for_their_owner(tmp_path: Path) -> None:
         stores=stores,
     )
     made = make_secret_files(settings)
-    assert len(made) == 3 + 1 + 6
+    assert len(made) == 4 + 1 + 6
     assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
     before = {path: path.read_bytes() for path in made}
     assert make_secret_files(settings) == []
     assert {path: path.read_bytes() for path in made} == before
     assert len(set(before.values())) == len(made)
+
+
+def test_the_planner_that_init_makes_is_trusted_once(tmp_path: Path) -> None:
+    """Its key's line stands in the list of signers, and no approver's: a person makes that."""
+    settings = Settings(
+        deployment="d",
+        bootstrap="localhost:1",
+        keys_dir=tmp_path / "keys",
+        state_dir=tmp_path,
+        contracts_dir=tmp_path,
+        placeholder_file=tmp_path / "keys" / "placeholder",
+        stores={},
+    )
+    for _ in range(2):
+        make_secret_files(settings)
+    PlannerTrust.from_folder("d", settings.keys_dir, lambda: 0).check()
+    (signer,) = read_signers(settings.keys_dir / SIGNERS).values()
+    assert (signer.role, signer.person) == (SignerRole.PLANNER, "d")
