@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from app.core.guard import Fence
 from app.core.ledger import LedgerCounts, LedgerRow
 
 
@@ -120,8 +121,8 @@ class RowTransaction(Protocol):
     A transaction that ends in anything but `commit` leaves nothing behind.
     """
 
-    def fence_token(self) -> int:
-        """Lock the fence's row in share mode and return its token."""
+    def fence(self) -> Fence:
+        """Lock the target's own flags in share mode and return what they say."""
         ...
 
     def look(self) -> WholeRow:

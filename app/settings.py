@@ -148,6 +148,12 @@ class ApplierSettings:
     instance_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,60}\Z", description="unique among appliers")] = (
         "applier-1"
     )
+    panic_file: (
+        Annotated[
+            Path, Meta(description="the file that stops this applier while it is there; without it keys_dir/panic")
+        ]
+        | None
+    ) = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +273,11 @@ class Settings:
     def kafka(self) -> dict[str, str]:
         """What every Kafka client is made with besides its own settings: librdkafka's TLS and SASL properties."""
         return self.kafka_security.client_properties()
+
+    @property
+    def panic_file(self) -> Path:
+        """The file that stops this host's applier while it is there."""
+        return self.applier.panic_file or self.keys_dir / "panic"
 
     @property
     def placeholder(self) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from app.core.command import Action, Outcome, RefusalReason
 from app.core.errors import Unready
-from app.core.guard import Refused
+from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, check_id
 from app.ports import AlreadyRecorded, RowRead, WholeRow
 
@@ -55,7 +55,7 @@ class MemoryRows:
         self.ledger: dict[bytes, LedgerRow] = {}
         self.locks: dict[tuple[str, bytes], object] = {}
         self.pending: dict[bytes, object] = {}
-        self.fence = 0
+        self.fence = Fence(0)
         self.is_transactional = True
         self.is_reachable = True
         self.transactions = 0
@@ -167,8 +167,8 @@ class MemoryTransaction:
         if owner is not self:
             raise Refused(RefusalReason.ROW_LOCKED, "somebody is writing the row")
 
-    def fence_token(self) -> int:
-        """Return the fence's token."""
+    def fence(self) -> Fence:
+        """Return what the store's own flags say."""
         self._store.reach()
         return self._store.fence
 

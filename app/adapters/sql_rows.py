@@ -17,7 +17,7 @@ from app.adapters.sql_table import SqlTable, quoted
 from app.core.command import RefusalReason
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, Unready
-from app.core.guard import Refused
+from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerRow
 from app.ports import AlreadyRecorded, RowRead, WholeRow
 from app.settings import StoreSettings
@@ -27,6 +27,8 @@ Connection = Any
 
 EVERYWHERE: Final = "*"
 """The scope of the fence that holds for a whole store."""
+STOP: Final = "stop"
+"""The row whose token, when it is not 0, stops all writing in a store: `UPDATE ... SET token = 1 WHERE scope = 'stop'`."""
 
 
 class DuplicateRow(Exception):
@@ -51,7 +53,8 @@ class SqlRows(ABC):
             if any(t.store == store.name for t in c.stores)
         }
         self.ledger = LedgerStatements(store.kind, self.own("driftline_ledger"))
-        self.fence = f"SELECT token FROM {self.own('driftline_fence')} WHERE scope = %s {self.shared_lock}"  # noqa: S608
+        flags = self.own("driftline_fence")
+        self.fence = f"SELECT scope, token FROM {flags} WHERE scope IN (%s, %s) ORDER BY scope {self.shared_lock}"  # noqa: S608
         self._reader: Connection = None
         self._writer: Connection = None
 
@@ -230,13 +233,13 @@ class SqlTransaction(ABC):
         cursor.execute(text, parameters)
         return cursor
 
-    def fence_token(self) -> int:
-        """Lock the fence's row in share mode and return its token."""
+    def fence(self) -> Fence:
+        """Lock the store's own flags in share mode and return what they say."""
         with self.rows.translating():
-            row = self.execute(self.rows.fence, [EVERYWHERE]).fetchone()
-        if row is None:
-            raise Unready("the fence has no row", where=self.rows.where, hint="run `driftline init` for this store")
-        return int(row[0])
+            flags = dict(self.execute(self.rows.fence, [EVERYWHERE, STOP]).fetchall())
+        if flags.keys() != {EVERYWHERE, STOP}:
+            raise Unready("the fence lacks a row", where=self.rows.where, hint="run `driftline init` for this store")
+        return Fence(int(flags[EVERYWHERE]), is_stopped=bool(flags[STOP]))
 
     def _whole(self, ending: str) -> WholeRow:
         text, parameters = self.table.select(self.key, self.image, ending)

@@ -66,7 +66,7 @@ class AfterInsert:
         transaction = store.begin(command.entity, key)
         try:
             self.failpoint("inverse_begun")
-            transaction.fence_token()
+            transaction.fence()
             transaction.record(taken)
             locked = look(transaction.lock)
             inverse = replace(

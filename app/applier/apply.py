@@ -22,7 +22,7 @@ from app.applier.failpoints import no_failpoint
 from app.core.approval import SILENCE, Said, Word, said
 from app.core.command import FINAL_REASONS, Action, CommandOutcome, Outcome, RefusalReason, RepairCommand
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
-from app.core.errors import Undecodable
+from app.core.errors import Undecodable, Unready
 from app.core.guard import (
     BEFORE,
     DEFAULT_LIMITS,
@@ -47,13 +47,18 @@ ABSENT: Final = object()
 """What stands for the value of a field in a row that is not there: no value, and not NULL either."""
 
 
+def never() -> bool:
+    """Tell that nobody stops anything."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Applier:
     """What carrying out a command needs of the world.
 
     `targets` are the stores that are some contract's replica: only they have a ledger that is written. `belief` says
     whose signatures count, `words_on` what was said of a command, and `now_wall_ms` is the wall clock, for expiry and
-    the ledger.
+    the ledger. `is_stopped` is asked before each commit.
     """
 
     contracts: Mapping[str, EntityContract]
@@ -64,6 +69,7 @@ class Applier:
     words_on: Callable[[RepairCommand], Sequence[Word]]
     now_wall_ms: Callable[[], int]
     limits: Limits = DEFAULT_LIMITS
+    is_stopped: Callable[[], bool] = never
     failpoint: Callable[[str], None] = no_failpoint
 
     @property
@@ -167,7 +173,7 @@ class Applier:
         transaction = store.begin(command.entity, key)
         try:
             self.failpoint("transaction_begun")
-            _say_no(first_refusal(FENCE, command, transaction.fence_token()))
+            _say_no(first_refusal(FENCE, command, transaction.fence()))
             self.failpoint("fence_shared")
             looked = look(transaction.look)
             self.failpoint("row_looked_at")
@@ -206,6 +212,8 @@ class Applier:
         self.failpoint("row_read_back")
         _say_no(first_refusal(WRITTEN, command, Written(rows, left.digest, transaction.other_tables())))
         self.failpoint("before_commit")
+        if self.is_stopped():
+            raise Unready("repairs were stopped while this row was written: nothing is", where=command.target)
 
     def _columns_mode(self, command: RepairCommand, target: RowRead, authority: RowRead) -> RepairMode:
         """Return how far the policy lets the fields be repaired that differ between these two rows."""

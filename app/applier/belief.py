@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.core.approval import refusal_of
-from app.core.command import Approval, RefusalReason, RepairCommand
+from app.core.command import Approval, RefusalReason
+from app.core.signing import Signed
 from app.core.trust import SignerRole, Signers, Verify, distrust
 
 
@@ -18,9 +19,9 @@ class Belief:
     signers: Callable[[], Signers]
     verify: Verify
 
-    def distrust(self, role: SignerRole, command: RepairCommand, now_wall_ms: int) -> RefusalReason | None:
-        """Return why a command is not believed to come from this role; None where it is."""
-        return distrust(self.signers(), self.verify, role, self.deployment, command, now_wall_ms)
+    def distrust(self, role: SignerRole, value: Signed, now_wall_ms: int) -> RefusalReason | None:
+        """Return why something is not believed to come from this role; None where it is."""
+        return distrust(self.signers(), self.verify, role, self.deployment, value, now_wall_ms)
 
     def refusal_of(self, word: Approval, now_wall_ms: int) -> RefusalReason | None:
         """Return why a person's word is not heard; None where it is."""

@@ -113,8 +113,8 @@ class ApplierLoop:
         """Look whether a person has spoken."""
         self.words.poll()
         self._tell_refused_words()
-        self.meter.set(observe.APPLIER_PAUSED, float(self.words.is_paused))
-        self._hold_back(back=self.words.is_paused)
+        self.meter.set(observe.APPLIER_PAUSED, float(self.words.is_stopped))
+        self._hold_back(back=self.words.is_stopped)
 
     def _idle(self, seconds: float) -> None:
         """Stay in the group while nothing may be carried out."""
@@ -160,7 +160,7 @@ class ApplierLoop:
 
     def _wait_while_paused(self) -> None:
         self.words.poll()
-        while self.words.is_paused and not self.stopping.is_set():
+        while self.words.is_stopped and not self.stopping.is_set():
             self.meter.set(observe.APPLIER_PAUSED, 1.0)
             self._idle(_POLL_S)
         self._hold_back(back=False)
@@ -219,7 +219,7 @@ class ApplierLoop:
         for refused in self.words.refused:
             self._send(
                 CommandOutcome(
-                    command_id=refused.word.batch_id,
+                    command_id=refused.name,
                     finding_id=b"",
                     entity="",
                     target="",
@@ -229,7 +229,7 @@ class ApplierLoop:
                     transaction="",
                     partition=refused.partition,
                     trace_id=b"",
-                    detail=f"a word on a batch, at offset {refused.offset}",
+                    detail=f"a word of {refused.topic}, at offset {refused.offset}",
                 )
             )
         if self.words.refused:

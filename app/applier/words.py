@@ -1,8 +1,8 @@
 """What people have said: words on batches and the switch, read from the beginning of their topics and followed.
 
-The applier starts paused: without a word on the topic nothing is written. The last switch stands, also after a restart.
-A word on a batch that is refused is kept in `refused` until somebody has told of it; what was told is remembered as the
-consumer's committed offsets, so that a restart does not tell it again.
+The applier starts stopped: without an approver's signed `resume` nothing is written, also after a restart. A file on this
+host stops it too, for whoever cannot reach Kafka. A word that is refused is kept in `refused` until somebody has told of
+it; what was told is remembered as the consumer's committed offsets, so that a restart does not tell it again.
 """
 
 from __future__ import annotations
@@ -10,16 +10,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from app.applier.belief import Belief
-from app.codec.control import Said, decode_control
+from app.codec.control import KEY, decode_control
 from app.core.approval import Word
 from app.core.command import Approval, RefusalReason, RepairCommand
 from app.core.errors import Undecodable, Unready
 from app.core.signing import member_of
+from app.core.switch import Said, Switch
+from app.core.trust import SignerRole
 
 _ASK_S: Final = 10.0
 _CATCH_UP_S: Final = 30.0
@@ -63,16 +66,17 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RefusedWord:
-    """A person's word that is not heard, why, and where it stands."""
+    """A person's word that is not heard, why, and where it stands. `name` is the batch, or what is switched."""
 
-    word: Approval
+    name: bytes
     reason: RefusalReason
+    topic: str
     partition: int
     offset: int
 
 
 class Words:
-    """What was said of commands, and whether repairs are paused."""
+    """What was said of commands, and whether repairs may go on."""
 
     def __init__(
         self,
@@ -84,6 +88,7 @@ class Words:
         log: Log,
         belief: Belief,
         now_wall_ms: Callable[[], int],
+        panic_file: Path,
     ) -> None:
         self._consumer = consumer
         self._ends = ends
@@ -96,9 +101,20 @@ class Words:
         self._now_wall_ms = now_wall_ms
         self._by_member: dict[bytes, list[Word]] = {}
         self._heard: set[tuple[int, bytes]] = set()
-        self._told: dict[int, int] = {}
+        self._told: dict[tuple[str, int], int] = {}
+        self._panic_file = panic_file
+        self._switch = Switch()
         self.refused: list[RefusedWord] = []
-        self.is_paused = True
+
+    @property
+    def is_stopped(self) -> bool:
+        """Tell whether nothing may be written, by what was read so far and by the file on this host."""
+        return not self._switch.is_on or self._panic_file.exists()
+
+    def asks_to_stop(self) -> bool:
+        """Look now whether somebody has said stop."""
+        self.poll()
+        return self.is_stopped
 
     def start(self) -> None:
         """Read everything that was said so far; `Unready` while the topics cannot be read."""
@@ -109,9 +125,9 @@ class Words:
                 if topic not in known or known[topic].error is not None:
                     raise Unready(f"there is no topic {topic}", hint="`driftline init` makes the topics")
                 self._partitions += [TopicPartition(topic, p, 0) for p in known[topic].partitions]
-            spoken = [p for p in self._partitions if p.topic == self._approvals]
-            told = self._consumer.committed([TopicPartition(p.topic, p.partition) for p in spoken], timeout=_ASK_S)
-            self._told = {p.partition: max(0, p.offset) for p in told}
+            places = [TopicPartition(p.topic, p.partition) for p in self._partitions]
+            told = self._consumer.committed(places, timeout=_ASK_S)
+            self._told = {(p.topic, p.partition): max(0, p.offset) for p in told}
             self._consumer.assign(self._partitions)
         except KafkaException as error:
             raise Unready(f"Kafka does not answer: {error.args[0].str()}", hint="is the broker up?") from error
@@ -123,11 +139,11 @@ class Words:
 
     def were_told(self) -> None:
         """Note that somebody has told of all that was refused so far."""
-        ends = {refused.partition: refused.offset + 1 for refused in self.refused}
+        ends = {(refused.topic, refused.partition): refused.offset + 1 for refused in self.refused}
         self.refused.clear()
         if ends:
             self._told |= ends
-            offsets = [TopicPartition(self._approvals, partition, end) for partition, end in ends.items()]
+            offsets = [TopicPartition(topic, partition, end) for (topic, partition), end in ends.items()]
             self._consumer.commit(offsets=offsets, asynchronous=False)
 
     def poll(self) -> None:
@@ -158,7 +174,7 @@ class Words:
             place = {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
             try:
                 if message.topic() == self._control:
-                    self._take_switch(message.value(), place)
+                    self._take_switch(message.value(), place, message.offset())
                 else:
                     self._hear(self._codec.read_approval(message.value()), message.partition(), message.offset())
             except Undecodable as fault:
@@ -170,8 +186,8 @@ class Words:
         said = (partition, word.signature)
         if no is None and said in self._heard:
             no = RefusalReason.REPLAYED
-        if no is not None and offset >= self._told.get(partition, 0):
-            self.refused.append(RefusedWord(word, no, partition, offset))
+        if no is not None:
+            self._refuse(RefusedWord(word.batch_id, no, self._approvals, partition, offset))
         if no not in _STAYS_KNOWN:
             return
         self._heard.add(said)
@@ -183,12 +199,20 @@ class Words:
             if heard not in words:
                 words.append(heard)
 
-    def _take_switch(self, value: bytes | None, place: dict[str, object]) -> None:
-        control = decode_control(value)
-        paused = control.said is Said.PAUSE
-        if paused is not self.is_paused:
-            self._log.info("repairs are " + control.said.value + "d", actor=control.by, **place)
-        self.is_paused = paused
+    def _refuse(self, refused: RefusedWord) -> None:
+        if refused.offset >= self._told.get((refused.topic, refused.partition), 0):
+            self.refused.append(refused)
+
+    def _take_switch(self, value: bytes | None, place: dict[str, object], offset: int) -> None:
+        word = decode_control(value)
+        if word.said is Said.RESUME:
+            no = self._belief.distrust(SignerRole.APPROVER, word, self._now_wall_ms())
+            if no is not None:
+                self._refuse(RefusedWord(KEY, no, self._control, 0, offset))
+                return
+        before, self._switch = self._switch, self._switch.after(word, offset)
+        if before.is_on is not self._switch.is_on:
+            self._log.info("repairs go on" if self._switch.is_on else "repairs are stopped", actor=word.by, **place)
 
     def close(self) -> None:
         """Let the connection go."""

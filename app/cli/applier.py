@@ -107,6 +107,7 @@ def compose(
         log(),
         belief,
         wall_ms,
+        settings.panic_file,
     )
     digest_key = read_key(settings.keys_dir / "digest.key")
     stores: dict[str, RowStore] = {}
@@ -128,6 +129,7 @@ def compose(
         belief=belief,
         words_on=words.words_on,
         now_wall_ms=wall_ms,
+        is_stopped=words.asks_to_stop,
         failpoint=failpoint,
     )
     member = settings.applier.instance_id

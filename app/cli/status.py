@@ -11,8 +11,9 @@ from app.cli.deployment import Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import Output, json_line, print_records, safe_text
-from app.codec.control import Control, Said, decode_control
+from app.codec.control import decode_control
 from app.core.status import Coverage, StatusReport, StoreStatus, WorkerStatus, joined, owners
+from app.core.switch import Control, Said, Switch
 
 _COLUMNS: Final = (
     "entity",
@@ -64,13 +65,18 @@ def rows_of(statuses: Iterable[StoreStatus], partitions: int, now_wall_ms: int) 
     ]
 
 
-def applier_document(word: Control | None) -> dict[str, Any]:
-    """Return whether repairs may go on, by the last word of a person; before the first they may not."""
+def applier_document(words: Iterable[tuple[int, Control]]) -> dict[str, Any]:
+    """Return whether repairs may go on, by words and their offsets, and whose word that is; before any they may not."""
     from app.codec.rendering import wall_text
 
-    if word is None:
+    switch, told = Switch(), None
+    for offset, word in words:
+        switch = switch.after(word, offset)
+        if switch.is_on is (word.said is Said.RESUME):
+            told = word
+    if told is None:
         return {"paused": True, "by": "", "at": "", "why": "nobody has said `driftline resume` yet"}
-    return {"paused": word.said is Said.PAUSE, "by": word.by, "at": wall_text(word.at_ms), "why": word.why}
+    return {"paused": not switch.is_on, "by": told.by, "at": wall_text(told.at_ms), "why": told.why}
 
 
 def worker_rows(workers: Iterable[WorkerStatus], now_wall_ms: int) -> list[Mapping[str, Any]]:
@@ -122,12 +128,12 @@ def command(invocation: Invocation, entity: str | None) -> int:
     statuses = joined(newest.values())
     now_ms = wall_ms()
     partitions = deployment.settings.partitions
-    words = [word for _, word in deployment.records(CONTROL, decode_control)]
+    words = [(record.offset, word) for record, word in deployment.records(CONTROL, decode_control)]
     _print(
         invocation.output,
         rows_of(statuses, partitions, now_ms),
         worker_rows(owners(newest.values()), now_ms),
-        applier_document(words[-1] if words else None),
+        applier_document(words),
     )
     if not statuses:
         click.echo("driftline: no worker has reported yet\n  hint: start one: driftline worker", err=True)

@@ -1,46 +1,43 @@
-"""What a person says to the applier, as JSON on the topic `control`. The last word stands, also after a restart."""
+"""What a person says to the applier, as JSON on the topic `control`."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from app.core.errors import Undecodable
+from app.core.switch import Control, Said
 
 KEY: Final = b"repairs"
 _BYTES_MAX: Final = 4_096
 
 
-class Said(Enum):
-    """Whether repairs may go on."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """One word, who said it, when (wall clock), and why."""
-
-    said: Said
-    by: str
-    at_ms: int
-    why: str = ""
-
-
 def encode_control(control: Control) -> bytes:
     """Write a word."""
-    return json.dumps(
-        {"said": control.said.value, "by": control.by, "at_ms": control.at_ms, "why": control.why}
-    ).encode()
+    told = {
+        "said": control.said.value,
+        "by": control.by,
+        "at_ms": control.at_ms,
+        "why": control.why,
+        "lifts_through": control.lifts_through,
+        "key_id": control.key_id.hex(),
+        "signature": control.signature.hex(),
+    }
+    return json.dumps(told).encode()
 
 
 def decode_control(value: bytes | None) -> Control:
     """Read a word; `Undecodable` if it is none."""
     try:
         found = json.loads((value or b"")[:_BYTES_MAX])
-        return Control(Said(found["said"]), str(found["by"]), int(found["at_ms"]), str(found.get("why", "")))
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return Control(
+            said=Said(found["said"]),
+            by=str(found["by"]),
+            at_ms=int(found["at_ms"]),
+            why=str(found.get("why", "")),
+            lifts_through=int(found.get("lifts_through", -1)),
+            key_id=bytes.fromhex(found.get("key_id", "")),
+            signature=bytes.fromhex(found.get("signature", "")),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
         raise Undecodable("control", "not a word of ours", hint="who else writes this topic?") from None

@@ -45,6 +45,7 @@ class RefusalReason(Enum):
     SAME_PERSON = "same_person"  # held: two persons are needed, and one spoke twice
     SECOND_PERSON = "second_person"  # held: two persons are needed, and one spoke
     OUTSIDE_HOURS = "outside_hours"  # held: the policy's hours
+    STOPPED = "stopped"  # held: the flag in the target's own database
     BREAKER_OPEN = "breaker_open"  # held
     OVER_BUDGET = "over_budget"  # held
     FENCED = "fenced"
@@ -93,6 +94,7 @@ FINAL_REASONS: Final[frozenset[RefusalReason]] = (
     - {
         RefusalReason.CLOCKS_DISAGREE,
         RefusalReason.OUTSIDE_HOURS,
+        RefusalReason.STOPPED,
         RefusalReason.BREAKER_OPEN,
         RefusalReason.OVER_BUDGET,
         RefusalReason.ROW_LOCKED,

@@ -10,7 +10,8 @@ first row that holds is the outcome's reason:
 
 1. `BEFORE`: what needs no lock. The command is ours to carry out, has not expired, has its persons' word, comes within
    the policy's hours, and fits what may be written in a minute.
-2. `FENCE`: read under a shared lock in the writing transaction, or a pause of this process could fit in between.
+2. `FENCE`: read under a shared lock in the writing transaction, or a pause of this process could fit in between. The
+   flag that stops all writing stands there too, for whoever can reach the database and not Kafka.
 3. `LOCKED`: read while the row's lock is held. The target is still what was judged, and so is the authority.
 4. `WRITTEN`: read back before the commit. It is what was intended, one row was written, nothing else moved.
 """
@@ -73,6 +74,14 @@ class Known:
     counts: LedgerCounts
     limits: Limits = DEFAULT_LIMITS
     table_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What the target's own flags say: the token that still stands, and whether all writing is stopped there."""
+
+    token: int
+    is_stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +210,10 @@ BEFORE: Final[Sequence[Check[Known]]] = (
     (RefusalReason.OVER_BUDGET, _is_over_budget),
 )
 
-FENCE: Final[Sequence[Check[int]]] = ((RefusalReason.FENCED, lambda command, token: token != command.fence_token),)
+FENCE: Final[Sequence[Check[Fence]]] = (
+    (RefusalReason.STOPPED, lambda _command, fence: fence.is_stopped),
+    (RefusalReason.FENCED, lambda command, fence: fence.token != command.fence_token),
+)
 
 LOCKED: Final[Sequence[Check[Locked]]] = (
     (RefusalReason.ROW_MOVED, lambda command, seen: seen.target_digest != command.expected_digest),

@@ -14,13 +14,14 @@ from enum import Enum
 from typing import Final
 
 from app.core.command import Approval, RepairCommand
+from app.core.switch import Control
 
 _ID_BYTES: Final = 16
 DIGEST_BYTES: Final = 32
 MEMBER_BYTES: Final = _ID_BYTES + DIGEST_BYTES
 _UNSIGNED: Final = frozenset({"key_id", "signature"})
 
-Signed = RepairCommand | Approval
+Signed = RepairCommand | Approval | Control
 
 
 def _packed(value: object) -> bytes:
@@ -53,8 +54,8 @@ def _names(value_type: type[Signed]) -> list[tuple[str, bytes]]:
     return [(name, _packed(name)) for name in names]
 
 
-_NAMES: Final = {RepairCommand: _names(RepairCommand), Approval: _names(Approval)}
-_PURPOSES: Final = {RepairCommand: b"driftline-cmd", Approval: b"driftline-word"}
+_NAMES: Final = {each: _names(each) for each in (RepairCommand, Approval, Control)}
+_PURPOSES: Final = {RepairCommand: b"driftline-cmd", Approval: b"driftline-word", Control: b"driftline-switch"}
 
 
 def signed_form(deployment: str, value: Signed) -> bytes:
