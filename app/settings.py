@@ -149,9 +149,7 @@ class ApplierSettings:
         "applier-1"
     )
     panic_file: (
-        Annotated[
-            Path, Meta(description="the file that stops this applier while it is there; without it keys_dir/panic")
-        ]
+        Annotated[Path, Meta(description="the file that stops this applier while it is there; else keys_dir/panic")]
         | None
     ) = None
 

@@ -10,6 +10,7 @@ from app.applier.apply import Applier
 from app.applier.belief import Belief
 from app.core.command import Approval, CommandOutcome, RepairCommand
 from app.core.signing import batch_id, member_of, signed_form
+from app.core.switch import Control, Said
 from app.core.trust import Signer, SignerRole
 
 DEPLOYMENT = "d"
@@ -54,6 +55,12 @@ def word_on(
     named = batch_id(deployment, members)
     word = Approval(named, members, approved=approved, said_at_ms=said_at_ms, expires_at_ms=said_at_ms + life_ms)
     return signed_word(word, key, deployment)
+
+
+def resume_word(lifts_through: int, key: SigningKey = ANNA, deployment: str = DEPLOYMENT) -> Control:
+    """Return a person's signed word that lets repairs go on."""
+    word = Control(Said.RESUME, "anna", 0, lifts_through=lifts_through, key_id=key.key_id)
+    return replace(word, signature=key.sign(signed_form(deployment, word)))
 
 
 class PlannedApplier(Applier):

@@ -55,7 +55,7 @@ class MemoryRows:
         self.ledger: dict[bytes, LedgerRow] = {}
         self.locks: dict[tuple[str, bytes], object] = {}
         self.pending: dict[bytes, object] = {}
-        self.fence = Fence(0)
+        self.flags = Fence(0)
         self.is_transactional = True
         self.is_reachable = True
         self.transactions = 0
@@ -170,7 +170,7 @@ class MemoryTransaction:
     def fence(self) -> Fence:
         """Return what the store's own flags say."""
         self._store.reach()
-        return self._store.fence
+        return self._store.flags
 
     def look(self) -> WholeRow:
         """Read the row without a lock."""

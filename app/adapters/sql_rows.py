@@ -28,7 +28,7 @@ Connection = Any
 EVERYWHERE: Final = "*"
 """The scope of the fence that holds for a whole store."""
 STOP: Final = "stop"
-"""The row whose token, when it is not 0, stops all writing in a store: `UPDATE ... SET token = 1 WHERE scope = 'stop'`."""
+"""The row whose token stops all writing in a store when it is not 0."""
 
 
 class DuplicateRow(Exception):

@@ -1,8 +1,8 @@
 """What people have said: words on batches and the switch, read from the beginning of their topics and followed.
 
-The applier starts stopped: without an approver's signed `resume` nothing is written, also after a restart. A file on this
-host stops it too, for whoever cannot reach Kafka. A word that is refused is kept in `refused` until somebody has told of
-it; what was told is remembered as the consumer's committed offsets, so that a restart does not tell it again.
+The applier starts stopped: without an approver's signed `resume` nothing is written, also after a restart. A file on
+this host stops it too, for whoever cannot reach Kafka. A word that is refused is kept in `refused` until somebody has
+told of it; what was told is remembered as the consumer's committed offsets, so that a restart does not tell it again.
 """
 
 from __future__ import annotations

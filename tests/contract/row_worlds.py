@@ -28,6 +28,7 @@ from app.core.contract import (
     Replica,
     StoreTable,
 )
+from app.core.guard import Fence
 from app.core.store import Converter, StoreKind
 from app.ports import RowStore
 from app.settings import RoleSettings, StoreSettings
@@ -104,6 +105,10 @@ class World(ABC):
     def raise_fence(self, token: int) -> None:
         """Fence the store."""
 
+    @abstractmethod
+    def stop(self) -> None:
+        """Raise the flag that stops all writing."""
+
 
 class MemoryWorld(World):
     """Things in memory."""
@@ -133,7 +138,11 @@ class MemoryWorld(World):
 
     def raise_fence(self, token: int) -> None:
         """Fence it."""
-        self.rows.fence = token
+        self.rows.flags = Fence(token)
+
+    def stop(self) -> None:
+        """Raise the flag that stops all writing."""
+        self.rows.flags = Fence(0, is_stopped=True)
 
 
 def _narrow(column: str, value: object) -> object:
@@ -234,7 +243,11 @@ class SqlWorld(World):
 
     def raise_fence(self, token: int) -> None:
         """Fence it."""
-        self.execute(f"UPDATE {OWN_SCHEMA}.driftline_fence SET token = %s", token)
+        self.execute(f"UPDATE {OWN_SCHEMA}.driftline_fence SET token = %s WHERE scope = '*'", token)
+
+    def stop(self) -> None:
+        """Raise the flag that stops all writing."""
+        self.execute(f"UPDATE {OWN_SCHEMA}.driftline_fence SET token = 1 WHERE scope = 'stop'")
 
     def close(self) -> None:
         """Leave nothing behind."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.core.command import Action, Outcome, RefusalReason
-from app.core.guard import Refused
+from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerKind, LedgerRow, check_id
 from app.core.store import StoreKind
 from app.ports import AlreadyRecorded
@@ -97,7 +97,7 @@ def test_insert_update_delete_go_with_their_ledger_row(world: World) -> None:
     """Each is seen after its commit, with the ledger row beside it, and reads back within."""
     for number, before, after in ((1, None, thing()), (2, thing(), thing(name="b")), (3, thing(name="b"), None)):
         transaction = world.store.begin(ENTITY, KEY)
-        assert transaction.fence_token() == 0
+        assert transaction.fence() == Fence(0)
         looked = transaction.look()
         assert dict(looked.read.values) == (before or {})
         transaction.record(ledger_row(number))
@@ -239,10 +239,15 @@ def test_a_table_without_transactions_is_refused(world: World) -> None:
 
 
 def test_the_fence_is_read_in_the_transaction(world: World) -> None:
-    """A raised token is seen by the next transaction."""
+    """A raised token, and the flag that stops all, are seen by the next transaction."""
     world.raise_fence(5)
     transaction = world.store.begin(ENTITY, KEY)
-    assert transaction.fence_token() == 5
+    assert transaction.fence() == Fence(5)
+    transaction.rollback()
+    world.raise_fence(0)
+    world.stop()
+    transaction = world.store.begin(ENTITY, KEY)
+    assert transaction.fence() == Fence(0, is_stopped=True)
     transaction.rollback()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import TopicPartition
@@ -13,12 +14,13 @@ from app.adapters.kafka import MemorySink
 from app.adapters.logs import log
 from app.applier.loop import ApplierLoop, Topics
 from app.applier.words import Words
-from app.codec.control import Control, Said, encode_control
+from app.codec.control import encode_control
 from app.codec.records import FixedSchemas, RecordCodec
 from app.core.command import CommandOutcome, RepairCommand
+from app.core.switch import Control, Said
 from app.observe import REPAIR_ALARMS, Metric, NoMeter
 from tests.property.applier_world import World
-from tests.signatures import BELIEF, signed, word_on
+from tests.signatures import BELIEF, resume_word, signed, word_on
 
 CODEC = RecordCodec("d", FixedSchemas())
 TOPICS = Topics("d.repairs.v1", "d.outcomes.v1", "d.quarantine.v1")
@@ -61,6 +63,7 @@ class Broker:
         self.commands: list[Message] = []
         self.words: list[Message] = []
         self.heard: list[bytes] = []
+        self.switched = 0
         self.told: list[int] = []
         self.committed: dict[int, int] = {}
         self.is_held_back = False
@@ -75,8 +78,13 @@ class Broker:
         self.commands.append(Message(TOPICS.repairs, partition, len(self.commands), command))
 
     def say(self, said: Said) -> None:
-        """Put a word on the topic of control."""
-        self.words.append(Message("d.control.v1", 0, 0, encode_control(Control(said, "anna", 0))))
+        """Put a word on the topic of control, as the command line does."""
+        self.switch(resume_word(self.switched - 1) if said is Said.RESUME else Control(said, "anna", 0))
+
+    def switch(self, word: Control) -> None:
+        """Put a word on the topic of control as it stands."""
+        self.words.append(Message("d.control.v1", 0, self.switched, encode_control(word)))
+        self.switched += 1
 
     def approve(self, command: RepairCommand) -> None:
         """Put an approval on its topic."""
@@ -166,13 +174,15 @@ class Counts(NoMeter):
 class Rig:
     """A loop on a world of two memory stores."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, panic_file: Path = Path("/nonexistent/panic")) -> None:
         self.world = world
         self.broker = Broker()
         self.sink = MemorySink()
         self.meter = Counts()
         heard: Any = WordConsumer(self.broker)
-        words: Any = Words(heard, heard, "d.approvals.v1", "d.control.v1", CODEC, log(), BELIEF, lambda: world.now_ms)
+        words: Any = Words(
+            heard, heard, "d.approvals.v1", "d.control.v1", CODEC, log(), BELIEF, lambda: world.now_ms, panic_file
+        )
         applier = world.applier()
         self.loop = ApplierLoop(
             applier=applier,
@@ -186,6 +196,7 @@ class Rig:
             stopping=threading.Event(),
         )
         object.__setattr__(applier, "words_on", words.words_on)
+        object.__setattr__(applier, "is_stopped", words.asks_to_stop)
 
     def run(self, turns: int, on_turn: Callable[[int], None] = lambda _turn: None) -> list[CommandOutcome]:
         """Let the loop turn so often; return the outcomes that were acknowledged."""

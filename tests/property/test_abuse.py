@@ -12,10 +12,10 @@ import pytest
 
 from app.adapters.signing import verify
 from app.applier.belief import Belief
-from app.codec.control import Said
 from app.core.command import DISTRUSTED, Action, Approval, CommandOutcome, RefusalReason, RepairCommand, command_id
 from app.core.contract import RepairMode
 from app.core.signing import MEMBER_BYTES, batch_id
+from app.core.switch import Said
 from tests.property.applier_rig import CODEC, TOPICS, Rig
 from tests.property.applier_world import POLICY, SEALS, World
 from tests.signatures import (

@@ -13,7 +13,7 @@ from app.applier.failpoints import FAILPOINTS
 from app.core.command import Action, Outcome, RefusalReason, RepairCommand, command_id, inverse_id
 from app.core.contract import RepairMode
 from app.core.errors import Unready
-from app.core.guard import Limits
+from app.core.guard import Fence, Limits
 from app.core.ledger import LedgerKind, check_id
 from tests.property.applier_world import ENTITY, KEY, POLICY, SEALS, World, digest, row, until_done
 
@@ -155,7 +155,7 @@ def test_a_fenced_applier_writes_nothing() -> None:
     """A token newer than the command's stops a survivor of a pause."""
     world = World("new", "old")
     command = world.command("old", "new")
-    world.target.fence = 1
+    world.target.flags = Fence(1)
     assert world.applier().carry_out(command).reason is RefusalReason.FENCED
     assert world.value(world.target) == "old"
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from app.codec.control import Control, Said, decode_control, encode_control
+from app.codec.control import decode_control, encode_control
 from app.core.command import Outcome, RefusalReason
 from app.core.errors import Undecodable
+from app.core.guard import Fence
+from app.core.switch import Control, Said
 from tests.property.applier_rig import CODEC, TOPICS, Rig
 from tests.property.applier_world import World
-from tests.signatures import STRANGER, word_on
+from tests.signatures import PLANNER, STRANGER, resume_word, word_on
 
 
 def test_without_a_word_nothing_is_carried_out() -> None:
@@ -129,6 +132,83 @@ def test_a_pause_between_two_commands_keeps_the_second() -> None:
     assert rig.broker.committed == {0: 2}
 
 
+@pytest.mark.parametrize("step", ["received", "row_locked", "row_written", "before_commit"])
+def test_a_panic_stops_what_is_being_written(step: str) -> None:
+    """Said at any step before the commit, nothing is written and no ledger row is left; lifted, the same command goes."""
+    rig = Rig(World("new", "old"))
+    rig.broker.say(Said.RESUME)
+    rig.broker.command(rig.world.command("old", "new"))
+    panics: list[str] = []
+
+    def panic_once(name: str) -> None:
+        if name == step and not panics:
+            panics.append(name)
+            rig.broker.say(Said.PANIC)
+
+    object.__setattr__(rig.loop.applier, "failpoint", panic_once)
+    seen: list[tuple[object, int]] = []
+
+    def world_turns(number: int) -> None:
+        seen.append((rig.world.value(rig.world.target), len(rig.world.target.ledger)))
+        if number == 20:
+            rig.broker.say(Said.RESUME)
+
+    assert [o.outcome for o in rig.run(60, world_turns)] == [Outcome.APPLIED]
+    assert set(seen[:20]) == {("old", 0)}
+    assert panics == [step]
+
+
+def test_a_file_on_this_host_stops_it_too(tmp_path: Path) -> None:
+    """For whoever cannot reach Kafka; taken away, the command in hand goes."""
+    panic_file = tmp_path / "panic"
+    rig = Rig(World("new", "old"), panic_file)
+    panic_file.touch()
+    rig.broker.say(Said.RESUME)
+    rig.broker.command(rig.world.command("old", "new"))
+    written: list[object] = []
+
+    def world_turns(number: int) -> None:
+        written.append(rig.world.value(rig.world.target))
+        if number == 5:
+            panic_file.unlink()
+
+    assert [o.outcome for o in rig.run(20, world_turns)] == [Outcome.APPLIED]
+    assert set(written[:5]) == {"old"}
+
+
+def test_a_flag_in_the_target_holds_commands() -> None:
+    """Without Kafka, by whoever may write the target's own table."""
+    rig = Rig(World("new", "old"))
+    rig.world.target.flags = Fence(0, is_stopped=True)
+    rig.broker.say(Said.RESUME)
+    rig.broker.command(rig.world.command("old", "new"))
+    assert [(o.outcome, o.reason) for o in rig.run(3)] == [(Outcome.HELD, RefusalReason.STOPPED)]
+    assert rig.world.target.ledger == {}
+
+
+@pytest.mark.parametrize(
+    ("resume", "reasons"),
+    [
+        (Control(Said.RESUME, "anna", 0, lifts_through=0), ["forged"]),
+        (resume_word(0, STRANGER), ["unknown_key"]),
+        (resume_word(0, PLANNER), ["wrong_role"]),
+        (resume_word(0, deployment="other"), ["forged"]),
+        (replace(resume_word(-1), lifts_through=0), ["forged"]),
+        (resume_word(-1), []),  # said before the panic, and played again after it
+        (resume_word(99), []),  # speaks of stops that nobody has said yet
+    ],
+)
+def test_a_panic_is_lifted_by_an_approvers_word_on_it_alone(resume: Control, reasons: list[str]) -> None:
+    """Whatever else claims to lift it is an alarm or changes nothing."""
+    rig = Rig(World("new", "old"))
+    rig.broker.say(Said.PANIC)
+    rig.broker.switch(resume)
+    rig.broker.command(rig.world.command("old", "new"))
+    told = rig.run(5)
+    assert [o.reason.value for o in told if o.reason] == rig.meter.alarms == reasons
+    assert rig.world.value(rig.world.target) == "old"
+
+
 def test_a_word_that_came_just_now_is_read_before_saying_no() -> None:
     """The planner may have heard of an approval before the applier has."""
     world = World(None, "extra")
@@ -150,7 +230,19 @@ def test_a_partition_that_was_taken_away_is_left_to_its_new_owner() -> None:
     assert rig.broker.committed == {}
 
 
-@pytest.mark.parametrize("value", [None, b"", b"[]", b"{}", b'{"said": "go"}', b"[" * 5_000, b"\xff"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        b"",
+        b"[]",
+        b"{}",
+        b'{"said": "go"}',
+        b"[" * 5_000,
+        b"\xff",
+        b'{"said": "resume", "by": "a", "at_ms": 1, "key_id": 7}',
+    ],
+)
 def test_a_word_that_is_none_is_refused(value: bytes | None) -> None:
     """Whatever else stands on the topic switches nothing."""
     with pytest.raises(Undecodable):
@@ -158,9 +250,9 @@ def test_a_word_that_is_none_is_refused(value: bytes | None) -> None:
 
 
 def test_a_word_comes_back_as_it_was_said() -> None:
-    """Who, when and why are kept."""
-    control = Control(Said.PAUSE, "anna", 7, "a rollout")
-    assert decode_control(encode_control(control)) == control
+    """Who, when and why are kept, and with a resume what it lifts and whose signature it bears."""
+    for control in (Control(Said.PAUSE, "anna", 7, "a rollout"), resume_word(4711)):
+        assert decode_control(encode_control(control)) == control
 
 
 def test_a_refused_word_is_told_once_and_remembered_over_a_restart() -> None:
@@ -174,7 +266,7 @@ def test_a_refused_word_is_told_once_and_remembered_over_a_restart() -> None:
     assert rig.meter.alarms == ["unknown_key"]
     assert rig.broker.told == [1]
     again = Rig(World(None, "extra"))
-    again.loop.words._told = {0: 1}
+    again.loop.words._told = {("d.approvals.v1", 0): 1}
     again.broker.say(Said.RESUME)
     again.broker.hear(CODEC.approval(word))
     assert again.run(3) == []

@@ -15,13 +15,15 @@ from app.adapters.seal import DeploymentSeals, make_key
 from app.adapters.signing import SIGNERS, SigningKey, make_signing_key, read_signers, signer_line, trust, verify
 from app.cli.main import run
 from app.codec.contract_file import load_contracts
+from app.codec.control import decode_control, encode_control
 from app.core.approval import refusal_of
 from app.core.canonical_key import key_writer
 from app.core.command import Action, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand, command_id
 from app.core.contract import FieldKind, FieldType
 from app.core.signing import id_of_member
-from app.core.trust import SignerRole
-from app.topics import APPROVALS, OUTCOMES, REPAIRS
+from app.core.switch import Control, Said
+from app.core.trust import SignerRole, distrust
+from app.topics import APPROVALS, CONTROL, OUTCOMES, REPAIRS
 from tests.signatures import signed, word_on
 from tests.unit.cli.reading_world import CODEC, NOW_MS, World
 
@@ -300,3 +302,38 @@ def test_a_batch_that_there_is_not_says_what_to_do(desk: Desk, capsys: pytest.Ca
     desk.propose()
     assert run(["batches", name]) == 2
     assert "driftline batches" in capsys.readouterr().err
+
+
+def switched(desk: Desk) -> list[Control]:
+    """Return the words on the topic of control that were acknowledged."""
+    sent = [r for r in desk.sink.sent[: desk.sink.flushed] if r.topic == CONTROL.name("shop")]
+    return [decode_control(record.value) for record in sent]
+
+
+def test_a_panic_needs_no_key_and_leaves_a_file(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever may run the command stops: on this host at once, elsewhere by the topic."""
+    (desk.keys / "approver.key").unlink()
+    assert run(["panic", "--why", "it writes nonsense", "--by", "eve"]) == 0
+    assert (desk.keys / "panic").exists()
+    (word,) = switched(desk)
+    assert (word.said, word.by, word.why) == (Said.PANIC, "eve", "it writes nonsense")
+    assert run(["resume"]) == 2
+    assert "the key cannot be read" in capsys.readouterr().err
+    assert (desk.keys / "panic").exists()
+
+
+def test_a_resume_is_an_approvers_word_on_the_stops_that_were_read(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signed, up to the last record, and the file of this host is taken away."""
+    monkeypatch.setattr("app.cli.deployment.Deployment.log", desk.log, raising=False)
+    run(["panic", "--by", "eve"])
+    for _ in range(3):
+        desk.put(CONTROL, encode_control(switched(desk)[-1]))
+    assert run(["resume", "--why", "mended"]) == 0
+    assert "lifted: panic by eve" in capsys.readouterr().err
+    word = switched(desk)[-1]
+    assert (word.said, word.by, word.lifts_through) == (Said.RESUME, "anna", 2)
+    signers = read_signers(desk.keys / SIGNERS)
+    assert distrust(signers, verify, SignerRole.APPROVER, "shop", word, NOW_MS) is None
+    assert not (desk.keys / "panic").exists()

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from app.cli.main import run
-from app.codec.control import Control, Said, encode_control
+from app.codec.control import encode_control
 from app.core.finding import DriftKind, Stage, UnknownReason
 from app.core.status import Coverage, StatusReport
+from app.core.switch import Control, Said
 from app.topics import CONTROL, DRIFTS, STATUS
 from tests.unit.cli.reading_world import CODEC, NOW_MS, World, stale
 
@@ -106,7 +107,7 @@ def test_status_for_programs_has_stores_and_the_applier(world: World, capsys: py
     """The last word of a person stands."""
     report(world, AUTHORITY, REPORT)
     for said in (Said.PAUSE, Said.RESUME):
-        world.put(CONTROL, encode_control(Control(said, "ada", NOW_MS, "after lunch")))
+        world.put(CONTROL, encode_control(Control(said, "ada", NOW_MS, "after lunch", lifts_through=0)))
     assert run(["-o", "json", "status"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["applier"] == {"paused": False, "by": "ada", "at": "2026-11-23T19:00:00.000Z", "why": "after lunch"}

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from app.core.approval import SILENCE, Said
-from app.core.command import WAITS_FOR_WORD, Action, RefusalReason, RepairCommand
+from app.core.command import FINAL_REASONS, WAITS_FOR_WORD, Action, RefusalReason, RepairCommand
 from app.core.contract import Hours, RepairMode, RepairPolicy
-from app.core.guard import BEFORE, FENCE, LOCKED, WRITTEN, Known, Limits, Locked, Written, first_refusal
+from app.core.guard import BEFORE, FENCE, LOCKED, WRITTEN, Fence, Known, Limits, Locked, Written, first_refusal
 from app.core.ledger import LedgerCounts
 
 POLICY = RepairPolicy(mode=RepairMode.APPLY, deletes=True)
@@ -120,9 +120,16 @@ def test_an_earlier_check_hides_a_later_one() -> None:
 
 def test_a_newer_token_fences_a_survivor() -> None:
     """Only the token that the command was planned under may write, neither an older nor a newer one."""
-    assert first_refusal(FENCE, UPSERT, 7) is None
-    assert first_refusal(FENCE, UPSERT, 8) is RefusalReason.FENCED
-    assert first_refusal(FENCE, UPSERT, 6) is RefusalReason.FENCED
+    assert first_refusal(FENCE, UPSERT, Fence(7)) is None
+    assert first_refusal(FENCE, UPSERT, Fence(8)) is RefusalReason.FENCED
+    assert first_refusal(FENCE, UPSERT, Fence(6)) is RefusalReason.FENCED
+
+
+def test_the_flag_in_the_target_holds_and_does_not_refuse_for_good() -> None:
+    """Whatever the token says: a command waits until somebody takes the flag down."""
+    for token in (7, 8):
+        assert first_refusal(FENCE, UPSERT, Fence(token, is_stopped=True)) is RefusalReason.STOPPED
+    assert RefusalReason.STOPPED not in FINAL_REASONS
 
 
 @pytest.mark.parametrize(
