@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
+from app.core.breaker import Trip
 from app.core.command import DISTRUSTED, RefusalReason
 from app.core.finding import DriftKind, UnknownReason, Verdict
 
@@ -210,6 +211,13 @@ REPAIR_LATENCY: Final = Metric(
     (Label.ENTITY,),
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
 )
+BREAKER_TRIPS: Final = Metric(
+    "driftline_breaker_trips_total",
+    _COUNTER,
+    "Times that the applier stopped itself because what it met looked wrong as a whole.",
+    (Label.REASON,),
+    ((Label.REASON, _words(Trip)),),
+)
 APPLIER_PAUSED: Final = Metric("driftline_applier_paused", _GAUGE, "1 while the applier writes nothing.")
 STATE_BYTES: Final = Metric("driftline_state_bytes", _GAUGE, "Size of the state on disk.")
 STATE_RECOVERY: Final = Metric(
@@ -254,6 +262,7 @@ ALL_METRICS: Final[tuple[Metric, ...]] = (
     REPAIR_REFUSALS,
     REPAIR_ALARMS,
     REPAIR_LATENCY,
+    BREAKER_TRIPS,
     APPLIER_PAUSED,
     STATE_BYTES,
     STATE_RECOVERY,

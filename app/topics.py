@@ -157,12 +157,12 @@ QUARANTINE: Final = Topic(
 CONTROL: Final = Topic(
     dataset="control",
     key="what is switched",
-    value="pause and resume, said by a person (JSON)",
+    value="stops, said by a person or the breaker, and an approver's signed `resume` (JSON)",
     schema=None,
     spread=False,
     cleanup=Cleanup.DELETE,
     retention_ms=None,
-    writers=frozenset({Part.OPERATOR}),
+    writers=frozenset({Part.OPERATOR, Part.APPLIER}),
     readers=frozenset(Part),
 )
 

@@ -41,9 +41,9 @@ _BY_NUMBER: Final[dict[int, RefusalReason]] = {
     3819: RefusalReason.CONSTRAINT,
     4025: RefusalReason.CONSTRAINT,
     # The role may not: only a person can mend that, and a refusal would be for ever.
-    1044: RefusalReason.BREAKER_OPEN,
-    1142: RefusalReason.BREAKER_OPEN,
-    1143: RefusalReason.BREAKER_OPEN,
+    1044: RefusalReason.NO_RIGHT,
+    1142: RefusalReason.NO_RIGHT,
+    1143: RefusalReason.NO_RIGHT,
     1906: RefusalReason.OUTSIDE_CONTRACT,  # a generated column
     3105: RefusalReason.OUTSIDE_CONTRACT,
 }

@@ -27,7 +27,7 @@ _BY_STATE: Final[dict[str, RefusalReason]] = {
     "22023": RefusalReason.NOT_HELD_BY_COLUMN,
     "42804": RefusalReason.NOT_HELD_BY_COLUMN,
     # The role may not: only a person can mend that, and a refusal would be for ever.
-    "42501": RefusalReason.BREAKER_OPEN,
+    "42501": RefusalReason.NO_RIGHT,
     "428C9": RefusalReason.OUTSIDE_CONTRACT,  # a generated column
     "23503": RefusalReason.FOREIGN_KEY,
     "23001": RefusalReason.FOREIGN_KEY,  # ON DELETE RESTRICT

@@ -20,9 +20,12 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from app import observe
 from app.applier.apply import Applier
 from app.applier.words import Log, Words
+from app.codec.control import KEY, encode_control
+from app.core.breaker import Breaker, Trip
 from app.core.command import DISTRUSTED, CommandOutcome, Outcome, RepairCommand
 from app.core.errors import Undecodable, Unready
 from app.core.published import QuarantinedRecord
+from app.core.switch import Control, Said
 from app.ports import Sink
 
 _AT_ONCE: Final = 50
@@ -57,6 +60,7 @@ class Topics:
     repairs: str
     outcomes: str
     quarantine: str
+    control: str
 
 
 @dataclass
@@ -73,6 +77,7 @@ class ApplierLoop:
     log: Log
     stopping: threading.Event = field(default_factory=threading.Event)
     is_reading: bool = False
+    _breaker: Breaker = field(default_factory=Breaker)
     _held_back: bool = False
     _lost: set[Place] = field(default_factory=set)
 
@@ -261,6 +266,20 @@ class ApplierLoop:
             what=outcome.detail,
             **({"security": 5} if is_alarm else {}),
         )
+        trip = self._breaker.after(outcome)
+        if trip is not None:
+            self._stop_ourselves(trip)
+
+    def _stop_ourselves(self, trip: Trip) -> None:
+        """Say stop on the topic, for every applier and over every restart; a person lets repairs go on."""
+        self._breaker = Breaker()
+        word = Control(Said.PAUSE, "the breaker", self.applier.now_wall_ms(), trip.value)
+        self.sink.send(self.topics.control, 0, KEY, encode_control(word))
+        self.sink.flush()
+        self.meter.add(observe.BREAKER_TRIPS, reason=trip.value)
+        self.log.error("the breaker is open: a person must look, and say `driftline resume`", reason=trip.value)
+        # Nothing more is begun before the word has come back.
+        self.words.catch_up()
 
     def _quarantine(self, message: Any, fault: Undecodable) -> None:  # noqa: ANN401 - confluent_kafka's message
         record = QuarantinedRecord(

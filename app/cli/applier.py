@@ -144,7 +144,7 @@ def compose(
         ),
         sink=clients.producer(f"driftline-{member}"),
         codec=codec,
-        topics=Topics(topics.REPAIRS.name(name), topics.OUTCOMES.name(name), topics.QUARANTINE.name(name)),
+        topics=Topics(*(t.name(name) for t in (topics.REPAIRS, topics.OUTCOMES, topics.QUARANTINE, topics.CONTROL))),
         meter=metrics,
         log=log(),
         stopping=stopping,

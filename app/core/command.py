@@ -46,9 +46,10 @@ class RefusalReason(Enum):
     SECOND_PERSON = "second_person"  # held: two persons are needed, and one spoke
     OUTSIDE_HOURS = "outside_hours"  # held: the policy's hours
     STOPPED = "stopped"  # held: the flag in the target's own database
-    BREAKER_OPEN = "breaker_open"  # held
+    OSCILLATES = "oscillates"  # held: the row was repaired again and again: two writers fight over it
     OVER_BUDGET = "over_budget"  # held
     FENCED = "fenced"
+    NO_RIGHT = "no_right"  # held: the applier's role may not do this there, and only a person can mend that
     ROW_LOCKED = "row_locked"  # held: somebody is writing the row right now
     ROW_MOVED = "row_moved"
     AUTHORITY_MOVED = "authority_moved"
@@ -83,6 +84,7 @@ WAITS_FOR_WORD: Final[frozenset[RefusalReason]] = frozenset(
         RefusalReason.APPROVER_UNKNOWN,
         RefusalReason.SAME_PERSON,
         RefusalReason.SECOND_PERSON,
+        RefusalReason.OSCILLATES,
     }
 )
 """Held until a person speaks."""
@@ -95,7 +97,7 @@ FINAL_REASONS: Final[frozenset[RefusalReason]] = (
         RefusalReason.CLOCKS_DISAGREE,
         RefusalReason.OUTSIDE_HOURS,
         RefusalReason.STOPPED,
-        RefusalReason.BREAKER_OPEN,
+        RefusalReason.NO_RIGHT,
         RefusalReason.OVER_BUDGET,
         RefusalReason.ROW_LOCKED,
         RefusalReason.FOREIGN_KEY,

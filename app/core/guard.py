@@ -44,7 +44,7 @@ class Limits:
     """How much one applier may write to one target.
 
     `writes_per_minute` counts every applied command, `deletes_per_minute` those that delete. A row repaired
-    `same_row_per_hour` times opens the breaker for that row: two writers are fighting over it.
+    `same_row_per_hour` times waits for a person: two writers are fighting over it.
     """
 
     writes_per_minute: int = 6_000
@@ -176,6 +176,11 @@ def _word_is(reason: RefusalReason) -> Callable[[RepairCommand, Known], bool]:
     return lambda command, known: known.said.refusal is reason and _lacks_word(command, known)
 
 
+def _oscillates(_command: RepairCommand, known: Known) -> bool:
+    """Tell whether the row was repaired too often, and nobody has said that this one shall be."""
+    return known.said.refusal is not None and known.counts.same_row_in_hour >= known.limits.same_row_per_hour
+
+
 def _is_over_budget(command: RepairCommand, known: Known) -> bool:
     counts, limits = known.counts, known.limits
     if command.action is Action.DELETE and counts.deletes_in_minute >= limits.deletes_per_minute:
@@ -203,10 +208,7 @@ BEFORE: Final[Sequence[Check[Known]]] = (
         RefusalReason.OUTSIDE_HOURS,
         lambda _command, known: known.policy is not None and not is_open(known.policy, known.now_wall_ms),
     ),
-    (
-        RefusalReason.BREAKER_OPEN,
-        lambda _command, known: known.counts.same_row_in_hour >= known.limits.same_row_per_hour,
-    ),
+    (RefusalReason.OSCILLATES, _oscillates),
     (RefusalReason.OVER_BUDGET, _is_over_budget),
 )
 

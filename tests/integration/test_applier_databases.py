@@ -212,7 +212,7 @@ def test_a_right_that_is_missing_holds_and_does_not_refuse_for_good(make: Callab
     world.execute(f"REVOKE DELETE ON {SCHEMA}.things FROM {user}")
     applier, command = repair(world, None)
     outcome = applier.carry_out(command)
-    assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.BREAKER_OPEN)
+    assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.NO_RIGHT)
     world.execute(f"GRANT DELETE ON {SCHEMA}.things TO {user}")
     world.sql.close()
     assert applier.carry_out(command).outcome is Outcome.APPLIED

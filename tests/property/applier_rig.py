@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from app.adapters.kafka import MemorySink
 from app.adapters.logs import log
 from app.applier.loop import ApplierLoop, Topics
 from app.applier.words import Words
-from app.codec.control import encode_control
+from app.codec.control import decode_control, encode_control
 from app.codec.records import FixedSchemas, RecordCodec
 from app.core.command import CommandOutcome, RepairCommand
 from app.core.switch import Control, Said
@@ -23,7 +23,7 @@ from tests.property.applier_world import World
 from tests.signatures import BELIEF, resume_word, signed, word_on
 
 CODEC = RecordCodec("d", FixedSchemas())
-TOPICS = Topics("d.repairs.v1", "d.outcomes.v1", "d.quarantine.v1")
+TOPICS = Topics("d.repairs.v1", "d.outcomes.v1", "d.quarantine.v1", "d.control.v1")
 
 
 class Message:
@@ -171,13 +171,34 @@ class Counts(NoMeter):
             self.alarms.append(labels["reason"])
 
 
+class EchoSink(MemorySink):
+    """A sink whose words of control come back to the applier, as a broker brings them."""
+
+    def __init__(self, broker: Broker) -> None:
+        super().__init__()
+        self.broker = broker
+
+    def send(
+        self,
+        topic: str,
+        partition: int,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> None:
+        """Keep one record, and bring a word of control back."""
+        super().send(topic, partition, key, value, headers)
+        if topic == TOPICS.control:
+            self.broker.switch(decode_control(value))
+
+
 class Rig:
     """A loop on a world of two memory stores."""
 
     def __init__(self, world: World, panic_file: Path = Path("/nonexistent/panic")) -> None:
         self.world = world
         self.broker = Broker()
-        self.sink = MemorySink()
+        self.sink = EchoSink(self.broker)
         self.meter = Counts()
         heard: Any = WordConsumer(self.broker)
         words: Any = Words(

@@ -202,7 +202,7 @@ def test_budget_and_breaker_hold_back_what_is_too_much() -> None:
     over = world.applier(limits=Limits(writes_per_minute=2)).carry_out(command)
     assert (over.outcome, over.reason) == (Outcome.HELD, RefusalReason.OVER_BUDGET)
     fighting = world.applier(limits=Limits(same_row_per_hour=2)).carry_out(command)
-    assert (fighting.outcome, fighting.reason) == (Outcome.HELD, RefusalReason.BREAKER_OPEN)
+    assert (fighting.outcome, fighting.reason) == (Outcome.HELD, RefusalReason.OSCILLATES)
     world.now_ms += 60_000
     later = world.applier(limits=Limits(writes_per_minute=2)).carry_out(replace(command, expires_at_ms=10**6))
     assert later.outcome is Outcome.APPLIED

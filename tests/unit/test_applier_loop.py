@@ -14,7 +14,7 @@ from app.core.guard import Fence
 from app.core.switch import Control, Said
 from tests.property.applier_rig import CODEC, TOPICS, Rig
 from tests.property.applier_world import World
-from tests.signatures import PLANNER, STRANGER, resume_word, word_on
+from tests.signatures import PLANNER, STRANGER, resume_word, signed, word_on
 
 
 def test_without_a_word_nothing_is_carried_out() -> None:
@@ -134,7 +134,7 @@ def test_a_pause_between_two_commands_keeps_the_second() -> None:
 
 @pytest.mark.parametrize("step", ["received", "row_locked", "row_written", "before_commit"])
 def test_a_panic_stops_what_is_being_written(step: str) -> None:
-    """Said at any step before the commit, nothing is written and no ledger row is left; lifted, the same command goes."""
+    """Said at any step before the commit, nothing is written and no ledger row left; lifted, the same command goes."""
     rig = Rig(World("new", "old"))
     rig.broker.say(Said.RESUME)
     rig.broker.command(rig.world.command("old", "new"))
@@ -207,6 +207,27 @@ def test_a_panic_is_lifted_by_an_approvers_word_on_it_alone(resume: Control, rea
     told = rig.run(5)
     assert [o.reason.value for o in told if o.reason] == rig.meter.alarms == reasons
     assert rig.world.value(rig.world.target) == "old"
+
+
+def test_forgeries_stop_the_applier_until_a_person_has_looked() -> None:
+    """It says so on the topic itself; what was true behind them is carried out after an approver's word."""
+    rig = Rig(World("new", "old"))
+    rig.broker.say(Said.RESUME)
+    for _ in range(12):
+        rig.broker.command(signed(rig.world.command("old", "new"), STRANGER))
+    rig.broker.command(rig.world.command("old", "new"))
+    stopped: list[tuple[bool, object]] = []
+
+    def world_turns(number: int) -> None:
+        stopped.append((rig.loop.words.is_stopped, rig.world.value(rig.world.target)))
+        if number == 10:
+            rig.broker.say(Said.RESUME)
+
+    told = rig.run(20, world_turns)
+    assert [o.reason for o in told] == [RefusalReason.UNKNOWN_KEY] * 12 + [None]
+    assert stopped[9] == (True, "old")
+    words = [decode_control(r.value) for r in rig.sink.sent if r.topic == TOPICS.control]
+    assert [(word.said, word.by, word.why) for word in words] == [(Said.PAUSE, "the breaker", "forgeries")]
 
 
 def test_a_word_that_came_just_now_is_read_before_saying_no() -> None:

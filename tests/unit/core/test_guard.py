@@ -78,7 +78,7 @@ LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
         (UPSERT, replace(KNOWN, said=Said(("anna",), RefusalReason.REJECTED)), RefusalReason.REJECTED),
         *(
             (DELETE, replace(KNOWN, said=Said((), reason)), reason)
-            for reason in sorted(WAITS_FOR_WORD, key=lambda r: r.value)
+            for reason in sorted(WAITS_FOR_WORD - {RefusalReason.OSCILLATES}, key=lambda r: r.value)
         ),
         *((UPSERT, replace(KNOWN, said=Said((), reason)), None) for reason in WAITS_FOR_WORD),
         (UPSERT, replace(KNOWN, policy=replace(POLICY, deny=(ALWAYS,))), RefusalReason.OUTSIDE_HOURS),
@@ -94,7 +94,8 @@ LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
         ),
         (UPSERT, replace(KNOWN, policy=FEW, counts=LedgerCounts(0, 0, 0, 10), table_rows=1_000, said=ALLOWED), None),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 4)), None),
-        (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 5)), RefusalReason.BREAKER_OPEN),
+        (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 5)), RefusalReason.OSCILLATES),
+        (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 5), said=ALLOWED), None),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(9, 2, 0)), None),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(10, 0, 0)), RefusalReason.OVER_BUDGET),
         (DELETE, replace(KNOWN, said=ALLOWED, counts=LedgerCounts(2, 1, 0)), None),
@@ -115,7 +116,9 @@ def test_an_earlier_check_hides_a_later_one() -> None:
     against = replace(against, now_wall_ms=0)
     assert first_refusal(BEFORE, DELETE, against) is RefusalReason.NOT_APPROVED
     against = replace(against, said=ALLOWED)
-    assert first_refusal(BEFORE, DELETE, against) is RefusalReason.BREAKER_OPEN
+    assert first_refusal(BEFORE, DELETE, against) is RefusalReason.OVER_BUDGET
+    against = replace(against, said=Said((), RefusalReason.NOT_APPROVED))
+    assert first_refusal(BEFORE, UPSERT, against) is RefusalReason.OSCILLATES
 
 
 def test_a_newer_token_fences_a_survivor() -> None:
