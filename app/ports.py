@@ -181,6 +181,10 @@ class RowStore(Protocol):
         """Return a ledger row by its id."""
         ...
 
+    def ledger_rows(self) -> Iterator[LedgerRow]:
+        """Yield the whole ledger by partition and sequence."""
+        ...
+
     def record_alone(self, row: LedgerRow) -> None:
         """Write one ledger row in a transaction of its own; `AlreadyRecorded` if the id is taken."""
         ...

@@ -7,8 +7,10 @@ to write a row that it has locked is told `Blocked` and has to come again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 
+from app.core.chain import FIRST, link
 from app.core.command import Action, Outcome, RefusalReason
 from app.core.errors import Unready
 from app.core.guard import Fence, Refused
@@ -17,6 +19,7 @@ from app.ports import AlreadyRecorded, RowRead, WholeRow
 
 Row = dict[str, object]
 
+CHAIN_KEY = b"c" * 32
 _MINUTE_MS = 60_000
 _HOUR_MS = 3_600_000
 
@@ -112,7 +115,19 @@ class MemoryRows:
         self.reach()
         if row.row_id in self.ledger:
             raise AlreadyRecorded
-        self.ledger[row.row_id] = row
+        self.keep(row)
+
+    def keep(self, row: LedgerRow) -> None:
+        """Put a row behind the last one of its partition."""
+        mine = [r for r in self.ledger.values() if r.partition == row.partition]
+        last = max(mine, key=lambda r: r.sequence, default=None)
+        placed = replace(row, sequence=last.sequence + 1 if last else 1)
+        self.ledger[row.row_id] = replace(placed, chain=link(CHAIN_KEY, last.chain if last else FIRST, placed))
+
+    def ledger_rows(self) -> Iterator[LedgerRow]:
+        """Yield the whole ledger by partition and sequence."""
+        self.reach()
+        yield from sorted(self.ledger.values(), key=lambda row: (row.partition, row.sequence))
 
     def counts(self, entity: str, key_hash: bytes, now_wall_ms: int) -> LedgerCounts:
         """Count what the ledger holds of the last minute, and of one row in the last hour."""
@@ -242,7 +257,8 @@ class MemoryTransaction:
             self._store.rows.pop(self._at, None)
         elif self._has_written and self._row is not None:
             self._store.rows[self._at] = self._row
-        self._store.ledger.update(self._ledger)
+        for row in self._ledger.values():
+            self._store.keep(row)
         self._end()
         return str(self._store.transactions)
 

@@ -81,7 +81,7 @@ class MysqlRows(SqlRows):
         number = error.args[0] if error.args else 0
         if number == _DUPLICATE:
             name = _KEY_NAME.search(str(error.args[-1]))
-            return DuplicateRow(is_primary=name is not None and name[1] == "PRIMARY")
+            return DuplicateRow(name[1] if name else "", is_primary=name is not None and name[1] == "PRIMARY")
         if number in _BY_NUMBER:
             return Refused(_BY_NUMBER[number], f"error {number}")
         if isinstance(error, pymysql.err.DataError):

@@ -77,7 +77,7 @@ class PostgresRows(SqlRows):
         diagnosis = error.diag if isinstance(error, psycopg.Error) else None
         constraint = (diagnosis.constraint_name or "") if diagnosis else ""
         if state == _UNIQUE:
-            return DuplicateRow(is_primary=constraint in self.primary_keys)
+            return DuplicateRow(constraint, is_primary=constraint in self.primary_keys)
         if state == _NOT_NULL:
             column = (diagnosis.column_name or "") if diagnosis else ""
             reason = RefusalReason.CONSTRAINT if column in self.covered else RefusalReason.UNCOVERED_COLUMNS

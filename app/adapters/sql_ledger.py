@@ -32,7 +32,11 @@ COLUMNS: Final = (
     "trace_id",
     "approver",
     "written_at",
+    "sequence",
+    "chain",
 )
+CHAIN_INDEX: Final = "driftline_ledger_chain"
+"""The index by which two appliers cannot both write the next row of a partition."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE: Final = timedelta(minutes=1)
@@ -63,6 +67,12 @@ class LedgerStatements:
         self.insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - quoted names only
         select = f"SELECT {picked}, {own_id} FROM {table} AS ledger"  # noqa: S608
         self.by_id = f"{select} WHERE ledger.command_id = %s"
+        place = f"ledger.{quoted(kind, 'partition')}"
+        self.head = f"SELECT sequence, chain FROM {table} AS ledger WHERE {place} = %s ORDER BY sequence DESC LIMIT 1"  # noqa: S608
+        self.page = (
+            f"{select} WHERE {place} > %s OR ({place} = %s AND ledger.sequence > %s)"
+            f" ORDER BY {place}, ledger.sequence LIMIT %s"
+        )
         self.unchecked = (
             f"{select} WHERE ledger.kind = 'command' AND ledger.action = 'upsert' AND ledger.expected_digest = ''"  # noqa: S608
             f" AND NOT EXISTS (SELECT 1 FROM {table} AS checks"
@@ -112,6 +122,8 @@ class LedgerStatements:
             row.trace_id.hex(),
             row.approver,
             self._at(row.written_at_ms),
+            row.sequence,
+            row.chain.hex(),
         ]
 
 
@@ -140,4 +152,6 @@ def ledger_row(values: Sequence[Any]) -> LedgerRow:
         approver=found["approver"],
         written_at_ms=wall_ms_of(found["written_at"]),
         transaction=str(values[len(COLUMNS)]),
+        sequence=found["sequence"],
+        chain=bytes.fromhex(found["chain"]),
     )

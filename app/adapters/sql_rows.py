@@ -9,11 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from app.adapters.sql_clients import Use
-from app.adapters.sql_ledger import LedgerStatements, ledger_row, wall_ms_of
+from app.adapters.sql_ledger import CHAIN_INDEX, LedgerStatements, ledger_row, wall_ms_of
 from app.adapters.sql_table import SqlTable, quoted
+from app.core.chain import FIRST, link
 from app.core.command import RefusalReason
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, Unready
@@ -25,6 +27,7 @@ from app.settings import StoreSettings
 Connection = Any
 """A connection of either driver, as DB-API describes it."""
 
+_PAGE: Final = 1_000
 EVERYWHERE: Final = "*"
 """The scope of the fence that holds for a whole store."""
 STOP: Final = "stop"
@@ -32,10 +35,11 @@ STOP: Final = "stop"
 
 
 class DuplicateRow(Exception):
-    """A unique index says no; `is_primary` tells whether it is the primary key's."""
+    """A unique index says no; `is_primary` tells whether it is the primary key's of the table that is repaired."""
 
-    def __init__(self, *, is_primary: bool) -> None:
+    def __init__(self, index: str, *, is_primary: bool) -> None:
         super().__init__()
+        self.index = index
         self.is_primary = is_primary
 
 
@@ -55,6 +59,7 @@ class SqlRows(ABC):
         self.ledger = LedgerStatements(store.kind, self.own("driftline_ledger"))
         flags = self.own("driftline_fence")
         self.fence = f"SELECT scope, token FROM {flags} WHERE scope IN (%s, %s) ORDER BY scope {self.shared_lock}"  # noqa: S608
+        self._chain_key = digest_key
         self._reader: Connection = None
         self._writer: Connection = None
 
@@ -162,18 +167,44 @@ class SqlRows(ABC):
         rows = self._ask(self.ledger.by_id, [row_id.hex()])
         return ledger_row(rows[0]) if rows else None
 
+    def insert_into_ledger(self, cursor: Connection, row: LedgerRow) -> None:
+        """Insert a row behind the last one of its partition, in the transaction of a cursor."""
+        cursor.execute(self.ledger.head, [row.partition])
+        last = cursor.fetchone()
+        sequence, before = (int(last[0]), bytes.fromhex(last[1])) if last else (0, FIRST)
+        placed = replace(row, sequence=sequence + 1)
+        chained = replace(placed, chain=link(self._chain_key, before, placed))
+        cursor.execute(self.ledger.insert, self.ledger.parameters(chained))
+
+    def ledger_fault(self, duplicate: DuplicateRow) -> Exception:
+        """Return what a unique index of the ledger means: the id is taken, or another applier was quicker."""
+        if duplicate.index == CHAIN_INDEX:
+            return Unready("another applier writes this partition's ledger", where=self.where, hint="is one a zombie?")
+        return AlreadyRecorded()
+
+    def ledger_rows(self) -> Iterator[LedgerRow]:
+        """Yield the whole ledger by partition and sequence."""
+        partition, sequence = -1, 0
+        while True:
+            page = self._ask(self.ledger.page, [partition, partition, sequence, _PAGE])
+            rows = [ledger_row(row) for row in page]
+            yield from rows
+            if len(rows) < _PAGE:
+                return
+            partition, sequence = rows[-1].partition, rows[-1].sequence
+
     def record_alone(self, row: LedgerRow) -> None:
         """Write one ledger row in a transaction of its own."""
         try:
             with self.translating():
                 writer = self.writing()
                 try:
-                    writer.cursor().execute(self.ledger.insert, self.ledger.parameters(row))
+                    self.insert_into_ledger(writer.cursor(), row)
                     writer.commit()
                 finally:
                     writer.rollback()
-        except DuplicateRow:
-            raise AlreadyRecorded from None
+        except DuplicateRow as duplicate:
+            raise self.ledger_fault(duplicate) from None
         except Refused as no:
             # Nobody else writes this table but another applier, which is at this very row.
             raise Unready(f"the ledger takes no row now: {no.reason.value} {no.what}", where=self.where) from None
@@ -263,9 +294,9 @@ class SqlTransaction(ABC):
         """Insert a ledger row."""
         try:
             with self.rows.translating():
-                self.execute(self.rows.ledger.insert, self.rows.ledger.parameters(row))
-        except DuplicateRow:
-            raise AlreadyRecorded from None
+                self.rows.insert_into_ledger(self.writer.cursor(), row)
+        except DuplicateRow as duplicate:
+            raise self.rows.ledger_fault(duplicate) from None
 
     def _write(self, text: str, parameters: Sequence[object]) -> int:
         try:

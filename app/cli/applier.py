@@ -79,7 +79,7 @@ def compose(
     from app.adapters.kafka_read import KafkaEnds
     from app.adapters.logs import log
     from app.adapters.registry import prepared_book
-    from app.adapters.seal import DeploymentSeals, read_key
+    from app.adapters.seal import DeploymentSeals
     from app.adapters.signing import SIGNERS, SignersFile, read_signers, verify
     from app.adapters.system_clock import wall_ms
     from app.applier.apply import Applier
@@ -109,17 +109,7 @@ def compose(
         wall_ms,
         settings.panic_file,
     )
-    digest_key = read_key(settings.keys_dir / "digest.key")
-    stores: dict[str, RowStore] = {}
-    for store in settings.stores.values():
-        if store.kind is StoreKind.POSTGRES:
-            from app.adapters.postgres_rows import PostgresRows
-
-            stores[store.name] = PostgresRows(store, contracts, digest_key)
-        elif store.kind in {StoreKind.MARIADB, StoreKind.MYSQL}:
-            from app.adapters.mysql_rows import MysqlRows
-
-            stores[store.name] = MysqlRows(store, contracts, digest_key)
+    stores = row_stores(settings)
     targets = {replica.store for contract in contracts for replica in contract.replicas}
     applier = Applier(
         contracts={c.entity: c for c in contracts},
@@ -149,6 +139,28 @@ def compose(
         log=log(),
         stopping=stopping,
     )
+
+
+def row_stores(settings: Settings, *, targets_only: bool = False) -> dict[str, RowStore]:
+    """Return every SQL store row by row, or those that are some contract's replica."""
+    from app.adapters.mysql_rows import MysqlRows
+    from app.adapters.postgres_rows import PostgresRows
+    from app.adapters.seal import read_key
+    from app.codec.contract_file import load_contracts
+
+    contracts = load_contracts(settings.contracts_dir, settings)
+    digest_key = read_key(settings.keys_dir / "digest.key")
+    replicas = {replica.store for contract in contracts for replica in contract.replicas}
+    kinds: dict[StoreKind, type[PostgresRows | MysqlRows]] = {
+        StoreKind.POSTGRES: PostgresRows,
+        StoreKind.MARIADB: MysqlRows,
+        StoreKind.MYSQL: MysqlRows,
+    }
+    return {
+        store.name: kinds[store.kind](store, contracts, digest_key)
+        for store in settings.stores.values()
+        if store.kind in kinds and (store.name in replicas or not targets_only)
+    }
 
 
 def _start_words(loop: ApplierLoop) -> bool:

@@ -37,6 +37,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "pause": ("app.cli.pause", "command", "Stop the applier before its next write."),
     "panic": ("app.cli.pause", "panic", "Stop the applier before its next commit."),
     "resume": ("app.cli.pause", "resume", "Let the applier write: an approver's word."),
+    "audit": ("app.cli.audit", "command", "Check that the targets' ledgers are whole and unaltered."),
     "status": ("app.cli.status", "command", "Show how far each store is proven, and what is open."),
     "drifts": ("app.cli.drifts", "command", "List drifts, or follow them as they come."),
     "explain": ("app.cli.explain", "command", "Show one key's history in every store, and why the verdict."),

@@ -29,6 +29,8 @@ class LedgerRow:
     `row_id` is the command's id, or one derived from it for an inverse or a check; `original_id` is the command that
     it speaks of. `before_image` is the sealed whole row, empty where there was none. `written_at_ms` is wall-clock
     time; `transaction` is the store's own id of the writing transaction where it can be told afterwards, else empty.
+    `sequence` counts the rows of the row's partition from 1, and `chain` binds it to the one before
+    (`app.core.chain`); the store fills both.
     """
 
     row_id: bytes
@@ -52,6 +54,8 @@ class LedgerRow:
     approver: str
     written_at_ms: int
     transaction: str = ""
+    sequence: int = 0
+    chain: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from enum import Enum
 from typing import Final
 
 from app.core.command import Approval, RepairCommand
+from app.core.packing import packed
 from app.core.switch import Control
 
 _ID_BYTES: Final = 16
@@ -24,34 +24,15 @@ _UNSIGNED: Final = frozenset({"key_id", "signature"})
 Signed = RepairCommand | Approval | Control
 
 
-def _packed(value: object) -> bytes:
-    """Return type, length and bytes of a value; `TypeError` for a type that has no form here."""
-    if isinstance(value, bytes):
-        body, tag = value, b"b"
-    elif isinstance(value, str):
-        body, tag = value.encode(), b"s"
-    elif isinstance(value, bool):
-        body, tag = bytes([value]), b"t"
-    elif isinstance(value, int):
-        body, tag = str(value).encode(), b"i"
-    elif isinstance(value, Enum):
-        body, tag = str(value.value).encode(), b"e"
-    elif isinstance(value, tuple):
-        body, tag = b"".join(map(_packed, value)), b"l"
-    else:
-        raise TypeError(f"{type(value).__name__} has no signed form")
-    return tag + len(body).to_bytes(4, "big") + body
-
-
 def _digest(purpose: bytes, deployment: str, parts: Iterable[bytes]) -> bytes:
-    told = _packed(deployment) + b"".join(parts)
+    told = packed(deployment) + b"".join(parts)
     return hashlib.blake2b(told, digest_size=DIGEST_BYTES, person=purpose).digest()
 
 
 def _names(value_type: type[Signed]) -> list[tuple[str, bytes]]:
     """Return the names of the signed fields, in order, each as it stands and packed."""
     names = sorted(field.name for field in fields(value_type) if field.name not in _UNSIGNED)
-    return [(name, _packed(name)) for name in names]
+    return [(name, packed(name)) for name in names]
 
 
 _NAMES: Final = {each: _names(each) for each in (RepairCommand, Approval, Control)}
@@ -60,7 +41,7 @@ _PURPOSES: Final = {RepairCommand: b"driftline-cmd", Approval: b"driftline-word"
 
 def signed_form(deployment: str, value: Signed) -> bytes:
     """Return what a signature over a command or a word is made over (32 bytes)."""
-    parts = (packed + _packed(getattr(value, name)) for name, packed in _NAMES[type(value)])
+    parts = (told + packed(getattr(value, name)) for name, told in _NAMES[type(value)])
     return _digest(_PURPOSES[type(value)], deployment, parts)
 
 
@@ -76,7 +57,7 @@ def id_of_member(member: bytes) -> bytes:
 
 def batch_id(deployment: str, members: Sequence[bytes]) -> bytes:
     """Name a batch (32 bytes): by its members in their order, so that another content is another batch."""
-    return _digest(b"driftline-batch", deployment, map(_packed, members))
+    return _digest(b"driftline-batch", deployment, map(packed, members))
 
 
 def key_id_of(public_key: bytes) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pymysql
 
-from app.adapters.memory_rows import MemoryRows
+from app.adapters.memory_rows import CHAIN_KEY, MemoryRows
 from app.adapters.mysql_rows import MysqlRows
 from app.adapters.own_tables import run, statements
 from app.adapters.postgres_rows import PostgresRows
@@ -84,6 +84,7 @@ class World(ABC):
     """One store with a table of things, as the application and an administrator see it."""
 
     store: RowStore
+    chain_key = DIGEST_KEY
 
     @abstractmethod
     def put(self, number: int, values: Mapping[str, object] | None) -> None:
@@ -112,6 +113,8 @@ class World(ABC):
 
 class MemoryWorld(World):
     """Things in memory."""
+
+    chain_key = CHAIN_KEY
 
     def __init__(self) -> None:
         self.rows = MemoryRows(tuple(FIELDS), unique="code", holds=_narrow)

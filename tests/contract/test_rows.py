@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from app.core.chain import Break, breaks
 from app.core.command import Action, Outcome, RefusalReason
 from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerKind, LedgerRow, check_id
@@ -249,6 +250,22 @@ def test_the_fence_is_read_in_the_transaction(world: World) -> None:
     transaction = world.store.begin(ENTITY, KEY)
     assert transaction.fence() == Fence(0, is_stopped=True)
     transaction.rollback()
+
+
+def test_the_ledger_s_rows_are_chained_by_partition(world: World) -> None:
+    """Written in a transaction or alone, rolled back or not: from 1 without a gap, each bound to the one before."""
+    for number in range(1, 7):
+        placed = replace(ledger_row(number), partition=number % 2)
+        if number % 3:
+            transaction = world.store.begin(ENTITY, KEY)
+            transaction.record(placed)
+            (transaction.rollback if number == 4 else transaction.commit)()
+        else:
+            world.store.record_alone(placed)
+    rows = list(world.store.ledger_rows())
+    assert [(row.partition, row.sequence) for row in rows] == [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3)]
+    assert list(breaks(world.chain_key, rows)) == []
+    assert [each.what for each in breaks(world.chain_key, rows[1:])] == [Break.MISSING]
 
 
 def test_the_ledger_counts_by_minute_and_row(world: World) -> None:

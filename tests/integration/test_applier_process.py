@@ -460,8 +460,8 @@ def test_a_command_without_the_planners_signature_writes_nothing(deployment: Dep
     deployment.stop(process)
 
 
-def test_a_pause_stops_it_within_a_second(deployment: Deployment) -> None:
-    """A word on the topic is heeded before the next command."""
+def test_a_panic_stops_it_within_a_second(deployment: Deployment) -> None:
+    """By a word on the topic and a file; only an approver's word lifts it."""
     deployment.run("resume")
     process = deployment.start()
     deployment.put("pg", "goods", 21, "right")
@@ -469,7 +469,8 @@ def test_a_pause_stops_it_within_a_second(deployment: Deployment) -> None:
     first = deployment.command("goods", 21)
     deployment.send(first)
     deployment.await_outcome(first)
-    deployment.run("pause")
+    deployment.run("panic", "--why", "a test")
+    assert deployment.settings.panic_file.exists()
     time.sleep(1)
     deployment.put("my", "goods", 21, "wrong")
     second = deployment.command("goods", 21)
@@ -546,6 +547,40 @@ def test_a_store_that_dies_with_a_command_in_hand_is_waited_for(deployment: Depl
     assert deployment.await_outcome(command).outcome is Outcome.APPLIED
     assert deployment.names(replica, entity, number) == ["right"]
     assert deployment.ledger(command) == ["command"]
+    deployment.stop(process)
+
+
+def test_the_ledger_of_all_this_is_whole_and_an_altered_row_is_found(deployment: Deployment) -> None:
+    """On both databases: what an administrator changes, or takes out, the audit finds; put back, it is whole again."""
+    deployment.run("audit")
+    table = f"{OWN}.driftline_ledger"
+    for store in ("pg", "my"):
+        quoted = '"partition"' if store == "pg" else "`partition`"
+        ((row_id, approver),) = deployment.sql(
+            store, f"SELECT command_id, approver FROM {table} ORDER BY {quoted}, sequence LIMIT 1"
+        )
+        deployment.sql(store, f"UPDATE {table} SET approver = 'nobody' WHERE command_id = %s", row_id)
+        found = json.loads(deployment.run("-o", "json", "audit", "--store", store, code=1))
+        assert [(each["store"], each["what"], each["sequence"]) for each in found] == [(store, "altered", 1)]
+        deployment.sql(store, f"UPDATE {table} SET approver = %s WHERE command_id = %s", approver, row_id)
+    deployment.run("audit")
+
+
+def test_a_flag_in_the_database_stops_its_applier_without_kafka(deployment: Deployment) -> None:
+    """Held while the flag is up, by an administrator's own SQL; carried out when it is down."""
+    deployment.run("resume")
+    deployment.put("pg", "goods", 41, "right")
+    deployment.put("my", "goods", 41, "wrong")
+    deployment.sql("my", f"UPDATE {OWN}.driftline_fence SET token = 1 WHERE scope = 'stop'")
+    command = deployment.command("goods", 41)
+    process = deployment.start()
+    deployment.send(command)
+    outcome = deployment.await_outcome(command)
+    assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.STOPPED)
+    assert deployment.names("my", "goods", 41) == ["wrong"]
+    deployment.sql("my", f"UPDATE {OWN}.driftline_fence SET token = 0 WHERE scope = 'stop'")
+    deployment.send(command)
+    assert deployment.await_outcome(command, 2).outcome is Outcome.APPLIED
     deployment.stop(process)
 
 

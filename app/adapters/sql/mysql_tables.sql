@@ -56,6 +56,9 @@ CREATE TABLE IF NOT EXISTS {schema}.driftline_ledger (
     trace_id varchar(64) NOT NULL,
     approver varchar(200) NOT NULL,
     written_at datetime(6) NOT NULL,
+    sequence bigint NOT NULL,
+    chain varchar(64) NOT NULL,
+    UNIQUE KEY driftline_ledger_chain (`partition`, sequence),
     KEY driftline_ledger_written (kind, written_at),
     KEY driftline_ledger_row (key_hash, written_at),
     KEY driftline_ledger_original (original_id)

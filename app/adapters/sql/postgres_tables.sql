@@ -49,8 +49,12 @@ CREATE TABLE IF NOT EXISTS {schema}.driftline_ledger (
     fence_token bigint NOT NULL,
     trace_id varchar(64) NOT NULL,
     approver varchar(200) NOT NULL,
-    written_at timestamptz(6) NOT NULL
+    written_at timestamptz(6) NOT NULL,
+    sequence bigint NOT NULL,
+    chain varchar(64) NOT NULL
 );
+
+CREATE UNIQUE INDEX IF NOT EXISTS driftline_ledger_chain ON {schema}.driftline_ledger ("partition", sequence);
 
 CREATE INDEX IF NOT EXISTS driftline_ledger_written ON {schema}.driftline_ledger (kind, written_at);
 

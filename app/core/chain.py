@@ -1,0 +1,76 @@
+"""The hash chain over the ledger's rows, one per partition, and what an audit of it finds.
+
+Each row's link is a keyed hash over all of its content and the link before it. Without the deployment's key nobody can
+make a link, so a row that was changed, taken out or put in breaks its chain there. Rows taken from the end leave no
+break: those are found by the outcomes on the topic, which say what must be in the ledger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from enum import Enum
+from typing import Final
+
+from app.core.command import DISTRUSTED, CommandOutcome, Outcome, RefusalReason
+from app.core.ledger import LedgerRow
+from app.core.packing import packed
+
+_LINK_BYTES: Final = 32
+FIRST: Final = bytes(_LINK_BYTES)
+"""What stands before the first row of a partition."""
+# What the store itself adds, and the link that is made here.
+_UNBOUND: Final = frozenset({"transaction", "chain"})
+_NAMES: Final = tuple(sorted(f.name for f in fields(LedgerRow) if f.name not in _UNBOUND))
+
+
+class Break(Enum):
+    """What is wrong at one place of the ledger."""
+
+    ALTERED = "altered"  # the row is not what was written, or was not written by us
+    MISSING = "missing"  # a row was taken out
+    NOT_RECORDED = "not_recorded"  # an outcome was told that the ledger knows nothing of
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One break, and where: a partition with its sequence (0 where it has none), and the command if it is known."""
+
+    what: Break
+    partition: int
+    sequence: int
+    command_id: bytes
+
+
+def link(key: bytes, before: bytes, row: LedgerRow) -> bytes:
+    """Return the link of a row whose `sequence` is set, after the link before it."""
+    told = [before]
+    for name in _NAMES:
+        value = getattr(row, name)
+        told.append(packed(name) + packed("" if value is None else value))
+    return hashlib.blake2b(b"".join(told), key=key, digest_size=_LINK_BYTES, person=b"driftline-chain").digest()
+
+
+def breaks(key: bytes, rows: Iterable[LedgerRow]) -> Iterator[Finding]:
+    """Yield the breaks of a ledger whose rows come by partition and sequence.
+
+    After a break the chain is taken up again from what stands there, so that one break hides no other.
+    """
+    partition, sequence, before = None, 0, FIRST
+    for row in rows:
+        if row.partition != partition:
+            partition, sequence, before = row.partition, 0, FIRST
+        if row.sequence != sequence + 1:
+            yield Finding(Break.MISSING, row.partition, sequence + 1, b"")
+        elif row.chain != link(key, before, row):
+            yield Finding(Break.ALTERED, row.partition, row.sequence, row.original_id)
+        sequence, before = row.sequence, row.chain
+
+
+def must_be_recorded(outcome: CommandOutcome) -> bool:
+    """Tell whether an outcome says that the target's ledger has a row under its command's id."""
+    if outcome.outcome in {Outcome.APPLIED, Outcome.INVERTED}:
+        return True
+    without = {RefusalReason.UNREADABLE, RefusalReason.OUTSIDE_CONTRACT} | DISTRUSTED
+    return outcome.outcome is Outcome.REFUSED and bool(outcome.target) and outcome.reason not in without
