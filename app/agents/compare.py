@@ -1,7 +1,7 @@
 """`observations` -> verdicts: the shell around the one fold (`app.core.fold`).
 
 Order of effects: state into the table, findings to the producer, both safe before the offset is committed (`persist`).
-The table sends what it was given to its changelog in the order of `changelog_rank`: rows, then everything else, the
+The table sends what it was given to its changelog in the order of `changelog_rank`: gaps, rows, everything else, the
 chains last. What a kill leaves behind is then never a chain that claims rows which are not there.
 """
 
@@ -20,11 +20,13 @@ from app.core.errors import Undecodable
 from app.core.finding import DriftKind, Finding, Stage
 from app.core.fold import META, Effects, Shard
 from app.core.observation import Barrier, Observation
+from app.core.reread import GAP_RECORDS
 from app.core.status import Coverage, StatusReport
 from app.ports import Sink, StateStore
 
 _CHAIN: Final = META + b"c"
 _NOTE: Final = META + b"n"
+_RANKS: Final = {GAP_RECORDS: 0, _NOTE: 2, _CHAIN: 4}
 _SCAN_ITEMS: Final = 5_000
 _SWEEPS_AT_A_TIME: Final = 1
 _EXPLAINED: Final = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
@@ -32,15 +34,13 @@ _AFTER_META: Final = bytes([META[0] + 1])
 
 
 def changelog_rank(key: bytes) -> int:
-    """Return in which order a commit reaches the changelog: rows, notes of them, what is known besides, then chains.
+    """Return in which order a commit reaches the changelog: gaps, rows, notes of them, what is known besides, chains.
 
-    A sweep's end must not be known without the notes of what it found.
+    A sweep's end must not be known without the notes of what it found, nor the state that was read without its gap.
     """
     if key[:1] != META:
-        return 0
-    if key[:2] == _NOTE:
         return 1
-    return 3 if key[:2] == _CHAIN else 2
+    return _RANKS.get(key[:2], 3)
 
 
 class Table(StateStore, Protocol):

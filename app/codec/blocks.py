@@ -20,6 +20,7 @@ from app.core.observation import (
     Observation,
     PipelineReached,
     RowBlock,
+    SliceRead,
     Truncated,
 )
 from app.core.position import PLACE_BYTES
@@ -97,8 +98,20 @@ class _PipelineReached(_Record, tag=6):
     seen_at_ms: int
 
 
+class _SliceRead(_Record, tag=7):
+    entity: int
+    store: int
+    link: _Link
+    slice_id: bytes
+    low: bytes
+    high: bytes
+    begun: bytes
+    place: bytes
+
+
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(_RowBlock | _Truncated | _Mark | _Barrier | _LedgerEcho | _PipelineReached)
+_Any = _RowBlock | _Truncated | _Mark | _Barrier | _LedgerEcho | _PipelineReached | _SliceRead
+_decoder: Final = msgspec.msgpack.Decoder(_Any)
 
 
 def pack(observation: Observation) -> bytes:
@@ -179,6 +192,17 @@ def _as_record(observation: Observation) -> _Record:
             )
         case PipelineReached():
             return _PipelineReached(observation.entity, observation.replica, observation.place, observation.seen_at_ms)
+        case SliceRead():
+            return _SliceRead(
+                observation.entity,
+                observation.store,
+                _pair(observation.link),
+                observation.slice_id,
+                observation.low,
+                observation.high,
+                observation.begun,
+                observation.place,
+            )
 
 
 def _link(read: _Link) -> Link:
@@ -194,9 +218,7 @@ def _place(place: bytes) -> bytes:
     return place
 
 
-def _as_observation(
-    record: _RowBlock | _Truncated | _Mark | _Barrier | _LedgerEcho | _PipelineReached,
-) -> Observation:
+def _as_observation(record: _Any) -> Observation:
     match record:
         case _RowBlock():
             return _row_block(record)
@@ -220,6 +242,8 @@ def _as_observation(
             return LedgerEcho(entity, store, _link(link), command_id, transaction, outcome, _place(place), reason)
         case _PipelineReached(entity, replica, place, seen_at_ms):
             return PipelineReached(entity, replica, _place(place), seen_at_ms)
+        case _SliceRead(entity, store, link, slice_id, low, high, begun, place):
+            return SliceRead(entity, store, _link(link), slice_id, low, high, _place(begun), _place(place))
 
 
 def _row_block(record: _RowBlock) -> RowBlock:

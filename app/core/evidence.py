@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from app.core.finding import Evidence, Finding, Shown, Stage, UnknownReason, Verdict
+from app.core.finding import DriftKind, Evidence, Finding, Shown, Stage, UnknownReason, Verdict, drift_id
 from app.core.judging import kind_named
 from app.core.keystate import KeyState
 from app.core.limits import STAYS_TOLD_MAX
+from app.core.position import epoch_of
 from app.core.progress import EntityProgress
+from app.core.reread import Gap
 from app.core.verdict import EVER, OPEN, Stay
 
 _AS_PLANNED: Final = frozenset({Stage.OVERTAKEN, Stage.DISPUTED})
@@ -65,6 +67,46 @@ def finding_of(
         command_id=drift.command_id if stage in {Stage.VERIFIED, Stage.DISPUTED} else b"",
         trace_id=hashlib.blake2b(drift.drift_id, digest_size=16, person=b"driftline-trace").digest(),
         reason=UnknownReason.DIGEST_MISMATCH if disputed else None,
+    )
+
+
+def gap_finding_of(partition: int, entity: EntityProgress, canonical_key: bytes, gap: Gap) -> Finding:
+    """Return the record of a capture gap: what the log had told of a row, and what was read in its place."""
+    contract, table = entity.contract, entity.contract.stores[gap.store]
+    at = gap.read.position
+    finding_id = drift_id(contract.version, contract.entity, canonical_key, table.store, epoch_of(at), 0, at)
+    watermark_ms = entity.watermark_ms[gap.store] or 0
+    return Finding(
+        finding_id=finding_id,
+        stage=Stage.NOTED,
+        verdict=Verdict.DRIFT,
+        kind=DriftKind.CAPTURE_GAP,
+        checker="deep/1",
+        contract_version=contract.version,
+        entity=contract.entity,
+        authority=contract.authority,
+        replica=table.store,
+        canonical_key=canonical_key,
+        shard=partition,
+        observations_partition=partition,
+        evidence=Evidence(
+            (),
+            (_shown(gap.told, table.topic), _shown(gap.read, table.topic)),
+            entity.watermark_ms[0] or 0,
+            watermark_ms,
+            0,
+            watermark_ms,
+            0,
+        ),
+        expected_digest=gap.read.digest,
+        intended_digest=gap.told.digest,
+        authority_position=b"",
+        replica_position=at,
+        transaction=0,
+        incident_id=b"",
+        incident_rows=0,
+        command_id=b"",
+        trace_id=hashlib.blake2b(finding_id, digest_size=16, person=b"driftline-trace").digest(),
     )
 
 

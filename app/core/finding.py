@@ -43,6 +43,7 @@ class DriftKind(Enum):
     STALE = "stale"  # the replica shows one of the authority's last states
     BEYOND_TOLERANCE = "beyond_tolerance"  # only fields compared by tolerance differ
     DIFFERENT = "different"
+    CAPTURE_GAP = "capture_gap"  # a read of the table and the store's own log do not agree: the log left something out
 
 
 class Stage(Enum):
@@ -54,6 +55,7 @@ class Stage(Enum):
     RESOLVED = "resolved"  # the stores agree again
     VERIFIED = "verified"  # they agree through a repair of ours, seen again through CDC
     REFUTED = "refuted"  # late evidence disproves it; counted as ours
+    NOTED = "noted"  # a capture gap: told once, for the state becomes what was read; a drift that it makes is another
 
 
 NEXT_STAGES: dict[Stage, frozenset[Stage]] = {
@@ -64,6 +66,7 @@ NEXT_STAGES: dict[Stage, frozenset[Stage]] = {
     Stage.RESOLVED: frozenset({Stage.VERIFIED}),
     Stage.VERIFIED: frozenset(),
     Stage.REFUTED: frozenset(),
+    Stage.NOTED: frozenset(),
 }
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from app.core.command import Outcome, RefusalReason
 from app.core.contract import EntityContract, Replica
 from app.core.deadlines import NEVER, NOW, awaited_place, next_look_ms
-from app.core.evidence import finding_of, incidents_of
+from app.core.evidence import finding_of, gap_finding_of, incidents_of
 from app.core.finding import Finding, Stage
 from app.core.journal import (
     META,
@@ -57,10 +57,12 @@ from app.core.observation import (
     Observation,
     PipelineReached,
     RowBlock,
+    SliceRead,
     Truncated,
 )
-from app.core.position import BEFORE_ALL, PLACE_BYTES
+from app.core.position import BEFORE_ALL, PLACE_BYTES, STREAM, epoch_of, position
 from app.core.progress import Chain, EntityProgress, Progress
+from app.core.reread import Gap, PendingSlice, Rereads, end_missed, fold_read, is_missed, is_valid
 from app.core.rows import (
     BlockOfStore,
     apply_floors,
@@ -88,11 +90,16 @@ class Effects:
 
 @dataclass(slots=True)
 class _Sweep:
-    """A pass over an entity's rows: `resume_at` is the next table key, judged rows become live."""
+    """A pass over an entity's rows: `resume_at` is the next table key, judged rows become live.
+
+    A pass over a slice that was read again goes to its `end`, and ends what is there by the log alone.
+    """
 
     entity: int
     resume_at: bytes
     judges: frozenset[int]  # replicas judged since it began: when it ends, every row of theirs has been judged
+    end: bytes
+    reread: PendingSlice | None = None
 
 
 @dataclass(slots=True)
@@ -108,6 +115,7 @@ class Shard:
     _sweeps: list[_Sweep] = field(default_factory=list)
     _commands: dict[bytes, bytes] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
+    rereads: Rereads = field(default_factory=Rereads)
     # Rows in memory that are not live: `_fresh` since the last flush, `_recent` of the time before.
     _fresh: dict[bytes, KeyState] = field(default_factory=dict)
     _recent: dict[bytes, KeyState] = field(default_factory=dict)
@@ -124,7 +132,9 @@ class Shard:
 
     def restore(self, items: Iterable[tuple[bytes, bytes]]) -> list[bytes]:
         """Take in all records under `META`, and return the row keys whose states `revive` wants."""
-        restore(self.progress, self.notes, items)
+        records = list(items)
+        restore(self.progress, self.notes, records)
+        self.rereads.restore(records)
         for number, entity in self.progress.entities.items():
             # A sweep that was under way begins again: it is idempotent.
             was_cut = any(at != BEFORE_ALL for at in entity.floor)
@@ -134,8 +144,12 @@ class Shard:
         return list(self.notes.noted)
 
     def revive(self, states: Mapping[bytes, bytes | None]) -> Effects:
-        """Make the noted rows live again; a drift whose record was not acknowledged is told again."""
+        """Make the noted rows live again; a drift or gap whose record was not acknowledged is told again."""
         effects = Effects()
+        for gap in self.rereads.gaps.values():
+            entity = self._entity_of(gap.row)
+            if entity is not None:
+                effects.findings.append(gap_finding_of(self.partition, entity, gap.row[5:], gap))
         for row, value in states.items():
             entity = self._entity_of(row)
             if value is None or entity is None:
@@ -170,11 +184,9 @@ class Shard:
     def fold(self, observation: Observation, states: Mapping[bytes, bytes | None]) -> Effects:
         """Take one observation in; `states` holds the values of `needed_keys`, None for absent ones."""
         effects = Effects()
-        for link in _links(observation):
-            if not self.progress.extends(link):
-                effects.dropped_links += 1
-                if not isinstance(observation, Mark):
-                    return effects
+        effects.dropped_links = sum(not self.progress.extends(link) for link in _links(observation))
+        if effects.dropped_links and not isinstance(observation, Mark):
+            return effects
         match observation:
             case RowBlock():
                 self._fold_rows(observation, states, effects)
@@ -188,6 +200,8 @@ class Shard:
                 self._fold_echo(observation, states, effects)
             case PipelineReached():
                 self._fold_pipeline(observation)
+            case SliceRead():
+                self._fold_slice(observation)
         self._advance(effects)
         return effects
 
@@ -195,6 +209,9 @@ class Shard:
         """Take in that the broker has these findings."""
         effects = Effects()
         for finding in findings:
+            if finding.stage is Stage.NOTED:
+                self.rereads.forget_gap(finding.finding_id)
+                continue
             entity = next((e for e in self.progress.entities.values() if e.contract.entity == finding.entity), None)
             if entity is None:
                 continue
@@ -218,9 +235,11 @@ class Shard:
     def flush(self) -> list[Write]:
         """Return what changed since the last flush, to be written together; None deletes.
 
-        Rows come first and chains last: a beginning of this list never claims rows that are not there.
+        Rows come first and chains last: a beginning of this list never claims rows that are not there. Only gaps come
+        before the rows that no longer show them.
         """
-        written: list[Write] = []
+        written: list[Write] = [*self.rereads.writes.items()]
+        self.rereads.writes = {}
         noted: list[bytes] = []
         for row in self._dirty:
             state = self._held(row)
@@ -247,7 +266,7 @@ class Shard:
         if not self._sweeps:
             return None
         sweep = self._sweeps[0]
-        return sweep.resume_at, row_key(sweep.entity + 1, b"") if sweep.entity < 2**32 - 1 else b"\x02", SWEEP_KEYS
+        return sweep.resume_at, sweep.end, SWEEP_KEYS
 
     def sweep(self, items: Sequence[tuple[bytes, bytes]]) -> Effects:
         """Take in what `sweep_range` asked for: rows that do not agree become live and are judged."""
@@ -263,11 +282,15 @@ class Shard:
                 self._dirty.add(row)
                 if row not in live.states:
                     self._fresh[row] = state
+            if sweep.reread is not None:
+                self._hold_against(entity, row, state, sweep.reread, effects)
             if row in live.states or (entity.judged and not is_settled(state, entity.judged)):
                 self._make_live(entity, row, state)
                 self._judge(entity, row, state, effects)
         if len(items) < SWEEP_KEYS:
             self._sweeps.pop(0)
+            if sweep.reread is not None:
+                self._record(self.rereads.forget_slice(sweep.reread.slice_id))
             for i in sweep.judges:
                 entity.swept[i] = True
             self._record(entity_record(entity))
@@ -317,7 +340,14 @@ class Shard:
                         state = KeyState.new(stores) if value is None else self._decoded(value)
                     settle(source, state)
                 touched[row] = state
-            if fold_change(source, state, n, at) and block.store and state.replicas[block.store - 1].drift is not None:
+            if block.flags[n] & INCREMENTAL_READ:
+                told = fold_read(source, state, n, at)
+                if told is not None:
+                    gap = Gap(row, block.store, told, state.sides[block.store].stays[-1])
+                    self._tell_gap(entity, gap, effects)
+            elif (
+                fold_change(source, state, n, at) and block.store and state.replicas[block.store - 1].drift is not None
+            ):
                 self._tell(entity, row, state, verify(state, block.store - 1), effects)
         effects.rows += len(places)
         effects.redelivered += len(block.keys) - len(places)
@@ -346,7 +376,10 @@ class Shard:
             at, broken = self.progress.place_row(store, chain, place, snapshot=bool(flag & SNAPSHOT_READ))
             if broken:
                 self._epoch_broken(store, effects)
-            if not flag & (SNAPSHOT_READ | INCREMENTAL_READ):
+            if flag & INCREMENTAL_READ:
+                if at < chain.newest:
+                    continue  # what was read stands before a change that its chain has shown: it is sent again
+            elif not flag & SNAPSHOT_READ:
                 if at <= chain.newest:
                     continue
                 chain.newest = at
@@ -456,8 +489,11 @@ class Shard:
     def _begin_sweep(self, number: int, judges: frozenset[int]) -> None:
         """Ask for a pass over an entity's rows, if none like it has been asked for and has not begun."""
         start = row_key(number, b"")
-        if not any(s.entity == number and s.resume_at == start and s.judges == judges for s in self._sweeps):
-            self._sweeps.append(_Sweep(number, start, judges))
+        if not any(
+            s.entity == number and s.resume_at == start and s.judges == judges and s.reread is None
+            for s in self._sweeps
+        ):
+            self._sweeps.append(_Sweep(number, start, judges, _end_of(number)))
 
     def _fold_barrier(self, barrier: Barrier, effects: Effects) -> None:
         link = barrier.link
@@ -482,6 +518,8 @@ class Shard:
                     if sweep.entity == number:
                         sweep.judges &= entity.judged
                 self._sweeps = [s for s in self._sweeps if s.entity != number or s.judges]
+                for pending in [s for s in self.rereads.slices.values() if s.entity == number]:
+                    self._record(self.rereads.forget_slice(pending.slice_id))
                 self._record(entity_record(entity))
         self._record(store_record(self.progress, store))
 
@@ -534,6 +572,49 @@ class Shard:
                 rows += self.live[entity.contract.number].passed_by_pipeline(i, self.pipeline[at])
         return rows
 
+    # -- what was read again -------------------------------------------------------------------------------------
+
+    def _fold_slice(self, read: SliceRead) -> None:
+        known = self.progress.chains.get((read.link.topic, read.link.partition))
+        redelivered = known is not None and read.link.end <= known.reached
+        chain = self._extend(read.link)
+        entity = self.progress.entities.get(read.entity)
+        if redelivered or entity is None:
+            return
+        store = entity.contract.stores[read.store].store
+        told_at, _ = self.progress.place_row(store, chain, read.place, snapshot=False)
+        chain.newest = max(chain.newest, told_at)
+        begun = position(epoch_of(told_at), STREAM, read.begun)
+        pending = PendingSlice(read.slice_id, read.entity, read.store, read.low, read.high, begun, told_at)
+        for write in self.rereads.add_slice(pending):
+            self._record(write)
+
+    def _heed_slices(self, entity: EntityProgress) -> None:
+        """Let the slices beyond which their store's log is known be held against the rows."""
+        number = entity.contract.number
+        for pending in self.rereads.known(entity):
+            if not is_valid(self.progress, entity, pending):
+                self._record(self.rereads.forget_slice(pending.slice_id))
+            elif not any(s.reread is not None and s.reread.slice_id == pending.slice_id for s in self._sweeps):
+                end = row_key(number, pending.high) if pending.high else _end_of(number)
+                self._sweeps.append(_Sweep(number, row_key(number, pending.low), frozenset(), end, pending))
+
+    def _hold_against(
+        self, entity: EntityProgress, row: bytes, state: KeyState, pending: PendingSlice, effects: Effects
+    ) -> None:
+        timeline = self.progress.timeline_of(entity, pending.store)
+        if not is_missed(timeline, state.sides[pending.store], pending):
+            return
+        self._tell_gap(entity, end_missed(timeline, state, row, pending), effects)
+        self._dirty.add(row)
+        if row not in self.live[entity.contract.number].states:
+            self._fresh[row] = state
+
+    def _tell_gap(self, entity: EntityProgress, gap: Gap, effects: Effects) -> None:
+        finding = gap_finding_of(self.partition, entity, gap.row[5:], gap)
+        self.rereads.add_gap(finding.finding_id, gap)
+        effects.findings.append(finding)
+
     # -- judging -------------------------------------------------------------------------------------------------
 
     def _advance(self, effects: Effects) -> None:
@@ -546,6 +627,7 @@ class Shard:
                 self._record(entity_record(entity))
         for entity in moved:
             live = self.live[entity.contract.number]
+            self._heed_slices(entity)
             self._conclude(entity)
             self._trim(entity)
             passed = self._heed_pipelines(entity)
@@ -664,6 +746,11 @@ class Shard:
         live.disagree(row)
         live.schedule(row, state, [NOW] * len(state.replicas))
         self._dirty.add(row)
+
+
+def _end_of(entity: int) -> bytes:
+    """Return the table key behind all rows of an entity."""
+    return row_key(entity + 1, b"") if entity < 2**32 - 1 else b"\x02"
 
 
 def _links(observation: Observation) -> Sequence[Link]:

@@ -43,6 +43,12 @@ PIPELINE_REPORTS_KEPT: Final = 600
 STAYS_WORTH_KEEPING: Final = 8
 """States of one row and store that are not pruned while it is judged: they are the evidence that a person reads."""
 
+READ_MARGIN_MS: Final = 5_000
+"""A read says nothing of a row that changed less than this before it: the change may not have been visible yet."""
+
+PENDING_SLICES_MAX: Final = 256
+"""Slices of one partition that wait to be held against its rows; of more, the oldest prove nothing."""
+
 HELD_STATES_MAX: Final = 10_000
 """Changed states of one partition in memory before they are written, some kilobytes each; a commit writes them too."""
 

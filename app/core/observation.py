@@ -1,4 +1,4 @@
-"""What ingest tells compare: packed blocks of rows, marks, barriers, and what the pipeline has reached.
+"""What ingest tells compare: packed blocks of rows, marks, barriers, slices, and what the pipeline has reached.
 
 Every one but the pipeline's report carries links: the Kafka consumer positions [begin, end) of a CDC partition that
 it stands for. A receiver extends a chain by a link that begins at or below what it has reached, and drops one that
@@ -130,4 +130,22 @@ class PipelineReached:
     seen_at_ms: int
 
 
-Observation = RowBlock | Truncated | Mark | Barrier | LedgerEcho | PipelineReached
+@dataclass(frozen=True, slots=True)
+class SliceRead:
+    """A slice of an entity's rows in one store was read again as a whole; one such record goes to every partition.
+
+    The slice is the canonical keys from `low` on and before `high` (empty: no end). Whatever row of it was there has
+    been read, or has changed, behind `begun` in the store's log; the word that it is complete stands at `place`.
+    """
+
+    entity: int
+    store: int
+    link: Link
+    slice_id: bytes
+    low: bytes
+    high: bytes
+    begun: bytes
+    place: bytes
+
+
+Observation = RowBlock | Truncated | Mark | Barrier | LedgerEcho | PipelineReached | SliceRead

@@ -69,6 +69,7 @@ class EntityProgress:
     floor: list[bytes]
     base_ms: list[int | None]  # per replica: from when on it is judged; None before both stores were covered
     swept: list[bool]  # per replica: every row that was there at coverage has been judged once
+    known_to: list[bytes]  # per store: the beacon up to which its log is known, in memory only
     blocked: UnknownReason | None = None  # why coverage cannot be earned with the state that is held
 
     @property
@@ -85,7 +86,8 @@ class EntityProgress:
     def new(cls, contract: EntityContract) -> EntityProgress:
         """Return the progress of an entity of which nothing is known."""
         n = len(contract.stores)
-        return cls(contract, [None] * n, [None] * n, [BEFORE_ALL] * n, [None] * (n - 1), [False] * (n - 1))
+        none, nowhere = [None] * n, [BEFORE_ALL] * n
+        return cls(contract, [*none], [*none], [*nowhere], [None] * (n - 1), [False] * (n - 1), [*nowhere])
 
     def common_ms(self, replica: int) -> int | None:
         """Return the common time of the authority and a replica; None before coverage."""
@@ -284,6 +286,7 @@ class Progress:
     def _move(entity: EntityProgress, i: int, barrier: Pending) -> bool:
         issued_ms, snapshot_complete = barrier.issued_ms, barrier.snapshot_complete
         held = entity.watermark_ms[i]
+        entity.known_to[i] = max(entity.known_to[i], barrier.at)
         if held is not None and issued_ms <= held and entity.covered_at_ms[i] is not None:
             return False
         entity.watermark_ms[i] = issued_ms if held is None else max(held, issued_ms)

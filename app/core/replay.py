@@ -25,6 +25,9 @@ class Again(Enum):
     NOT_JUDGED = "not_judged"  # it rests on more than the stores' logs
 
 
+_NOT_OF_LOGS = frozenset({Stage.DISPUTED, Stage.VERIFIED, Stage.REFUTED, Stage.NOTED})
+
+
 @dataclass(frozen=True, slots=True)
 class Recomputed:
     """One finding judged again; `why` says what came out otherwise."""
@@ -104,7 +107,7 @@ def _is_over(evidence: Evidence, truth: list[Stay], shown: list[Stay]) -> bool:
 def recompute(finding: Finding, canonical_key: bytes | None = None) -> Recomputed:
     """Judge a finding again. With the row's key, its id is computed again too."""
     evidence = finding.evidence
-    if finding.incident_rows or finding.stage in {Stage.DISPUTED, Stage.VERIFIED, Stage.REFUTED}:
+    if finding.incident_rows or finding.stage in _NOT_OF_LOGS:
         return Recomputed(Again.NOT_JUDGED)
     if not evidence.authority_stays or not evidence.replica_stays:
         return Recomputed(Again.DIFFERENT, "it cites no states")
@@ -136,7 +139,7 @@ class Lives:
 
         After a crash steps are told again from an earlier one on; a step that was seen says nothing new.
         """
-        if finding.incident_rows:
+        if finding.incident_rows or finding.stage is Stage.NOTED:
             return ""
         drift = finding.finding_id
         if finding.stage is Stage.OVERTAKEN:

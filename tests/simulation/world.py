@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, Replica, StoreTable
 from app.core.finding import Finding, Stage
 from app.core.fold import META, Effects, Shard
 from app.core.observation import (
     CREATED,
+    INCREMENTAL_READ,
     PRESENT,
     SNAPSHOT_READ,
     Barrier,
@@ -25,6 +26,7 @@ from app.core.observation import (
     Mark,
     Observation,
     RowBlock,
+    SliceRead,
     Truncated,
 )
 from app.core.position import binlog_place
@@ -78,11 +80,12 @@ class Entry:
     """One entry of a store's log."""
 
     at_ms: int
-    kind: str  # row, truncate, beacon
+    kind: str  # row, truncate, beacon, slice
     key: bytes = b""
     state: bytes = b""
     created: bool = False
     beacon: tuple[int, int, int, int] = (0, 0, 0, 0)  # epoch, sequence, issued, previous acknowledged
+    reread: bool = False  # a row that was read again, at its window's close
 
 
 @dataclass
@@ -92,6 +95,8 @@ class Store:
     name: str
     log: list[Entry] = field(default_factory=list)
     sent: int = 0
+    furthest: int = 0
+    begun: dict[bytes, bytes] = field(default_factory=dict)  # where each slice began
     starts_ms: int = START_MS
     first_snapshot: int = 0
     partitions: dict[tuple[str, int], list[tuple[int, Entry | None, bytes]]] = field(default_factory=dict)
@@ -144,6 +149,7 @@ class World:
             for p in range(self.cdc_partitions):
                 store.partitions[f"{store.name}.t", p] = []
             store.partitions[f"{store.name}.beacon", 0] = []
+            store.partitions[f"{store.name}.signal", 0] = []
         # The worker's side.
         self.positions: dict[tuple[str, int], int] = defaultdict(int)
         self.committed: dict[tuple[str, int], int] = defaultdict(int)
@@ -322,6 +328,11 @@ class World:
             place = binlog_place(1, store.sent + 1, 0, is_delete=False)
             if entry.kind == "beacon":
                 store.partitions[f"{store.name}.beacon", 0].append((now_ms, entry, place))
+            elif entry.kind == "slice":
+                begun = store.begun[entry.key] = store.begun.get(entry.key, place)
+                store.partitions[f"{store.name}.signal", 0].append((now_ms, replace(entry, state=begun), place))
+            elif entry.reread and store.sent < store.furthest:
+                pass  # a connector that starts again reads its chunk again: an old window's reads never come twice
             else:
                 p = self._partition_of(entry.key) if entry.kind == "row" else 0
                 store.partitions[f"{store.name}.t", p].append((now_ms, entry, place))
@@ -329,6 +340,7 @@ class World:
                 for partition in store.partitions.values():
                     partition.append((now_ms, None, b""))
             store.sent += 1
+            store.furthest = max(store.furthest, store.sent)
 
     def _snapshot(self, store: Store, n: int, now_ms: int) -> None:
         """Deliver what the table shows after n entries of the log, as reads; the stream goes on from there."""
@@ -366,6 +378,8 @@ class World:
                 if end > begin:
                     if topic.endswith(".beacon"):
                         self._send_beacons(store, topic, p, begin, end)
+                    elif topic.endswith(".signal"):
+                        self._send_slices(store, topic, p, begin, end)
                     else:
                         self._send_rows(store, topic, p, begin, end)
                     self.positions[topic, p] = end
@@ -395,6 +409,16 @@ class World:
             for target in range(self.targets):
                 self.topic[target].append(Barrier(beacon, self._link(target, topic, p, offset + 1), ends))
 
+    def _send_slices(self, store: Store, topic: str, p: int, begin: int, end: int) -> None:
+        """Send the word of each slice that is complete; the entry before it only began the slice."""
+        for offset in range(begin, end):
+            _, entry, place = store.partitions[topic, p][offset]
+            if entry is not None and entry.state != place:
+                for target in range(self.targets):
+                    link = self._link(target, topic, p, offset + 1)
+                    index = self.names.index(store.name)
+                    self.topic[target].append(SliceRead(7, index, link, entry.key, b"", b"", entry.state, place))
+
     def _send_rows(self, store: Store, topic: str, p: int, begin: int, end: int) -> None:
         index = self.names.index(store.name)
         rows: dict[int, list[tuple[int, Entry, bytes]]] = defaultdict(list)
@@ -413,6 +437,7 @@ class World:
                             (PRESENT if e.state else 0)
                             | (SNAPSHOT_READ if e.kind == "read" else 0)
                             | (CREATED if e.created else 0)
+                            | (INCREMENTAL_READ if e.reread else 0)
                             for _, e, _ in found
                         ),
                         places=b"".join(place for _, _, place in found),

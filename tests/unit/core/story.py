@@ -11,6 +11,7 @@ from app.core.fold import META, Effects, Shard, row_key
 from app.core.keystate import KeyState, OpenDrift, decode
 from app.core.observation import (
     CREATED,
+    INCREMENTAL_READ,
     PRESENT,
     SNAPSHOT_READ,
     Barrier,
@@ -21,6 +22,7 @@ from app.core.observation import (
     Observation,
     PipelineReached,
     RowBlock,
+    SliceRead,
 )
 from app.core.position import binlog_place
 
@@ -138,6 +140,18 @@ class Story:
         flags = (SNAPSHOT_READ if snapshot else 0) | (CREATED if created else 0)
         self.observe(self.block(store, value, place, key=key, raw=raw, flags=flags, transaction=transaction))
         return place
+
+    def reread(self, store: str, value: str, *, key: str = "k", raw: str = "", place: bytes = b"") -> bytes:
+        """Let a row be read again, at its window's close; return the place of that."""
+        place = place or self._place(store)
+        self.observe(self.block(store, value, place, key=key, raw=raw, flags=INCREMENTAL_READ))
+        return place
+
+    def slice_read(self, store: str, begun: bytes, *, low: str = "", high: str = "", name: str = "slice") -> None:
+        """Let the conductor say that a slice begun at a place was read whole."""
+        link, place = self._next(f"{store}.signal"), self._place(store)
+        number = self.stores.index(store)
+        self.observe(SliceRead(7, number, link, name.encode(), low.encode(), high.encode(), begun, place))
 
     def block(
         self,

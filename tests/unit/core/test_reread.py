@@ -1,0 +1,212 @@
+"""What a read of the table says against what its log said, and which rows of a slice were not there."""
+
+import pytest
+
+from app.core.finding import DriftKind, Finding, Stage
+from app.core.fold import META, Shard
+from app.core.keystate import decode
+from app.core.observation import INCREMENTAL_READ
+from app.core.position import binlog_place
+from tests.unit.core.story import Story, digest
+
+READ_MS = 20_000
+
+
+def settled(*, keys: str = "k") -> Story:
+    """Return a story in which both stores show value `1` under every key, for long enough that reads may count."""
+    story = Story()
+    for store in "AR":
+        for key in keys:
+            story.row(store, "1", key=key, raw=key, snapshot=True)
+    story.until(500, READ_MS)
+    return story
+
+
+def gaps(story: Story) -> list[tuple[str, str, bytes, bytes]]:
+    """Return store, key, told and read digest of every capture gap so far."""
+    return [
+        (f.replica, f.canonical_key.decode(), f.intended_digest, f.expected_digest)
+        for f in story.findings
+        if f.kind is DriftKind.CAPTURE_GAP
+    ]
+
+
+def test_a_read_that_the_log_did_not_tell_of_is_a_capture_gap_and_then_a_drift_like_any_other() -> None:
+    """The gap is told once with both states; what was read is the row's state from then on, and is judged as such."""
+    story = settled()
+    story.reread("R", "2", raw="k")
+    assert gaps(story) == [("R", "k", digest("1"), digest("2"))]
+    assert story.stages() == [Stage.NOTED]
+    story.until(READ_MS + 500, READ_MS + 15_000)
+    assert story.stages() == [Stage.NOTED, Stage.CONFIRMED, Stage.OVERTAKEN]
+    assert story.state().sides[1].stays[-1].digest == digest("2")
+
+
+def test_a_change_hidden_from_the_authoritys_log_leaves_its_replica_stale() -> None:
+    """The authority's log can lie too: once its row was read, the replica shows what the authority no longer does."""
+    story = settled()
+    story.reread("A", "2", raw="k")
+    story.until(READ_MS + 500, READ_MS + 15_000)
+    assert gaps(story) == [("A", "k", digest("1"), digest("2"))]
+    drift = next(f for f in story.findings if f.stage is Stage.CONFIRMED)
+    assert (drift.replica, drift.kind) == ("R", DriftKind.STALE)
+
+
+def test_a_row_that_only_a_read_shows_is_a_gap() -> None:
+    """A row that was inserted past the log is one of which no state is kept at all."""
+    story = settled()
+    story.reread("R", "1", key="hidden", raw="hidden")
+    assert gaps(story) == [("R", "hidden", b"", digest("1"))]
+    story.until(READ_MS + 500, READ_MS + 5_000)
+    assert next(f for f in story.findings if f.stage is Stage.CONFIRMED).kind is DriftKind.EXTRA
+
+
+def test_a_read_that_agrees_says_nothing_and_leaves_the_row_small() -> None:
+    """A sweep over everything must not make every row's state larger."""
+    story = settled()
+    before = len(story.table[b"\x01\x00\x00\x00\x07k"])
+    place = story.reread("R", "1", raw="k")
+    state = story.state()
+    assert story.findings == []
+    assert (state.sides[1].position[3:], state.sides[1].stays[0].position[3:]) == (place, place)
+    assert len(story.table[b"\x01\x00\x00\x00\x07k"]) == before
+
+
+def test_a_read_just_behind_a_change_says_nothing() -> None:
+    """A commit may stand in the log before the database shows it: an older value read then is no gap."""
+    story = settled()
+    story.row("A", "2", raw="k")
+    story.row("R", "2", raw="k")
+    story.until(READ_MS + 500, READ_MS + 1_000)
+    story.reread("R", "1", raw="k")
+    story.until(READ_MS + 1_500, READ_MS + 15_000)
+    assert story.findings == []
+    assert story.state().sides[1].stays[-1].digest == digest("2")
+
+
+def test_a_read_before_coverage_is_taken_as_it_is() -> None:
+    """Before a complete snapshot nothing is known that a read could contradict."""
+    story = Story(late="R")
+    story.row("A", "1", snapshot=True)
+    story.until(500, READ_MS)
+    story.row("R", "0")
+    story.reread("R", "1")
+    assert story.findings == []
+    assert story.state().sides[1].stays[-1].digest == digest("1")
+
+
+def test_a_read_that_is_sent_again_brings_no_row_back() -> None:
+    """A connector that was killed may send a chunk twice; the row was deleted in between, and is forgotten."""
+    story = settled(keys="kl")
+    place = story.reread("R", "1", raw="k")
+    for store in "AR":
+        story.row(store, "", raw="k")
+    story.until(READ_MS + 500, READ_MS + 10_000)
+    assert b"\x01\x00\x00\x00\x07k" not in story.table
+    story.reread("R", "1", raw="k", place=place)
+    story.until(READ_MS + 10_500, READ_MS + 20_000)
+    assert story.findings == []
+
+
+def test_a_row_that_a_whole_slice_does_not_show_is_a_missed_delete() -> None:
+    """Within the slice, and only there: one row was read, one has changed since, one lies outside."""
+    story = settled(keys="abcdk")
+    begun = binlog_place(1, story.places["R"], 1, is_delete=False)
+    story.reread("R", "1", key="a", raw="a")
+    story.row("R", "1", key="b", raw="b")
+    story.slice_read("R", begun, low="a", high="d")
+    assert story.findings == []
+    story.until(READ_MS + 500, READ_MS + 1_000)
+    assert gaps(story) == [("R", "c", digest("1"), b"")]
+    story.until(READ_MS + 1_500, READ_MS + 10_000)
+    confirmed = [(f.canonical_key, f.kind) for f in story.findings if f.stage is Stage.CONFIRMED]
+    assert confirmed == [(b"c", DriftKind.MISSING)]
+
+
+def test_rows_that_are_read_behind_the_word_of_their_slice_are_not_missed() -> None:
+    """The word travels in another partition than the rows: the log has to be known beyond it first."""
+    story = settled(keys="ab")
+    begun = binlog_place(1, story.places["R"], 1, is_delete=False)
+    story.places["R"] += 1
+    read_at = binlog_place(1, story.places["R"], 0, is_delete=False)
+    story.slice_read("R", begun)
+    story.reread("R", "1", key="a", raw="a", place=read_at)
+    story.reread("R", "1", key="b", raw="b", place=read_at)
+    story.until(READ_MS + 500, READ_MS + 10_000)
+    assert story.findings == []
+
+
+def test_a_slice_goes_on_after_a_restart() -> None:
+    """The word of the conductor is kept with the rows until it was held against them."""
+    story = settled(keys="ab")
+    begun = binlog_place(1, story.places["R"], 1, is_delete=False)
+    story.reread("R", "1", key="a", raw="a")
+    story.slice_read("R", begun)
+    story.restart()
+    story.until(READ_MS + 500, READ_MS + 1_000)
+    assert gaps(story) == [("R", "b", digest("1"), b"")]
+    assert not [key for key in story.table if key[:2] == META + b"r"]
+
+
+def test_a_slice_that_was_begun_before_the_snapshot_of_this_epoch_proves_nothing() -> None:
+    """What a new snapshot shows stands before the slice in no log: its rows are not missing."""
+    story = settled(keys="ab")
+    begun = binlog_place(1, story.places["R"], 1, is_delete=False)
+    again = story._place("R")
+    for key in "ab":
+        story.row("R", "1", key=key, raw=key, place=again, snapshot=True)
+    story.until(READ_MS + 500, READ_MS + 3_000)
+    story.slice_read("R", begun)
+    story.until(READ_MS + 3_500, READ_MS + 15_000)
+    assert gaps(story) == []
+
+
+def test_a_gap_that_the_broker_does_not_have_is_told_again() -> None:
+    """The state is the read's already; without the gap's own record a kill would hide it for ever."""
+    story = settled()
+    block = story.block("R", "2", story._place("R"), raw="k", flags=INCREMENTAL_READ)
+    states = {key: story.table.get(key) for key in story.shard.needed_keys(block)}
+    [told] = story.shard.fold(block, states).findings
+    story.flush()
+    shard = Shard((story.contract,), 0)
+    noted = shard.restore(sorted((k, v) for k, v in story.table.items() if k[:1] == META))
+    again = shard.revive({row: story.table.get(row) for row in noted}).findings
+    assert [_named(f) for f in again if f.stage is Stage.NOTED] == [_named(told)]
+    shard.acknowledged(again)
+    for key, value in shard.flush():
+        assert value is None or key[:2] != META + b"g"
+
+
+def _named(finding: Finding) -> tuple[bytes, bytes, bytes]:
+    return finding.finding_id, finding.intended_digest, finding.expected_digest
+
+
+def test_a_gap_is_written_before_the_row_that_no_longer_shows_it() -> None:
+    """A commit that is cut short leaves a beginning: a gap may be told twice, never not at all."""
+    story = settled()
+    block = story.block("R", "2", story._place("R"), raw="k", flags=INCREMENTAL_READ)
+    story.shard.fold(block, {key: story.table.get(key) for key in story.shard.needed_keys(block)})
+    written = [key[:2] for key, value in story.shard.flush() if value is not None]
+    assert written.index(META + b"g") < written.index(b"\x01\x00")
+
+
+@pytest.mark.parametrize("store", ["A", "R"])
+def test_a_truncate_is_no_missed_delete(store: str) -> None:
+    """A slice shows no row of a table that was truncated since; the log has told of that."""
+    story = settled(keys="ab")
+    begun = binlog_place(1, story.places[store], 1, is_delete=False)
+    for key in "ab":
+        story.row(store, "", key=key, raw=key)
+    story.slice_read(store, begun)
+    story.until(READ_MS + 500, READ_MS + 1_000)
+    assert gaps(story) == []
+
+
+def test_a_state_that_nobody_knew_is_healed_by_a_read_without_a_gap() -> None:
+    """Two raw keys under one key made it unknown; that a read shows one of them contradicts nothing."""
+    story = settled()
+    story.row("R", "1", raw="other")
+    story.until(READ_MS + 500, READ_MS + 10_000)
+    story.reread("R", "3", raw="k")
+    assert gaps(story) == []
+    assert len(decode(story.table[b"\x01\x00\x00\x00\x07k"]).sides[1].stays[-1].digest) == 1
