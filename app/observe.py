@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from app.core.breaker import Trip
 from app.core.command import DISTRUSTED, RefusalReason
+from app.core.conducting import Outcome as SliceOutcome
 from app.core.finding import DriftKind, UnknownReason, Verdict
 
 
@@ -240,6 +241,26 @@ STATE_REBUILDS: Final = Metric(
 )
 DISK_HEADROOM: Final = Metric("driftline_disk_headroom_bytes", _GAUGE, "Free space where the state lives.")
 
+ROWS_REREAD: Final = Metric(
+    "driftline_rows_reread_total",
+    _COUNTER,
+    "Rows of slices that were read again, or should have been.",
+    (Label.STORE, Label.ENTITY),
+)
+SLICES: Final = Metric(
+    "driftline_slices_total",
+    _COUNTER,
+    "Slices of tables that were to be read again, by what became of them.",
+    (Label.STORE, Label.ENTITY, Label.OUTCOME),
+    ((Label.OUTCOME, _words(SliceOutcome)),),
+)
+CAPTURE_GAPS: Final = Metric(
+    "driftline_capture_gaps_total",
+    _COUNTER,
+    "Rows of a store that were read and were not as its own log said.",
+    (Label.STORE, Label.ENTITY),
+)
+
 ALL_METRICS: Final[tuple[Metric, ...]] = (
     BUILD_INFO,
     EVENTS_CONSUMED,
@@ -269,6 +290,9 @@ ALL_METRICS: Final[tuple[Metric, ...]] = (
     STATE_RECOVERY_LEFT,
     STATE_REBUILDS,
     DISK_HEADROOM,
+    ROWS_REREAD,
+    SLICES,
+    CAPTURE_GAPS,
 )
 
 

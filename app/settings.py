@@ -95,7 +95,7 @@ class StoreSettings:
     )
     ca_file: Annotated[Path, Meta(description="certificates to verify the server with; none: no TLS")] | None = None
     roles: Annotated[
-        dict[str, RoleSettings], Meta(description="logins by role: capture, beacon, read, apply, admin")
+        dict[str, RoleSettings], Meta(description="logins by role: capture, beacon, read, apply, conduct, admin")
     ] = field(default_factory=dict)
 
     @property
@@ -117,7 +117,7 @@ class StoreSettings:
         return self.roles[name]
 
 
-ROLES: Final = ("capture", "beacon", "read", "apply", "admin")
+ROLES: Final = ("capture", "beacon", "read", "apply", "conduct", "admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,27 @@ class ApplierSettings:
         Annotated[Path, Meta(description="the file that stops this applier while it is there; else keys_dir/panic")]
         | None
     ) = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConductorSettings:
+    """How much of a store may be read again, and when."""
+
+    rows_per_s: Annotated[int, Meta(ge=1, le=1_000_000, description="rows read again per second and store")] = 500
+    slice_rows: Annotated[
+        int,
+        Meta(ge=1, le=100_000, description="rows of a slice; at most the connectors' incremental.snapshot.chunk.size"),
+    ] = 1_000
+    hours: Annotated[
+        list[Annotated[str, Meta(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]\Z")]],
+        Meta(max_length=16, description="stretches of the day, UTC, as 22:00-05:30; none: at any time"),
+    ] = field(default_factory=list)
+    pass_interval_s: Annotated[
+        int, Meta(ge=0, le=31_536_000, description="seconds between two passes over a table that was read whole")
+    ] = 86_400
+    lag_ms_max: Annotated[
+        int, Meta(ge=1_000, le=3_600_000, description="milliseconds of a log's lag beyond which reading is held back")
+    ] = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,6 +285,7 @@ class Settings:
     ] = 500
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     applier: ApplierSettings = field(default_factory=ApplierSettings)
+    conductor: ConductorSettings = field(default_factory=ConductorSettings)
     connect: ConnectSettings | None = None
     kafka_security: KafkaSecurity = field(default_factory=KafkaSecurity)
 

@@ -31,6 +31,7 @@ class Part(Enum):
 
     WORKER = "worker"
     APPLIER = "applier"
+    CONDUCTOR = "conductor"
     OPERATOR = "operator"  # a person, through the command line
     SUBSCRIBER = "subscriber"  # anybody who wants to know
 
@@ -154,6 +155,17 @@ QUARANTINE: Final = Topic(
     writers=frozenset({Part.WORKER, Part.APPLIER}),
     readers=frozenset({Part.WORKER, Part.OPERATOR}),
 )
+REREADS: Final = Topic(
+    dataset="rereads",
+    key="entity and store, joined by `/`",
+    value="how far a table has been read again (JSON); the key where the pass stands is sealed",
+    schema=None,
+    spread=False,
+    cleanup=Cleanup.COMPACT,
+    retention_ms=None,
+    writers=frozenset({Part.CONDUCTOR}),
+    readers=frozenset({Part.CONDUCTOR, Part.OPERATOR}),
+)
 CONTROL: Final = Topic(
     dataset="control",
     key="what is switched",
@@ -184,6 +196,7 @@ ALL: Final[tuple[Topic, ...]] = (
     OUTCOMES,
     STATUS,
     QUARANTINE,
+    REREADS,
     CONTROL,
 )
 

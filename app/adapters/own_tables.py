@@ -7,6 +7,7 @@
 | apply | SELECT the contracts' tables here; where this store is repaired, lock and write the contract's columns, and |
 |       | DELETE if the policy deletes; add to the ledger; share the fence's lock through a column of no meaning |
 | capture | SELECT own tables, INSERT signals |
+| conduct | SELECT the contracts' tables; INSERT signals |
 
 Every run leaves the same rights: what a policy no longer allows is taken away.
 """
@@ -28,9 +29,9 @@ from app.core.guard import repair_policy
 from app.core.store import StoreKind
 from app.settings import StoreSettings
 
-Role = Literal["beacon", "read", "apply"]
-LOGINS: Final[tuple[Role, ...]] = ("beacon", "read", "apply")
-_ON_CONTRACTS: Final[tuple[Role, ...]] = ("read", "apply")
+Role = Literal["beacon", "read", "apply", "conduct"]
+LOGINS: Final[tuple[Role, ...]] = ("beacon", "read", "apply", "conduct")
+_ON_CONTRACTS: Final[tuple[Role, ...]] = ("read", "apply", "conduct")
 HIDDEN: Final = "'***'"
 _PUBLISHED: Final = ("driftline_beacon", "driftline_signal", "driftline_ledger")
 
@@ -117,6 +118,8 @@ def _postgres_roles(store: StoreSettings, rights: list[_Rights]) -> Iterator[Sta
     if "apply" in users:
         yield Statement(f"GRANT SELECT, INSERT ON {schema}.driftline_ledger TO {users['apply']}")
         yield Statement(f"GRANT SELECT, UPDATE (shared) ON {schema}.driftline_fence TO {users['apply']}")
+    if "conduct" in users:
+        yield Statement(f"GRANT INSERT ON {schema}.driftline_signal TO {users['conduct']}")
     if "capture" in store.roles:
         capture = _name(kind, store.roles["capture"].user)
         yield Statement(f"GRANT USAGE ON SCHEMA {schema} TO {capture}")
@@ -195,6 +198,8 @@ def _mysql_roles(store: StoreSettings, rights: list[_Rights]) -> Iterator[Statem
     if "apply" in users:
         yield Statement(f"GRANT SELECT, INSERT ON {schema}.driftline_ledger TO {users['apply']}")
         yield Statement(f"GRANT SELECT, UPDATE (shared) ON {schema}.driftline_fence TO {users['apply']}")
+    if "conduct" in users:
+        yield Statement(f"GRANT INSERT ON {schema}.driftline_signal TO {users['conduct']}")
     if "capture" in store.roles:
         # The capture role is the connector's own, with the host that it was made with.
         capture = _text(store.roles["capture"].user)

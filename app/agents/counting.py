@@ -53,6 +53,8 @@ class AgentCounts:
             self._meter.add(observe.VERDICTS, entity=finding.entity, verdict=verdict)
         if finding.stage is Stage.VERIFIED:
             self._meter.add(observe.REPAIRS, entity=finding.entity, outcome="verified")
+        if finding.stage is Stage.NOTED:
+            self._meter.add(observe.CAPTURE_GAPS, store=finding.replica, entity=finding.entity)
         if detected_after_ms is not None:
             self._meter.observe(observe.DETECTION_LATENCY, max(0, detected_after_ms) / 1_000, entity=finding.entity)
 

@@ -24,11 +24,12 @@ from app.agents.block_consumer import Block, RawRecord
 from app.agents.rows import PlainRows, RowBucket, RowReader, full_buckets, put_plain
 from app.codec.blocks import pack
 from app.codec.envelope import Decoder
+from app.codec.slice_signals import word_of
 from app.codec.transactions import transaction_number
 from app.core.contract import EntityContract
 from app.core.errors import Undecodable, Unmappable, Unready
 from app.core.event import ChangeEvent, Operation, Reading
-from app.core.observation import Barrier, Beacon, LedgerEcho, Link, Mark, Observation, Truncated
+from app.core.observation import Barrier, Beacon, LedgerEcho, Link, Mark, Observation, SliceRead, Truncated
 from app.core.position import PLACE_BYTES
 from app.core.published import QuarantinedRecord
 from app.ports import Sink
@@ -56,6 +57,7 @@ class Role(Enum):
     TABLE = "table"
     BEACON = "beacon"
     LEDGER = "ledger"
+    SIGNAL = "signal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ class Ingest:
         self._tracks: dict[tuple[str, int], _Track] = {}
 
     async def tables(self, stream: AsyncIterator[Block]) -> None:
-        """Read blocks of tables and ledgers for as long as the stream lasts."""
+        """Read blocks of tables, ledgers and signals for as long as the stream lasts."""
         async for block in stream:
             rows = self._sources[block.topic].rows
             plain = rows.plain(block.records) if rows is not None else PlainRows(left=list(range(len(block.records))))
@@ -235,7 +237,7 @@ class Ingest:
         if source.rows is not None:
             self._take_rows(block, track, source, source.rows, plain, decoded)
         else:
-            self._take_ledger(block, track, source, decoded)
+            self._take_inserts(block, track, source, decoded)
         track.position = block.end
         track.waiting.append(block)
         self._counts.consumed(source.store, source.entity, len(block.records))
@@ -317,13 +319,15 @@ class Ingest:
             link = self._link(block, track, target, record.offset + 1)
             self._send(target, Truncated(rows.entity, rows.store, link, event.place, record.offset, transaction))
 
-    def _take_ledger(self, block: Block, track: _Track, source: Source, decoded: Sequence[_Decoded]) -> None:
+    def _take_inserts(self, block: Block, track: _Track, source: Source, decoded: Sequence[_Decoded]) -> None:
+        """Take what was added to a ledger or a signal table."""
+        take = self._echo if source.role is Role.LEDGER else self._slice
         for record, event in zip(block.records, decoded, strict=True):
             try:
                 if isinstance(event, Undecodable):
                     raise event
                 if event is not None and event.reading is Reading.LIVE and event.operation is Operation.CREATE:
-                    self._echo(block, track, source, record, event)
+                    take(block, track, source, record, event)
                 track.unreadable_in_a_row = 0
             except Undecodable as fault:
                 self._reject(source, track, record, block, fault.reason, fault.what)
@@ -348,6 +352,20 @@ class Ingest:
         self._send(
             target, LedgerEcho(contract.number, store, link, command_id, transaction, outcome, event.place, reason)
         )
+
+    def _slice(self, block: Block, track: _Track, source: Source, record: RawRecord, event: ChangeEvent) -> None:
+        word = word_of(event.after or {})
+        if word is None:
+            return
+        contract = self._contracts.get(word.entity)
+        stores = [table.store for table in contract.stores] if contract is not None else []
+        if contract is None or source.store not in stores:
+            return
+        name, store = word.slice_id.encode(), stores.index(source.store)
+        for target in range(self._partitions):
+            link = self._link(block, track, target, record.offset + 1)
+            read = SliceRead(contract.number, store, link, name, word.low, word.high, word.begun, event.place)
+            self._send(target, read)
 
     # -- beacons -------------------------------------------------------------------------------------------------
 

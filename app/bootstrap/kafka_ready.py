@@ -60,7 +60,8 @@ def make_topics(
         for table in contract.stores:
             wanted[table.topic] = NewTopic(table.topic, num_partitions=table.partitions, replication_factor=-1)
     for store in stores_compared(settings, contracts):
-        for name in (own_topic(store, "driftline_beacon"), own_topic(store, "driftline_ledger")):
+        for own in ("driftline_beacon", "driftline_ledger", "driftline_signal"):
+            name = own_topic(store, own)
             wanted.setdefault(name, NewTopic(name, num_partitions=1, replication_factor=-1))
     _check_partitions(ours, known, settings.bootstrap)
     missing = [topic for name, topic in wanted.items() if name not in known]

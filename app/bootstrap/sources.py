@@ -50,6 +50,7 @@ def sources_of(
         decoder = decoders[store.name]
         yield Source(own_topic(store, "driftline_beacon"), store.name, Role.BEACON, decoder)
         yield Source(own_topic(store, "driftline_ledger"), store.name, Role.LEDGER, decoder)
+        yield Source(own_topic(store, "driftline_signal"), store.name, Role.SIGNAL, decoder)
 
 
 def row_readers(

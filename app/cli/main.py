@@ -29,6 +29,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     ),
     "beacon": ("app.cli.beacon", "command", "Write the beacons that give all stores a common time."),
     "worker": ("app.cli.worker", "command", "Read the change streams, compare, and plan repairs."),
+    "conductor": ("app.cli.conductor", "command", "Have tables read again, and hold them against their logs."),
     "applier": ("app.cli.applier", "command", "Carry out repair commands, guarded."),
     "batches": ("app.cli.batches", "command", "List the batches of repairs that wait for a person."),
     "approve": ("app.cli.approve", "command", "Say yes to batches of repairs, signed."),

@@ -12,6 +12,7 @@ from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import Output, json_line, print_records, safe_text
 from app.codec.control import decode_control
+from app.core.conducting import Done
 from app.core.status import Coverage, StatusReport, StoreStatus, WorkerStatus, joined, owners
 from app.core.switch import Control, Said, Switch
 
@@ -91,20 +92,68 @@ def worker_rows(workers: Iterable[WorkerStatus], now_wall_ms: int) -> list[Mappi
     ]
 
 
+def reread_rows(done: Iterable[Done]) -> list[Mapping[str, Any]]:
+    """Return how far tables have been read again, as it is printed: how many rows of a million may be wrong unseen."""
+    from app.codec.rendering import wall_text
+    from app.core.sampling import CONFIDENCE, wrong_at_most
+
+    return [
+        {
+            "entity": each.entity,
+            "store": each.store,
+            "passes": each.finished,
+            "walk": each.walk.value,
+            "rows": each.rows,
+            "unproven_slices": each.unproven,
+            "gaps": each.gaps,
+            "whole_at": wall_text(each.whole_wall_ms),
+            "whole_rows": each.whole_rows,
+            "whole_unproven_slices": each.whole_unproven,
+            "sampled_rows": each.sampled_rows,
+            "wrong_per_million_at_most": None
+            if not each.sampled_rows
+            else round(1e6 * wrong_at_most(each.sampled_rows, min(each.gaps, each.sampled_rows)), 3),
+            "confidence": CONFIDENCE,
+        }
+        for each in sorted(done, key=lambda each: (each.entity, each.store))
+    ]
+
+
+def _reread_text(row: Mapping[str, Any]) -> str:
+    whole = (
+        f"whole at {row['whole_at']} ({row['whole_rows']} rows, {row['whole_unproven_slices']} slices unproven)"
+        if row["whole_at"]
+        else "never whole yet"
+    )
+    bound = row["wrong_per_million_at_most"]
+    sampled = "" if bound is None else f"; by its sample at most {bound:g} keys per million were wrong unseen (95 %)"
+    return (
+        f"reread {row['entity']} in {row['store']}: {whole}; this pass {row['rows']} rows,"
+        f" {row['unproven_slices']} slices unproven; {row['gaps']} capture gaps{sampled}"
+    )
+
+
 def _print(
-    output: Output, rows: list[Mapping[str, Any]], workers: list[Mapping[str, Any]], applier: dict[str, Any]
+    output: Output,
+    rows: list[Mapping[str, Any]],
+    workers: list[Mapping[str, Any]],
+    rereads: list[Mapping[str, Any]],
+    applier: dict[str, Any],
 ) -> None:
     if output is Output.JSON:
-        click.echo(json_line({"stores": rows, "workers": workers, "applier": applier}))
+        click.echo(json_line({"stores": rows, "workers": workers, "rereads": rereads, "applier": applier}))
         return
     print_records(rows, output, _COLUMNS)
     if output is Output.JSONL:
         click.echo(json_line({"workers": workers}))
+        click.echo(json_line({"rereads": rereads}))
         click.echo(json_line({"applier": applier}))
         return
     for worker in workers:
         owned = ", ".join(str(partition) for partition in worker["partitions"])
         click.echo(safe_text(f"worker {worker['instance']}: partitions {owned} ({worker['reported_ago_s']} s ago)"))
+    for row in rereads:
+        click.echo(safe_text(_reread_text(row), 400))
     said = f"by {applier['by']} at {applier['at']}" if applier["by"] else applier["why"]
     click.echo(safe_text(f"repairs: {'paused' if applier['paused'] else 'go on'} ({said})"))
 
@@ -118,7 +167,8 @@ def command(invocation: Invocation, entity: str | None) -> int:
     Times are on the beacons' clock; `behind` is how far the proof is behind the newest beacon.
     """
     from app.adapters.system_clock import wall_ms
-    from app.topics import CONTROL, STATUS
+    from app.codec.rereads import decode_done
+    from app.topics import CONTROL, REREADS, STATUS
 
     deployment = Deployment.of(invocation, "status")
     newest: dict[tuple[str, str, int], StatusReport] = {}
@@ -128,11 +178,13 @@ def command(invocation: Invocation, entity: str | None) -> int:
     statuses = joined(newest.values())
     now_ms = wall_ms()
     partitions = deployment.settings.partitions
+    done = {(each.entity, each.store): each for _, each in deployment.records(REREADS, decode_done)}
     words = [(record.offset, word) for record, word in deployment.records(CONTROL, decode_control)]
     _print(
         invocation.output,
         rows_of(statuses, partitions, now_ms),
         worker_rows(owners(newest.values()), now_ms),
+        reread_rows(each for each in done.values() if entity in {None, each.entity}),
         applier_document(words),
     )
     if not statuses:

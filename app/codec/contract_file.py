@@ -124,6 +124,7 @@ def _contract(shape: ContractShape, stores: Mapping[str, StoreSettings]) -> Enti
             for side in sides
         ),
         replicas=tuple(_replica(replica) for replica in shape.replicas),
+        priority=shape.priority,
     )
 
 

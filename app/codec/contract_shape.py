@@ -253,6 +253,9 @@ class ContractShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dict[str, ComparedField], Meta(min_length=1, max_length=1_000, description="the compared fields by name")
     ]
     description: Annotated[str, Meta(max_length=2_000, description="for people")] = ""
+    priority: Annotated[
+        int, Meta(ge=0, le=100, description="how much sooner than others its rows are read again by the conductor")
+    ] = 0
 
 
 NOT_BUILT: Final[dict[str, str]] = {
@@ -260,7 +263,6 @@ NOT_BUILT: Final[dict[str, str]] = {
     "tolerances": "remove it and compare the fields exactly, or leave them out of the contract",
     "aggregates": "remove it; rows are compared key by key",
     "shard_key": "remove it; rows are spread by their keys",
-    "priority": "remove it; every entity is watched alike",
     "rate": "remove it; every drift is told",
     "authority": "remove it; one store is the authority for the whole entity",
 }

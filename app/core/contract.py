@@ -178,6 +178,7 @@ class EntityContract:
     authority: str
     stores: tuple[StoreTable, ...]
     replicas: tuple[Replica, ...]
+    priority: int = 0  # how much sooner than others it is read again, 0 to 100
 
     def table_of(self, store: str) -> StoreTable:
         """Return where the entity lives in a store; `KeyError` if it does not."""

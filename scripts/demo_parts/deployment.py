@@ -83,7 +83,7 @@ class Deployment:
             "roles": {
                 "admin": server["roles"][admin],
                 "capture": server["roles"]["cdc_feed"],
-                **{role: self._login(kind, role) for role in ("beacon", "read", "apply")},
+                **{role: self._login(kind, role) for role in ("beacon", "read", "apply", "conduct")},
             },
         }
 

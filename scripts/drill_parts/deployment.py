@@ -62,11 +62,11 @@ def make(folder: Path, bootstrap: str, name: str, window_ms: int, seed: int) -> 
         finding_schema_file=str(PROJECT / "schemas" / "finding.avsc"),
     )
     deployment.write(folder)
-    ledgers = [f"{name}{store}.driftline.driftline_ledger" for store in ("pg", "my")]
+    own = [f"{name}{store}.driftline.driftline_{table}" for store in ("pg", "my") for table in ("ledger", "signal")]
     tables = {deployment.authority_topic, deployment.replica_topic}
     wanted = [
         NewTopic(topic, TABLE_PARTITIONS if topic in tables else 1, 1)
-        for topic in (*deployment.change_topics, *ledgers)
+        for topic in (*deployment.change_topics, *own)
     ]
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for made in admin.create_topics(wanted).values():

@@ -15,7 +15,7 @@ import msgspec
 Link = tuple[str, int, int, int]
 """Topic, partition, begin, end."""
 
-_ROWS, _TRUNCATED, _MARK, _BARRIER, _LEDGER = 1, 2, 3, 4, 5
+_ROWS, _TRUNCATED, _MARK, _BARRIER, _LEDGER, _SLICE = 1, 2, 3, 4, 5, 7
 _TAG_AT = 2  # behind the format and the array's head
 
 
@@ -53,7 +53,7 @@ _READ_BARRIER = msgspec.msgpack.Decoder(_Barrier)
 def links_of(value: bytes) -> Sequence[Link]:
     """Return the links that a record of `observations` carries."""
     tag, body = value[_TAG_AT], memoryview(value)[1:]
-    if tag in {_ROWS, _TRUNCATED, _LEDGER}:
+    if tag in {_ROWS, _TRUNCATED, _LEDGER, _SLICE}:
         return (_READ_ROWS.decode(body).link,)
     if tag == _MARK:
         return _READ_MARK.decode(body).links

@@ -17,7 +17,7 @@ from engine_judge.rows import ABSENT
 FORMAT = 2
 ROW, META = b"\x01", b"\x00"
 REACHED, ENTITY = META + b"c", META + b"e"
-STAGES = ("confirmed", "overtaken", "disputed", "resolved", "verified", "refuted")
+STAGES = ("confirmed", "overtaken", "disputed", "resolved", "verified", "refuted", "noted")
 OPEN_STAGES = frozenset({"confirmed", "overtaken", "disputed"})
 _AT_REST = 1
 _HEAD = struct.Struct(">BBBB")

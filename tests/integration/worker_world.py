@@ -381,6 +381,8 @@ _TABLES = (
     ("my", "driftline.driftline_beacon"),
     ("pg", "driftline.driftline_ledger"),
     ("my", "driftline.driftline_ledger"),
+    ("pg", "driftline.driftline_signal"),
+    ("my", "driftline.driftline_signal"),
 )
 
 

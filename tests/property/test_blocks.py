@@ -15,6 +15,7 @@ from app.core.observation import (
     Observation,
     PipelineReached,
     RowBlock,
+    SliceRead,
     Truncated,
 )
 
@@ -78,6 +79,17 @@ observations: st.SearchStrategy[Observation] = st.one_of(
         st.text(max_size=9),
     ),
     st.builds(PipelineReached, numbers, numbers, places, numbers),
+    st.builds(
+        SliceRead,
+        numbers,
+        numbers,
+        links(),
+        st.binary(max_size=9),
+        st.binary(max_size=9),
+        st.binary(max_size=9),
+        places,
+        places,
+    ),
 )
 
 

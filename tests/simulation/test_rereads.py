@@ -3,7 +3,7 @@
 Goal: reads of slices, amid traffic and every fault of `world`, tell of each hidden damage once, of no healthy row.
 Method: somebody changes rows past the logs; slices are read while the world is busy, and once more when it is quiet,
 as Debezium reads them: a chunk is selected at one moment and stands in the log at a later one, without the rows that
-changed in between. Oracle: a hidden damage is there by the log from where it was read on, and so a drift like any other.
+changed in between. Oracle: a hidden damage is there by the log from where it was read on: a drift like any other.
 """
 
 from __future__ import annotations

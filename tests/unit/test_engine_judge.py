@@ -28,7 +28,7 @@ from app.core.digest import RowDigester, keyed_hash
 from app.core.finding import Stage
 from app.core.journal import chain_record, entity_record
 from app.core.keystate import KeyState, OpenDrift, encode
-from app.core.observation import Barrier, Beacon, Link, Mark, RowBlock
+from app.core.observation import Barrier, Beacon, Link, Mark, RowBlock, SliceRead
 from app.core.progress import Chain, EntityProgress
 from app.core.store import Converter, StoreKind
 from app.core.types.canonical import Dialect
@@ -343,7 +343,7 @@ def test_the_judge_reads_the_state_that_the_product_writes() -> None:
     rows = [read_row(encode(state)) for state in _states()]
     sides = (HeldSide(bytes([2]) * 16, 0, 72), HeldSide(bytes([3]) * 16, 1, 73))
     assert [row.sides for row in rows] == [sides] * len(rows)
-    assert [row.open_drift for row in rows] == [None, *[b"d" * 16] * 3, None, None, None]
+    assert [row.open_drift for row in rows] == [None, *[b"d" * 16] * 3, None, None, None, None]
 
 
 def test_the_judge_reads_a_row_at_rest() -> None:
@@ -380,9 +380,10 @@ def test_the_judge_reads_the_links_that_the_product_sends() -> None:
     link = Link("t", 1, 5, 9)
     block = RowBlock(7, 0, link, 1, [b"k"], bytes(8), b"\x01", bytes(17), [5], [0], bytes(16))
     barrier = Barrier(Beacon("pg", 1, 1, 1, 1, bytes(17), streamed=True, server="s"), link, [("t", 1, 9)])
-    told = [links_of(pack(observation)) for observation in (block, Mark([link, link]), barrier)]
+    read = SliceRead(7, 0, link, b"s", b"", b"", bytes(17), bytes(17))
+    told = [links_of(pack(observation)) for observation in (block, Mark([link, link]), barrier, read)]
     wanted = ("t", 1, 5, 9)
-    assert [list(links) for links in told] == [[wanted], [wanted, wanted], [wanted]]
+    assert [list(links) for links in told] == [[wanted], [wanted, wanted], [wanted], [wanted]]
 
 
 @pytest.mark.parametrize("package", ["engine_judge", "judge_parts", "drill_parts"])

@@ -33,7 +33,9 @@ NAMES = {"pg": 'na"me', "my": "na`me"}
 def store_of(kind: StoreKind, folder: Path) -> StoreSettings:
     """Return a store with every role."""
     name = "pg" if kind is StoreKind.POSTGRES else "my"
-    roles = {role: RoleSettings(f"u_{role}", folder / f"{name}-{role}") for role in ("beacon", "read", "apply")}
+    roles = {
+        role: RoleSettings(f"u_{role}", folder / f"{name}-{role}") for role in ("beacon", "read", "apply", "conduct")
+    }
     roles["admin"] = RoleSettings("root")
     roles["capture"] = RoleSettings("cdc", folder / "cdc")
     return StoreSettings(name, kind, name, Converter.JSON, "127.0.0.1", 1, "shop", "own", roles=roles)
@@ -93,10 +95,21 @@ def test_rights_are_what_the_policy_needs(
 
 
 @pytest.mark.parametrize("kind", [StoreKind.POSTGRES, StoreKind.MARIADB])
+def test_the_conductor_reads_tables_and_adds_signals_only(kind: StoreKind, tmp_path: Path) -> None:
+    """It writes nothing else, in no table."""
+    store = store_of(kind, tmp_path)
+    script = statements(store, [contract_of(APPLY, store.name)])
+    grants = [s.text.partition(" ON ")[0] + " " + s.text.split(".")[-1] for s in script if "u_conduct" in s.text]
+    writing = [text for text in grants if text.startswith("GRANT") and "USAGE" not in text and "CONNECT" not in text]
+    assert [text.split()[1] for text in writing] == ["INSERT", "SELECT"]
+    assert "driftline_signal" in writing[0]
+
+
+@pytest.mark.parametrize("kind", [StoreKind.POSTGRES, StoreKind.MARIADB])
 def test_a_script_shows_no_password_and_drops_nothing(kind: StoreKind, tmp_path: Path) -> None:
     """A person may copy it; it may be run twice; a store without SQL has none."""
     store = store_of(kind, tmp_path)
-    for role in ("beacon", "read", "apply"):
+    for role in ("beacon", "read", "apply", "conduct"):
         (tmp_path / f"{store.name}-{role}").write_text("very secret")
     script = statements(store, [contract_of(APPLY, store.name)])
     text = "\n".join(statement.text for statement in script)
@@ -121,7 +134,7 @@ def test_secrets_are_made_once_and_only_for_their_owner(tmp_path: Path) -> None:
         stores=stores,
     )
     made = make_secret_files(settings)
-    assert len(made) == 4 + 1 + 6
+    assert len(made) == 4 + 1 + 8
     assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
     before = {path: path.read_bytes() for path in made}
     assert make_secret_files(settings) == []

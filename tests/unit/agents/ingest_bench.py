@@ -107,6 +107,7 @@ class Bench:
                 Source("pg.items", "pg", Role.TABLE, decoder, "items", rows),
                 Source("pg.beacon", "pg", Role.BEACON, decoder),
                 Source("my.ledger", "my", Role.LEDGER, decoder),
+                Source("pg.signal", "pg", Role.SIGNAL, decoder),
             ],
             contracts=[CONTRACT],
             observations="observations",

@@ -6,6 +6,7 @@ import pytest
 
 from app.agents.block_consumer import FetchEpoch
 from app.agents.ingest import QUARANTINED_IN_A_ROW_MAX
+from app.codec.slice_signals import SliceWord, begin_row, whole_row
 from app.core.errors import Unready
 from app.core.observation import (
     CREATED,
@@ -16,6 +17,7 @@ from app.core.observation import (
     LedgerEcho,
     Mark,
     RowBlock,
+    SliceRead,
     Truncated,
 )
 from tests.unit.agents.ingest_bench import TARGETS, Bench, text
@@ -143,6 +145,29 @@ def test_a_ledger_row_goes_to_its_own_partition_only() -> None:
     assert (echo.outcome, echo.reason) == ("refused", "row_moved")
     assert echo.place == (1).to_bytes(16, "big") + b"\x01"
     assert bench.sent(0) == []
+
+
+def test_the_word_of_a_slice_goes_to_every_receiver() -> None:
+    """Which keys are its own, every one of them knows; other signals only move their chains."""
+    bench = Bench()
+    word = whole_row(SliceWord("driftline-slice-a1", "items", b"\x81\x05", b"", bytes(16) + b"\x07"))
+    rows = [
+        {"id": row.id, "type": row.type, "data": row.data}
+        for row in (begin_row("driftline-slice-a1", "s.t", "d.s", ""), word)
+    ]
+    others = [
+        {"id": "driftline-slice-a1-whole", "type": "log", "data": "{}"},
+        {"id": "mine", "type": "log", "data": ""},
+    ]
+    events = [text("c", n + 1, after=row) for n, row in enumerate([*rows, *others])]
+    bench.take(bench.block(0, *events, topic="pg.signal"))
+    for target in range(TARGETS):
+        [read] = bench.sent(target)
+        assert isinstance(read, SliceRead)
+        assert (read.entity, read.store, read.slice_id) == (7, 0, b"driftline-slice-a1")
+        assert (read.low, read.high, read.begun) == (b"\x81\x05", b"", bytes(16) + b"\x07")
+        assert (read.place, read.link.begin, read.link.end) == ((2).to_bytes(16, "big") + b"\x01", 0, 2)
+    assert [record.reason for record in bench.quarantined] == ["shape"]
 
 
 def test_an_unreadable_record_goes_to_quarantine_and_its_row_is_flagged() -> None:

@@ -11,10 +11,12 @@ import pytest
 
 from app.cli.main import run
 from app.codec.control import encode_control
+from app.codec.rereads import encode_done
+from app.core.conducting import Done
 from app.core.finding import DriftKind, Stage, UnknownReason
 from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
-from app.topics import CONTROL, DRIFTS, STATUS
+from app.topics import CONTROL, DRIFTS, REREADS, STATUS
 from tests.unit.cli.reading_world import CODEC, NOW_MS, World, stale
 
 REPORT = StatusReport(
@@ -72,6 +74,24 @@ def test_status_shows_stores_and_says_that_all_agrees(world: World, capsys: pyte
     ]
     assert worker == "worker worker-1: partitions 0 (2.0 s ago)"
     assert repairs == "repairs: paused (nobody has said `driftline resume` yet)"
+
+
+def test_status_tells_how_far_tables_were_read_again(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """With what its sample bounds, and nothing of where in the keys it stands."""
+    report(world, AUTHORITY, REPORT)
+    done = Done("orders", "my", 2, ("secret key",), b"", 50, 1, 0, 1, 0, 3_000_000, 1_000, 2, NOW_MS)
+    world.put(REREADS, encode_done(done, lambda _, plain: plain[::-1]))
+    run(["status"])
+    told = next(line for line in lines(capsys) if line.startswith("reread"))
+    assert told == (
+        "reread orders in my: whole at 2026-11-23T19:00:00.000Z (1000 rows, 2 slices unproven); this pass 50 rows,"
+        " 0 slices unproven; 1 capture gaps; by its sample at most 1.581 keys per million were wrong unseen (95 %)"
+    )
+    run(["-o", "json", "status"])
+    shown = capsys.readouterr().out
+    [row] = json.loads(shown)["rereads"]
+    assert (row["passes"], row["gaps"], row["wrong_per_million_at_most"]) == (2, 1, 1.581)
+    assert "secret" not in shown
 
 
 @pytest.mark.parametrize(

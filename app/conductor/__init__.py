@@ -1,0 +1,1 @@
+"""The conductor's process: has stores' tables read again, slice by slice, and says which slices were read whole."""
