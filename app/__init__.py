@@ -14,6 +14,7 @@ The data's way, and where each step is decided (pure) and done (shell):
 | 8 | a person answers, signs | `Approval` of a `Batch` | `core/batch.py`, `core/approval.py` | `cli/approve.py` |
 | 9 | apply, guarded | `CommandOutcome`, a ledger row | `core/trust.py`, `core/guard.py` | `applier/` |
 | 10 | verify | the drift's last record | `core/judging.py` | `agents/compare.py` |
+| 11 | read again | capture gaps | `core/conducting.py`, `core/reread.py` | `conductor/`, `agents/compare.py` |
 
 Read `core/verdict.py` first: it is the rule that everything else serves.
 """

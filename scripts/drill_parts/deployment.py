@@ -65,8 +65,7 @@ def make(folder: Path, bootstrap: str, name: str, window_ms: int, seed: int) -> 
     own = [f"{name}{store}.driftline.driftline_{table}" for store in ("pg", "my") for table in ("ledger", "signal")]
     tables = {deployment.authority_topic, deployment.replica_topic}
     wanted = [
-        NewTopic(topic, TABLE_PARTITIONS if topic in tables else 1, 1)
-        for topic in (*deployment.change_topics, *own)
+        NewTopic(topic, TABLE_PARTITIONS if topic in tables else 1, 1) for topic in (*deployment.change_topics, *own)
     ]
     admin = AdminClient({"bootstrap.servers": bootstrap})
     for made in admin.create_topics(wanted).values():

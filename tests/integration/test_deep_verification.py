@@ -46,7 +46,9 @@ class Verified:
 
     def passes(self) -> dict[tuple[str, str], int]:
         """Return how many passes over each table have ended."""
-        rereads: list[dict[str, Any]] = next((row["rereads"] for row in told(self.running, "status") if "rereads" in row), [])
+        rereads: list[dict[str, Any]] = next(
+            (row["rereads"] for row in told(self.running, "status") if "rereads" in row), []
+        )
         return {(row["entity"], row["store"]): row["passes"] for row in rereads}
 
     def start_conductor(self) -> None:
