@@ -82,10 +82,13 @@ def _stand_where_read(source: BlockOfStore, state: KeyState, n: int, at: bytes) 
 
 
 def changed_lately(timeline: Timeline, changed_at: bytes, read_at: bytes) -> bool:
-    """Whether a change may be so young that a read behind it in the log did not see it."""
+    """Whether a change may be so young that a read behind it in the log did not see it.
+
+    A pass that was begun before the oldest beacon that is kept has given every change time enough.
+    """
     _, changed_ms = timeline.bracket(changed_at)
     read_ms, _ = timeline.bracket(read_at)
-    return changed_ms + READ_MARGIN_MS > read_ms
+    return read_ms != EVER and changed_ms + READ_MARGIN_MS > read_ms
 
 
 def is_valid(progress: Progress, entity: EntityProgress, pending: PendingSlice) -> bool:

@@ -195,6 +195,12 @@ class Story:
         self.observe(Barrier(beacon, self._next(f"{store}.beacon"), [(f"{store}.t", 0, end)]))
         self.acknowledged_ms[store] = at_ms + 10
 
+    def read_beacon_again(self, store: str, place: bytes) -> None:
+        """Let a snapshot that stands at a place show the store's beacon too."""
+        self.sequence += 1
+        beacon = Beacon(store, 1, self.sequence, 0, 0, place, streamed=False, server="server")
+        self.observe(Barrier(beacon, self._next(f"{store}.beacon"), []))
+
     def until(self, start_ms: int, end_ms: int) -> None:
         """Let beacons pass, two a second."""
         for at_ms in range(start_ms, end_ms + 1, 500):
