@@ -518,8 +518,6 @@ class Shard:
                     if sweep.entity == number:
                         sweep.judges &= entity.judged
                 self._sweeps = [s for s in self._sweeps if s.entity != number or s.judges]
-                for pending in [s for s in self.rereads.slices.values() if s.entity == number]:
-                    self._record(self.rereads.forget_slice(pending.slice_id))
                 self._record(entity_record(entity))
         self._record(store_record(self.progress, store))
 

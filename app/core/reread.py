@@ -97,7 +97,7 @@ def is_valid(progress: Progress, entity: EntityProgress, pending: PendingSlice) 
     return (
         entity.covered_at_ms[pending.store] is not None
         and bool(store.snapshots)
-        and epoch_of(pending.told_at) == epoch_of(pending.begun) == store.epoch
+        and epoch_of(pending.told_at) == store.epoch
         and store.snapshots[-1] < place_of(pending.begun) <= place_of(pending.told_at)
     )
 

@@ -161,6 +161,20 @@ def test_a_slice_that_was_begun_before_the_snapshot_of_this_epoch_proves_nothing
     assert gaps(story) == []
 
 
+def test_a_word_of_an_epoch_that_is_over_proves_nothing() -> None:
+    """A snapshot was taken again before the word could be held against the rows; it is forgotten."""
+    story = settled(keys="ab")
+    begun = binlog_place(1, story.places["R"], 1, is_delete=False)
+    story.slice_read("R", begun)
+    again = story._place("R")
+    for key in "ab":
+        story.row("R", "1", key=key, raw=key, place=again, snapshot=True)
+    story.read_beacon_again("R", again)
+    story.until(READ_MS + 500, READ_MS + 15_000)
+    assert gaps(story) == []
+    assert story.shard.rereads.slices == {}
+
+
 def test_a_slice_older_than_the_beacons_that_are_kept_is_held_against_positions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
