@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from demo_parts.pipeline import await_condition
 from demo_parts.running import Running
-from demo_parts.sides import Side
+from demo_parts.sides import Kind, Side
 
 from tests.integration.running_demo import running_demo
 
@@ -74,9 +74,9 @@ def verified() -> Iterator[Verified]:
     """Bring everything up, hide damages in both databases, and let the conductor work."""
     with running_demo("deep") as running:
         made = Verified(running)
-        hide_in_mariadb(running.shop.copy)
+        hide_in_mariadb(running.places.admin(Kind.MARIADB))
         with running.load.held():
-            hide_in_postgres(running.shop.origin)
+            hide_in_postgres(running.places.admin(Kind.POSTGRES))
         made.start_conductor()
         yield made
 
@@ -86,9 +86,10 @@ def hide_in_mariadb(side: Side) -> None:
     side.run_all(
         [
             "SET SESSION sql_log_bin = 0",
-            "UPDATE customers SET name = CONCAT(name, ' hidden') WHERE id BETWEEN 1 AND 15",
-            "DELETE FROM customers WHERE id BETWEEN 21 AND 30",
-            "INSERT INTO customers SELECT 9001, 'h@x', 'hidden', city, vip, created_at FROM customers WHERE id = 40",
+            "UPDATE shop.customers SET name = CONCAT(name, ' hidden') WHERE id BETWEEN 1 AND 15",
+            "DELETE FROM shop.customers WHERE id BETWEEN 21 AND 30",
+            "INSERT INTO shop.customers SELECT 9001, 'h@x', 'h', city, vip, created_at FROM shop.customers"
+            " WHERE id = 40",
         ]
     )
 
