@@ -88,8 +88,7 @@ def hide_in_mariadb(side: Side) -> None:
             "SET SESSION sql_log_bin = 0",
             "UPDATE shop.customers SET name = CONCAT(name, ' hidden') WHERE id BETWEEN 1 AND 15",
             "DELETE FROM shop.customers WHERE id BETWEEN 21 AND 30",
-            "INSERT INTO shop.customers SELECT 9001, 'h@x', 'h', city, vip, created_at FROM shop.customers"
-            " WHERE id = 40",
+            "INSERT INTO shop.customers SELECT 9001, 'h@x', 'h', city, vip, created_at FROM shop.customers LIMIT 1",
         ]
     )
 
