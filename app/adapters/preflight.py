@@ -49,7 +49,7 @@ def live_problems(settings: Settings, contracts: Sequence[EntityContract], rows:
             yield _unreachable(error, f"store {store.name}")
             continue
         tables[store.name] = facts.tables
-        yield from database_problems(_under_check(store), facts, contracts)
+        yield from database_problems(_under_check(settings, store), facts, contracts)
     yield from length_problems(contracts, tables)
     yield from _topics(settings, contracts, stores)
     if rows:
@@ -72,8 +72,9 @@ def secret_file_problems(settings: Settings) -> Iterator[Found]:
             yield Found(Problem.SECRET_READABLE, str(path), f"mode {stat.S_IMODE(mode):o}")
 
 
-def _under_check(store: StoreSettings) -> StoreUnderCheck:
-    return StoreUnderCheck(store.name, store.kind, store.converter, store.schema)
+def _under_check(settings: Settings, store: StoreSettings) -> StoreUnderCheck:
+    slice_rows = settings.conductor.slice_rows if "conduct" in store.roles else 0
+    return StoreUnderCheck(store.name, store.kind, store.converter, store.schema, slice_rows)
 
 
 def _unreachable(error: DriftlineError, where: str) -> Found:
@@ -107,7 +108,7 @@ def _connectors(
             yield Found(Problem.CONNECTOR_MISSING, f"connector {store.connector}")
             continue
         found[store.name] = facts
-        yield from connector_problems(_under_check(store), facts, store.topic_prefix, placeholder, contracts)
+        yield from connector_problems(_under_check(settings, store), facts, store.topic_prefix, placeholder, contracts)
     return found
 
 
@@ -133,7 +134,7 @@ def _topics(
     except DriftlineError as error:
         yield _unreachable(error, "Kafka")
         return
-    sql_stores = [(_under_check(s), s.topic_prefix) for s in stores if s.kind is not StoreKind.MONGODB]
+    sql_stores = [(_under_check(settings, s), s.topic_prefix) for s in stores if s.kind is not StoreKind.MONGODB]
     yield from topic_problems(found, contracts, sql_stores, own)
 
 

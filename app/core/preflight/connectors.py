@@ -29,6 +29,7 @@ _DROPPING: Final = (
     ("inconsistent.schema.handling.mode", "fail", {"skip", "warn"}),
     ("errors.tolerance", "none", {"all"}),
 )
+_CHUNK_ROWS: Final = 1_024  # of an incremental snapshot, by default
 _SNAPSHOTS: Final = frozenset({"initial", "always", "when_needed"})
 _SECRET: Final = re.compile(r".*(password|passphrase|secret|sasl\.jaas\.config)$")
 _REFERENCE: Final = re.compile(r"\$\{[^}]*\}")
@@ -140,6 +141,10 @@ class _Rules:
         channels = self.config.get("signal.enabled.channels", "source")
         if "signal.data.collection" not in self.config or "source" not in channels:
             yield self.found(Problem.NO_SIGNALS, "signal.data.collection")
+        chunk = "incremental.snapshot.chunk.size"
+        size = self.config.get(chunk, "")
+        if self.store.slice_rows > (int(size) if size.isdecimal() else _CHUNK_ROWS):
+            yield self.found(Problem.SMALL_CHUNKS, chunk, f"{_CHUNK_ROWS} by default")
 
     def _alterations(self) -> Iterator[Found]:
         for alias in filter(None, (a.strip() for a in self.config.get("transforms", "").split(","))):

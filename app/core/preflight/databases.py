@@ -20,12 +20,16 @@ _LOG_KEPT_S_MIN: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class StoreUnderCheck:
-    """What the rules need of a store's settings; `own_schema` holds Driftline's tables."""
+    """What the rules need of a store's settings; `own_schema` holds Driftline's tables.
+
+    `slice_rows` are the rows of a slice that is read again, 0 where the store is not.
+    """
 
     name: str
     kind: StoreKind
     converter: Converter
     own_schema: str
+    slice_rows: int = 0
 
 
 def database_problems(

@@ -248,6 +248,12 @@ class Problem(Enum):
         "the connector takes no signals, so rows cannot be read again on demand",
         "set signal.data.collection and signal.enabled.channels",
     )
+    SMALL_CHUNKS = (
+        "small_chunks",
+        _E,
+        "a slice that is read again would be read in several statements, of which one may fail unseen",
+        "make conductor.slice_rows at most the connector's incremental.snapshot.chunk.size",
+    )
     NOT_EXACTLY_ONCE = (
         "not_exactly_once",
         _E,

@@ -38,7 +38,7 @@ from app.core.store import Converter, StoreKind
 CONNECTORS = Path(__file__).parents[3] / "connectors"
 K = FieldKind
 P = Problem
-PG = StoreUnderCheck("pg", StoreKind.POSTGRES, Converter.JSON, "driftline")
+PG = StoreUnderCheck("pg", StoreKind.POSTGRES, Converter.JSON, "driftline", 1_000)
 MY = StoreUnderCheck("my", StoreKind.MARIADB, Converter.JSON, "driftline")
 
 
@@ -371,6 +371,7 @@ CONNECTOR_CASES: list[tuple[str, Mapping[str, str | None], Problem]] = [
     ("postgres-source", {"exactly_once_support": None}, P.NOT_EXACTLY_ONCE),
     ("postgres-source", {"snapshot_mode": "no_data"}, P.NO_SNAPSHOT),
     ("postgres-source", {"signal_data_collection": None}, P.NO_SIGNALS),
+    ("postgres-source", {"incremental_snapshot_chunk_size": "999"}, P.SMALL_CHUNKS),
     ("postgres-source", {"errors_tolerance": "all"}, P.DROPS_EVENTS),
     ("postgres-source", {"database_password": "hunter2"}, P.SECRET_IN_CONFIG),
     ("postgres-source", {"topic_prefix": "shop"}, P.CONNECTOR_PREFIX),
