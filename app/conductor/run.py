@@ -121,7 +121,7 @@ class Conductor:
     stopping: threading.Event = field(default_factory=threading.Event)
     _again_ms: dict[str, int] = field(default_factory=dict)
     _unsaid: dict[str, SliceWord] = field(default_factory=dict)
-    _unkept: dict[str, Done] = field(default_factory=dict)
+    _unkept: set[tuple[str, str]] = field(default_factory=set)  # store and entity
     _gaps: dict[bytes, None] = field(default_factory=dict)  # findings that were counted: a record may come twice
 
     def run(self, records: Iterator[Record | None]) -> None:
@@ -167,7 +167,8 @@ class Conductor:
             self._gaps[finding.finding_id] = None
             if len(self._gaps) > _GAPS_MAX:
                 del self._gaps[next(iter(self._gaps))]
-            self.desks[finding.replica].seen_gap(finding.entity)
+            if self.desks[finding.replica].seen_gap(finding.entity):
+                self._unkept.add((finding.replica, finding.entity))
 
     def _take_signal(self, desk: Desk, event: ChangeEvent | None) -> None:
         name = event.after.get("id") if event is not None and event.after is not None else None
@@ -198,8 +199,8 @@ class Conductor:
                 low, high, begun = concluded.word
                 entity = current.part.contract.entity
                 self._unsaid[name] = SliceWord(current.slice_id, entity, low, high, begun)
-            self._unkept[name] = desk.done_of(current.part)
-        self._say(name, store)
+            self._unkept.add((name, current.part.contract.entity))
+        self._say(name, desk, store)
         look = desk.look(self.monotonic_ms(), self.wall_ms(), self._finished())
         if look is None:
             return
@@ -213,13 +214,14 @@ class Conductor:
         store.signal(begin_row(started.slice_id, table, store.signal_table, condition))
         self.tell.began(name, started)
 
-    def _say(self, name: str, store: SliceStore) -> None:
+    def _say(self, name: str, desk: Desk, store: SliceStore) -> None:
         """Say what is due of the last slice. Progress is kept behind its word: after a kill the slice is read again."""
         if name in self._unsaid:
             store.signal(whole_row(self._unsaid[name]))
             del self._unsaid[name]
-        if name in self._unkept:
-            self.keep(self._unkept.pop(name))
+        for at in [at for at in self._unkept if at[0] == name]:
+            self._unkept.discard(at)
+            self.keep(desk.done[at[1]])
 
     def _finished(self) -> dict[tuple[str, str], int]:
         return {

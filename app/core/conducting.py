@@ -211,11 +211,12 @@ class Desk:
         if self.slice is not None and self.slice.part.contract.table_of(self.slice.part.store).topic == topic:
             self.slice.seen_rows += 1
 
-    def seen_gap(self, entity: str) -> None:
-        """Take in that a row of this store was not as its log said."""
+    def seen_gap(self, entity: str) -> bool:
+        """Take in that a row of this store was not as its log said; False if its table is not read here."""
         done = self.done.get(entity)
         if done is not None:
             self.done[entity] = replace(done, gaps=done.gaps + 1)
+        return done is not None
 
     # -- what is done --------------------------------------------------------------------------------------------
 

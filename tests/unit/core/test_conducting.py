@@ -227,6 +227,5 @@ def test_keys_that_no_condition_can_name_are_left_alone() -> None:
 def test_gaps_are_counted_to_the_table_that_they_were_found_in() -> None:
     """All of them, since the sample began: a bound that is stated from them is not too low."""
     made = desk(table())
-    made.seen_gap("t")
-    made.seen_gap("unknown")
+    assert [made.seen_gap(entity) for entity in ("t", "unknown")] == [True, False]
     assert made.done["t"].gaps == 1
