@@ -149,6 +149,14 @@ class RowTransaction(Protocol):
         """Delete by key; return the number of rows."""
         ...
 
+    def restore(self, image: bytes) -> int:
+        """Update the contract's columns by key to what a before-image has; return the number of rows."""
+        ...
+
+    def put_back(self, image: bytes) -> int:
+        """Insert a row as a before-image has it, all of its columns; return the number of rows."""
+        ...
+
     def read_back(self) -> RowRead:
         """Read the row as this transaction left it."""
         ...
@@ -215,4 +223,8 @@ class Seals(Protocol):
 
     def seal_image(self, row_id: bytes, image: bytes) -> bytes:
         """Seal a before-image for the ledger row of this id."""
+        ...
+
+    def open_image(self, row_id: bytes, sealed: bytes) -> bytes:
+        """Open the before-image of the ledger row of this id; `Undecodable` if it is not that."""
         ...

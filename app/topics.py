@@ -103,12 +103,12 @@ DRIFTS: Final = Topic(
 REPAIRS: Final = Topic(
     dataset="repairs",
     key="command id",
-    value="a guarded write to be made, signed by the planner, without values",
+    value="a guarded write to be made, signed by the planner, or by the person who undoes one; without values",
     schema="repair_command",
     spread=True,
     cleanup=Cleanup.DELETE,
     retention_ms=365 * _DAY_MS,
-    writers=frozenset({Part.WORKER}),
+    writers=frozenset({Part.WORKER, Part.OPERATOR}),
     readers=frozenset(Part),
 )
 APPROVALS: Final = Topic(

@@ -6,6 +6,7 @@ to write a row that it has locked is told `Blocked` and has to come again.
 
 from __future__ import annotations
 
+import ast
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -141,7 +142,14 @@ class MemoryRows:
             same_row_in_hour=sum(r.entity == entity for r in same),
             automatic_in_minute=sum(r.entity == entity and not r.approver for r in recent),
             newest_at_ms=max((r.written_at_ms for r in recent), default=0),
+            was_undone=self._was_undone(entity, key_hash),
         )
+
+    def _was_undone(self, entity: str, key_hash: bytes) -> bool:
+        kinds = {LedgerKind.COMMAND, LedgerKind.UNDO}
+        mine = [r for r in self.ledger.values() if r.kind in kinds and (r.entity, r.key_hash) == (entity, key_hash)]
+        newest = max(mine, key=lambda row: (row.written_at_ms, row.sequence), default=None)
+        return newest is not None and newest.kind is LedgerKind.UNDO
 
     def table_rows(self, entity: str) -> int:
         """Return how many rows an entity has."""
@@ -160,6 +168,11 @@ class MemoryRows:
             and check_id(row.row_id) not in self.ledger
         ]
         return found[:limit]
+
+
+def _row_of(image: bytes) -> Row:
+    found: list[tuple[str, object]] = ast.literal_eval(image.decode())
+    return dict(found)
 
 
 class MemoryTransaction:
@@ -240,6 +253,20 @@ class MemoryTransaction:
         there = self._committed_or_own() is not None
         self._row, self._has_written = None, True
         return int(there)
+
+    def restore(self, image: bytes) -> int:
+        """Update the contract's columns to what a before-image has."""
+        was = _row_of(image)
+        return self.update({name: was[name] for name in self._store.fields})
+
+    def put_back(self, image: bytes) -> int:
+        """Insert a row as a before-image has it."""
+        self._store.reach()
+        self._take_lock()
+        if self._store.rows.get(self._at) is not None:
+            raise Refused(RefusalReason.ROW_MOVED, "the row is there already")
+        was = _row_of(image)
+        return self._leave(was, {name: was[name] for name in self._store.fields})
 
     def read_back(self) -> RowRead:
         """Read the row as this transaction left it."""

@@ -52,7 +52,8 @@ _DUPLICATE: Final = 1062
 _KEY_NAME: Final = re.compile(r"for key '(?:[^']*\.)?([^'.]+)'\Z")
 
 _COLUMNS: Final = """
-SELECT column_name, data_type, character_set_name IS NOT NULL FROM information_schema.columns
+SELECT column_name, data_type, character_set_name IS NOT NULL, extra LIKE '%% GENERATED%%'
+  FROM information_schema.columns
  WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position
 """
 _ENGINE: Final = "SELECT engine, table_type FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
@@ -102,8 +103,10 @@ class MysqlRows(SqlRows):
             writer.rollback()
             raise Refused(RefusalReason.NOT_TRANSACTIONAL, f"the engine is {engine}")
         cursor.execute(_COLUMNS, place)
-        columns = [(str(name), str(kind).lower(), bool(is_text)) for name, kind, is_text in cursor.fetchall()]
-        return MysqlTransaction(self, writer, table, key, columns)
+        found = cursor.fetchall()
+        columns = [(str(name), str(kind).lower(), bool(is_text)) for name, kind, is_text, _ in found]
+        generated = frozenset(str(name) for name, _, _, is_generated in found if is_generated)
+        return MysqlTransaction(self, writer, table, key, columns, generated)
 
 
 class MysqlTransaction(SqlTransaction):
@@ -113,10 +116,17 @@ class MysqlTransaction(SqlTransaction):
     asks_before = False
 
     def __init__(
-        self, rows: SqlRows, writer: Connection, table: SqlTable, key: bytes, columns: list[tuple[str, str, bool]]
+        self,
+        rows: SqlRows,
+        writer: Connection,
+        table: SqlTable,
+        key: bytes,
+        columns: list[tuple[str, str, bool]],
+        generated: frozenset[str],
     ) -> None:
         super().__init__(rows, writer, table, key)
         self._columns = columns
+        self._generated = generated
         self.image = ", ".join(self._as_text(*column) for column in columns)
 
     def _as_text(self, column: str, kind: str, is_text: bool) -> str:  # noqa: FBT001 - as the catalogue says it
@@ -135,6 +145,32 @@ class MysqlTransaction(SqlTransaction):
             for (name, kind, _), value in zip(self._columns, found, strict=True)
         }
         return json.dumps(columns, ensure_ascii=False, sort_keys=True).encode()
+
+    def _imaged_columns(self, image: bytes, only: Sequence[str]) -> list[tuple[str, str, object]]:
+        """Return quoted name, expression and value of some columns of an image."""
+        columns: dict[str, list[str | None]] = json.loads(image)
+        found: list[tuple[str, str, object]] = []
+        for column in only:
+            kind, value = columns[column]
+            expression = "UNHEX(%s)" if kind in _HEX_TYPES else "%s"
+            found.append((quoted(self.rows.store.kind, column), expression, value))
+        return found
+
+    def restoring(self, image: bytes) -> tuple[str, list[object]]:
+        """Return the UPDATE of the contract's columns."""
+        parts = self._imaged_columns(image, self.table.written)
+        condition, parameters = self.table.where(self.key)
+        changes = ", ".join(f"{name} = {expression}" for name, expression, _ in parts)
+        text = f"UPDATE {self.table.name} SET {changes} WHERE {condition}"  # noqa: S608 - quoted names only
+        return text, [*(value for _, _, value in parts), *parameters]
+
+    def putting_back(self, image: bytes) -> tuple[str, list[object]]:
+        """Return the INSERT of all columns but generated ones."""
+        parts = self._imaged_columns(image, [name for name, _, _ in self._columns if name not in self._generated])
+        names = ", ".join(name for name, _, _ in parts)
+        expressions = ", ".join(expression for _, expression, _ in parts)
+        text = f"INSERT INTO {self.table.name} ({names}) VALUES ({expressions})"  # noqa: S608 - quoted names only
+        return text, [value for _, _, value in parts]
 
     def other_tables(self) -> tuple[str, ...]:
         """Nothing is told here."""

@@ -5,7 +5,8 @@
 | beacon | SELECT and UPDATE the beacon's row |
 | read | SELECT the contracts' tables |
 | apply | SELECT the contracts' tables here; where this store is repaired, lock and write the contract's columns, and |
-|       | DELETE if the policy deletes; add to the ledger; share the fence's lock through a column of no meaning |
+|       | DELETE if the policy deletes, and INSERT whole rows to undo that; add to the ledger; share the fence's lock |
+|       | through a column of no meaning |
 | capture | SELECT own tables, INSERT signals |
 | conduct | SELECT the contracts' tables; INSERT signals |
 
@@ -145,7 +146,8 @@ def _on_contract_table(right: _Rights, name: str, users: Mapping[Role, str]) -> 
             needs=right.table,
         )
         if right.deletes:
-            yield Statement(f"GRANT DELETE ON {name} TO {users['apply']}", needs=right.table)
+            # Who deletes a row must be able to put it back whole, with the columns that no contract names.
+            yield Statement(f"GRANT DELETE, INSERT ON {name} TO {users['apply']}", needs=right.table)
 
 
 def _postgres_logins(store: StoreSettings, users: Mapping[Role, str]) -> Iterator[Statement]:

@@ -9,9 +9,10 @@ import psycopg
 
 from app.adapters.sql_clients import Use, connect_postgres
 from app.adapters.sql_rows import Connection, DuplicateRow, SqlRows, SqlTransaction
-from app.adapters.sql_table import ALIAS, SqlTable
+from app.adapters.sql_table import ALIAS, SqlTable, quoted
 from app.core.command import RefusalReason
 from app.core.guard import Refused
+from app.core.store import StoreKind
 
 _BY_STATE: Final[dict[str, RefusalReason]] = {
     "55P03": RefusalReason.ROW_LOCKED,  # lock not available
@@ -49,6 +50,11 @@ SELECT c.oid, c.relkind,
 _CHANGES: Final = """
 SELECT relid, schemaname || '.' || relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables
  WHERE n_tup_ins + n_tup_upd + n_tup_del > 0
+"""
+
+_OWN_COLUMNS: Final = """
+SELECT attname FROM pg_attribute
+ WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum
 """
 
 
@@ -139,6 +145,28 @@ class PostgresTransaction(SqlTransaction):
     def imaged(self, found: Sequence[object]) -> bytes:
         """Return the whole row's image."""
         return str(found[0]).encode()
+
+    def restoring(self, image: bytes) -> tuple[str, list[object]]:
+        """Return the UPDATE of the contract's columns; the image is what `json_populate_record` reads."""
+        names = ", ".join(quoted(StoreKind.POSTGRES, column) for column in self.table.written)
+        condition, parameters = self.table.where(self.key)
+        name = self.table.name
+        text = (
+            f"UPDATE {name} SET ({names}) = (SELECT {names} FROM json_populate_record(NULL::{name}, %s::json))"  # noqa: S608
+            f" WHERE {condition}"
+        )
+        return text, [image.decode(), *parameters]
+
+    def putting_back(self, image: bytes) -> tuple[str, list[object]]:
+        """Return the INSERT of all columns but generated ones."""
+        found = self.execute(_OWN_COLUMNS, [_plain(self.table.name)]).fetchall()
+        names = ", ".join(quoted(StoreKind.POSTGRES, str(column)) for (column,) in found)
+        name = self.table.name
+        text = (
+            f"INSERT INTO {name} ({names}) OVERRIDING SYSTEM VALUE"  # noqa: S608
+            f" SELECT {names} FROM json_populate_record(NULL::{name}, %s::json)"
+        )
+        return text, [image.decode()]
 
     def other_tables(self) -> tuple[str, ...]:
         """Name the tables that this transaction wrote besides target and ledger: triggers, cascades.

@@ -85,9 +85,10 @@ class LedgerStatements:
             " max(ledger.written_at)"
             f" FROM {table} AS ledger WHERE ledger.kind = 'command' AND ledger.written_at > %s"
         )
-        self.same_row = (
-            f"SELECT count(*) FROM {table} AS ledger WHERE ledger.key_hash = %s AND ledger.entity = %s"  # noqa: S608
-            " AND ledger.kind = 'command' AND ledger.written_at > %s"
+        self.of_row = (
+            "SELECT ledger.kind, ledger.written_at"  # noqa: S608
+            f" FROM {table} AS ledger WHERE ledger.key_hash = %s AND ledger.entity = %s"
+            " AND ledger.kind IN ('command', 'undo') ORDER BY ledger.written_at DESC, ledger.sequence DESC LIMIT %s"
         )
 
     def _at(self, wall_ms: int) -> datetime:

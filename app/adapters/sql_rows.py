@@ -20,7 +20,7 @@ from app.core.command import RefusalReason
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, Unready
 from app.core.guard import Fence, Refused
-from app.core.ledger import LedgerCounts, LedgerRow
+from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow
 from app.ports import AlreadyRecorded, RowRead, WholeRow
 from app.settings import StoreSettings
 
@@ -28,6 +28,8 @@ Connection = Any
 """A connection of either driver, as DB-API describes it."""
 
 _PAGE: Final = 1_000
+_ROWS_OF_ONE: Final = 100
+"""The newest ledger rows of one row of the table that are counted: more than any limit of an hour."""
 EVERYWHERE: Final = "*"
 """The scope of the fence that holds for a whole store."""
 STOP: Final = "stop"
@@ -213,9 +215,15 @@ class SqlRows(ABC):
         """Count what the ledger holds of the last minute, and of one row in the last hour."""
         minute_ago, hour_ago = self.ledger.since(now_wall_ms)
         ((writes, deletes, automatic, newest),) = self._ask(self.ledger.in_minute, [entity, minute_ago])
-        ((same,),) = self._ask(self.ledger.same_row, [key_hash.hex(), entity, hour_ago])
-        newest_at_ms = wall_ms_of(newest) if newest is not None else 0
-        return LedgerCounts(int(writes), int(deletes), int(same), int(automatic), newest_at_ms)
+        of_row = self._ask(self.ledger.of_row, [key_hash.hex(), entity, _ROWS_OF_ONE])
+        return LedgerCounts(
+            writes_in_minute=int(writes),
+            deletes_in_minute=int(deletes),
+            same_row_in_hour=sum(kind == LedgerKind.COMMAND.value and at > hour_ago for kind, at in of_row),
+            automatic_in_minute=int(automatic),
+            newest_at_ms=wall_ms_of(newest) if newest is not None else 0,
+            was_undone=bool(of_row) and of_row[0][0] == LedgerKind.UNDO.value,
+        )
 
     def table_rows(self, entity: str) -> int:
         """Return about how many rows an entity's table has, by the catalogue's estimate."""
@@ -245,6 +253,14 @@ class SqlTransaction(ABC):
     @abstractmethod
     def imaged(self, found: Sequence[object]) -> bytes:
         """Return the whole row's image from what `image` selected."""
+
+    @abstractmethod
+    def restoring(self, image: bytes) -> tuple[str, list[object]]:
+        """Return the UPDATE of the contract's columns to what a before-image has."""
+
+    @abstractmethod
+    def putting_back(self, image: bytes) -> tuple[str, list[object]]:
+        """Return the INSERT of a row as a before-image has it; columns that the store computes itself are left out."""
 
     @abstractmethod
     def other_tables(self) -> tuple[str, ...]:
@@ -317,6 +333,16 @@ class SqlTransaction(ABC):
     def delete(self) -> int:
         """Delete by key."""
         return self._write(*self.table.delete(self.key))
+
+    def restore(self, image: bytes) -> int:
+        """Update the contract's columns by key to what a before-image has."""
+        return self._write(*self.restoring(image))
+
+    def put_back(self, image: bytes) -> int:
+        """Insert a row as a before-image has it."""
+        with self.rows.translating():
+            made = self.putting_back(image)
+        return self._write(*made)
 
     def read_back(self) -> RowRead:
         """Read the row as this transaction left it."""

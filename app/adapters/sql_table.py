@@ -54,6 +54,7 @@ class SqlTable:
         types = {column: type_ for column, type_, _ in self._keys}
         types |= {column: type_ for _, column, type_, _ in self._fields}
         self.columns = tuple(types)
+        self.written = tuple(column for _, column, _, _ in self._fields) or tuple(keys)
         self._select = ", ".join(
             f"{select_expression(kind, type_, f'{ALIAS}.{quoted(kind, column)}')} AS {quoted(kind, column)}"
             for column, type_ in types.items()

@@ -41,6 +41,7 @@ from app.core.guard import (
 from app.core.ledger import LedgerKind, LedgerRow
 from app.core.policy import columns_mode
 from app.core.trust import SignerRole
+from app.core.undo import undoes
 from app.ports import AlreadyRecorded, RowRead, RowStore, RowTransaction, Seals, WholeRow
 
 ABSENT: Final = object()
@@ -88,9 +89,7 @@ class Applier:
         `Unready` means ask again. Nothing that a command says is acted upon before its signature was found right.
         """
         self.failpoint("received")
-        distrusted = self.belief.distrust(SignerRole.PLANNER, command, self.now_wall_ms())
-        if distrusted is None and command.partition != partition:
-            distrusted = RefusalReason.WRONG_PARTITION
+        distrusted = self._distrusted(command, partition)
         if distrusted is not None:
             no = self.answers.outcome(command, Outcome.REFUSED, distrusted, detail="not a command of ours")
             return replace(no, partition=partition)
@@ -119,6 +118,8 @@ class Applier:
             return self._refuse(command, store, Refused(RefusalReason.UNREADABLE, fault.what))
         except Refused as no:
             return self._refuse(command, store, no)
+        if command.undoes:
+            return self.answers.outcome(command, Outcome.APPLIED, None, transaction=transaction)
         return self.after_insert.check(command, store, transaction)
 
     def check_unchecked(self, limit: int = 1_000) -> list[CommandOutcome]:
@@ -134,6 +135,12 @@ class Applier:
 
     # -- before -----------------------------------------------------------------------------------------------------
 
+    def _distrusted(self, command: RepairCommand, partition: int) -> RefusalReason | None:
+        # To undo is a person's act: the planner may not, and a person may nothing else.
+        role = SignerRole.APPROVER if command.undoes else SignerRole.PLANNER
+        no = self.belief.distrust(role, command, self.now_wall_ms())
+        return RefusalReason.WRONG_PARTITION if no is None and command.partition != partition else no
+
     def _policy(self, command: RepairCommand) -> tuple[RepairPolicy | None, int]:
         """Return our own copy of the policy, and the contract's version."""
         contract = self.contracts.get(command.entity)
@@ -145,7 +152,10 @@ class Applier:
         policy, _ = self._policy(command)
         if policy is None:
             return SILENCE
-        words, now_ms = self.words_on(command), self.now_wall_ms()
+        words, now_ms = list(self.words_on(command)), self.now_wall_ms()
+        if command.undoes:
+            # Who signed it has said so; a second person, where two are needed, says it by a word.
+            words.append(Word(command.key_id, True, command.planned_at_ms, command.expires_at_ms, is_genuine=True))
         return said(words, self.belief.signers(), policy.persons, policy.approval_life_ms, now_ms)
 
     def _known(self, command: RepairCommand, store: RowStore) -> Known:
@@ -169,6 +179,8 @@ class Applier:
     def _write(self, command: RepairCommand, store: RowStore) -> str:
         _say_no(first_refusal(BEFORE, command, self._known(command, store)))
         key = self.seals.open_key(command.entity, command.sealed_key)
+        image = self._image_to_restore(command, store)
+        kind = LedgerKind.UNDO if command.undoes else LedgerKind.COMMAND
         self.failpoint("before_transaction")
         transaction = store.begin(command.entity, key)
         try:
@@ -177,9 +189,9 @@ class Applier:
             self.failpoint("fence_shared")
             looked = look(transaction.look)
             self.failpoint("row_looked_at")
-            transaction.record(self.answers.row(command, LedgerKind.COMMAND, Outcome.APPLIED, looked=looked))
+            transaction.record(self.answers.row(command, kind, Outcome.APPLIED, looked=looked))
             self.failpoint("ledger_row_inserted")
-            self._write_row(command, transaction, key, looked)
+            self._write_row(command, transaction, key, looked, image)
             written = transaction.commit()
         finally:
             # After a commit this does nothing.
@@ -187,7 +199,23 @@ class Applier:
         self.failpoint("committed")
         return written
 
-    def _write_row(self, command: RepairCommand, transaction: RowTransaction, key: bytes, looked: WholeRow) -> None:
+    def _image_to_restore(self, command: RepairCommand, store: RowStore) -> bytes:
+        """Return the before-image that an undo leaves; empty where it leaves no row, or is none."""
+        if not command.undoes:
+            return b""
+        original = store.recorded(command.undoes)
+        if original is None or not undoes(command, original):
+            raise Refused(RefusalReason.NOT_UNDOABLE, "the ledger knows of no such repair")
+        if not original.before_image:
+            return b""
+        try:
+            return self.seals.open_image(original.row_id, original.before_image)
+        except Undecodable as fault:
+            raise Refused(RefusalReason.NOT_UNDOABLE, fault.what) from fault
+
+    def _write_row(
+        self, command: RepairCommand, transaction: RowTransaction, key: bytes, looked: WholeRow, image: bytes
+    ) -> None:
         locked = look(transaction.lock)
         self.failpoint("row_locked")
         authority = self._authority(command, key)
@@ -201,12 +229,7 @@ class Applier:
             said=self._said(command),
         )
         _say_no(first_refusal(LOCKED, command, seen))
-        if command.action is Action.DELETE:
-            rows = transaction.delete()
-        elif command.expected_digest:
-            rows = transaction.update(authority.values)
-        else:
-            rows = transaction.insert(authority.values)
+        rows = _restored(command, transaction, image) if command.undoes else _repaired(command, transaction, authority)
         self.failpoint("row_written")
         left = readable(transaction.read_back)
         self.failpoint("row_read_back")
@@ -218,13 +241,16 @@ class Applier:
     def _columns_mode(self, command: RepairCommand, target: RowRead, authority: RowRead) -> RepairMode:
         """Return how far the policy lets the fields be repaired that differ between these two rows."""
         policy, _ = self._policy(command)
-        if policy is None or command.action is Action.DELETE:
+        if policy is None or command.action is not Action.UPSERT:
             return RepairMode.APPLY
         fields = authority.values.keys() | target.values.keys()
         differing = [name for name in fields if target.values.get(name, ABSENT) != authority.values.get(name, ABSENT)]
         return columns_mode(policy, differing)
 
     def _authority(self, command: RepairCommand, key: bytes) -> RowRead:
+        if command.undoes:
+            # What was, and not what the authority has, is to be.
+            return RowRead(command.intended_digest)
         return readable(lambda: self.stores[command.authority].read(command.entity, key))
 
     # -- refusals ---------------------------------------------------------------------------------------------------
@@ -247,6 +273,10 @@ class Applier:
         """Say again what the ledger says; make the check after an insert if it was not made."""
         if row.kind is LedgerKind.REFUSAL:
             return self.answers.outcome(command, Outcome.REFUSED, row.reason, at_ms=row.written_at_ms)
+        if row.kind is LedgerKind.UNDO:
+            return self.answers.outcome(
+                command, Outcome.APPLIED, None, transaction=row.transaction, at_ms=row.written_at_ms
+            )
         ours = replace(
             command, action=row.action, expected_digest=row.expected_digest, intended_digest=row.intended_digest
         )
@@ -256,3 +286,17 @@ class Applier:
 def _say_no(reason: RefusalReason | None) -> None:
     if reason is not None:
         raise Refused(reason)
+
+
+def _repaired(command: RepairCommand, transaction: RowTransaction, authority: RowRead) -> int:
+    """Write what the authority has; return the number of rows."""
+    if command.action is Action.DELETE:
+        return transaction.delete()
+    return transaction.update(authority.values) if command.expected_digest else transaction.insert(authority.values)
+
+
+def _restored(command: RepairCommand, transaction: RowTransaction, image: bytes) -> int:
+    """Write what was there before; return the number of rows."""
+    if not command.intended_digest:
+        return transaction.delete()
+    return transaction.restore(image) if command.expected_digest else transaction.put_back(image)

@@ -35,6 +35,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "approve": ("app.cli.approve", "command", "Say yes to batches of repairs, signed."),
     "reject": ("app.cli.approve", "reject", "Say no to batches of repairs, signed, for good."),
     "keys": ("app.cli.keys", "command", "Make keys to sign with, and list whom the deployment trusts."),
+    "undo": ("app.cli.undo", "command", "Take back repairs: a command, a batch, or those of a time."),
     "pause": ("app.cli.pause", "command", "Stop the applier before its next write."),
     "panic": ("app.cli.pause", "panic", "Stop the applier before its next commit."),
     "resume": ("app.cli.pause", "resume", "Let the applier write: an approver's word."),

@@ -198,6 +198,7 @@ def command_fields(command: RepairCommand) -> dict[str, object]:
         "columns": list(command.columns),
         "source_transaction": command.source_transaction,
         "planned_at_ms": command.planned_at_ms,
+        "undoes": command.undoes,
         "key_id": command.key_id,
         "signature": command.signature,
     }
@@ -229,6 +230,7 @@ def command_of(fields: Fields) -> RepairCommand:
         columns=tuple(fields["columns"]),
         source_transaction=fields["source_transaction"],
         planned_at_ms=fields["planned_at_ms"],
+        undoes=fields["undoes"],
         key_id=fields["key_id"],
         signature=fields["signature"],
     )

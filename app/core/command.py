@@ -13,6 +13,7 @@ class Action(Enum):
 
     UPSERT = "upsert"  # INSERT where the target shows no row, else UPDATE
     DELETE = "delete"
+    RESTORE = "restore"  # undo: leave the row as the ledger's before-image has it
 
 
 class Outcome(Enum):
@@ -44,6 +45,7 @@ class RefusalReason(Enum):
     APPROVER_UNKNOWN = "approver_unknown"  # held: who said yes is not, or no longer, an approver
     SAME_PERSON = "same_person"  # held: two persons are needed, and one spoke twice
     SECOND_PERSON = "second_person"  # held: two persons are needed, and one spoke
+    UNDONE = "undone"  # held: a person has undone the last repair of this row
     OUTSIDE_HOURS = "outside_hours"  # held: the policy's hours
     STOPPED = "stopped"  # held: the flag in the target's own database
     OSCILLATES = "oscillates"  # held: the row was repaired again and again: two writers fight over it
@@ -60,6 +62,7 @@ class RefusalReason(Enum):
     CONSTRAINT = "constraint"
     WIDER_THAN_ONE_ROW = "wider_than_one_row"  # another row or table was touched
     NOT_TRANSACTIONAL = "not_transactional"
+    NOT_UNDOABLE = "not_undoable"  # the ledger has no such repair, or its before-image cannot be opened
     OUTSIDE_CONTRACT = "outside_contract"
     UNREADABLE = "unreadable"  # the command itself, or its sealed key
 
@@ -85,6 +88,7 @@ WAITS_FOR_WORD: Final[frozenset[RefusalReason]] = frozenset(
         RefusalReason.SAME_PERSON,
         RefusalReason.SECOND_PERSON,
         RefusalReason.OSCILLATES,
+        RefusalReason.UNDONE,
     }
 )
 """Held until a person speaks."""
@@ -113,8 +117,8 @@ class RepairCommand:
     sealed; `key_hash` its keyed hash; `partition` the row's in `observations` and in every topic that speaks of it.
     `needs_approval` says that policy asks for a person's word; `planned_at_ms` and `expires_at_ms` are wall-clock time.
     `columns` are the differing fields where they are known, and `source_transaction` is the authority's that made the
-    state to be copied, empty where unknown. `key_id` names the planner's key, and `signature` is over all the rest
-    (`app.core.signing`).
+    state to be copied, empty where unknown. `undoes` is the command that a `restore` takes back, else empty. `key_id`
+    names the key of the planner, or of the person who undoes; `signature` is over all the rest (`app.core.signing`).
     """
 
     command_id: bytes
@@ -140,6 +144,7 @@ class RepairCommand:
     columns: tuple[str, ...] = ()
     source_transaction: str = ""
     planned_at_ms: int = 0
+    undoes: bytes = b""
     key_id: bytes = b""
     signature: bytes = b""
 
@@ -191,3 +196,8 @@ def command_id(finding_id: bytes, target: str, expected_digest: bytes, intended_
 def inverse_id(original: bytes) -> bytes:
     """Name the inverse of an insert that the check after it took back."""
     return hashlib.blake2b(b"inverse", key=original, digest_size=16, person=b"driftline-repair").digest()
+
+
+def undo_id(original: bytes) -> bytes:
+    """Name the command that undoes another: a repair can be undone once."""
+    return hashlib.blake2b(b"undo", key=original, digest_size=16, person=b"driftline-repair").digest()

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from app.core.approval import SILENCE, Said
-from app.core.command import Action, RefusalReason, RepairCommand, command_id
+from app.core.command import Action, RefusalReason, RepairCommand, command_id, undo_id
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.errors import DriftlineError
 from app.core.ledger import LedgerCounts
@@ -140,15 +140,24 @@ def is_well_formed(command: RepairCommand) -> bool:
         and all(len(each) in {0, _ID_BYTES} for each in digests)
         and len(command.trace_id) <= _TRACE_BYTES_MAX
         and len(command.sealed_key) <= _SEALED_KEY_BYTES_MAX
-        and command.command_id
-        == command_id(command.finding_id, command.target, command.expected_digest, command.intended_digest)
+        and command.command_id == _own_id(command)
+        and (command.action is Action.RESTORE) is bool(command.undoes)
     )
+
+
+def _own_id(command: RepairCommand) -> bytes:
+    if command.undoes:
+        return undo_id(command.undoes)
+    return command_id(command.finding_id, command.target, command.expected_digest, command.intended_digest)
 
 
 def _is_outside(command: RepairCommand, known: Known) -> bool:
     policy = known.policy
     if policy is None or command.contract_version != known.contract_version:
         return True
+    if command.action is Action.RESTORE:
+        # What was written under an earlier policy may be taken back under any.
+        return command.expected_digest == command.intended_digest
     if mode_of(policy, command.kind, ()) is RepairMode.OBSERVE:
         return True
     if command.expected_digest == command.intended_digest:
@@ -174,6 +183,11 @@ def _lacks_word(command: RepairCommand, known: Known) -> bool:
 
 def _word_is(reason: RefusalReason) -> Callable[[RepairCommand, Known], bool]:
     return lambda command, known: known.said.refusal is reason and _lacks_word(command, known)
+
+
+def _was_undone(command: RepairCommand, known: Known) -> bool:
+    """Tell whether a person took back the row's last repair, and nobody has said that this one shall be."""
+    return known.counts.was_undone and known.said.refusal is not None and command.action is not Action.RESTORE
 
 
 def _oscillates(_command: RepairCommand, known: Known) -> bool:
@@ -204,6 +218,7 @@ BEFORE: Final[Sequence[Check[Known]]] = (
     (RefusalReason.APPROVER_UNKNOWN, _word_is(RefusalReason.APPROVER_UNKNOWN)),
     (RefusalReason.SAME_PERSON, _word_is(RefusalReason.SAME_PERSON)),
     (RefusalReason.SECOND_PERSON, _word_is(RefusalReason.SECOND_PERSON)),
+    (RefusalReason.UNDONE, _was_undone),
     (
         RefusalReason.OUTSIDE_HOURS,
         lambda _command, known: known.policy is not None and not is_open(known.policy, known.now_wall_ms),

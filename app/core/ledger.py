@@ -17,6 +17,7 @@ class LedgerKind(Enum):
     """What a ledger row records."""
 
     COMMAND = "command"
+    UNDO = "undo"  # the taking back of a command, at a person's word
     INVERSE = "inverse"  # the taking back of an insert that the check after it found wrong
     CHECK = "check"  # the result of that check
     REFUSAL = "refusal"
@@ -64,6 +65,7 @@ class LedgerCounts:
 
     `automatic_in_minute` are the rows of the command's entity that were written without a person, and `newest_at_ms`
     is when the newest of the minute's rows was written, 0 where there is none: no clock may stand before it.
+    `was_undone`: the last thing that was done to the row was undoing a repair of it.
     """
 
     writes_in_minute: int
@@ -71,6 +73,7 @@ class LedgerCounts:
     same_row_in_hour: int
     automatic_in_minute: int = 0
     newest_at_ms: int = 0
+    was_undone: bool = False
 
 
 def check_id(original: bytes) -> bytes:

@@ -252,6 +252,37 @@ def test_the_fence_is_read_in_the_transaction(world: World) -> None:
     transaction.rollback()
 
 
+@pytest.mark.parametrize("name", ["plain", "Ünïcode 🐟 \\ ' \" %s", ""])
+def test_a_before_image_brings_a_row_back(world: World, name: str) -> None:
+    """Updated back in the contract's columns, and inserted again with all of them."""
+    world.put(1, thing(name=name))
+    first = world.store.begin(ENTITY, KEY)
+    was = first.look()
+    first.lock()
+    first.update(thing(name="b", code="z"))
+    assert first.restore(was.image) == 1
+    assert first.look() == was
+    first.commit()
+    second = world.store.begin(ENTITY, KEY)
+    second.lock()
+    assert second.delete() == 1
+    second.commit()
+    third = world.store.begin(ENTITY, KEY)
+    assert third.put_back(was.image) == 1
+    assert third.look() == was
+    third.commit()
+    assert world.store.read(ENTITY, KEY) == was.read
+
+
+def test_a_row_that_is_there_is_not_put_back(world: World) -> None:
+    """A duplicate key is a row that moved."""
+    world.put(1, thing())
+    transaction = world.store.begin(ENTITY, KEY)
+    image = transaction.look().image
+    assert refused(transaction.put_back, image) is RefusalReason.ROW_MOVED
+    transaction.rollback()
+
+
 def test_the_ledger_s_rows_are_chained_by_partition(world: World) -> None:
     """Written in a transaction or alone, rolled back or not: from 1 without a gap, each bound to the one before."""
     for number in range(1, 7):

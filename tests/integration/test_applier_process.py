@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -31,7 +32,7 @@ from app.adapters.topic_log import TopicLog
 from app.codec.contract_file import load_contracts
 from app.codec.records import FixedSchemas, RecordCodec
 from app.core.canonical_key import key_writer
-from app.core.command import Action, CommandOutcome, Outcome, RefusalReason, RepairCommand, command_id
+from app.core.command import Action, CommandOutcome, Outcome, RefusalReason, RepairCommand, command_id, undo_id
 from app.core.contract import FieldKind, FieldType
 from app.core.digest import keyed_hash, partition_of
 from app.core.store import StoreKind
@@ -547,6 +548,39 @@ def test_a_store_that_dies_with_a_command_in_hand_is_waited_for(deployment: Depl
     assert deployment.await_outcome(command).outcome is Outcome.APPLIED
     assert deployment.names(replica, entity, number) == ["right"]
     assert deployment.ledger(command) == ["command"]
+    deployment.stop(process)
+
+
+@pytest.mark.parametrize("entity", ENTITIES)
+def test_what_was_repaired_is_taken_back_value_by_value(deployment: Deployment, entity: str) -> None:
+    """An update, an insert and a delete, on both databases: by SQL every column is what it was before the repairs."""
+    deployment.run("resume")
+    authority, replica = ENTITIES[entity]
+    first = 300 + 10 * deployment.drifts
+    everything = f"SELECT * FROM {SCHEMA}.{entity} WHERE id >= %s AND id < %s ORDER BY id"
+    for offset, (right, wrong) in enumerate([("right", "wrong 🐟"), ("right", None), (None, "extra")]):
+        deployment.put(authority, entity, first + offset, right)
+        deployment.put(replica, entity, first + offset, wrong)
+    before = deployment.sql(replica, everything, first, first + 3)
+    commands = [deployment.command(entity, first + offset) for offset in range(3)]
+    process = deployment.start()
+    for command in commands:
+        deployment.send(command)
+    deployment.await_outcome(commands[2])
+    deployment.run("approve", "--command", commands[2].command_id.hex(), "--yes")
+    deployment.send(commands[2])
+    for command, count in zip(commands, (1, 1, 2), strict=True):
+        assert deployment.await_outcome(command, count).outcome is Outcome.APPLIED
+    assert deployment.sql(replica, everything, first, first + 3) != before
+    deployment.run("undo", *(command.command_id.hex() for command in commands), "--yes")
+    for command in commands:
+        undone = replace(command, command_id=undo_id(command.command_id))
+        assert deployment.await_outcome(undone).outcome is Outcome.APPLIED
+    assert deployment.sql(replica, everything, first, first + 3) == before
+    # What was undone waits for a person, and is not done again by itself.
+    again = deployment.command(entity, first)
+    deployment.send(again)
+    assert deployment.await_outcome(again).reason is RefusalReason.UNDONE
     deployment.stop(process)
 
 

@@ -89,6 +89,7 @@ commands = st.builds(
     columns=st.lists(words, max_size=3).map(tuple),
     source_transaction=words,
     planned_at_ms=longs,
+    undoes=ids,
     key_id=ids,
     signature=ids,
 )

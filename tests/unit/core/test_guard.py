@@ -49,6 +49,8 @@ UPSERT = RepairCommand(
     trace_id=b"",
 )
 DELETE = replace(UPSERT, action=Action.DELETE, intended_digest=b"")
+RESTORE = replace(UPSERT, action=Action.RESTORE, undoes=b"u" * 16, needs_approval=True)
+UNDONE = LedgerCounts(0, 0, 0, was_undone=True)
 SEEN = Locked(target_digest=b"e" * 16, whole_row_stood_still=True, authority_digest=b"i" * 16)
 LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
 
@@ -78,7 +80,9 @@ LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
         (UPSERT, replace(KNOWN, said=Said(("anna",), RefusalReason.REJECTED)), RefusalReason.REJECTED),
         *(
             (DELETE, replace(KNOWN, said=Said((), reason)), reason)
-            for reason in sorted(WAITS_FOR_WORD - {RefusalReason.OSCILLATES}, key=lambda r: r.value)
+            for reason in sorted(
+                WAITS_FOR_WORD - {RefusalReason.OSCILLATES, RefusalReason.UNDONE}, key=lambda r: r.value
+            )
         ),
         *((UPSERT, replace(KNOWN, said=Said((), reason)), None) for reason in WAITS_FOR_WORD),
         (UPSERT, replace(KNOWN, policy=replace(POLICY, deny=(ALWAYS,))), RefusalReason.OUTSIDE_HOURS),
@@ -93,6 +97,13 @@ LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
             RefusalReason.NOT_APPROVED,
         ),
         (UPSERT, replace(KNOWN, policy=FEW, counts=LedgerCounts(0, 0, 0, 10), table_rows=1_000, said=ALLOWED), None),
+        (UPSERT, replace(KNOWN, counts=UNDONE), RefusalReason.UNDONE),
+        (UPSERT, replace(KNOWN, counts=UNDONE, said=ALLOWED), None),
+        (RESTORE, replace(KNOWN, counts=UNDONE, said=ALLOWED), None),
+        (RESTORE, replace(KNOWN, policy=RepairPolicy(), said=ALLOWED), None),
+        (RESTORE, replace(KNOWN, contract_version=4, said=ALLOWED), RefusalReason.OUTSIDE_CONTRACT),
+        (RESTORE, replace(KNOWN, policy=None, said=ALLOWED), RefusalReason.OUTSIDE_CONTRACT),
+        (RESTORE, KNOWN, RefusalReason.NOT_APPROVED),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 4)), None),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 5)), RefusalReason.OSCILLATES),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 5), said=ALLOWED), None),

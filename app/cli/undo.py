@@ -1,0 +1,158 @@
+"""`driftline undo`: take back repairs, each by a signed command of its own that is guarded like any other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from app.cli.approve import Duration, Id, approver_key
+from app.cli.deployment import MOMENT, Deployment
+from app.cli.exit_codes import ExitCode
+from app.cli.invocation import Invocation
+from app.cli.output import print_records, safe_text
+from app.cli.row_keys import contracts_of, sealed_key_opener
+from app.codec.rendering import wall_text
+from app.core.command import RepairCommand, undo_id
+from app.core.errors import ContractViolation
+from app.core.signing import id_of_member, signed_form
+from app.core.undo import is_applied_repair, undo_of
+from app.topics import APPROVALS, REPAIRS
+
+if TYPE_CHECKING:
+    from app.core.contract import EntityContract
+    from app.core.ledger import LedgerRow
+
+_COLUMNS: Final = ("store", "entity", "key", "was", "repaired_at", "command_id")
+_LIFE_MS: Final = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """Which repairs a person means."""
+
+    commands: tuple[str, ...]
+    in_batches: frozenset[bytes]
+    since_ms: int | None
+    until_ms: int | None
+    store: str | None
+    entity: str | None
+
+    def has(self, row: LedgerRow) -> bool:
+        """Tell whether a ledger row is of a repair that is meant."""
+        if self.store not in {None, row.target} or self.entity not in {None, row.entity}:
+            return False
+        if self.since_ms is not None:
+            return self.since_ms <= row.written_at_ms <= (row.written_at_ms if self.until_ms is None else self.until_ms)
+        return row.row_id in self.in_batches or any(row.row_id.hex().startswith(one) for one in self.commands)
+
+
+def to_undo(rows: Iterable[LedgerRow], wanted: Repairs) -> list[LedgerRow]:
+    """Return the repairs that are meant and stand, the newest first: a row's repairs are taken back in turn."""
+    held = list(rows)
+    ids = {row.row_id for row in held}
+    chosen = [r for r in held if is_applied_repair(r) and undo_id(r.row_id) not in ids and wanted.has(r)]
+    return sorted(chosen, key=lambda row: (row.written_at_ms, row.sequence), reverse=True)
+
+
+def _document(row: LedgerRow, key: str) -> dict[str, object]:
+    was = "deleted" if not row.intended_digest else "updated" if row.expected_digest else "inserted"
+    return {
+        "store": row.target,
+        "entity": row.entity,
+        "key": key or "?",
+        "was": was,
+        "repaired_at": wall_text(row.written_at_ms),
+        "command_id": row.row_id.hex(),
+    }
+
+
+@click.command()
+@click.argument("commands", nargs=-1, type=Id())
+@click.option("--batch", "batches", multiple=True, type=Id(), help="All repairs of this approved batch.")
+@click.option("--since", type=MOMENT, help="All repairs since then (10m, or 2027-01-31T08:00:00Z).")
+@click.option("--until", type=MOMENT, help="With --since: up to then.")
+@click.option("--store", help="Of these, only this store's.")
+@click.option("--entity", help="Of these, only this entity's.")
+@click.option("--for", "life_ms", type=Duration(), default=_LIFE_MS, help="How long it may be tried.  [default: 1h]")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def command(
+    invocation: Invocation,
+    *,
+    commands: tuple[str, ...],
+    batches: tuple[str, ...],
+    since: int | None,
+    until: int | None,
+    store: str | None,
+    entity: str | None,
+    life_ms: int,
+    yes: bool,
+) -> int:
+    """Take back the repairs COMMANDS, those of a batch, or those of a time, signed with the approver's key.
+
+    A row that has moved on since is left as it is, and said to be so. What is taken back differs again from the
+    authority; its next repair waits for a person.
+    """
+    from app.adapters.system_clock import wall_ms
+    from app.cli.applier import row_stores
+
+    if not (commands or batches or since is not None):
+        raise ContractViolation("nothing was named", hint="name commands, or give --batch or --since")
+    deployment = Deployment.of(invocation, "undo")
+    settings = deployment.settings
+    in_batches = _members(deployment, batches)
+    wanted = Repairs(commands, in_batches, since, until, store, entity)
+    rows = [
+        r for found in row_stores(settings, targets_only=True).values() for r in to_undo(found.ledger_rows(), wanted)
+    ]
+    key_text = sealed_key_opener(deployment)
+    print_records([_document(r, key_text(r.entity, r.sealed_key)) for r in rows], invocation.output, _COLUMNS)
+    if not rows:
+        click.echo("driftline: no repair of these stands in a ledger", err=True)
+        return ExitCode.COULD_NOT_RUN
+    if not (yes or (sys.stdin.isatty() and click.confirm(f"undo these {len(rows)} repairs?", err=True))):
+        click.echo("driftline: nothing was sent: say --yes, or run it where it can ask", err=True)
+        return ExitCode.REFUSED
+    now_ms = wall_ms()
+    person = _send(deployment, [undo_of(r, _contract(contracts_of(deployment), r), now_ms, life_ms) for r in rows])
+    click.echo(f"sent: {len(rows)}, by {safe_text(person)}; `driftline explain` shows what came of each", err=True)
+    return ExitCode.AGREE
+
+
+def _members(deployment: Deployment, batches: tuple[str, ...]) -> frozenset[bytes]:
+    """Return the commands of approved batches."""
+    if not batches:
+        return frozenset()
+    words = [word for _, word in deployment.records(APPROVALS, deployment.codec.read_approval) if word.approved]
+    meant = [word for word in words if any(word.batch_id.hex().startswith(one) for one in batches)]
+    if not meant:
+        raise ContractViolation(
+            "no such batch was approved",
+            hint="it is named by the first digits of its id, as it was when it was approved",
+        )
+    return frozenset(id_of_member(member) for word in meant for member in word.members)
+
+
+def _contract(contracts: Mapping[str, EntityContract], row: LedgerRow) -> EntityContract:
+    if row.entity not in contracts:
+        raise ContractViolation("no contract names this entity any more", where=safe_text(row.entity))
+    return contracts[row.entity]
+
+
+def _send(deployment: Deployment, commands: list[RepairCommand]) -> str:
+    """Sign and send the commands in order; return who did."""
+    from app.adapters.kafka import KafkaClients
+
+    key, person = approver_key(deployment.settings)
+    name = deployment.settings.deployment
+    sink = KafkaClients.of(deployment.settings).producer(deployment.client)
+    for each in commands:
+        named = replace(each, key_id=key.key_id)
+        signed = replace(named, signature=key.sign(signed_form(name, named)))
+        sink.send(REPAIRS.name(name), signed.partition, signed.command_id, deployment.codec.command(signed))
+    sink.flush()
+    return person
