@@ -45,7 +45,7 @@ def encode(state: CommandState) -> bytes:
     head = _HEAD.pack(
         FORMAT,
         state.standing.value,
-        state.approved | (c.needs_approval << 1) | ((c.action is Action.DELETE) << 2),
+        state.approved | (c.needs_approval << 1),
         c.partition,
         c.contract_version,
         c.planned_at_ms,
@@ -69,6 +69,7 @@ def encode(state: CommandState) -> bytes:
         c.authority_position,
         c.reason.encode(),
         c.trace_id,
+        c.action.value.encode(),
         c.source_transaction.encode(),
         *(column.encode() for column in c.columns),
     ]
@@ -95,7 +96,7 @@ def decode(packed: bytes) -> CommandState:
         contract_version=version,
         authority=parts[4].decode(),
         target=parts[5].decode(),
-        action=Action.DELETE if flags & 4 else Action.UPSERT,
+        action=Action(parts[14].decode()),
         kind=parts[6].decode(),
         sealed_key=parts[7],
         key_hash=parts[8],
@@ -108,8 +109,8 @@ def decode(packed: bytes) -> CommandState:
         expires_at_ms=expires,
         fence_token=fence,
         trace_id=parts[13],
-        source_transaction=parts[14].decode(),
-        columns=tuple(part.decode() for part in parts[15:]),
+        source_transaction=parts[15].decode(),
+        columns=tuple(part.decode() for part in parts[16:]),
         planned_at_ms=planned,
     )
     return CommandState(command, Standing(standing), bool(flags & 1), attempts, due)

@@ -72,7 +72,7 @@ APPLY = RepairPolicy(mode=RepairMode.APPLY)
         (
             replace(APPLY, deletes=True),
             True,
-            ["GRANT SELECT ON {t}", "GRANT INSERT ({id}, {n}), UPDATE ({n}) ON {t}", "GRANT DELETE ON {t}"],
+            ["GRANT SELECT ON {t}", "GRANT INSERT ({id}, {n}), UPDATE ({n}) ON {t}", "GRANT DELETE, INSERT ON {t}"],
         ),
         (RepairPolicy(deletes=True), True, ["GRANT SELECT ON {t}"]),
         (replace(APPLY, deletes=True), False, ["GRANT SELECT ON {t}"]),
