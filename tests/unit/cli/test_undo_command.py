@@ -19,8 +19,8 @@ from app.core.undo import undo_of
 from app.topics import APPROVALS, REPAIRS
 from tests.property.applier_world import World
 from tests.signatures import ANNA, signed, word_on
+from tests.unit.cli.desk import Desk
 from tests.unit.cli.reading_world import CODEC, NOW_MS
-from tests.unit.cli.test_batches import Desk
 
 ALL = Repairs((), frozenset(), 0, None, None, None)
 
