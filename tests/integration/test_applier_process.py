@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -78,6 +79,13 @@ def until(holds: Callable[[], bool], what: str) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(0.05)
+
+
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on: the stack's own block has none to spare."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 class Deployment:
@@ -201,7 +209,7 @@ class Deployment:
             "placeholder_file": "keys/placeholder",
             "partitions": 2,
             "stores": stores,
-            "applier": {"http_port": self.told["base_port"] + 19},
+            "applier": {"http_port": free_port()},
         }
         self.config.write_text(json.dumps(settings))
         (self.folder / "contracts").mkdir()
