@@ -65,7 +65,7 @@ def awaited_place(state: KeyState, i: int, terms: Replica) -> bytes | None:
 class Deadlines:
     """The rows of one replica by the common time after which they are to be judged, each at most once."""
 
-    _now: set[bytes] = field(default_factory=set)
+    _now: dict[bytes, None] = field(default_factory=dict)  # in the order of what happened
     _buckets: defaultdict[int, dict[bytes, int]] = field(default_factory=lambda: defaultdict(dict))
 
     def __len__(self) -> int:
@@ -75,14 +75,14 @@ class Deadlines:
     def put(self, row: bytes, look_ms: int) -> None:
         """Note a row that is not noted here."""
         if look_ms == NOW:
-            self._now.add(row)
+            self._now[row] = None
         elif look_ms != NEVER:
             self._buckets[look_ms // _BUCKET_MS][row] = look_ms
 
     def discard(self, row: bytes, look_ms: int) -> None:
         """Forget a row that was put with this time."""
         if look_ms == NOW:
-            self._now.discard(row)
+            self._now.pop(row, None)
         elif look_ms != NEVER:
             bucket = self._buckets.get(look_ms // _BUCKET_MS)
             if bucket is not None:
@@ -108,6 +108,6 @@ class Deadlines:
         return NEVER
 
     @property
-    def now(self) -> frozenset[bytes]:
+    def now(self) -> list[bytes]:
         """The rows that are looked at whenever the common time moves."""
-        return frozenset(self._now)
+        return list(self._now)

@@ -120,7 +120,7 @@ class Shard:
     _fresh: dict[bytes, KeyState] = field(default_factory=dict)
     _recent: dict[bytes, KeyState] = field(default_factory=dict)
     # What the next flush writes: rows, chains, and records that are ready.
-    _dirty: set[bytes] = field(default_factory=set)
+    _dirty: dict[bytes, None] = field(default_factory=dict)  # in the order of what happened
     _extended: dict[tuple[str, int], Link] = field(default_factory=dict)
     _records: dict[bytes, bytes | None] = field(default_factory=dict)
 
@@ -223,7 +223,7 @@ class Shard:
                 drift = replica.drift
                 if drift is not None and (drift.drift_id, drift.stage) == (finding.finding_id, finding.stage):
                     drift.acknowledged = True
-                    self._dirty.add(row)
+                    self._dirty[row] = None
             self._judge(entity, row, state, effects)
         return effects
 
@@ -279,7 +279,7 @@ class Shard:
             if state is None:
                 state = self._decoded(value)
             if apply_floors(self.progress, entity, state) | drop_unseen(self.progress, entity, state):
-                self._dirty.add(row)
+                self._dirty[row] = None
                 if row not in live.states:
                     self._fresh[row] = state
             if sweep.reread is not None:
@@ -351,7 +351,7 @@ class Shard:
                 self._tell(entity, row, state, verify(state, block.store - 1), effects)
         effects.rows += len(places)
         effects.redelivered += len(block.keys) - len(places)
-        self._dirty.update(touched)
+        self._dirty.update(dict.fromkeys(touched))
         self._settle_touched(entity, touched)
 
     @staticmethod
@@ -435,9 +435,10 @@ class Shard:
                 collapse(state, judged)
                 for i, _, at_ms in pairs:
                     state.replicas[i].vouched_until_ms = max(state.replicas[i].vouched_until_ms, at_ms)
+                live.unknown.pop(row, None)  # what it could not be known by is followed by what both stores show
                 self._let_go(entity, row, state)
                 if state.sides[0].stays[-1].digest == ABSENT:
-                    self._dirty.add(row)
+                    self._dirty[row] = None
             else:
                 live.disagree(row)
                 live.schedule(row, state, [NOW] * len(state.replicas))
@@ -481,7 +482,7 @@ class Shard:
         entity.floor[cut.store] = max(entity.floor[cut.store], at)
         live = self.live[cut.entity]
         cut_rows = {row: state for row, state in live.states.items() if apply_floors(self.progress, entity, state)}
-        self._dirty.update(cut_rows)
+        self._dirty.update(dict.fromkeys(cut_rows))
         self._settle_touched(entity, cut_rows)
         self._begin_sweep(cut.entity, entity.judged & {cut.store - 1} if cut.store else entity.judged)
         self._record(entity_record(entity))
@@ -641,18 +642,18 @@ class Shard:
         live = self.live[number]
         for i, side in enumerate(state.sides):
             if place_in_time(side, self.progress.timeline_of(entity, i)):
-                self._dirty.add(row)
+                self._dirty[row] = None
         if not all(entity.swept) and drop_unseen(self.progress, entity, state):
-            self._dirty.add(row)  # the sweep has not come to it, and it must not be judged by what it was before
+            self._dirty[row] = None  # the sweep has not come to it, and it must not be judged by what it was before
         common_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
         reached = [self.pipeline.get((number, i), b"") for i in range(len(state.replicas))]
         commands = [r.drift.command_id for r in state.replicas if r.drift is not None]
         for i in self._settled_refusals(entity, state):
             self._tell(entity, row, state, dispute(state, i), effects)
-            self._dirty.add(row)
+            self._dirty[row] = None
         told = judge_row(state, row[5:], entity.contract, common_ms, entity.base_ms, reached)
         if told.changed:
-            self._dirty.add(row)
+            self._dirty[row] = None
         self._forget_commands(commands, state)
         self._tell(entity, row, state, told.steps, effects)
         for step in told.steps:
@@ -665,7 +666,7 @@ class Shard:
         else:
             live.unknown.pop(row, None)
         if told.settled:
-            self._dirty.add(row)
+            self._dirty[row] = None
             self._let_go(entity, row, state)
         else:
             self._look_again(entity, row, state, common_ms)
@@ -743,7 +744,7 @@ class Shard:
         live = self.live[entity.contract.number]
         live.disagree(row)
         live.schedule(row, state, [NOW] * len(state.replicas))
-        self._dirty.add(row)
+        self._dirty[row] = None
 
 
 def _end_of(entity: int) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.core.finding import Stage
+from app.core.finding import Stage, UnknownReason
 from app.core.fold import Shard
 from app.core.journal import entity_record
 from app.core.keystate import KeyState
@@ -102,6 +102,23 @@ def test_a_left_out_value_is_unknown_after_a_change_that_nobody_could_read() -> 
         block = RowBlock(7, 0, Link("A.t", 0, n, n + 1), 2, [b"k"], b"rawkey__", bytes([flags]), at, [n], [1], digests)
         fold_change(BlockOfStore.of(shard.progress, entity, block), state, 0, position(0, STREAM, at))
     assert reason_of(state.sides[0].stays[-1].digest) is not None
+
+
+def test_a_row_that_could_not_be_read_is_known_again_with_its_next_change() -> None:
+    """Both stores show one state again, so nothing is unknown any more, and a restart has nothing to find."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "v", snapshot=True)
+    story.until(500, 2_000)
+    story.observe(story.block("A", "w", story._place("A"), flags=QUARANTINED))
+    story.until(2_500, 3_500)
+    unknown = story.shard.live[7].unknown_keys(0)
+    assert unknown == {UnknownReason.QUARANTINED: 1}
+    for store in "AR":
+        story.row(store, "x")
+    story.until(4_000, 6_000)
+    assert story.shard.live[7].unknown_keys(0).total() == 0
+    assert story.shard.notes.noted == {}
 
 
 def test_a_snapshot_of_a_log_that_began_again_covers() -> None:
