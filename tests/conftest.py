@@ -1,8 +1,21 @@
-"""Hypothesis without a limit of time per example: what is slow on a busy machine is not wrong."""
+"""Hypothesis without a limit of time per example, for what is slow on a busy machine is not wrong; and this run's seed.
+
+`DRIFTLINE_SEED` is where the simulation's seeds begin: a new one each time, printed, unless it is given.
+"""
 
 from __future__ import annotations
+
+import os
+import secrets
 
 from hypothesis import settings
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+os.environ.setdefault("DRIFTLINE_SEED", str(secrets.randbelow(2**31)))
+
+
+def pytest_report_header() -> str:
+    """Print the seed: processes that run tests beside this one have it from the environment."""
+    return f"simulated from DRIFTLINE_SEED={os.environ['DRIFTLINE_SEED']}"

@@ -44,6 +44,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "drifts": ("app.cli.drifts", "command", "List drifts, or follow them as they come."),
     "explain": ("app.cli.explain", "command", "Show one key's history in every store, and why the verdict."),
     "bench": ("app.cli.bench", "command", "Measure what a change costs on this machine."),
+    "simulate": ("app.cli.simulate", "command", "Run the core in worlds that misbehave, against exact truth."),
     "cost": ("app.cli.cost", "command", "Compute what a deployment costs, from measured constants."),
     "replay": ("app.cli.replay", "command", "Recompute verdicts from what they cite; report any that differs."),
 }

@@ -8,30 +8,33 @@ import pytest
 
 from app.cli.refold import Refold, differences
 from app.core.finding import DriftKind, Finding, Stage
-from tests.simulation.world import World
+from app.simulation.faults import Fault
+from app.simulation.setting import Setting
+from app.simulation.world import World
 
 
 def folded_again(world: World, partition: int) -> list[Finding]:
     """Return what a fold from the first observation on says of one partition."""
     fold = Refold([world.contract], partition)
-    return [finding for observation in world.topic[partition] for finding in fold.take(observation)]
+    return [finding for observation in world.workers[partition].topic for finding in fold.take(observation)]
 
 
 @pytest.mark.parametrize("seed", [0, 3, 7])
 def test_a_fold_from_the_start_confirms_what_a_crashing_worker_told(seed: int) -> None:
     """Same drifts, same kinds, same deadlines: nothing depends on when a worker died or a broker answered."""
-    world = World(seed)
+    world = World(Setting.draw(seed, 1_000))
     world.run()
-    for partition in range(world.targets):
-        told = [f for f in world.findings if f.observations_partition == partition]
+    for partition, worker in enumerate(world.workers):
+        told = [told.finding for told in worker.told]
         assert differences(told, folded_again(world, partition)) == {}
 
 
 def test_what_only_one_side_knows_is_named() -> None:
     """A record without observations, observations without a record, another kind, another deadline."""
-    world = World(7)
+    world = World(Setting.draw(7, 1_000, frozenset({Fault.ROGUE_WRITES})))
     world.run()
-    drifts = {f.finding_id: f for f in world.findings if f.stage is Stage.CONFIRMED and not f.incident_rows}
+    findings = [told.finding for worker in world.workers for told in worker.told]
+    drifts = {f.finding_id: f for f in findings if f.stage is Stage.CONFIRMED and not f.incident_rows}
     first, second, third, *_ = drifts.values()
     kind = DriftKind.EXTRA if second.kind is not DriftKind.EXTRA else DriftKind.STALE
     late = replace(third.evidence, judged_at_ms=third.evidence.judged_at_ms + 1)

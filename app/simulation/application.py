@@ -1,0 +1,89 @@
+"""The application: what it does to the authority's rows, and when."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Final
+
+from app.simulation.diary import Diary
+from app.simulation.faults import Fault
+from app.simulation.schedule import Schedule
+from app.simulation.setting import START_MS, Setting
+from app.simulation.stores import Store
+
+_ABSENT_AT_FIRST: Final = 0.1
+_DELETES: Final = 0.1
+_HOT_MS: Final = 60
+_VALUE_BITS: Final = 24
+
+Carry = Callable[[int, bytes, int | None], None]
+
+
+def key_of(number: int) -> bytes:
+    """Return the key of a row by its number."""
+    return b"k%07d" % number
+
+
+@dataclass(slots=True)
+class Application:
+    """Writes into the authority, all through the run, and tells the pipelines what it has committed."""
+
+    setting: Setting
+    authority: Store
+    schedule: Schedule
+    diary: Diary
+    carry: list[Carry]
+    _dice: Random = field(init=False)
+    _written: Counter[int] = field(default_factory=Counter)  # per row's number
+
+    def __post_init__(self) -> None:
+        self._dice = self.setting.dice("application")
+        for number in range(self.setting.keys):
+            if self._dice.random() >= _ABSENT_AT_FIRST:
+                self._write(number, None, 0)
+        for at_ms, stamp_ms, number in sorted(self._changes()):
+            self.schedule.put(at_ms, partial(self._write, number, stamp_ms))
+
+    def _changes(self) -> Iterator[tuple[int, int, int]]:
+        """Draw when which row changes, and when its statement began."""
+        dice, setting = self._dice, self.setting
+        skew = dice.choice([1.0, 1.0, 3.0])
+        long_at = self._long_transactions()
+        for _ in range(setting.changes // (1 + setting.replicas)):
+            stamp_ms = at_ms = dice.randint(1, setting.end_ms)
+            number = int(setting.keys * dice.random() ** skew)
+            for begin_ms, end_ms in long_at:
+                if begin_ms <= at_ms < end_ms and number % 3 == 0:
+                    at_ms = end_ms
+                    self.diary.note(Fault.TRANSACTIONS_LONG, at_ms, self.authority.name)
+            yield at_ms, stamp_ms, number
+        if setting.has(Fault.ROW_HOT):
+            for at_ms in range(START_MS, setting.end_ms, _HOT_MS):
+                self.diary.note(Fault.ROW_HOT, at_ms, self.authority.name)
+                yield at_ms, at_ms, 0
+
+    def _long_transactions(self) -> list[tuple[int, int]]:
+        dice = self.setting.dice(Fault.TRANSACTIONS_LONG.value)
+        if not self.setting.has(Fault.TRANSACTIONS_LONG):
+            return []
+        begins = [dice.randint(0, self.setting.end_ms) for _ in range(3)]
+        return [(begin, begin + dice.choice([1_000, 6_000])) for begin in begins]
+
+    def _write(self, number: int, stamp_ms: int | None, at_ms: int) -> None:
+        dice = self._dice
+        n = self._written[number]
+        self._written[number] += 1
+        if self.setting.has(Fault.OLD_STATES_RETURN) and at_ms and dice.random() < 0.2:  # noqa: PLR2004 - a share
+            n = max(0, n - 2)
+            self.diary.note(Fault.OLD_STATES_RETURN, at_ms, self.authority.name, key_of(number))
+        deletes = at_ms > 0 and dice.random() < _DELETES
+        value = None if deletes else (number + 1) << _VALUE_BITS | n
+        key = key_of(number)
+        transaction = 0 if stamp_ms is None else self.authority.begin(stamp_ms)
+        if self.authority.write(at_ms, key, value, transaction):
+            for carry in self.carry:
+                carry(at_ms, key, value)

@@ -1,0 +1,175 @@
+"""Beacon writers as the product decides them, over stores that are slow, and processes that die, hang and sleep.
+
+The common time is what the newest writer's clock says. It stands still while nobody writes, so the world's exact
+moments are told on it by `common_ms`; only with it can anybody say what is true, for windows are common time too.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Final
+
+from app.core.beacon_writer import BeaconRow, BeaconWriter, Beat, Role
+from app.simulation.diary import Diary
+from app.simulation.faults import Fault
+from app.simulation.schedule import Schedule
+from app.simulation.setting import START_MS, Setting
+from app.simulation.stores import Store
+
+BEACON_MS: Final = 500
+BEGIN_MS: Final = -10_000
+"""When the writers begin: time runs by the time there is anything to read."""
+_SLOW_SHARE: Final = 0.05
+_LOST_SHARE: Final = 0.1
+
+
+@dataclass(slots=True)
+class _Process:
+    """One writer's process: its monotonic clock stands `clock_ms` off the world's."""
+
+    writer: BeaconWriter
+    clock_ms: int
+    is_alive: bool = True
+    hangs_until_ms: int = BEGIN_MS
+
+    def now(self, at_ms: int) -> int:
+        """Return what its clock says."""
+        return at_ms + self.clock_ms
+
+
+@dataclass(slots=True)
+class Beacons:
+    """All writers, and the rows that they write."""
+
+    setting: Setting
+    stores: list[Store]
+    schedule: Schedule
+    diary: Diary
+    _dice: Random = field(init=False)
+    _rows: dict[str, BeaconRow] = field(init=False)
+    _processes: list[_Process] = field(init=False)
+    _issued: list[tuple[int, int, int]] = field(default_factory=list)  # world's moment, common time, writer's epoch
+    _began_ms: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._dice = self.setting.dice("beacons")
+        self._rows = {store.name: BeaconRow(0, 0, 0, 0) for store in self.stores}
+        self._processes = []
+        writers = {Fault.BEACON_WRITER_DIES, Fault.BEACON_WRITERS_DOUBLE} & self.setting.faults
+        for _ in range(2 if writers else 1):
+            self._start(BEGIN_MS)
+        for fault, act in (
+            (Fault.BEACON_WRITER_DIES, self._die),
+            (Fault.BEACON_WRITERS_DOUBLE, self._hang),
+            (Fault.BEACON_CLOCK_STEPS, self._sleep),
+        ):
+            if self.setting.has(fault):
+                self.schedule.put(self._dice.randint(START_MS, self.setting.end_ms), act)
+
+    def _start(self, at_ms: int) -> None:
+        clock_ms = self._dice.randint(0, 10**6)
+        names = self.setting.store_names
+        nonce = 1 + len(self._processes)
+        process = _Process(BeaconWriter(names, nonce, BEACON_MS, at_ms + clock_ms), clock_ms)
+        self._processes.append(process)
+        for store in self.stores:
+            self.schedule.put(at_ms + self._dice.randint(1, BEACON_MS), partial(self._turn, process, store))
+
+    def _writing(self) -> _Process | None:
+        return next((p for p in self._processes if p.is_alive and p.writer.role is Role.WRITING), None)
+
+    def _die(self, at_ms: int) -> None:
+        process = self._writing()
+        if process is not None:
+            process.is_alive = False
+            self.diary.note(Fault.BEACON_WRITER_DIES, at_ms)
+
+    def _hang(self, at_ms: int) -> None:
+        process = self._writing()
+        if process is not None:
+            process.hangs_until_ms = at_ms + self._dice.randint(5 * BEACON_MS, 12 * BEACON_MS)
+            self.diary.note(Fault.BEACON_WRITERS_DOUBLE, at_ms)
+
+    def _sleep(self, at_ms: int) -> None:
+        process = self._writing()
+        if process is not None:
+            slept_ms = self._dice.randint(BEACON_MS, 3 * BEACON_MS)
+            process.hangs_until_ms = max(process.hangs_until_ms, at_ms + slept_ms)
+            process.clock_ms -= slept_ms
+            self.diary.note(Fault.BEACON_CLOCK_STEPS, at_ms)
+
+    def _turn(self, process: _Process, store: Store, at_ms: int) -> None:
+        """Do what the writer's shell does for one store."""
+        if not process.is_alive:
+            return
+        if at_ms < process.hangs_until_ms:
+            self.schedule.put(process.hangs_until_ms, partial(self._turn, process, store))
+            return
+        now_ms = process.now(at_ms)
+        beat = process.writer.next_beat(store.name, now_ms)
+        if beat is None:
+            process.writer.read_back(store.name, self._rows[store.name], now_ms)
+            beat = process.writer.next_beat(store.name, now_ms)
+        if beat is None:
+            self.schedule.put(at_ms + BEACON_MS, partial(self._turn, process, store))
+            return
+        slow = self.setting.has(Fault.BEACONS_SLOW) and self._dice.random() < _SLOW_SHARE
+        if slow:
+            self.diary.note(Fault.BEACONS_SLOW, at_ms, store.name)
+        committed_ms = at_ms + self._dice.randint(1, 900 if slow else 30)
+        self.schedule.put(committed_ms, partial(self._commit, process, store, beat, at_ms))
+
+    def _commit(self, process: _Process, store: Store, beat: Beat, issued_ms: int, at_ms: int) -> None:
+        held = self._rows[store.name]
+        done = (held.epoch, held.sequence) == (beat.expected_epoch, beat.expected_sequence)
+        if done:
+            self._rows[store.name] = beat.row
+            store.log_beacon(at_ms, beat.row)
+            self._began_ms.setdefault(beat.row.epoch, beat.row.issued_at_ms)
+            self._issued.append((issued_ms, beat.row.issued_at_ms, beat.row.epoch))
+        if self.setting.has(Fault.BEACON_ANSWERS_LOST) and self._dice.random() < _LOST_SHARE:
+            self.diary.note(Fault.BEACON_ANSWERS_LOST, at_ms, store.name)
+            done = False
+        answer = partial(self._answer, process, store, beat if done else None, issued_ms)
+        self.schedule.put(at_ms + self._dice.randint(1, 40), answer)
+
+    def _answer(self, process: _Process, store: Store, beat: Beat | None, issued_ms: int, at_ms: int) -> None:
+        if not process.is_alive:
+            return
+        if at_ms < process.hangs_until_ms:
+            self.schedule.put(process.hangs_until_ms, partial(self._answer, process, store, beat, issued_ms))
+            return
+        if beat is None:
+            process.writer.unsettled(store.name)
+        else:
+            process.writer.acknowledged(store.name, beat, process.now(at_ms))
+        self.schedule.put(max(issued_ms + BEACON_MS, at_ms + 1), partial(self._turn, process, store))
+
+    def clock(self) -> CommonClock:
+        """Return the common time as it went."""
+        points: list[tuple[int, int]] = []
+        for at_ms, common_ms, epoch in sorted(self._issued):
+            superseded = any(newer > epoch and began < common_ms for newer, began in self._began_ms.items())
+            if not superseded and (not points or points[-1][1] < common_ms):
+                points.append((at_ms, common_ms))
+        return CommonClock(points)
+
+
+@dataclass(frozen=True, slots=True)
+class CommonClock:
+    """The common time at each moment of the world: exact where a beacon was issued, and as the clock went between."""
+
+    points: list[tuple[int, int]]
+
+    def common_ms(self, at_ms: int) -> int:
+        """Return the common time at a moment of the world's clock."""
+        n = bisect_right(self.points, (at_ms, 2**62))
+        if not n:
+            first_ms, common_ms = self.points[0]
+            return common_ms - (first_ms - at_ms)
+        last_ms, common_ms = self.points[n - 1]
+        reached_ms = common_ms + at_ms - last_ms
+        return min(reached_ms, self.points[n][1]) if n < len(self.points) else reached_ms

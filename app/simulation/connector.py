@@ -1,0 +1,146 @@
+"""A connector: reads its store's log, late and with all its accidents, into the partitions of CDC topics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from app.core.beacon_writer import BeaconRow
+from app.core.position import binlog_place
+from app.simulation.diary import Diary
+from app.simulation.faults import Fault
+from app.simulation.setting import START_MS, Setting
+from app.simulation.stores import Entry, Kind, Store
+
+NEVER_MS: Final = 10**9
+_MARKERS: Final = 0.05
+_SNAPSHOT_LATE_MS: Final = 1_500
+"""How much older than its first record a snapshot is: what was committed meanwhile comes as changes."""
+
+Record = tuple[Entry, bool] | None
+"""An entry and whether a snapshot read it; None is a transaction's marker: no record, but it takes a place."""
+
+
+@dataclass(slots=True)
+class Connector:
+    """One store's connector and what it has written: `partitions` by topic and number."""
+
+    setting: Setting
+    store: Store
+    diary: Diary
+    partitions: dict[tuple[str, int], list[Record]] = field(default_factory=dict)
+    starts_ms: int = START_MS
+    sent: int = 0
+    snapshots: int = 0
+    _dice: Random = field(init=False)
+    _lag_ms: int = field(init=False)
+    _first: int = 0
+    _stalls: list[tuple[int, int]] = field(default_factory=list)
+    _repeats_ms: list[int] = field(default_factory=list)
+    _again_ms: int = NEVER_MS
+    _outage_ms: int = 0
+    _numbers: dict[bytes, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        setting, name = self.setting, self.store.name
+        self._dice = dice = setting.dice(f"connector {name}")
+        self._lag_ms = dice.choice([10, 100, 400])
+        for number in range(setting.cdc_partitions):
+            self.partitions[self.store.topic, number] = []
+        self.partitions[self.beacon_topic, 0] = []
+        is_last = name == setting.store_names[-1]
+        if is_last and setting.has(Fault.REPLICA_COVERED_LATE):
+            self.starts_ms = dice.randint(START_MS + 2_000, setting.end_ms)
+            self.diary.note(Fault.REPLICA_COVERED_LATE, self.starts_ms, name)
+        if is_last and setting.replicas > 1 and setting.has(Fault.REPLICA_NEVER_COVERED):
+            self.starts_ms = NEVER_MS
+            self.diary.note(Fault.REPLICA_NEVER_COVERED, 0, name)
+        stall = Fault.REPLICA_CONNECTOR_STALLS if self.store.index else Fault.AUTHORITY_CONNECTOR_STALLS
+        if setting.has(stall):
+            begin = dice.randint(START_MS, setting.end_ms)
+            self._stalls.append((begin, begin + dice.choice([1_000, 8_000, 20_000])))
+            self.diary.note(stall, begin, name)
+        if setting.has(Fault.CONNECTOR_SNAPSHOTS_AGAIN) and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
+            self._again_ms = dice.randint(START_MS + 4_000, setting.end_ms)
+            self._outage_ms = dice.choice([0, 2_000, 6_000])
+        elif setting.has(Fault.CONNECTOR_REPEATS):
+            self._repeats_ms = sorted(dice.sample(range(START_MS, setting.end_ms), 2))
+
+    @property
+    def beacon_topic(self) -> str:
+        """The CDC topic of the store's beacon table."""
+        return f"{self.store.name}.beacon"
+
+    def partition_of(self, key: bytes) -> int:
+        """Return the partition of a row's changes."""
+        number = self._numbers.get(key)
+        if number is None:
+            number = self._numbers[key] = sum(key) % self.setting.cdc_partitions
+        return number
+
+    def stands(self, now_ms: int) -> bool:
+        """Whether nothing is delivered now."""
+        return now_ms < self.starts_ms or any(
+            begin <= now_ms < min(end, self.setting.end_ms) for begin, end in self._stalls
+        )
+
+    def deliver(self, now_ms: int) -> None:
+        """Write what the log holds by now into Kafka, as far as this connector gets."""
+        if self.stands(now_ms):
+            return
+        if now_ms >= self._again_ms:
+            if now_ms < self._again_ms + self._outage_ms:
+                return
+            self._again_ms = NEVER_MS
+            self.diary.note(Fault.CONNECTOR_SNAPSHOTS_AGAIN, now_ms, self.store.name)
+            self._snapshot(len(self.store.log))
+        elif self.sent == 0:
+            self._first = sum(1 for e in self.store.log if e.at_ms <= self.starts_ms - _SNAPSHOT_LATE_MS)
+            self._snapshot(self._first)
+        if self._repeats_ms and now_ms >= self._repeats_ms[0]:
+            self._repeats_ms.pop(0)
+            self.diary.note(Fault.CONNECTOR_REPEATS, now_ms, self.store.name)
+            self.sent = max(self.sent - self._dice.randint(1, 60), self._first)
+        self._stream(now_ms - self._lag_ms)
+
+    def _stream(self, until_ms: int) -> None:
+        log, sent = self.store.log, self.sent
+        topic, beacons = self.store.topic, self.partitions[self.beacon_topic, 0]
+        while sent < len(log) and log[sent].at_ms <= until_ms:
+            entry = log[sent]
+            sent += 1
+            if entry.kind is Kind.BEACON:
+                beacons.append((entry, False))
+                if self._dice.random() < _MARKERS:
+                    for partition in self.partitions.values():
+                        partition.append(None)
+            elif not entry.hidden:
+                number = self.partition_of(entry.key) if entry.kind is Kind.ROW else 0
+                self.partitions[topic, number].append((entry, False))
+        self.sent = sent
+
+    def _snapshot(self, n: int) -> None:
+        """Deliver what the table shows after n entries of the log, as reads; the stream goes on from there."""
+        rows: dict[bytes, int] = {}
+        beacon: BeaconRow | None = None
+        at_ms = 0
+        for entry in self.store.log[:n]:
+            at_ms = entry.at_ms
+            if entry.kind is Kind.TRUNCATE:
+                rows.clear()
+            elif entry.kind is Kind.BEACON:
+                beacon = entry.beacon
+            elif entry.kind is Kind.ROW and entry.value is None:
+                rows.pop(entry.key, None)
+            elif entry.kind is Kind.ROW and entry.value is not None:
+                rows[entry.key] = entry.value
+        place = binlog_place(1, n, 0, is_delete=False)
+        read = Entry(at_ms, Kind.BEACON, place, beacon=beacon or BeaconRow(0, 0, 0, 0))
+        self.partitions[self.beacon_topic, 0].append((read, True))
+        for key, value in rows.items():
+            row = Entry(at_ms, Kind.ROW, place, key=key, value=value)
+            self.partitions[self.store.topic, self.partition_of(key)].append((row, True))
+        self.store.was_read(n, at_ms, rows)
+        self.snapshots += 1
+        self.sent = n

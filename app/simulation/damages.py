@@ -1,0 +1,76 @@
+"""What is done to a replica behind the pipeline's back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Final
+
+from app.simulation.application import key_of
+from app.simulation.diary import Diary
+from app.simulation.faults import Fault
+from app.simulation.schedule import Schedule
+from app.simulation.setting import START_MS, Setting
+from app.simulation.stores import Store
+
+_ROGUE: Final = 1 << 60
+_PER_KEY: Final = 0.15
+_RETURN_SHARE: Final = 0.7
+_RESTORED_SHARE: Final = 0.3
+
+
+@dataclass(slots=True)
+class Damages:
+    """Damages of one replica."""
+
+    setting: Setting
+    replica: Store
+    schedule: Schedule
+    diary: Diary
+    _dice: Random = field(init=False)
+    _number: int = 0
+    _copy: list[tuple[bytes, int | None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        setting = self.setting
+        self._dice = setting.dice(f"damages {self.replica.name}")
+        for fault in (Fault.ROGUE_WRITES, Fault.ROGUE_DELETES, Fault.ROGUE_INSERTS):
+            dice = setting.dice(f"{fault.value} {self.replica.name}")
+            if setting.has(fault):
+                for _ in range(max(2, round(setting.keys * _PER_KEY))):
+                    at_ms = dice.randint(START_MS, setting.end_ms)
+                    self.schedule.put(at_ms, partial(self._damage, fault, dice.randrange(setting.keys)))
+        if setting.has(Fault.TABLE_TRUNCATED):
+            self.schedule.put(self._dice.randint(START_MS + 5_000, setting.end_ms - 3_000), self._truncate)
+        if setting.has(Fault.OLD_COPY_RESTORED):
+            taken_ms = self._dice.randint(START_MS, setting.end_ms - 5_000)
+            self.schedule.put(taken_ms, self._copy_rows)
+            self.schedule.put(self._dice.randint(taken_ms + 1, setting.end_ms), self._restore_rows)
+
+    def _damage(self, fault: Fault, number: int, at_ms: int) -> None:
+        self._number += 1
+        key = b"x" + key_of(number) if fault is Fault.ROGUE_INSERTS else key_of(number)
+        value = None if fault is Fault.ROGUE_DELETES else _ROGUE | self._number << 2
+        if self.replica.write(at_ms, key, value):
+            self.diary.note(fault, at_ms, self.replica.name, key)
+
+    def _truncate(self, at_ms: int) -> None:
+        self.diary.note(Fault.TABLE_TRUNCATED, at_ms, self.replica.name)
+        for key, value in self.replica.truncate(at_ms):
+            if self.setting.has(Fault.TRUNCATED_ROWS_RETURN) and self._dice.random() < _RETURN_SHARE:
+                back_ms = at_ms + self._dice.choice([20, 500, self.setting.window_ms + 3_000])
+                self.schedule.put(back_ms, partial(self._put_back, key, value))
+
+    def _put_back(self, key: bytes, value: int, at_ms: int) -> None:
+        if self.replica.value(key) is None and self.replica.write(at_ms, key, value):
+            self.diary.note(Fault.TRUNCATED_ROWS_RETURN, at_ms, self.replica.name, key)
+
+    def _copy_rows(self, at_ms: int) -> None:
+        del at_ms
+        self._copy = [(key_of(n), self.replica.value(key_of(n))) for n in range(self.setting.keys)]
+
+    def _restore_rows(self, at_ms: int) -> None:
+        for key, value in self._copy:
+            if self._dice.random() < _RESTORED_SHARE and self.replica.write(at_ms, key, value):
+                self.diary.note(Fault.OLD_COPY_RESTORED, at_ms, self.replica.name, key)

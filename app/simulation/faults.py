@@ -1,0 +1,57 @@
+"""Everything that can go wrong in a simulated world. A closed list: each is counted when it happens."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Fault(Enum):
+    """One kind of fault; each world has a random few of them."""
+
+    # Connectors and what they deliver.
+    AUTHORITY_CONNECTOR_STALLS = "authority_connector_stalls"
+    REPLICA_CONNECTOR_STALLS = "replica_connector_stalls"
+    CONNECTOR_REPEATS = "connector_repeats"  # restarted from an older stored offset
+    CONNECTOR_SNAPSHOTS_AGAIN = "connector_snapshots_again"  # lost its place: changes are missing in between
+    CONNECTOR_LIES = "connector_lies"  # leaves a change out and says nothing
+    REPLICA_COVERED_LATE = "replica_covered_late"
+    REPLICA_NEVER_COVERED = "replica_never_covered"
+    RECORDS_UNREADABLE = "records_unreadable"
+    VALUES_UNMAPPABLE = "values_unmappable"  # a type that the contract does not allow
+    VALUES_LEFT_OUT = "values_left_out"  # the log names only what changed
+    # Kafka and ingest.
+    PARTITIONS_REORDER = "partitions_reorder"  # one partition is read long before another
+    INGEST_CRASHES = "ingest_crashes"
+    BLOCKS_REPEAT = "blocks_repeat"
+    BLOCKS_LOST = "blocks_lost"  # a block is lost, later ones arrive, and then the sender dies of it
+    # The worker.
+    WORKER_CRASHES = "worker_crashes"
+    WORKER_STALLS = "worker_stalls"
+    COMMITS_TORN = "commits_torn"  # a beginning of what a commit wrote is there, and the worker is not
+    FINDINGS_UNACKNOWLEDGED = "findings_unacknowledged"
+    # Time.
+    BEACONS_SLOW = "beacons_slow"  # issued long before they are committed
+    BEACON_ANSWERS_LOST = "beacon_answers_lost"
+    BEACON_WRITER_DIES = "beacon_writer_dies"
+    BEACON_WRITERS_DOUBLE = "beacon_writers_double"  # one hangs, another takes over, and both write
+    BEACON_CLOCK_STEPS = "beacon_clock_steps"  # the writer's machine slept
+    STORE_CLOCK_STEPS = "store_clock_steps"
+    TRANSACTIONS_LONG = "transactions_long"  # rows are stamped at the statement's start, and committed much later
+    # The application.
+    ROW_HOT = "row_hot"
+    OLD_STATES_RETURN = "old_states_return"
+    # Pipelines.
+    PIPELINE_STALLS = "pipeline_stalls"
+    PIPELINE_LOSES = "pipeline_loses"
+    PIPELINE_SKIPS = "pipeline_skips"  # of several changes only the last arrives
+    PIPELINE_REORDERS = "pipeline_reorders"  # an older change arrives after a newer one
+    PIPELINE_DOUBLES = "pipeline_doubles"  # an older change arrives once more
+    PIPELINE_ALTERS = "pipeline_alters"
+    PIPELINE_KEEPS_DELETED = "pipeline_keeps_deleted"
+    # Damages behind the pipeline's back.
+    ROGUE_WRITES = "rogue_writes"
+    ROGUE_DELETES = "rogue_deletes"
+    ROGUE_INSERTS = "rogue_inserts"
+    TABLE_TRUNCATED = "table_truncated"
+    TRUNCATED_ROWS_RETURN = "truncated_rows_return"
+    OLD_COPY_RESTORED = "old_copy_restored"  # rows as they were some time ago

@@ -1,0 +1,144 @@
+"""What is true, from exact times that the product never sees. Shares no code with the verdict that it judges.
+
+The rule in one walk over what both stores did: while both show one state, the authority vouches; when they do not, it
+has vouched up to the last moment at which it was in the state that the replica shows. A row is a drift from the moment
+at which that is longer ago than the window.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+State = int | None
+"""A row's value; None is an absent row, a negative number a state that its log does not tell."""
+
+SINCE_EVER_MS: Final = -(10**9)
+
+
+def is_told(state: State) -> bool:
+    """Whether a log tells a state."""
+    return state is None or state >= 0
+
+
+@dataclass(slots=True)
+class History:
+    """Every state of one row in one store, with the exact moment of each change."""
+
+    times_ms: list[int] = field(default_factory=lambda: [SINCE_EVER_MS])
+    states: list[State] = field(default_factory=lambda: [None])
+
+    def change(self, at_ms: int, state: State) -> None:
+        """Note a change."""
+        if state != self.states[-1]:
+            self.times_ms.append(at_ms)
+            self.states.append(state)
+
+    def forget_after(self, moment_ms: int) -> None:
+        """Forget every change later than a moment."""
+        n = bisect_right(self.times_ms, moment_ms)
+        del self.times_ms[n:], self.states[n:]
+
+    def at(self, moment_ms: int) -> State:
+        """Return the state at a moment."""
+        return self.states[bisect_right(self.times_ms, moment_ms) - 1]
+
+    def stood_still(self, from_ms: int, to_ms: int) -> bool:
+        """Whether nothing changed in a stretch of time."""
+        return bisect_right(self.times_ms, from_ms) == bisect_right(self.times_ms, to_ms)
+
+
+def _merged(authority: History, replica: History) -> Iterator[tuple[int, State, State]]:
+    """Yield each moment from which on both stores show these two states."""
+    moments = sorted({*authority.times_ms, *replica.times_ms})
+    a = r = 0
+    for moment in moments:
+        while a + 1 < len(authority.times_ms) and authority.times_ms[a + 1] <= moment:
+            a += 1
+        while r + 1 < len(replica.times_ms) and replica.times_ms[r + 1] <= moment:
+            r += 1
+        yield moment, authority.states[a], replica.states[r]
+
+
+@dataclass(slots=True)
+class _Vouching:
+    """How far the authority has vouched, as time goes on."""
+
+    until_ms: int
+    left_ms: dict[State, int] = field(default_factory=dict)
+    left_untold_ms: int = SINCE_EVER_MS
+
+    def pass_time(self, to_ms: int, truth: State, shown: State) -> bool:
+        """Let both stores stand in these states until a moment; whether it is vouched for all the while."""
+        agreed = truth == shown or not is_told(truth) or not is_told(shown)
+        if agreed:
+            self.until_ms = max(self.until_ms, to_ms)
+        else:
+            self.until_ms = max(self.until_ms, self.left_ms.get(shown, SINCE_EVER_MS), self.left_untold_ms)
+        return agreed
+
+    def leave(self, at_ms: int, truth: State) -> None:
+        """Note that the authority leaves a state."""
+        if is_told(truth):
+            self.left_ms[truth] = at_ms
+        else:
+            self.left_untold_ms = at_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch in which both stores stand still, and up to when the replica's row is vouched for at its end.
+
+    `agreed` says that it is vouched for all the while, up to each moment itself.
+    """
+
+    begin_ms: int
+    end_ms: int
+    vouched_ms: int
+    agreed: bool
+
+
+def stretches(authority: History, replica: History, end_ms: int, from_ms: int = SINCE_EVER_MS) -> list[Stretch]:
+    """Return the whole of time in stretches, as a row was vouched for; `from_ms` is where vouching begins."""
+    found: list[Stretch] = []
+    vouching = _Vouching(from_ms)
+    before: tuple[int, State, State] | None = None
+    for moment, truth, shown in (*_merged(authority, replica), (end_ms, None, None)):
+        if before is not None:
+            begun_ms, was_true, was_shown = before
+            until_ms = min(moment, end_ms)
+            if until_ms > begun_ms:
+                agreed = vouching.pass_time(until_ms, was_true, was_shown)
+                found.append(Stretch(begun_ms, until_ms, vouching.until_ms, agreed))
+            if truth != was_true:
+                vouching.leave(moment, was_true)
+        before = (moment, truth, shown)
+        if moment >= end_ms:
+            break
+    return found
+
+
+def vouched_at(row: list[Stretch], moment_ms: int) -> int:
+    """Return the last moment up to which the authority vouched for what the replica had shown by a moment."""
+    at = bisect_right(row, moment_ms, key=lambda stretch: stretch.begin_ms) - 1
+    if at < 0:
+        return SINCE_EVER_MS
+    stretch = row[at]
+    return moment_ms if stretch.agreed else min(moment_ms, stretch.vouched_ms)
+
+
+def drifts(row: list[Stretch], window_ms: int, start_ms: int) -> list[tuple[int, int]]:
+    """Return when a replica's row was not vouched for within the window: from its deadline to its end."""
+    found: list[tuple[int, int]] = []
+    for stretch in row:
+        deadline_ms = max(stretch.vouched_ms, start_ms) + window_ms
+        if stretch.agreed or deadline_ms >= stretch.end_ms:
+            continue
+        begins_ms = max(stretch.begin_ms, deadline_ms)
+        if found and found[-1][1] >= begins_ms - 1:
+            found[-1] = (found[-1][0], stretch.end_ms)
+        else:
+            found.append((begins_ms, stretch.end_ms))
+    return found

@@ -1,0 +1,69 @@
+"""What a world is made of, drawn from its seed: sizes, windows, and which faults are in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from app.simulation.faults import Fault
+
+START_MS = 3_000
+"""When connectors begin, and so the first moment of which anything can be told."""
+QUIET_MS = 12_000
+"""How long the world is left alone before it is judged, beyond its longest window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One world. All times are milliseconds of the world's own, exact clock; `window_ms` is the contract's."""
+
+    seed: int
+    changes: int
+    faults: frozenset[Fault]
+    window_ms: int
+    end_ms: int
+    keys: int
+    replicas: int
+    cdc_partitions: int
+    targets: int
+    tick_ms: int
+    block_rows: int
+
+    @classmethod
+    def draw(cls, seed: int, changes: int, faults: frozenset[Fault] | None = None) -> Setting:
+        """Draw a world of about so many row changes, with these faults or a random subset of all."""
+        dice = Random(f"{seed}:setting")
+        share = dice.choice([0.1, 0.25, 0.5])
+        drawn = frozenset(fault for fault in Fault if dice.random() < share)
+        most = max(4, min(4_000, changes // 6))
+        return cls(
+            seed=seed,
+            changes=changes,
+            faults=drawn if faults is None else faults,
+            window_ms=dice.choice([0, 1_000, 2_000, 3_000, 5_000]),
+            end_ms=START_MS + dice.choice([20_000, 40_000]),
+            keys=round(most ** dice.uniform(0.5, 1.0)) + 2,
+            replicas=dice.choice([1, 1, 1, 2]),
+            cdc_partitions=dice.randint(1, 3),
+            targets=dice.choice([1, 1, 2, 3]),
+            tick_ms=dice.choice([50, 100, 250, 500]),
+            block_rows=dice.choice([1, 20, 1_000, 1_000, 1_000]),
+        )
+
+    def dice(self, name: str) -> Random:
+        """Return dice of a part's own, so that leaving one fault out does not change what the others do."""
+        return Random(f"{self.seed}:{name}")
+
+    def has(self, fault: Fault) -> bool:
+        """Whether a fault is in this world."""
+        return fault in self.faults
+
+    @property
+    def store_names(self) -> tuple[str, ...]:
+        """The stores' names, the authority's first."""
+        return ("A", "R", "S")[: 1 + self.replicas]
+
+    @property
+    def last_ms(self) -> int:
+        """When the world ends."""
+        return self.end_ms + self.window_ms + QUIET_MS

@@ -1,0 +1,248 @@
+"""Hold what was told against what was true: every drift told in time, nothing else, every `unknown` for a reason."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from app.core.finding import DriftKind, Finding, Stage
+from app.simulation.beacons import CommonClock
+from app.simulation.connector import NEVER_MS, Connector
+from app.simulation.faults import Fault
+from app.simulation.oracle import History, Stretch, drifts, is_told, stretches, vouched_at
+from app.simulation.setting import Setting
+from app.simulation.stores import NUMBER, Kind, Store
+from app.simulation.worker import Told, Worker
+
+SLACK_MS: Final = 1_500
+"""How long a drift must last to be seen for certain, and how late its deadline may be: two beacons, and commits."""
+SLOW_SLACK_MS: Final = 4_000
+"""Likewise where beacons are slow or miss a turn."""
+_SLOW: Final = frozenset(
+    {
+        Fault.BEACONS_SLOW,
+        Fault.BEACON_ANSWERS_LOST,
+        Fault.BEACON_WRITER_DIES,
+        Fault.BEACON_WRITERS_DOUBLE,
+        Fault.BEACON_CLOCK_STEPS,
+    }
+)
+_OPEN_MS: Final = 10**9
+_OVER: Final = frozenset({Stage.RESOLVED, Stage.VERIFIED})
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One thing that was told wrongly, or not told; `at_ms` is common time. The key is empty for a whole partition."""
+
+    what: str
+    store: str
+    key: bytes
+    at_ms: int
+
+
+@dataclass(slots=True)
+class Score:
+    """What a world came to."""
+
+    changes: int = 0
+    keys: int = 0
+    planted: int = 0
+    missed: int = 0
+    false_alarms: int = 0
+    unjustified_unknown: int = 0
+    latencies_ms: list[int] = field(default_factory=list)  # from a drift's deadline until it was told
+    faults: Counter[Fault] = field(default_factory=Counter)
+    complaints: list[Complaint] = field(default_factory=list)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether nothing is to be complained of."""
+        return not self.complaints
+
+    def complain(self, what: str, store: str, key: bytes, at_ms: int) -> None:
+        """Note something wrong."""
+        self.complaints.append(Complaint(what, store, key, at_ms))
+
+
+@dataclass(slots=True)
+class _TimeOfDrift:
+    """From the deadline that was judged until the end that was told, with when it was told, on the common clock."""
+
+    begin_ms: int
+    told_ms: int
+    end_ms: int = _OPEN_MS
+
+
+class Judge:
+    """Judges one world after its end."""
+
+    def __init__(
+        self,
+        setting: Setting,
+        stores: Sequence[Store],
+        connectors: Sequence[Connector],
+        workers: Sequence[Worker],
+        clock: CommonClock,
+    ) -> None:
+        self._setting = setting
+        self._stores = stores
+        self._connectors = connectors
+        self._workers = workers
+        self._clock = clock
+        self._slack_ms = SLOW_SLACK_MS if setting.faults & _SLOW else SLACK_MS
+        self._histories: dict[tuple[int, bytes], History] = {}
+        self.score = Score()
+
+    def judge(self) -> Score:
+        """Return what the world came to."""
+        self.score.changes = sum(entry.kind is Kind.ROW for store in self._stores for entry in store.log)
+        self.score.keys = len({key for store in self._stores for key in store.history})
+        for i in range(self._setting.replicas):
+            if self._connectors[i + 1].starts_ms == NEVER_MS:
+                self._judge_unread(i)
+            else:
+                for worker in self._workers:
+                    self._judge_partition(i, worker)
+        return self.score
+
+    # -- a replica that nobody has read ------------------------------------------------------------------------------
+
+    def _judge_unread(self, i: int) -> None:
+        name = self._stores[i + 1].name
+        for worker in self._workers:
+            for told in worker.told:
+                if told.finding.replica == name:
+                    self.score.false_alarms += 1
+                    self.score.complain("told of a store that nobody has read", name, told.finding.canonical_key, 0)
+            if worker.shard.verified_through_ms(NUMBER, i) is not None:
+                self.score.false_alarms += 1
+                self.score.complain("verified a store that nobody has read", name, b"", 0)
+
+    # -- a replica in one partition ----------------------------------------------------------------------------------
+
+    def _judge_partition(self, i: int, worker: Worker) -> None:
+        name = self._stores[i + 1].name
+        told: defaultdict[bytes, list[_TimeOfDrift]] = defaultdict(list)
+        rows: dict[bytes, list[Stretch]] = {}
+        end_ms = self._clock.common_ms(self._setting.last_ms)
+        keys = sorted({key for n in (0, i + 1) for key in self._stores[n].history if worker.holds(key)})
+        for key in keys:
+            rows[key] = stretches(self._history(0, key), self._history(i + 1, key), end_ms)
+        for at_ms, finding in _once(worker.told, name):
+            key, judged_ms = finding.canonical_key, finding.evidence.judged_at_ms
+            if finding.stage is Stage.CONFIRMED:
+                told[key].append(_TimeOfDrift(judged_ms, self._clock.common_ms(at_ms)))
+                self._judge_alarm(i, finding, rows.get(key, []))
+            elif finding.stage in _OVER and told[key]:
+                told[key][-1].end_ms = min(
+                    finding.evidence.authority_watermark_ms, finding.evidence.replica_watermark_ms
+                )
+        for key, row in rows.items():
+            for period in worker.periods[i]:
+                for begin_ms, over_ms in drifts(row, self._setting.window_ms, period.base_ms):
+                    self._judge_drift(name, key, begin_ms, min(over_ms, period.ended_ms), told[key])
+        self._judge_unknowns(i, worker)
+        self._judge_coverage(i, worker)
+
+    def _history(self, n: int, key: bytes) -> History:
+        """Return a row's history in a store on the common clock."""
+        held = self._histories.get((n, key))
+        if held is None:
+            exact = self._stores[n].history.get(key, History())
+            held = History()
+            for at_ms, state in zip(exact.times_ms[1:], exact.states[1:], strict=True):
+                # The common time may stand still while a row changes; the order of its changes is kept.
+                held.change(max(self._clock.common_ms(at_ms), held.times_ms[-1] + 1), state)
+            self._histories[n, key] = held
+        return held
+
+    def _judge_alarm(self, i: int, finding: Finding, row: list[Stretch]) -> None:
+        judged_ms = finding.evidence.judged_at_ms
+        name, key = finding.replica, finding.canonical_key
+        if vouched_at(row, judged_ms) > judged_ms - self._setting.window_ms:
+            self.score.false_alarms += 1
+            self.score.complain("false alarm", name, key, judged_ms)
+            return
+        truth, shown = self._history(0, key), self._history(i + 1, key)
+        early_ms, late_ms = judged_ms - self._slack_ms, judged_ms + self._slack_ms
+        if not truth.stood_still(early_ms, late_ms) or not shown.stood_still(early_ms, late_ms):
+            return
+        is_missing, is_extra = shown.at(judged_ms) is None, truth.at(judged_ms) is None
+        told_stale = finding.kind is DriftKind.STALE
+        if (
+            is_missing != (finding.kind is DriftKind.MISSING)
+            or (is_extra and not is_missing) != (finding.kind is DriftKind.EXTRA)
+            or (told_stale and shown.at(judged_ms) not in truth.states)
+        ):
+            self.score.false_alarms += 1
+            self.score.complain("another kind of drift", name, key, judged_ms)
+
+    def _judge_drift(self, name: str, key: bytes, begin_ms: int, end_ms: int, told: list[_TimeOfDrift]) -> None:
+        slack_ms = self._slack_ms
+        if end_ms - begin_ms < slack_ms:
+            return
+        self.score.planted += 1
+        found = [t for t in told if t.begin_ms <= begin_ms + slack_ms and t.end_ms >= begin_ms]
+        if not found:
+            self.score.missed += 1
+            self.score.complain("missed", name, key, begin_ms)
+            return
+        self.score.latencies_ms.append(max(0, found[0].told_ms - begin_ms))
+        reached_ms = max(t.end_ms for t in found)
+        for later in told:
+            if later.begin_ms <= reached_ms + self._setting.window_ms + 2 * slack_ms:
+                reached_ms = max(reached_ms, later.end_ms)
+        if reached_ms < end_ms - slack_ms:
+            self.score.missed += 1
+            self.score.complain("told to be over, and it was not", name, key, reached_ms)
+
+    # -- what is not proven ------------------------------------------------------------------------------------------
+
+    def _judge_unknowns(self, i: int, worker: Worker) -> None:
+        name = self._stores[i + 1].name
+        for look in worker.unknowns:
+            if look.replica != i:
+                continue
+            # Looked at again when its window is over, at the latest: until then it is said as it was.
+            from_ms = look.common_ms - self._setting.window_ms - self._slack_ms
+            to_ms = self._clock.common_ms(look.at_ms)
+            sides = (self._history(0, look.key), self._history(i + 1, look.key))
+            if not any(_untold_between(side, from_ms, to_ms) for side in sides):
+                self.score.unjustified_unknown += 1
+                self.score.complain(f"unknown ({look.reason.value}) without a reason", name, look.key, to_ms)
+
+    def _judge_coverage(self, i: int, worker: Worker) -> None:
+        """Coverage is lost only by a snapshot taken again, and earned again; then everything is verified in time."""
+        name = self._stores[i + 1].name
+        periods = worker.periods[i]
+        snapshots = self._connectors[0].snapshots + self._connectors[i + 1].snapshots
+        end_ms = self._clock.common_ms(self._setting.last_ms)
+        if len(periods) > snapshots - 1:
+            self.score.unjustified_unknown += 1
+            self.score.complain("coverage was lost without a reason", name, b"", periods[-1].base_ms)
+        through_ms = worker.shard.verified_through_ms(NUMBER, i)
+        limit_ms = end_ms - self._setting.window_ms - 2 * self._slack_ms
+        if through_ms is None or through_ms < limit_ms:
+            self.score.unjustified_unknown += 1
+            self.score.complain("not verified in time", name, b"", through_ms or 0)
+
+
+def _once(told: Sequence[Told], replica: str) -> Iterator[tuple[int, Finding]]:
+    """Yield each step of each row's drift once, at the moment at which it was told first."""
+    seen: set[tuple[bytes, Stage]] = set()
+    for each in told:
+        finding = each.finding
+        if finding.replica == replica and finding.canonical_key and (finding.finding_id, finding.stage) not in seen:
+            seen.add((finding.finding_id, finding.stage))
+            yield each.at_ms, finding
+
+
+def _untold_between(side: History, from_ms: int, to_ms: int) -> bool:
+    ends = [*side.times_ms[1:], _OPEN_MS]
+    return any(
+        not is_told(state) and begin <= to_ms and end >= from_ms
+        for begin, end, state in zip(side.times_ms, ends, side.states, strict=True)
+    )

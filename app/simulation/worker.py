@@ -1,0 +1,171 @@
+"""The worker: the product's own fold over one partition of `observations`, with a table behind it, killed any time."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from app.core.contract import EntityContract
+from app.core.finding import Finding, UnknownReason
+from app.core.fold import META, Effects, Shard, row_key
+from app.core.observation import Observation
+from app.simulation.diary import Diary
+from app.simulation.faults import Fault
+from app.simulation.setting import Setting
+from app.simulation.stores import NUMBER
+
+_STALL_MS: Final = 4_000
+_ROW_PREFIX_BYTES: Final = len(row_key(NUMBER, b""))
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A finding, and when it was sent on the world's clock."""
+
+    at_ms: int
+    finding: Finding
+
+
+@dataclass(slots=True)
+class Period:
+    """A time in which a replica was judged, on the common clock: from its coverage on, until `ended_ms`."""
+
+    base_ms: int
+    ended_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownSeen:
+    """A row that was not proven when somebody looked, at `at_ms` of the world and `common_ms` of common time."""
+
+    at_ms: int
+    common_ms: int
+    replica: int
+    key: bytes
+    reason: UnknownReason
+
+
+@dataclass(slots=True)
+class Worker:
+    """One partition's worker; `holds` says whether a row's changes come here."""
+
+    setting: Setting
+    contract: EntityContract
+    partition: int
+    topic: list[Observation]
+    holds: Callable[[bytes], bool]
+    diary: Diary
+    unknowns: list[UnknownSeen] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
+    periods: list[list[Period]] = field(init=False)  # per replica
+    shard: Shard = field(init=False)
+    _dice: Random = field(init=False)
+    _table: dict[bytes, bytes] = field(default_factory=dict)
+    _read: int = 0
+    _committed: int = 0
+    _waiting: list[Finding] = field(default_factory=list)
+    _stalled_until_ms: int = 0
+    _now_ms: int = 0
+
+    def __post_init__(self) -> None:
+        self._dice = self.setting.dice(f"worker {self.partition}")
+        self.shard = Shard((self.contract,), self.partition)
+        self.periods = [[] for _ in self.contract.replicas]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything was read, and no sweep is under way."""
+        return self._read == len(self.topic) and self.shard.sweep_range() is None
+
+    def step(self, now_ms: int, *, calm: bool) -> None:
+        """Fold some more of the topic, tell what is to be told, and commit."""
+        self._now_ms = now_ms
+        dice = self._dice
+        if not calm and self._is_stopped(now_ms):
+            return
+        limit = len(self.topic) if calm else dice.choice([1, 5, 100, 10_000])
+        for _ in range(limit):
+            if self._read >= len(self.topic):
+                break
+            self._fold(self.topic[self._read])
+            self._read += 1
+        if not calm and self._happens(Fault.FINDINGS_UNACKNOWLEDGED, 0.5):
+            return
+        waiting, self._waiting = self._waiting, []
+        self._take(self.shard.acknowledged(waiting))
+        if not calm and self._happens(Fault.COMMITS_TORN, 0.02):
+            writes = self.shard.flush()
+            self._write(writes[: dice.randint(0, len(writes))])
+            self._restart()
+            return
+        self._write(self.shard.flush())
+        self._committed = self._read
+
+    def _is_stopped(self, now_ms: int) -> bool:
+        if self._happens(Fault.WORKER_CRASHES, 0.01):
+            self._restart()
+        if now_ms >= self._stalled_until_ms and self._happens(Fault.WORKER_STALLS, 0.005):
+            self._stalled_until_ms = now_ms + self._dice.randint(500, _STALL_MS)
+        return now_ms < self._stalled_until_ms
+
+    def _happens(self, fault: Fault, chance: float) -> bool:
+        if not self.setting.has(fault) or self._dice.random() >= chance:
+            return False
+        self.diary.note(fault, self._now_ms)
+        return True
+
+    def _fold(self, observation: Observation) -> None:
+        shard, table = self.shard, self._table
+        states = {key: table.get(key) for key in shard.needed_keys(observation)}
+        self._take(shard.fold(observation, states))
+        self._note_coverage()
+        wanted = shard.sweep_range()
+        if wanted is not None:
+            self._write(shard.flush())
+            start, end, limit = wanted
+            keys = sorted(table)
+            found = keys[bisect_left(keys, start) : bisect_left(keys, end)][:limit]
+            self._take(shard.sweep([(key, table[key]) for key in found]))
+
+    def _note_coverage(self) -> None:
+        entity = self.shard.progress.entities[NUMBER]
+        for i, base_ms in enumerate(entity.base_ms):
+            periods = self.periods[i]
+            if base_ms is None:
+                continue
+            if not periods or periods[-1].base_ms != base_ms:
+                periods.append(Period(base_ms, base_ms))
+            common_ms = entity.common_ms(i)
+            if common_ms is not None and common_ms > periods[-1].ended_ms:
+                periods[-1].ended_ms = common_ms
+
+    def look(self, now_ms: int) -> None:
+        """Note all rows that are unknown now."""
+        entity, live = self.shard.progress.entities[NUMBER], self.shard.live[NUMBER]
+        for row, reasons in live.unknown.items():
+            for i, reason in enumerate(reasons):
+                common_ms = entity.common_ms(i)
+                if reason is not None and common_ms is not None:
+                    self.unknowns.append(UnknownSeen(now_ms, common_ms, i, row[_ROW_PREFIX_BYTES:], reason))
+
+    def _restart(self) -> None:
+        """Begin again from the table, as a new process does."""
+        shard = self.shard = Shard((self.contract,), self.partition)
+        rows = shard.restore(sorted((k, v) for k, v in self._table.items() if k[:1] == META))
+        self._waiting = []
+        self._read = self._committed
+        self._take(shard.revive({row: self._table.get(row) for row in rows}))
+
+    def _take(self, effects: Effects) -> None:
+        self.told += [Told(self._now_ms, finding) for finding in effects.findings]
+        self._waiting += effects.findings
+
+    def _write(self, writes: list[tuple[bytes, bytes | None]]) -> None:
+        for key, value in writes:
+            if value is None:
+                self._table.pop(key, None)
+            else:
+                self._table[key] = value
