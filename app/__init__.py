@@ -16,6 +16,6 @@ The data's way, and where each step is decided (pure) and done (shell):
 | 10 | verify | the drift's last record | `core/judging.py` | `agents/compare.py` |
 | 11 | read again | capture gaps | `core/conducting.py`, `core/reread.py` | `conductor/`, `agents/compare.py` |
 
-Read `core/verdict.py` first: it is the rule that everything else serves. `simulation/` runs 5 and 6 in worlds that
+Read `core/verdict.py` first: it is the rule that everything else serves. `simulation/` runs 5 to 9 in worlds that
 misbehave, `bench/` measures 1 to 6.
 """

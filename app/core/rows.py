@@ -15,7 +15,7 @@ from app.core.keystate import KeyState, Side
 from app.core.limits import RAW_KEYS_MAX, STAYS_MAX, UNCOVERED_STAYS_MAX
 from app.core.observation import CREATED, PRESENT, QUARANTINED, SNAPSHOT_READ, UNMAPPABLE, RowBlock
 from app.core.position import BEFORE_ALL, PLACE_BYTES, SNAPSHOT, epoch_of, place_of, position
-from app.core.progress import EntityProgress, Progress
+from app.core.progress import EntityProgress, Progress, StoreProgress
 from app.core.timeline import Timeline
 from app.core.verdict import ABSENT, EVER, OPEN, Stay, unknown_state
 
@@ -31,6 +31,7 @@ class BlockOfStore:
     entity: EntityProgress
     block: RowBlock
     timeline: Timeline
+    store: StoreProgress
     last_beacon: bytes
     last_issued_ms: int
     is_floored: bool  # a truncate may stand behind a row's newest change
@@ -45,7 +46,8 @@ class BlockOfStore:
         is_floored = any(floor != BEFORE_ALL for floor in entity.floor)
         common_ms = [entity.common_ms(i) for i in range(len(entity.base_ms))]
         swept = [i for i, swept in enumerate(entity.swept) if swept]
-        return cls(progress, entity, block, timeline, last, issued_ms, is_floored, common_ms, swept)
+        store = progress.stores[entity.contract.stores[block.store].store]
+        return cls(progress, entity, block, timeline, store, last, issued_ms, is_floored, common_ms, swept)
 
 
 def fold_change(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> bool:
@@ -58,8 +60,11 @@ def fold_change(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> boo
         behind_floor = at < entity.floor[block.store]
         return _fold_behind_floor(source, state, n, at) if behind_floor else _fold_other_key(source, state, n, at)
     flags = block.flags[n]
-    if flags & SNAPSHOT_READ and epoch_of(at) > epoch_of(side.position):
-        side.raw_keys = b""  # this snapshot shows which are there
+    if at[:2] != side.position[:2]:  # the first of this epoch
+        if flags & SNAPSHOT_READ:
+            side.raw_keys = b""  # this snapshot shows which are there
+        elif epoch_of(at) == source.store.epoch and _raw_key(block, n) == side.raw_keys[-_RAW_KEY_BYTES:]:
+            _drop_unseen(source.store, side)
     digest = _row_state(side, block, n)
     side.position = at
     # An insert where a row is shown: what ended that row, a truncate, is still on its way through another partition.
@@ -199,21 +204,24 @@ def apply_floors(progress: Progress, entity: EntityProgress, state: KeyState) ->
 def drop_unseen(progress: Progress, entity: EntityProgress, state: KeyState) -> bool:
     """Make a row absent that the snapshot of its store's newest epoch did not show."""
     changed = False
-    for number, table in enumerate(entity.contract.stores):
-        store = progress.stores[table.store]
-        side = state.sides[number]
+    for number, side in enumerate(state.sides):
         if entity.covered_at_ms[number] is None:
             continue  # the snapshot may not have come to this row yet
-        if not store.epoch or epoch_of(side.position) >= store.epoch or side.stays[-1].digest == ABSENT:
-            continue
-        if not store.log_restarted and place_of(side.position) > store.snapshots[-1]:
-            continue
-        at = position(store.epoch, SNAPSHOT, store.snapshots[-1] or bytes(PLACE_BYTES))
-        side.stays.append(Stay(ABSENT, at, EVER, OPEN))
-        side.position = at
-        side.groups = side.raw_keys = b""
-        changed = True
+        changed = _drop_unseen(progress.stores[entity.contract.stores[number].store], side) or changed
     return changed
+
+
+def _drop_unseen(store: StoreProgress, side: Side) -> bool:
+    """Make one side's row absent likewise. A change under its raw key comes behind what the snapshot read of it."""
+    if not store.epoch or epoch_of(side.position) >= store.epoch or side.stays[-1].digest == ABSENT:
+        return False
+    if not store.log_restarted and place_of(side.position) > store.snapshots[-1]:
+        return False
+    at = position(store.epoch, SNAPSHOT, store.snapshots[-1] or bytes(PLACE_BYTES))
+    side.stays.append(Stay(ABSENT, at, EVER, OPEN))
+    side.position = at
+    side.groups = side.raw_keys = b""
+    return True
 
 
 def settle(source: BlockOfStore, state: KeyState) -> None:

@@ -9,7 +9,7 @@ repairs are planned and applied by the planner and the applier themselves. What 
 | stores | rows, and the log of what was committed | `stores.py` |
 | writers | who writes into stores, and when | `application.py`, `pipeline.py`, `damages.py`, `beacons.py` |
 | streams | connectors, Kafka's partitions, ingest, the worker | `connector.py`, `ingest.py`, `worker.py` |
-| repairs | planner and applier, killed at any step | `repairs.py` |
+| repairs | planner and applier, killed at any step | `planning.py`, `repairs.py` |
 | truth | what really was, by exact time, and what should have been told | `oracle.py`, `verdicts.py` |
 | runs | one world, many seeds, and the smallest story of one that failed | `world.py`, `run.py`, `shrink.py` |
 

@@ -164,6 +164,11 @@ class CommonClock:
 
     points: list[tuple[int, int]]
 
+    def gap_ms(self, common_ms: int) -> int:
+        """Return how far apart the beacons around a moment of the common time are: nothing between is told apart."""
+        n = bisect_right(self.points, common_ms, key=lambda point: point[1])
+        return self.points[n][1] - self.points[n - 1][1] if 0 < n < len(self.points) else 0
+
     def common_ms(self, at_ms: int) -> int:
         """Return the common time at a moment of the world's clock."""
         n = bisect_right(self.points, (at_ms, 2**62))

@@ -49,6 +49,7 @@ class Connector:
         for number in range(setting.cdc_partitions):
             self.partitions[self.store.topic, number] = []
         self.partitions[self.beacon_topic, 0] = []
+        self.partitions[self.ledger_topic, 0] = []
         is_last = name == setting.store_names[-1]
         if is_last and setting.has(Fault.REPLICA_COVERED_LATE):
             self.starts_ms = dice.randint(START_MS + 2_000, setting.end_ms)
@@ -71,6 +72,11 @@ class Connector:
     def beacon_topic(self) -> str:
         """The CDC topic of the store's beacon table."""
         return f"{self.store.name}.beacon"
+
+    @property
+    def ledger_topic(self) -> str:
+        """The CDC topic of the store's ledger."""
+        return f"{self.store.name}.ledger"
 
     def partition_of(self, key: bytes) -> int:
         """Return the partition of a row's changes."""
@@ -115,6 +121,8 @@ class Connector:
                 if self._dice.random() < _MARKERS:
                     for partition in self.partitions.values():
                         partition.append(None)
+            elif entry.kind is Kind.LEDGER:
+                self.partitions[self.ledger_topic, 0].append((entry, False))
             elif not entry.hidden:
                 number = self.partition_of(entry.key) if entry.kind is Kind.ROW else 0
                 self.partitions[topic, number].append((entry, False))

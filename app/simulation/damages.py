@@ -56,6 +56,9 @@ class Damages:
             self.diary.note(fault, at_ms, self.replica.name, key)
 
     def _truncate(self, at_ms: int) -> None:
+        if self.replica.rows.locks:
+            self.schedule.put(at_ms + 1, self._truncate)
+            return
         self.diary.note(Fault.TABLE_TRUNCATED, at_ms, self.replica.name)
         for key, value in self.replica.truncate(at_ms):
             if self.setting.has(Fault.TRUNCATED_ROWS_RETURN) and self._dice.random() < _RETURN_SHARE:

@@ -48,6 +48,12 @@ class Fault(Enum):
     PIPELINE_DOUBLES = "pipeline_doubles"  # an older change arrives once more
     PIPELINE_ALTERS = "pipeline_alters"
     PIPELINE_KEEPS_DELETED = "pipeline_keeps_deleted"
+    # Repairs.
+    PLANNER_CRASHES = "planner_crashes"  # it has sent and not committed
+    COMMANDS_REPEAT = "commands_repeat"
+    APPLIER_CRASHES = "applier_crashes"  # at any of its steps
+    APPLIER_RACES = "applier_races"  # others write between its steps
+    TARGET_GONE = "target_gone"
     # Damages behind the pipeline's back.
     ROGUE_WRITES = "rogue_writes"
     ROGUE_DELETES = "rogue_deletes"
@@ -55,3 +61,15 @@ class Fault(Enum):
     TABLE_TRUNCATED = "table_truncated"
     TRUNCATED_ROWS_RETURN = "truncated_rows_return"
     OLD_COPY_RESTORED = "old_copy_restored"  # rows as they were some time ago
+
+
+REPAIRS = frozenset(
+    {
+        Fault.PLANNER_CRASHES,
+        Fault.COMMANDS_REPEAT,
+        Fault.APPLIER_CRASHES,
+        Fault.APPLIER_RACES,
+        Fault.TARGET_GONE,
+    }
+)
+"""Faults of worlds that repair."""

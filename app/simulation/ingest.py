@@ -8,6 +8,7 @@ from random import Random
 from typing import Final
 
 from app.core.finding import UnknownReason
+from app.core.ledger import LedgerKind, LedgerRow
 from app.core.observation import (
     CREATED,
     PRESENT,
@@ -16,6 +17,7 @@ from app.core.observation import (
     UNMAPPABLE,
     Barrier,
     Beacon,
+    LedgerEcho,
     Link,
     Mark,
     Observation,
@@ -30,6 +32,7 @@ from app.simulation.stores import NUMBER, Entry, Kind, groups_of
 
 MARK_MS: Final = 500
 _FEW: Final = 0.3
+_ECHOED: Final = frozenset({LedgerKind.COMMAND, LedgerKind.INVERSE, LedgerKind.REFUSAL})
 _NOTHING: Final = bytes(16)
 _FLAGS: Final = {None: 0, UnknownReason.QUARANTINED: QUARANTINED, UnknownReason.SCHEMA: UNMAPPABLE}
 
@@ -182,6 +185,8 @@ class Ingest:
             entry, snapshot = record
             if entry.kind is Kind.ROW:
                 rows[self.target_of(entry.key)].append((offset, entry, snapshot))
+            elif entry.ledger is not None and entry.ledger.kind in _ECHOED:
+                self._echo(connector, at, offset, entry, entry.ledger, now_ms, calm=calm)
             elif entry.kind is Kind.TRUNCATE:
                 send(offset)
                 for target in range(self.setting.targets):
@@ -189,6 +194,23 @@ class Ingest:
                     cut = Truncated(NUMBER, connector.store.index, link, entry.place, offset, entry.transaction)
                     self._send(target, cut, now_ms, calm=calm)
         send(end)
+
+    def _echo(
+        self,
+        connector: Connector,
+        at: CdcPartition,
+        offset: int,
+        entry: Entry,
+        row: LedgerRow,
+        now_ms: int,
+        *,
+        calm: bool,
+    ) -> None:
+        link = self._link(row.partition, at, offset + 1)
+        reason = row.reason.value if row.reason is not None else ""
+        outcome, store = row.outcome.value, connector.store.index
+        echo = LedgerEcho(NUMBER, store, link, row.row_id, entry.transaction, outcome, entry.place, reason)
+        self._send(row.partition, echo, now_ms, calm=calm)
 
     def _block(self, connector: Connector, link: Link, rows: list[_Row]) -> RowBlock:
         has_large = connector.store.has_large
@@ -213,7 +235,7 @@ def _begins_chain(observation: Observation) -> bool:
     match observation:
         case Mark(links=links):
             return any(link.begin == 0 for link in links)
-        case RowBlock(link=link) | Truncated(link=link) | Barrier(link=link):
+        case RowBlock(link=link) | Truncated(link=link) | Barrier(link=link) | LedgerEcho(link=link):
             return link.begin == 0
         case _:
             return False

@@ -21,6 +21,8 @@ def document(totals: Totals, seed: int) -> dict[str, object]:
         "missed": totals.missed,
         "false_alarms": totals.false_alarms,
         "unjustified_unknown": totals.unjustified_unknown,
+        "repaired": totals.repaired,
+        "wrong_repairs": totals.wrong_repairs,
         "detection_latency_ms": latency(totals.latencies_ms),
         "seconds": round(totals.seconds, 1),
         "changes_per_minute": round(60 * totals.changes / max(totals.seconds, 1e-3)),

@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -26,6 +27,8 @@ class Totals:
     missed: int = 0
     false_alarms: int = 0
     unjustified_unknown: int = 0
+    wrong_repairs: int = 0
+    repaired: int = 0
     seconds: float = 0.0
     latencies_ms: list[int] = field(default_factory=list)
     faults: Counter[Fault] = field(default_factory=Counter)
@@ -40,6 +43,8 @@ class Totals:
         self.missed += score.missed
         self.false_alarms += score.false_alarms
         self.unjustified_unknown += score.unjustified_unknown
+        self.wrong_repairs += score.wrong_repairs
+        self.repaired += score.repaired
         self.latencies_ms += score.latencies_ms
         self.faults.update(score.faults)
         if not score.is_right:
@@ -60,8 +65,8 @@ def run_seeds(
     if jobs == 1 or len(numbers) == 1:
         yield from ((seed, one(seed)) for seed in numbers)
         return
-    with multiprocessing.get_context("spawn").Pool(min(jobs, len(numbers))) as pool:
-        yield from zip(numbers, pool.imap(one, numbers), strict=True)
+    with ProcessPoolExecutor(min(jobs, len(numbers)), multiprocessing.get_context("spawn")) as pool:
+        yield from zip(numbers, pool.map(one, numbers), strict=True)
 
 
 def simulate(seeds: Iterable[int], changes: int, jobs: int = 1, faults: frozenset[Fault] | None = None) -> Totals:

@@ -22,9 +22,11 @@ class Schedule:
         self._number += 1
         heapq.heappush(self._queue, (at_ms, self._number, action))
 
-    def run(self, until_ms: int) -> None:
-        """Let everything happen that is due before a moment, also what is put meanwhile."""
-        queue = self._queue
+    def run(self, until_ms: int) -> int:
+        """Let everything happen that is due before a moment, also what is put meanwhile; return how much it was."""
+        queue, happened = self._queue, 0
         while queue and queue[0][0] < until_ms:
             at_ms, _, action = heapq.heappop(queue)
             action(at_ms)
+            happened += 1
+        return happened

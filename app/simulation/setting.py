@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from app.simulation.faults import Fault
+from app.simulation.faults import REPAIRS, Fault
 
 START_MS = 3_000
 """When connectors begin, and so the first moment of which anything can be told."""
 QUIET_MS = 12_000
 """How long the world is left alone before it is judged, beyond its longest window."""
+_REPAIRING = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Setting:
     targets: int
     tick_ms: int
     block_rows: int
+    quiet_for_ms: int
+    repairs: bool
 
     @classmethod
     def draw(cls, seed: int, changes: int, faults: frozenset[Fault] | None = None) -> Setting:
@@ -48,6 +51,8 @@ class Setting:
             targets=dice.choice([1, 1, 2, 3]),
             tick_ms=dice.choice([50, 100, 250, 500]),
             block_rows=dice.choice([1, 20, 1_000, 1_000, 1_000]),
+            quiet_for_ms=dice.choice([500, 4_000, 20_000]),
+            repairs=dice.random() < _REPAIRING or bool(faults and faults & REPAIRS),
         )
 
     def dice(self, name: str) -> Random:

@@ -17,6 +17,7 @@ from app.core.position import binlog_place
 from app.simulation.diary import Diary
 from app.simulation.faults import Fault
 from app.simulation.oracle import History
+from app.simulation.schedule import Schedule
 from app.simulation.setting import Setting
 
 ENTITY: Final = "orders"
@@ -63,7 +64,7 @@ def groups_of(value: int) -> tuple[bytes, bytes]:
 class Store:
     """One store of the world."""
 
-    def __init__(self, name: str, index: int, setting: Setting, diary: Diary) -> None:
+    def __init__(self, name: str, index: int, setting: Setting, schedule: Schedule, diary: Diary) -> None:
         self.name = name
         self.index = index
         self.topic = f"{name}.{ENTITY}"
@@ -72,7 +73,9 @@ class Store:
         self.has_large = setting.has(Fault.VALUES_LEFT_OUT)
         self.rows = MemoryRows((VALUE,), digest=self._digest)
         self.clock_ms = 0
+        self.lied_of: set[bytes] = set()
         self._setting = setting
+        self._schedule = schedule
         self._diary = diary
         self._dice = setting.dice(f"store {name}")
         self._large_known: set[bytes] = set()
@@ -96,6 +99,10 @@ class Store:
         main, large = groups_of(value)
         return row_digest(main + large) if self.has_large else main
 
+    def digest_of(self, value: int | None) -> bytes:
+        """Return the row digest of a value; empty for an absent row."""
+        return b"" if value is None else self._digest({VALUE: value})
+
     def value(self, key: bytes) -> int | None:
         """Return what a row holds now, None for an absent one."""
         row = self.rows.rows.get((ENTITY, key))
@@ -108,13 +115,19 @@ class Store:
         return (stamp_ms + self.clock_ms + _CLOCK_ZERO_MS) << 20 | self._transaction
 
     def write(self, at_ms: int, key: bytes, value: int | None, transaction: int = 0) -> bool:
-        """Write a row, or delete it, as an application does; False where it is so already."""
+        """Write a row, or delete it, as an application does; False where it is so already, or waits for a lock."""
+        if (ENTITY, key) in self.rows.locks:
+            self._schedule.put(at_ms + 1, lambda later_ms: self._write_later(later_ms, key, value))
+            return False
         before = self.value(key)
         if before == value:
             return False
         self.rows.put(ENTITY, key, None if value is None else {VALUE: value})
         self.log_row(at_ms, key, before, value, transaction or self.begin(at_ms))
         return True
+
+    def _write_later(self, at_ms: int, key: bytes, value: int | None) -> None:
+        self.write(at_ms, key, value)
 
     def log_row(self, at_ms: int, key: bytes, before: int | None, value: int | None, transaction: int) -> None:
         """Put a row's change into the log, and note what the log tells of the row from then on."""
@@ -134,6 +147,7 @@ class Store:
         self._hidden.discard(key)  # this image is whole, for the one before it is in no log
         if hidden:
             self._hidden.add(key)
+            self.lied_of.add(key)
             self._diary.note(Fault.CONNECTOR_LIES, at_ms, self.name, key)
         created = before is None
         entry = Entry(at_ms, Kind.ROW, self._place(), transaction, key, value, created, reason, left_out, hidden)
@@ -157,6 +171,10 @@ class Store:
         self.log.append(Entry(at_ms, Kind.TRUNCATE, self._place(), self.begin(at_ms)))
         self._cut(at_ms)
         return cut
+
+    def log_ledger(self, at_ms: int, row: LedgerRow, transaction: int) -> None:
+        """Put a ledger row into the log, in the transaction of what it records."""
+        self.log.append(Entry(at_ms, Kind.LEDGER, self._place(), transaction, ledger=row))
 
     def log_beacon(self, at_ms: int, row: BeaconRow) -> None:
         """Put a committed beacon into the log."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from app.core.finding import DriftKind, Finding, Stage
+from app.core.finding import DriftKind, Finding, Stage, UnknownReason
 from app.simulation.beacons import CommonClock
 from app.simulation.connector import NEVER_MS, Connector
 from app.simulation.faults import Fault
@@ -30,7 +30,6 @@ _SLOW: Final = frozenset(
     }
 )
 _OPEN_MS: Final = 10**9
-_OVER: Final = frozenset({Stage.RESOLVED, Stage.VERIFIED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,8 @@ class Score:
     missed: int = 0
     false_alarms: int = 0
     unjustified_unknown: int = 0
+    wrong_repairs: int = 0
+    repaired: int = 0
     latencies_ms: list[int] = field(default_factory=list)  # from a drift's deadline until it was told
     faults: Counter[Fault] = field(default_factory=Counter)
     complaints: list[Complaint] = field(default_factory=list)
@@ -108,6 +109,22 @@ class Judge:
                     self._judge_partition(i, worker)
         return self.score
 
+    def judge_repairs(self, wrong: Sequence[tuple[str, bytes, int]], applied: Container[bytes]) -> None:
+        """Complain of every commit of a repair that was not allowed, and of what was verified and never applied."""
+        for store, key, at_ms in wrong:
+            self.score.wrong_repairs += 1
+            self.score.complain("a repair of another row than it expected", store, key, self._clock.common_ms(at_ms))
+        for worker in self._workers:
+            for told in worker.told:
+                finding = told.finding
+                self.score.repaired += finding.stage is Stage.VERIFIED
+                if finding.stage is Stage.VERIFIED and finding.command_id not in applied:
+                    self.score.wrong_repairs += 1
+                    moment_ms = self._clock.common_ms(told.at_ms)
+                    self.score.complain(
+                        "verified, and never applied", finding.replica, finding.canonical_key, moment_ms
+                    )
+
     # -- a replica that nobody has read ------------------------------------------------------------------------------
 
     def _judge_unread(self, i: int) -> None:
@@ -136,7 +153,10 @@ class Judge:
             if finding.stage is Stage.CONFIRMED:
                 told[key].append(_TimeOfDrift(judged_ms, self._clock.common_ms(at_ms)))
                 self._judge_alarm(i, finding, rows.get(key, []))
-            elif finding.stage in _OVER and told[key]:
+            elif finding.stage is Stage.VERIFIED and told[key]:
+                # Seen with its echo, however far the common time is.
+                told[key][-1].end_ms = self._clock.common_ms(at_ms)
+            elif finding.stage is Stage.RESOLVED and told[key]:
                 told[key][-1].end_ms = min(
                     finding.evidence.authority_watermark_ms, finding.evidence.replica_watermark_ms
                 )
@@ -181,7 +201,8 @@ class Judge:
             self.score.complain("another kind of drift", name, key, judged_ms)
 
     def _judge_drift(self, name: str, key: bytes, begin_ms: int, end_ms: int, told: list[_TimeOfDrift]) -> None:
-        slack_ms = self._slack_ms
+        left_ms = begin_ms - self._setting.window_ms
+        slack_ms = self._slack_ms + max(self._clock.gap_ms(left_ms), self._clock.gap_ms(begin_ms))
         if end_ms - begin_ms < slack_ms:
             return
         self.score.planted += 1
@@ -210,6 +231,8 @@ class Judge:
             from_ms = look.common_ms - self._setting.window_ms - self._slack_ms
             to_ms = self._clock.common_ms(look.at_ms)
             sides = (self._history(0, look.key), self._history(i + 1, look.key))
+            if look.reason is UnknownReason.DIGEST_MISMATCH and look.key in self._stores[i + 1].lied_of:
+                continue  # its log has left a change out, and the applier found it
             if not any(_untold_between(side, from_ms, to_ms) for side in sides):
                 self.score.unjustified_unknown += 1
                 self.score.complain(f"unknown ({look.reason.value}) without a reason", name, look.key, to_ms)
@@ -223,6 +246,8 @@ class Judge:
         if len(periods) > snapshots - 1:
             self.score.unjustified_unknown += 1
             self.score.complain("coverage was lost without a reason", name, b"", periods[-1].base_ms)
+        if any(look.replica == i and look.at_ms == self._setting.last_ms for look in worker.unknowns):
+            return  # what is unknown holds it up, and was judged by itself
         through_ms = worker.shard.verified_through_ms(NUMBER, i)
         limit_ms = end_ms - self._setting.window_ms - 2 * self._slack_ms
         if through_ms is None or through_ms < limit_ms:

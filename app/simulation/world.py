@@ -5,7 +5,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, Replica, StoreTable
+from app.core.contract import (
+    EntityContract,
+    Field,
+    FieldKind,
+    FieldType,
+    KeyField,
+    RepairMode,
+    RepairPolicy,
+    Replica,
+    StoreTable,
+)
 from app.simulation.application import Application
 from app.simulation.beacons import BEGIN_MS, Beacons
 from app.simulation.connector import Connector
@@ -14,12 +24,14 @@ from app.simulation.diary import Diary
 from app.simulation.faults import Fault
 from app.simulation.ingest import Ingest
 from app.simulation.pipeline import Pipeline
+from app.simulation.repairs import Repairs
 from app.simulation.schedule import Schedule
 from app.simulation.setting import START_MS, Setting
 from app.simulation.stores import ENTITY, NUMBER, VALUE, Store
 from app.simulation.verdicts import Judge, Score
 from app.simulation.worker import Worker
 
+_POLICY: Final = RepairPolicy(mode=RepairMode.APPLY, deletes=True, deletes_wait=False, mass_rows=10**6)
 _LOOK_MS: Final = 1_000
 _CALM_STEPS: Final = 400
 _CALM_MS: Final = 5_000
@@ -40,7 +52,7 @@ def contract_of(setting: Setting) -> EntityContract:
         fields=(Field(VALUE, int64, columns), *large),
         authority=names[0],
         stores=tuple(StoreTable(name, ENTITY, f"{name}.{ENTITY}", setting.cdc_partitions) for name in names),
-        replicas=tuple(Replica(name, setting.window_ms, setting.window_ms * 10) for name in names[1:]),
+        replicas=tuple(Replica(name, setting.window_ms, setting.quiet_for_ms, repair=_POLICY) for name in names[1:]),
     )
 
 
@@ -51,7 +63,7 @@ class World:
         self.setting = setting
         self.diary = Diary()
         self.schedule = Schedule()
-        self.stores = [Store(name, n, setting, self.diary) for n, name in enumerate(setting.store_names)]
+        self.stores = [Store(name, n, setting, self.schedule, self.diary) for n, name in enumerate(setting.store_names)]
         self.beacons = Beacons(setting, self.stores, self.schedule, self.diary)
         self.schedule.run(0)
         pipelines = [Pipeline(setting, store, self.schedule, self.diary) for store in self.stores[1:]]
@@ -69,6 +81,7 @@ class World:
             Worker(setting, self.contract, target, sent, partial(self._goes_to, target), self.diary)
             for target, sent in enumerate(self.ingest.sent)
         ]
+        self.repairs = Repairs(setting, self.contract, self.stores, self.workers, self.schedule, self.diary)
 
     def _goes_to(self, target: int, key: bytes) -> bool:
         return self.ingest.target_of(key) == target
@@ -94,6 +107,7 @@ class World:
             worker.look(self.setting.last_ms)
         judge = Judge(self.setting, self.stores, self.connectors, self.workers, self.beacons.clock())
         score = judge.judge()
+        judge.judge_repairs(self.repairs.wrong, self.repairs.applied)
         score.faults = self.diary.counts
         return score
 
@@ -103,3 +117,5 @@ class World:
         self.ingest.step(now_ms, calm=calm)
         for worker in self.workers:
             worker.step(now_ms, calm=calm)
+        if self.setting.repairs and now_ms < self.setting.end_ms:
+            self.repairs.step(now_ms, now_ms + self.setting.tick_ms, calm=calm)

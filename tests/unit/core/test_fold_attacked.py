@@ -10,7 +10,7 @@ from app.core.limits import SWEEP_KEYS
 from app.core.observation import QUARANTINED, Barrier, Beacon, Link, RowBlock, Truncated
 from app.core.position import STREAM, binlog_place, epoch_of, position
 from app.core.rows import BlockOfStore, fold_change
-from app.core.verdict import reason_of
+from app.core.verdict import ABSENT, reason_of
 from tests.unit.core.story import Story, contract, digest
 from tests.unit.core.test_epochs import Log, covered_log, place
 
@@ -102,6 +102,20 @@ def test_a_left_out_value_is_unknown_after_a_change_that_nobody_could_read() -> 
         block = RowBlock(7, 0, Link("A.t", 0, n, n + 1), 2, [b"k"], b"rawkey__", bytes([flags]), at, [n], [1], digests)
         fold_change(BlockOfStore.of(shard.progress, entity, block), state, 0, position(0, STREAM, at))
     assert reason_of(state.sides[0].stays[-1].digest) is not None
+
+
+def test_a_row_that_came_back_after_a_snapshot_had_not_shown_it_was_absent_in_between() -> None:
+    """Its copy, which is not there yet either, is vouched for until then."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "v", snapshot=True)
+    story.until(500, 2_000)
+    again = binlog_place(1, 900, 0, is_delete=False)
+    beacon = Beacon("A", 1, story.sequence, 2_000, 1_510, again, streamed=False, server="server")
+    story.observe(Barrier(beacon, story._next("A.beacon"), [("A.t", 0, story.offsets["A.t"])]))
+    story.places["A"] = 900
+    story.row("A", "w", created=True)
+    assert [stay.digest for stay in story.state().sides[0].stays] == [digest("v"), ABSENT, digest("w")]
 
 
 def test_a_row_that_could_not_be_read_is_known_again_with_its_next_change() -> None:

@@ -1,0 +1,185 @@
+"""The applier: the product's own, killed at any step, while the application and the pipelines go on between its steps.
+
+Whatever it commits is seen at the very moment, and held against what it may do: a row goes from the state that the
+command expects to the one that it intends, which the authority shows then, or it is not touched.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from app.adapters.seal import DeploymentSeals, Seal
+from app.applier.apply import Applier
+from app.core.command import CommandOutcome, RepairCommand
+from app.core.contract import EntityContract
+from app.core.errors import Unready
+from app.core.ledger import LedgerKind, LedgerRow
+from app.simulation.diary import Diary
+from app.simulation.faults import Fault
+from app.simulation.planning import Planning
+from app.simulation.schedule import Schedule
+from app.simulation.setting import Setting
+from app.simulation.stores import ENTITY, Store
+from app.simulation.worker import Worker
+
+_SEALS: Final = DeploymentSeals(Seal([b"s" * 32]), Seal([b"l" * 32]))
+_AGAIN_MS: Final = 300
+_CRASHES: Final = 0.01
+_GONE: Final = 0.05
+_REPEATS: Final = 0.1
+_STEP_MOST_MS: Final = 12
+_ZERO_MS: Final = 10**6
+"""The wall clock at the world's beginning; it decides nothing but a command's expiry."""
+
+
+class _Killed(Exception):
+    """The applier's process died here."""
+
+
+@dataclass(slots=True)
+class Repairs:
+    """Planner and applier of a world; `wrong` are commits that were not allowed: store, key, moment."""
+
+    setting: Setting
+    contract: EntityContract
+    stores: Sequence[Store]
+    workers: Sequence[Worker]
+    schedule: Schedule
+    diary: Diary
+    wrong: list[tuple[str, bytes, int]] = field(default_factory=list)
+    applied: set[bytes] = field(default_factory=set)
+    _dice: Random = field(init=False)
+    _planning: Planning = field(init=False)
+    _commands: deque[tuple[int, RepairCommand]] = field(default_factory=deque)
+    _taken: list[int] = field(init=False)  # per worker: findings that the planner has seen
+    _known: dict[bytes, LedgerRow] = field(default_factory=dict)
+    _now_ms: int = 0
+    _calm: bool = False
+    _must_check: bool = True
+    _command: RepairCommand | None = None
+    _shown: int | None = None
+
+    def __post_init__(self) -> None:
+        self._dice = self.setting.dice("applier")
+        self._taken = [0] * len(self.workers)
+        self._planning = Planning(self.setting, self.contract, _SEALS, self.diary, self._send)
+
+    def step(self, now_ms: int, until_ms: int, *, calm: bool) -> None:
+        """Plan on what was told, and carry out commands until a moment."""
+        self._now_ms, self._calm = now_ms, calm
+        for n, worker in enumerate(self.workers):
+            for told in worker.told[self._taken[n] :]:
+                self._planning.on_finding(told.finding, _ZERO_MS + now_ms)
+            self._taken[n] = len(worker.told)
+        self._planning.on_time(_ZERO_MS + now_ms)
+        while self._commands and self._commands[0][0] <= self._now_ms < until_ms:
+            _, command = self._commands.popleft()
+            outcome = self._carry_out(command)
+            if outcome is None:
+                self._must_check = True
+                self._commands.appendleft((self._now_ms + _AGAIN_MS, command))
+            else:
+                self._planning.on_outcome(outcome, _ZERO_MS + self._now_ms)
+
+    def _send(self, command: RepairCommand) -> None:
+        due_ms = self._now_ms + self._dice.randint(1, 500)
+        self._commands.append((due_ms, command))
+        if self.setting.has(Fault.COMMANDS_REPEAT) and self._dice.random() < _REPEATS:
+            self.diary.note(Fault.COMMANDS_REPEAT, self._now_ms, command.target)
+            self._commands.append((due_ms, command))
+
+    def _carry_out(self, command: RepairCommand) -> CommandOutcome | None:
+        """Return what became of a command; None if the applier died, or its target was gone."""
+        target = self._store(command.target)
+        gone = not self._calm and self.setting.has(Fault.TARGET_GONE) and self._dice.random() < _GONE
+        if gone:
+            self.diary.note(Fault.TARGET_GONE, self._now_ms, target.name)
+            target.rows.is_reachable = False
+        self._begin(command)
+        applier = self._applier()
+        try:
+            if self._must_check:
+                applier.check_unchecked()
+                self._must_check = False
+            self._begin(command)
+            return applier.apply(command)
+        except (_Killed, Unready):
+            return None
+        finally:
+            self._notice()
+            self._command = None
+            target.rows.is_reachable = True
+
+    def _applier(self) -> Applier:
+        replicas = self.setting.store_names[1:]
+        return Applier(
+            contracts={ENTITY: self.contract},
+            stores={store.name: store.rows for store in self.stores},
+            targets=frozenset(replicas),
+            seals=_SEALS,
+            word_on=lambda _command_id: None,
+            now_wall_ms=lambda: _ZERO_MS + self._now_ms,
+            failpoint=self._between,
+        )
+
+    def _between(self, name: str) -> None:
+        """Let the world go on between two steps of the applier, and perhaps let it die."""
+        self._notice()
+        if self.setting.has(Fault.APPLIER_RACES):
+            self._now_ms += self._dice.randint(0, _STEP_MOST_MS)
+            if self.schedule.run(self._now_ms):
+                self.diary.note(Fault.APPLIER_RACES, self._now_ms)
+        self._look()
+        if not self._calm and self.setting.has(Fault.APPLIER_CRASHES) and self._dice.random() < _CRASHES:
+            self.diary.note(Fault.APPLIER_CRASHES, self._now_ms)
+            raise _Killed(name)
+
+    # -- what the applier has committed ------------------------------------------------------------------------------
+
+    def _store(self, name: str) -> Store:
+        return self.stores[self.setting.store_names.index(name)]
+
+    def _key(self) -> bytes:
+        command = self._command
+        return b"" if command is None else _SEALS.open_key(command.entity, command.sealed_key)
+
+    def _begin(self, command: RepairCommand) -> None:
+        self._command = command
+        self._look()
+
+    def _look(self) -> None:
+        if self._command is not None:
+            self._shown = self._store(self._command.target).value(self._key())
+
+    def _notice(self) -> None:
+        """Put into the target's log what the applier has committed since the last step, and judge it."""
+        for store in self.stores[1:]:
+            new = [row for row_id, row in store.rows.ledger.items() if row_id not in self._known]
+            if not new:
+                continue
+            transaction = store.begin(self._now_ms)
+            for row in new:
+                self._known[row.row_id] = row
+                store.log_ledger(self._now_ms, row, transaction)
+                key = _SEALS.open_key(row.entity, row.sealed_key)
+                before = self._shown
+                after = store.value(key)
+                if row.kind is LedgerKind.COMMAND:
+                    self.applied.add(row.row_id)
+                if row.kind in {LedgerKind.COMMAND, LedgerKind.INVERSE}:
+                    self._judge(store, key, row, before, after)
+                    store.log_row(self._now_ms, key, before, after, transaction)
+        self._look()
+
+    def _judge(self, store: Store, key: bytes, row: LedgerRow, before: int | None, after: int | None) -> None:
+        truth = self.stores[0].value(key)
+        allowed = store.digest_of(before) == row.expected_digest and store.digest_of(after) == row.intended_digest
+        if row.kind is LedgerKind.COMMAND and not self.setting.has(Fault.APPLIER_RACES):
+            # Nothing happens between its steps, so that the authority still shows what was read.
+            allowed = allowed and store.digest_of(truth) == row.intended_digest
+        if not allowed:
+            self.wrong.append((store.name, key, self._now_ms))
