@@ -272,8 +272,8 @@ def _follow(state: KeyState, i: int, terms: Replica, watermark_ms: int, pipeline
     """Go on with a drift that was told: is it over, or may it be repaired."""
     replica, truth, shown = state.replicas[i], state.sides[0], state.sides[i + 1]
     drift = replica.drift
-    if drift is None:
-        return []
+    if drift is None or watermark_ms <= drift.confirmed_at_ms:
+        return []  # after a restart, time may be behind what was told: nothing is over before it has come there again
     replica.vouched_until_ms = vouched_until(
         shown.stays, truth.stays, watermark_ms, watermark_ms, replica.vouched_until_ms
     )

@@ -31,7 +31,7 @@ def test_a_fold_from_the_start_confirms_what_a_crashing_worker_told(seed: int) -
 
 def test_what_only_one_side_knows_is_named() -> None:
     """A record without observations, observations without a record, another kind, another deadline."""
-    world = World(Setting.draw(7, 1_000, frozenset({Fault.ROGUE_WRITES})))
+    world = World(Setting.draw(2, 1_000, frozenset({Fault.ROGUE_WRITES})))
     world.run()
     findings = [told.finding for worker in world.workers for told in worker.told]
     drifts = {f.finding_id: f for f in findings if f.stage is Stage.CONFIRMED and not f.incident_rows}

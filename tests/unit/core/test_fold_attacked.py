@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from app.core.finding import Stage, UnknownReason
-from app.core.fold import Shard
+from app.core.fold import META, Shard
 from app.core.journal import entity_record
 from app.core.keystate import KeyState
 from app.core.limits import SWEEP_KEYS
@@ -116,6 +118,26 @@ def test_a_row_that_came_back_after_a_snapshot_had_not_shown_it_was_absent_in_be
     story.places["A"] = 900
     story.row("A", "w", created=True)
     assert [stay.digest for stay in story.state().sides[0].stays] == [digest("v"), ABSENT, digest("w")]
+
+
+def test_a_drift_outlives_a_worker_whose_commit_was_torn() -> None:
+    """Its row was written and the beacons were not: when they come again, time is behind what was told for a while."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "v", snapshot=True)
+    story.until(500, 2_000)
+    story.row("R", "bad")
+    story.until(2_500, 3_000)
+    before = dict(story.table)
+    counters = deepcopy((story.offsets, story.places, story.acknowledged_ms, story.sequence))
+    story.until(3_500, 5_000)
+    assert story.stages() == [Stage.CONFIRMED, Stage.OVERTAKEN]
+    written = {key: value for key, value in story.table.items() if key[:1] != META or key[1:2] == b"n"}
+    story.table = before | written
+    story.offsets, story.places, story.acknowledged_ms, story.sequence = counters
+    story.restart()
+    story.until(3_500, 5_000)
+    assert story.stages() == [Stage.CONFIRMED, Stage.OVERTAKEN]
 
 
 def test_a_row_that_could_not_be_read_is_known_again_with_its_next_change() -> None:

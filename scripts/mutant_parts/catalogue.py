@@ -1,0 +1,537 @@
+"""The mutants: which rule, in which module, and how it is broken. What is replaced must be there exactly once."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Rule(Enum):
+    """What the broken rule belongs to."""
+
+    VERDICT = "verdict"
+    POSITIONS = "positions"
+    CHAINS = "chains"
+    BARRIERS = "barriers"
+    EPOCHS = "epochs"
+    TRUNCATES = "truncates"
+    RESTARTS = "restarts"
+    BEACONS = "beacon writers"
+    REPAIRS = "repairs"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One rule broken: `before` in the source of `module` becomes `after`; `says` is what it does then."""
+
+    name: str
+    rule: Rule
+    module: str
+    says: str
+    before: str
+    after: str
+
+
+_LATEST = "        left_ms = min(replica[i + 1].latest_ms, watermark_ms) if i + 1 < len(replica) else watermark_ms\n"
+
+MUTANTS: tuple[Mutant, ...] = (
+    # -- verdict
+    Mutant(
+        "judged on arrival",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "a state that began behind the common time is judged",
+        "if shown.earliest_ms > deadline_ms or shown.earliest_ms >= watermark_ms:",
+        "if shown.earliest_ms > deadline_ms + 10**9:",
+    ),
+    Mutant(
+        "oldest stay",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "the authority's first stay in a state decides, not its latest",
+        "return ks[n - 1] if n else None",
+        "return ks[0] if n else None",
+    ),
+    Mutant(
+        "vouched beyond the replica",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "a state is vouched for after the replica has left it",
+        "so_far_ms = max(so_far_ms, min(until_ms, left_ms))",
+        "so_far_ms = max(so_far_ms, until_ms)",
+    ),
+    Mutant(
+        "vouched beyond the authority",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "a state is vouched for after the authority has left it",
+        "so_far_ms = max(so_far_ms, min(until_ms, left_ms))",
+        "so_far_ms = max(so_far_ms, left_ms)",
+    ),
+    Mutant(
+        "bracket against the replica",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "the early end of the bracket in which the authority left",
+        "until_ms = authority[k + 1].latest_ms if",
+        "until_ms = authority[k + 1].earliest_ms if",
+    ),
+    Mutant(
+        "early end of the replica's bracket",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "the early end of the bracket in which the replica left",
+        _LATEST,
+        _LATEST.replace("latest_ms,", "earliest_ms,", 1),
+    ),
+    Mutant(
+        "unknown vouches for nothing",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "a state of the authority that nobody knows vouches for none",
+        "        if unknown:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "no window",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "the deadline is the moment up to which was vouched",
+        "deadline_ms = vouched_ms + window_ms\n",
+        "deadline_ms = vouched_ms\n",
+    ),
+    Mutant(
+        "judged at the common time",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "not at the deadline: what came after it counts",
+        "vouched_until(replica, authority, vouched_ms + window_ms, watermark_ms, vouched_ms)",
+        "vouched_until(replica, authority, watermark_ms, watermark_ms, vouched_ms)",
+    ),
+    Mutant(
+        "vouching goes back",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "an older stay takes away what a newer one vouched for",
+        "so_far_ms = max(so_far_ms, min(until_ms, left_ms))",
+        "so_far_ms = min(until_ms, left_ms)",
+    ),
+    Mutant(
+        "followed whenever",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "an agreement is concluded however late it came",
+        "return max(newest.earliest_ms, before.earliest_ms) <= max(first_ms, so_far_ms) + window_ms",
+        "return True",
+    ),
+    Mutant(
+        "concluded at once",
+        Rule.VERDICT,
+        "app.core.fold",
+        "an agreement is concluded before the logs are known beyond it",
+        "            if live.agree(row, state, numbers) > known_ms:\n                continue\n",
+        "",
+    ),
+    Mutant(
+        "agree before settled",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "two newest states agree though one may not have begun",
+        "if shown.latest_ms <= watermark_ms and truth.latest_ms <= watermark_ms:",
+        "if shown.latest_ms <= 2**62:",
+    ),
+    Mutant(
+        "missing for extra",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "the kind of a drift is named from the wrong side",
+        "    if shown == ABSENT:\n        return DriftKind.MISSING",
+        "    if truth == ABSENT:\n        return DriftKind.MISSING",
+    ),
+    Mutant(
+        "stale for all",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "every other value is called stale",
+        "    if shown in past:\n",
+        "    if shown:\n",
+    ),
+    Mutant(
+        "trimmed whatever followed",
+        Rule.VERDICT,
+        "app.core.judging",
+        "a busy row forgets states that its replica never showed in time",
+        "    if not surely_followed(shown[: there + 1], truth[: then + 1], window_ms, replica.vouched_until_ms):\n"
+        "        return\n",
+        "",
+    ),
+    Mutant(
+        "unknown for ever",
+        Rule.VERDICT,
+        "app.core.fold",
+        "a row stays unknown though both stores show one state again",
+        "                live.unknown.pop(row, None)  # what it could",
+        "                # what it could",
+    ),
+    Mutant(
+        "left out is unchanged",
+        Rule.VERDICT,
+        "app.core.rows",
+        "what an unreadable change did to a left-out value is forgotten",
+        '        side.groups = b""  # what this change did to a field that the next one leaves out, nobody knows\n',
+        "        pass\n",
+    ),
+    # -- positions
+    Mutant(
+        "places by the wrong end",
+        Rule.POSITIONS,
+        "app.core.position",
+        "offsets in a binlog compare by their low bytes",
+        '_BINLOG = struct.Struct(">IQIB")',
+        '_BINLOG = struct.Struct("<IQIB")',
+    ),
+    Mutant(
+        "stream before snapshot",
+        Rule.POSITIONS,
+        "app.core.position",
+        "a change that is streamed is older than what the snapshot read",
+        "SNAPSHOT: Final = 0\nSTREAM: Final = 1\n",
+        "SNAPSHOT: Final = 1\nSTREAM: Final = 0\n",
+    ),
+    Mutant(
+        "older positions count",
+        Rule.POSITIONS,
+        "app.core.rows",
+        "a change at or below the row's position is taken",
+        "    if at <= side.position:\n",
+        "    if at < BEFORE_ALL:\n",
+    ),
+    Mutant(
+        "positions without epochs",
+        Rule.POSITIONS,
+        "app.core.position",
+        "an epoch is no part of a position",
+        "return _HEAD.pack(epoch, phase) + place",
+        "return _HEAD.pack(0, phase) + place",
+    ),
+    Mutant(
+        "brackets by the stores' clocks",
+        Rule.POSITIONS,
+        "app.core.rows",
+        "a change happened when its store's clock says that its statement began",
+        "    return Stay(digest, at, earliest_ms, latest_ms, block",
+        "    earliest_ms = latest_ms = (block.transactions[n] >> 20) - 2**31 + source.last_issued_ms % 1\n"
+        "    return Stay(digest, at, earliest_ms, latest_ms, block",
+    ),
+    # -- chains
+    Mutant(
+        "a link jumps",
+        Rule.CHAINS,
+        "app.core.progress",
+        "a link that begins above what was reached is taken",
+        "return chain is None or link.begin <= chain.reached",
+        "return True",
+    ),
+    Mutant(
+        "reach goes back",
+        Rule.CHAINS,
+        "app.core.progress",
+        "a link that comes again takes the chain back",
+        "chain.reached = max(chain.reached, link.end)",
+        "chain.reached = link.end",
+    ),
+    Mutant(
+        "redelivered changes count",
+        Rule.CHAINS,
+        "app.core.fold",
+        "a change at or below the log position reached in its partition is taken, also of a row that is gone",
+        "                if at <= chain.newest:\n                    continue\n",
+        "",
+    ),
+    Mutant(
+        "chains before rows",
+        Rule.CHAINS,
+        "app.core.fold",
+        "a commit writes what was reached before the rows",
+        "        self._recent, self._fresh = self._fresh, {}\n        return written\n",
+        "        self._recent, self._fresh = self._fresh, {}\n        return written[::-1]\n",
+    ),
+    # -- barriers
+    Mutant(
+        "every barrier is reached",
+        Rule.BARRIERS,
+        "app.core.progress",
+        "the common time moves with the beacons, whatever was read",
+        "            if all(chain.newest > at or",
+        "            if True or all(chain.newest > at or",
+    ),
+    Mutant(
+        "one partition is enough",
+        Rule.BARRIERS,
+        "app.core.progress",
+        "a barrier is reached when one of the partitions has reached it",
+        "            if all(chain.newest > at or",
+        "            if any(chain.newest > at or",
+    ),
+    Mutant(
+        "ends do not count",
+        Rule.BARRIERS,
+        "app.core.progress",
+        "a partition that shows nothing behind a beacon never reaches it",
+        "chain.newest > at or chain.reached >= ends.get(place, _UNTOLD)",
+        "chain.newest > at",
+    ),
+    Mutant(
+        "older writers count",
+        Rule.BARRIERS,
+        "app.core.progress",
+        "beacons of a writer that was replaced move time",
+        "        if self.superseded(beacon):\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "issue for acknowledgement",
+        Rule.BARRIERS,
+        "app.core.timeline",
+        "a change ends when the next beacon was issued, not when it was acknowledged",
+        "latest_ms = self.acknowledged_ms[i] if",
+        "latest_ms = self.issued_ms[i] if",
+    ),
+    Mutant(
+        "changes begin late",
+        Rule.BARRIERS,
+        "app.core.timeline",
+        "a change is not before the beacon behind it",
+        "earliest_ms = self.issued_ms[i - 1] if i else EVER",
+        "earliest_ms = self.issued_ms[min(i, len(self.positions) - 1)] if i else EVER",
+    ),
+    Mutant(
+        "time goes back",
+        Rule.BARRIERS,
+        "app.core.progress",
+        "a watermark follows a barrier that comes late",
+        "        if held is not None and issued_ms <= held and entity.covered_at_ms[i] is not None:\n"
+        "            return False\n"
+        "        entity.watermark_ms[i] = issued_ms if held is None else max(held, issued_ms)\n",
+        "        if held is not None and issued_ms == held and entity.covered_at_ms[i] is not None:\n"
+        "            return False\n"
+        "        entity.watermark_ms[i] = issued_ms - (7_000 if issued_ms // 500 % 17 == 0 else 0)\n",
+    ),
+    # -- epochs
+    Mutant(
+        "snapshots break nothing",
+        Rule.EPOCHS,
+        "app.core.progress",
+        "a snapshot at another place is of the epoch that is there",
+        "            if place in store.snapshots:\n                epoch = store.snapshots.index(place)\n",
+        "            if store.snapshots:\n                epoch = len(store.snapshots) - 1\n",
+    ),
+    Mutant(
+        "covered before its snapshot",
+        Rule.EPOCHS,
+        "app.core.progress",
+        "the first beacon covers, whether or not a snapshot was complete",
+        "if entity.covered_at_ms[i] is None and snapshot_complete and",
+        "if entity.covered_at_ms[i] is None and",
+    ),
+    Mutant(
+        "unseen rows stay",
+        Rule.EPOCHS,
+        "app.core.rows",
+        "a row that the new snapshot did not show keeps its state",
+        "    if not store.epoch or epoch_of(side.position) >= store.epoch or side.stays[-1].digest == ABSENT:\n",
+        "    if True:\n",
+    ),
+    Mutant(
+        "unseen rows come back unbroken",
+        Rule.EPOCHS,
+        "app.core.rows",
+        "a row that came back after a snapshot had not shown it was never away",
+        "        elif epoch_of(at) == source.store.epoch and",
+        "        elif False and",
+    ),
+    Mutant(
+        "a break uncovers nothing",
+        Rule.EPOCHS,
+        "app.core.progress",
+        "coverage outlives a snapshot that is taken again",
+        "                    entity.covered_at_ms[i] = None\n",
+        "                    pass\n",
+    ),
+    Mutant(
+        "judged from the first store on",
+        Rule.EPOCHS,
+        "app.core.progress",
+        "a pair is judged from the moment at which one of its stores was covered",
+        "entity.base_ms[r] = max(mine, theirs, known_ms)",
+        "entity.base_ms[r] = min(mine, theirs, known_ms)",
+    ),
+    Mutant(
+        "vouching begins with time",
+        Rule.EPOCHS,
+        "app.core.judging",
+        "a row is judged by what was before coverage",
+        "        replica.vouched_until_ms = max(replica.vouched_until_ms, from_ms)\n",
+        "        replica.vouched_until_ms = max(replica.vouched_until_ms, 0)\n",
+    ),
+    Mutant(
+        "a snapshot's state is new",
+        Rule.EPOCHS,
+        "app.core.judging",
+        "what a snapshot read began when it was read",
+        "            earliest_ms = EVER  # a snapshot's state",
+        "            earliest_ms = earliest_ms  # a snapshot's state",
+    ),
+    Mutant(
+        "no sweep at coverage",
+        Rule.EPOCHS,
+        "app.core.fold",
+        "rows that nobody touches are not judged",
+        "            if awaited:\n",
+        "            if False:\n",
+    ),
+    # -- truncates
+    Mutant(
+        "truncates are lost",
+        Rule.TRUNCATES,
+        "app.core.fold",
+        "a truncated table keeps its rows",
+        "entity.floor[cut.store] = max(entity.floor[cut.store], at)",
+        "entity.floor[cut.store] = entity.floor[cut.store]",
+    ),
+    Mutant(
+        "no rows behind a floor",
+        Rule.TRUNCATES,
+        "app.core.rows",
+        "what a row showed before a truncate that overtook it is lost",
+        "    if at <= before.position or digest == before.digest:\n",
+        "    if True:\n",
+    ),
+    Mutant(
+        "inserts begin nothing",
+        Rule.TRUNCATES,
+        "app.core.rows",
+        "an insert of what is shown says nothing of what ended it",
+        "    begins_anew = flags & CREATED and digest != ABSENT\n",
+        "    begins_anew = False\n",
+    ),
+    Mutant(
+        "floors without a sweep",
+        Rule.TRUNCATES,
+        "app.core.fold",
+        "rows cut by a truncate are not judged",
+        "        self._begin_sweep(cut.entity, entity.judged & {cut.store - 1} if cut.store else entity.judged)\n",
+        "",
+    ),
+    # -- restarts
+    Mutant(
+        "notes are not read",
+        Rule.RESTARTS,
+        "app.core.fold",
+        "a restart forgets which rows wait",
+        "        return list(self.notes.noted)\n",
+        "        return []\n",
+    ),
+    Mutant(
+        "nothing is told again",
+        Rule.RESTARTS,
+        "app.core.fold",
+        "a drift whose record was not acknowledged is not sent again",
+        "                    if not replica.drift.acknowledged:\n",
+        "                    if False:\n",
+    ),
+    Mutant(
+        "rows are not noted",
+        Rule.RESTARTS,
+        "app.core.fold",
+        "a commit does not write which rows wait",
+        "            if not gone and self._is_noted(row, state):\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "sweeps end with the worker",
+        Rule.RESTARTS,
+        "app.core.fold",
+        "a sweep that was under way does not begin again",
+        "            if unfinished:\n",
+        "            if False:\n",
+    ),
+    Mutant(
+        "acknowledged unasked",
+        Rule.RESTARTS,
+        "app.core.judging",
+        "a record counts as acknowledged before the broker has it",
+        "    drift.stage = stage\n    drift.acknowledged = False\n",
+        "    drift.stage = stage\n    drift.acknowledged = True\n",
+    ),
+    # -- beacon writers
+    Mutant(
+        "a clock of its own",
+        Rule.BEACONS,
+        "app.core.beacon_writer",
+        "a new writer begins time anew",
+        "self._clock = BeaconClock(self._issued_max_ms + 1, now_ms)",
+        "self._clock = BeaconClock(now_ms, now_ms)",
+    ),
+    Mutant(
+        "no writer gives way",
+        Rule.BEACONS,
+        "app.core.beacon_writer",
+        "a writer that was replaced goes on",
+        "        if row.epoch > self.epoch:\n",
+        "        if False:\n",
+    ),
+    Mutant(
+        "acknowledged at issue",
+        Rule.BEACONS,
+        "app.core.beacon_writer",
+        "a beacon is said to be acknowledged when it was issued",
+        "        held.row, held.must_read = beat.row, False\n"
+        "        held.sequence_max = max(held.sequence_max, beat.row.sequence)\n"
+        "        if self._clock is not None:\n"
+        "            held.acknowledged_ms = self._clock.at(now_ms)\n",
+        "        held.row, held.must_read = beat.row, False\n"
+        "        held.sequence_max = max(held.sequence_max, beat.row.sequence)\n"
+        "        if self._clock is not None:\n"
+        "            held.acknowledged_ms = beat.row.issued_at_ms\n",
+    ),
+    # -- repairs
+    Mutant(
+        "moved rows are overwritten",
+        Rule.REPAIRS,
+        "app.core.guard",
+        "a target that is not as expected is written",
+        "(RefusalReason.ROW_MOVED, lambda command, seen: seen.target_digest != command.expected_digest)",
+        "(RefusalReason.ROW_MOVED, lambda command, seen: False)",
+    ),
+    Mutant(
+        "moved authorities are ignored",
+        Rule.REPAIRS,
+        "app.core.guard",
+        "what the authority shows by now is not held against the command",
+        "(RefusalReason.AUTHORITY_MOVED, lambda command, seen: seen.authority_digest != command.intended_digest)",
+        "(RefusalReason.AUTHORITY_MOVED, lambda command, seen: False)",
+    ),
+    Mutant(
+        "nothing is read back",
+        Rule.REPAIRS,
+        "app.core.guard",
+        "what a write left is not looked at",
+        "(RefusalReason.NOT_HELD_BY_COLUMN, lambda command, left: left.digest != command.intended_digest)",
+        "(RefusalReason.NOT_HELD_BY_COLUMN, lambda command, left: False)",
+    ),
+    Mutant(
+        "inserts are not checked",
+        Rule.REPAIRS,
+        "app.applier.after_insert",
+        "the authority is not read again after an insert",
+        "            if authority.digest == command.intended_digest:\n",
+        "            if True:\n",
+    ),
+    Mutant(
+        "verified by the row alone",
+        Rule.REPAIRS,
+        "app.core.judging",
+        "a repair is verified without its ledger row",
+        "    if drift is None or not drift.repaired_transaction or Stage.VERIFIED not in NEXT_STAGES[drift.stage]:\n",
+        "    if drift is None or Stage.VERIFIED not in NEXT_STAGES[drift.stage]:\n",
+    ),
+)
