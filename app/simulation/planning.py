@@ -56,7 +56,7 @@ class Planning:
         """Send again what is due."""
         start, end = planner.due_range(now_ms)
         due = sorted(key for key in self._table if start <= key < end)
-        self._take(planner.on_time(self._table.get, due, now_ms))
+        self._take(planner.on_time(self._table.get, due, {self.contract.entity: self.contract}, now_ms))
 
     def _take(self, step: planner.Step) -> None:
         self._send(step.commands)

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
 from app.adapters.seal import DeploymentSeals, Seal
+from app.adapters.signing import SigningKey, verify
 from app.applier.apply import Applier
+from app.applier.belief import Belief
 from app.core.command import CommandOutcome, RepairCommand
 from app.core.contract import EntityContract
 from app.core.errors import Unready
 from app.core.ledger import LedgerKind, LedgerRow
+from app.core.signing import signed_form
+from app.core.trust import Signer, SignerRole
 from app.simulation.diary import Diary
 from app.simulation.faults import Fault
 from app.simulation.planning import Planning
@@ -27,8 +31,12 @@ from app.simulation.stores import ENTITY, Store
 from app.simulation.worker import Worker
 
 _SEALS: Final = DeploymentSeals(Seal([b"s" * 32]), Seal([b"l" * 32]))
+_DEPLOYMENT: Final = "simulation"
+_PLANNER: Final = SigningKey(b"p" * 32)
+_SIGNERS: Final = {_PLANNER.key_id: Signer(SignerRole.PLANNER, "planner", _PLANNER.public_key)}
+_BELIEF: Final = Belief(_DEPLOYMENT, lambda: _SIGNERS, verify)
 _AGAIN_MS: Final = 300
-_CRASHES: Final = 0.01
+_CRASHES: Final = 0.03
 _GONE: Final = 0.05
 _REPEATS: Final = 0.1
 _STEP_MOST_MS: Final = 12
@@ -87,6 +95,8 @@ class Repairs:
 
     def _send(self, command: RepairCommand) -> None:
         due_ms = self._now_ms + self._dice.randint(1, 500)
+        unsigned = replace(command, key_id=_PLANNER.key_id, signature=b"")
+        command = replace(unsigned, signature=_PLANNER.sign(signed_form(_DEPLOYMENT, unsigned)))
         self._commands.append((due_ms, command))
         if self.setting.has(Fault.COMMANDS_REPEAT) and self._dice.random() < _REPEATS:
             self.diary.note(Fault.COMMANDS_REPEAT, self._now_ms, command.target)
@@ -106,7 +116,7 @@ class Repairs:
                 applier.check_unchecked()
                 self._must_check = False
             self._begin(command)
-            return applier.apply(command)
+            return applier.apply(command, command.partition)
         except (_Killed, Unready):
             return None
         finally:
@@ -121,7 +131,8 @@ class Repairs:
             stores={store.name: store.rows for store in self.stores},
             targets=frozenset(replicas),
             seals=_SEALS,
-            word_on=lambda _command_id: None,
+            belief=_BELIEF,
+            words_on=lambda _command: (),
             now_wall_ms=lambda: _ZERO_MS + self._now_ms,
             failpoint=self._between,
         )

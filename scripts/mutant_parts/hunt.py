@@ -10,7 +10,7 @@ from typing import NoReturn
 from mutant_parts.broken import break_rule
 from mutant_parts.catalogue import MUTANTS
 
-CHANGES = 1_500
+CHANGES = 1_000
 ALONE_CHANGES = 500
 ALONE_SEEDS = 2
 WORLD_S = 30
