@@ -605,7 +605,7 @@ class Shard:
         if not is_missed(timeline, state.sides[pending.store], pending):
             return
         self._tell_gap(entity, end_missed(timeline, state, row, pending), effects)
-        self._dirty.add(row)
+        self._dirty[row] = None
         if row not in self.live[entity.contract.number].states:
             self._fresh[row] = state
 
