@@ -86,12 +86,12 @@ def _keep_newest(side: Side) -> None:
 def trim(state: KeyState, window_ms: int, common_ms: int) -> None:
     """Drop the states of a row with one replica before the newest that both stores showed, if they followed surely.
 
-    Both logs must be known beyond that state. What was dropped can show no drift (`surely_followed`), and what comes is
-    judged from the state that they shared.
+    Both logs must be known beyond that state, so that what the authority showed until then is read. What was dropped
+    can show no drift (`surely_followed`), and what comes is judged from the state that they shared.
     """
     truth, shown = state.sides[0].stays, state.sides[1].stays
     known = {s.digest: k for k, s in enumerate(truth) if s.latest_ms <= common_ms and len(s.digest) > 1}
-    both = (k for k in range(len(shown) - 1, 0, -1) if shown[k].latest_ms <= common_ms and shown[k].digest in known)
+    both = (k for k in range(len(shown) - 1, 0, -1) if shown[k].latest_ms < common_ms and shown[k].digest in known)
     there = next(both, 0)
     then = known.get(shown[there].digest, 0)
     replica = state.replicas[0]
@@ -100,8 +100,11 @@ def trim(state: KeyState, window_ms: int, common_ms: int) -> None:
         return
     if not surely_followed(shown[: there + 1], truth[: then + 1], window_ms, replica.vouched_until_ms):
         return
-    left_ms = [stays[k + 1].earliest_ms for stays, k in ((truth, then), (shown, there)) if k + 1 < len(stays)]
-    replica.vouched_until_ms = max(replica.vouched_until_ms, min([common_ms, *left_ms]))
+    # What is dropped still vouches: what the replica showed before the shared state, the authority may show after it.
+    verdict = judge(shown, truth, common_ms, window_ms, replica.vouched_until_ms)
+    if verdict.verdict is Verdict.DRIFT:
+        return
+    replica.vouched_until_ms = verdict.vouched_until_ms
     _remember(state, [s.digest for s in truth[:then]])
     for stays, k in ((truth, then), (shown, there)):
         stays[: k + 1] = [stays[k]._replace(earliest_ms=EVER, latest_ms=EVER)]
