@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from app.core.guard import Fence
+from app.core.history.cells import Row
+from app.core.history.tables import Entry, Table
 from app.core.ledger import LedgerCounts, LedgerRow
 
 
@@ -227,4 +230,66 @@ class Seals(Protocol):
 
     def open_image(self, row_id: bytes, sealed: bytes) -> bytes:
         """Open the before-image of the ledger row of this id; `Undecodable` if it is not that."""
+        ...
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What the history has read of one partition: from its first record on, and up to before `next_offset`."""
+
+    first_offset: int
+    next_offset: int
+
+    def joined(self, other: Span) -> Span:
+        """Return what has been read by both together."""
+        return Span(min(self.first_offset, other.first_offset), max(self.next_offset, other.next_offset))
+
+
+Spans = Mapping[tuple[str, int], Span]
+"""What has been read, by dataset and partition."""
+
+
+class HistoryStore(Protocol):
+    """Where the history stands. Every call may raise `app.core.errors.Unready` where the database is gone.
+
+    `app.core.errors.ContractViolation` where the tables are of another deployment or form, or are not there.
+    """
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Begin a transaction; it is committed behind the block, and undone if the block raises."""
+        ...
+
+    def make(self) -> None:
+        """Make the tables where they are not there yet."""
+        ...
+
+    def drop(self) -> None:
+        """Drop the tables, of whatever form they are."""
+        ...
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Add rows; one that is there already stays as it is."""
+        ...
+
+    def spans(self) -> Spans:
+        """Return what has been read so far."""
+        ...
+
+    def have_read(self, spans: Spans) -> None:
+        """Remember what has been read besides what was remembered before."""
+        ...
+
+    def rows(self, table: Table, column: str, values: Iterable[str]) -> list[Row]:
+        """Return the rows whose column has one of the values."""
+        ...
+
+    def rows_beginning(self, table: Table, column: str, prefix: str) -> list[Row]:
+        """Return the rows whose column begins with these hex digits."""
+        ...
+
+    def rows_between(self, table: Table, since_ms: int, until_ms: int) -> list[Row]:
+        """Return the rows of records from one moment to before another, by Kafka's timestamps."""
+        ...
+
+    def close(self) -> None:
+        """Let the database go; harmless a second time."""
         ...

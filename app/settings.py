@@ -188,6 +188,28 @@ class ConnectSettings:
         return _secret(self.password_file, "the password of Connect") if self.password_file else ""
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryDatabase:
+    """A PostgreSQL database for the history, and a login that needs nothing there but its own schema."""
+
+    host: Annotated[str, Meta(min_length=1, max_length=253, description="the server's address")]
+    port: Port
+    database: Annotated[str, Meta(min_length=1, max_length=63, description="the database")]
+    login: Annotated[RoleSettings, Meta(description="the login that owns the schema")]
+    schema: Annotated[
+        str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}\Z", description="the schema that holds the history and nothing else")
+    ] = "driftline_history"
+    ca_file: Annotated[Path, Meta(description="certificates to verify the server with; none: no TLS")] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySettings:
+    """Where the history stands: in a SQLite file, or in PostgreSQL where that is told."""
+
+    file: Annotated[Path, Meta(description="the SQLite file; else state_dir/history.sqlite")] | None = None
+    postgres: Annotated[HistoryDatabase, Meta(description="a PostgreSQL database instead of the file")] | None = None
+
+
 class SecurityProtocol(Enum):
     """How Kafka's clients connect."""
 
@@ -287,6 +309,7 @@ class Settings:
     applier: ApplierSettings = field(default_factory=ApplierSettings)
     conductor: ConductorSettings = field(default_factory=ConductorSettings)
     connect: ConnectSettings | None = None
+    history: HistorySettings = field(default_factory=HistorySettings)
     kafka_security: KafkaSecurity = field(default_factory=KafkaSecurity)
 
     @property
@@ -298,6 +321,11 @@ class Settings:
     def panic_file(self) -> Path:
         """The file that stops this host's applier while it is there."""
         return self.applier.panic_file or self.keys_dir / "panic"
+
+    @property
+    def history_file(self) -> Path:
+        """The SQLite file that holds the history where PostgreSQL does not."""
+        return self.history.file or self.state_dir / "history.sqlite"
 
     @property
     def placeholder(self) -> str:

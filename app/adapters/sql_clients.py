@@ -6,6 +6,7 @@ and floats, isolation, and how long to wait. A writing connection waits for no l
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ import pymysql
 from pymysql.constants import CLIENT
 
 from app.core.store import StoreKind
-from app.settings import StoreSettings
+from app.settings import HistoryDatabase, RoleSettings, StoreSettings
 
 _CONNECT_S: Final = 5
 _STATEMENT_S: Final = 10
@@ -54,22 +55,39 @@ def connect_postgres(store: StoreSettings, role: str, use: Use) -> psycopg.Conne
         pinned |= {"lock_timeout": "1ms", "synchronous_commit": "on"}
     if use is Use.ADMIN:
         del pinned["row_security"]
+    return _open_postgres(store, login, role, pinned, autocommit=use is Use.READ)
+
+
+def connect_history(database: HistoryDatabase, *, reads_only: bool) -> psycopg.Connection[Any]:
+    """Connect to the history's database, beginning no transaction by itself; raises the driver's errors."""
+    pinned = _POSTGRES_PINNED | {"default_transaction_read_only": "on" if reads_only else "off"}
+    return _open_postgres(database, database.login, "history", pinned, autocommit=True)
+
+
+def _open_postgres(
+    server: StoreSettings | HistoryDatabase,
+    login: RoleSettings,
+    role: str,
+    pinned: Mapping[str, str],
+    *,
+    autocommit: bool,
+) -> psycopg.Connection[Any]:
     return psycopg.connect(
-        host=store.host,
-        port=store.port,
-        dbname=store.database,
+        host=server.host,
+        port=server.port,
+        dbname=server.database,
         user=login.user,
         password=login.password(),
         connect_timeout=_CONNECT_S,
         application_name=f"driftline-{role}",
         options=" ".join(f"-c {name}={value}" for name, value in pinned.items()),
         tcp_user_timeout=_STATEMENT_S * 2_000,
-        autocommit=use is Use.READ,
+        autocommit=autocommit,
         client_encoding="UTF8",
         # A prepared plan would outlive a changed table.
         prepare_threshold=None,
-        sslmode="verify-full" if store.ca_file else "prefer",
-        sslrootcert=str(store.ca_file) if store.ca_file else None,
+        sslmode="verify-full" if server.ca_file else "prefer",
+        sslrootcert=str(server.ca_file) if server.ca_file else None,
     )
 
 

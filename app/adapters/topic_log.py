@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,9 @@ _ASK_S: Final = 10.0
 _POLL_S: Final = 0.5
 _SILENT_POLLS_MAX: Final = 60
 """A broker that sends neither records nor ends for so many polls is not there."""
+
+Begin = int | Mapping[tuple[str, int], int] | None
+"""Where to begin: a wall-clock moment, offsets by topic and partition (0 where none is told), None for the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +77,38 @@ class TopicLog:
             )
         return [TopicPartition(topic, number) for topic in topics for number in sorted(known[topic].partitions)]
 
-    def _start(self, consumer: Consumer, topics: Sequence[str], since_wall_ms: int | None) -> list[TopicPartition]:
+    def _start(self, consumer: Consumer, topics: Sequence[str], begin: Begin) -> list[TopicPartition]:
         partitions = self._partitions(consumer, topics)
         try:
-            if since_wall_ms is not None:
-                at_moment = [TopicPartition(p.topic, p.partition, since_wall_ms) for p in partitions]
+            if isinstance(begin, int):
+                at_moment = [TopicPartition(p.topic, p.partition, begin) for p in partitions]
                 partitions = consumer.offsets_for_times(at_moment, timeout=_ASK_S)
             else:
                 for partition in partitions:
-                    partition.offset = 0
+                    partition.offset = (begin or {}).get((partition.topic, partition.partition), 0)
             consumer.assign(partitions)
         except KafkaException as fault:
             raise Unready(f"cannot read: {fault.args[0].str()}", where=self._clients.bootstrap) from fault
         return partitions
 
-    def until_now(self, topics: Sequence[str], since_wall_ms: int | None = None) -> Iterator[LogRecord]:
+    def ends(self, topics: Sequence[str], *, latest: bool) -> dict[tuple[str, int], int]:
+        """Return the offsets at which the partitions begin, or end for now."""
+        consumer = self._consumer()
+        try:
+            return {
+                (at.topic, at.partition): consumer.get_watermark_offsets(at, timeout=_ASK_S)[1 if latest else 0]
+                for at in self._partitions(consumer, topics)
+            }
+        except KafkaException as fault:
+            raise Unready(f"cannot read: {fault.args[0].str()}", where=self._clients.bootstrap) from fault
+        finally:
+            consumer.close()
+
+    def until_now(self, topics: Sequence[str], begin: Begin = None) -> Iterator[LogRecord]:
         """Yield the records up to the present end, in the order of each partition."""
         consumer = self._consumer()
         try:
-            partitions = self._start(consumer, topics, since_wall_ms)
+            partitions = self._start(consumer, topics, begin)
             left = {(p.topic, p.partition) for p in partitions}
             silent = 0
             while left:
@@ -110,11 +126,11 @@ class TopicLog:
         finally:
             consumer.close()
 
-    def on_and_on(self, topics: Sequence[str], since_wall_ms: int | None = None) -> Iterator[LogRecord | None]:
+    def on_and_on(self, topics: Sequence[str], begin: Begin = None) -> Iterator[LogRecord | None]:
         """Yield records as they come, and None now and then, so that the caller can look whether to stop."""
         consumer = self._consumer()
         try:
-            self._start(consumer, topics, since_wall_ms)
+            self._start(consumer, topics, begin)
             while True:
                 message = consumer.poll(_POLL_S)
                 if message is None or self._is_end(message):

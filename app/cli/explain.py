@@ -11,21 +11,13 @@ from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.key_history import KeyHistory, canonical_key, change_document, key_values, read_history
 from app.cli.output import Output, json_line, print_records, safe_text
+from app.cli.row_keys import contract_about
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation
 from app.topics import DRIFTS
 
 _OPEN: Final = frozenset({"confirmed", "overtaken"})
 _COLUMNS: Final = ("at", "store", "what", "digest", "where", "transaction", "why")
-
-
-def _contract(deployment: Deployment, entity: str) -> EntityContract:
-    from app.cli.row_keys import contracts_of
-
-    contracts = contracts_of(deployment)
-    if entity in contracts:
-        return contracts[entity]
-    raise ContractViolation(f"no contract is about {entity!r}", hint=f"there are: {', '.join(contracts)}")
 
 
 def _key_of_finding(deployment: Deployment, contract: EntityContract, finding_id: str) -> bytes:
@@ -167,7 +159,7 @@ def command(invocation: Invocation, *, entity: str, key: str | None, finding: st
     if (key is None) is (finding is None):
         raise click.UsageError("name the row by its KEY, or by --finding")
     deployment = Deployment.of(invocation, "explain")
-    contract = _contract(deployment, entity)
+    contract = contract_about(deployment, entity)
     digest_key = read_key(deployment.settings.keys_dir / "digest.key")
     if key is None:
         wanted = _key_of_finding(deployment, contract, finding or "")

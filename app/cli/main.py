@@ -43,6 +43,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "status": ("app.cli.status", "command", "Show how far each store is proven, and what is open."),
     "drifts": ("app.cli.drifts", "command", "List drifts, or follow them as they come."),
     "explain": ("app.cli.explain", "command", "Show one key's history in every store, and why the verdict."),
+    "history": ("app.cli.history", "command", "Keep the history of drifts and repairs in SQL, and ask it."),
     "bench": ("app.cli.bench", "command", "Measure what a change costs on this machine."),
     "simulate": ("app.cli.simulate", "command", "Run the core in worlds that misbehave, against exact truth."),
     "cost": ("app.cli.cost", "command", "Compute what a deployment costs, from measured constants."),

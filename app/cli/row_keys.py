@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from app.core.canonical_key import decode_key
 from app.core.contract import EntityContract
-from app.core.errors import Undecodable
+from app.core.errors import ContractViolation, Undecodable
 from app.core.published import PublishedFinding
 
 if TYPE_CHECKING:
@@ -19,6 +19,14 @@ def contracts_of(deployment: Deployment) -> dict[str, EntityContract]:
     from app.codec.contract_file import load_contracts
 
     return {c.entity: c for c in load_contracts(deployment.settings.contracts_dir, deployment.settings)}
+
+
+def contract_about(deployment: Deployment, entity: str) -> EntityContract:
+    """Return the contract about an entity; `ContractViolation` names those that there are."""
+    contracts = contracts_of(deployment)
+    if entity in contracts:
+        return contracts[entity]
+    raise ContractViolation(f"no contract is about {entity!r}", hint=f"there are: {', '.join(contracts)}")
 
 
 def sealed_key_opener(deployment: Deployment) -> Callable[[str, bytes], str]:
@@ -48,3 +56,16 @@ def key_opener(deployment: Deployment) -> Callable[[PublishedFinding], str]:
     """Return what shows a finding's key as text; empty where it cannot be opened, or for an incident."""
     opened = sealed_key_opener(deployment)
     return lambda found: "" if found.finding.incident_rows else opened(found.finding.entity, found.sealed_key)
+
+
+def hash_of_key(deployment: Deployment, entity: str, text: str) -> bytes:
+    """Return the keyed hash by which topics name the row that a person's words name; needs `digest.key`."""
+    from app.adapters.seal import read_key
+    from app.cli.key_history import canonical_key, key_values
+    from app.core.digest import keyed_hash
+
+    contract = contract_about(deployment, entity)
+    digest_key = read_key(deployment.settings.keys_dir / "digest.key")
+    kind = deployment.settings.stores[contract.authority].kind
+    key = canonical_key(contract, key_values(contract, text), kind, digest_key)
+    return keyed_hash(digest_key, contract.number, key)

@@ -39,5 +39,5 @@ def decode_control(value: bytes | None) -> Control:
             key_id=bytes.fromhex(found.get("key_id", "")),
             signature=bytes.fromhex(found.get("signature", "")),
         )
-    except (ValueError, KeyError, TypeError, RecursionError, AttributeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, AttributeError):
         raise Undecodable("control", "not a word of ours", hint="who else writes this topic?") from None

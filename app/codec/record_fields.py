@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from app.core.command import Action, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
 from app.core.errors import Undecodable
@@ -14,6 +14,8 @@ from app.core.status import Coverage, StatusReport
 
 Fields = Mapping[str, Any]
 _Word = TypeVar("_Word", bound=Enum)
+_TRANSACTION_DIGITS_MAX: Final = 20
+"""Of a number of 64 bits; Python refuses to read one of some thousands."""
 
 
 def _word(words: type[_Word], text: str) -> _Word:
@@ -33,7 +35,7 @@ def _transaction_text(transaction: int) -> str:
 
 
 def _transaction_number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
+    return int(text) if text.isdecimal() and len(text) <= _TRANSACTION_DIGITS_MAX else 0
 
 
 def provenance_fields(deployment: str, provenance: Provenance) -> dict[str, object]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from app.core.finding import Evidence, Shown
 from app.core.position import POSITION_BYTES, STREAM, epoch_of, phase_of, place_of
 from app.core.published import PublishedFinding
 from app.core.status import StoreStatus
 
+_YEAR_10000_MS: Final = 253_402_300_800_000
+
 
 def wall_text(wall_ms: int) -> str:
-    """Return a wall-clock time as RFC 3339 in UTC, to the millisecond; empty where there is none."""
-    if wall_ms <= 0:
+    """Return a wall-clock time as RFC 3339 in UTC, to the millisecond; empty where there is none, or no such year."""
+    if not 0 < wall_ms < _YEAR_10000_MS:
         return ""
     return datetime.fromtimestamp(wall_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 

@@ -1,0 +1,292 @@
+"""Who changed a row, why, on what evidence, and was it right: what the history's rows say together.
+
+Nothing in a table is believed because it stands there. Commands and words are held against their signatures, as they
+stand in the rows, and verdicts against what they cite; so whoever writes into the database can take answers away, but
+cannot make one up. Outcomes are not signed: `driftline audit` holds them against the targets' ledgers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Generic, TypeVar
+
+from app.core.command import DISTRUSTED, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.errors import ContractViolation
+from app.core.finding import Stage
+from app.core.history.cells import Row, record_of
+from app.core.history.tables import finding_of
+from app.core.published import PublishedFinding
+from app.core.replay import Again, recompute
+from app.core.signing import batch_id, member_of
+from app.core.trust import SignerRole, Signers, Verify, distrust
+
+_Record = TypeVar("_Record")
+
+
+class Right(Enum):
+    """What can be said of one repair, or of a drift without one."""
+
+    VERIFIED = "verified"  # written, and seen again through the target's own log
+    TAKEN_BACK = "taken_back"  # written, found wrong by the check behind it, and undone
+    NOT_WRITTEN = "not_written"  # refused, held or waiting, or nothing was asked for
+    NOT_SEEN = "not_seen"  # written, and not seen again so far
+    NOT_PROVEN = "not_proven"  # written, and who signed for it cannot be said any more
+    NOT_APPROVED = "not_approved"  # written without the word of a person that it needed
+    NOT_SIGNED = "not_signed"  # written, and what stands here is not what a planner signed
+    REFUTED = "refuted"  # written for a drift that late evidence disproved
+    MISJUDGED = "misjudged"  # written, and its verdict does not come out of what it cites
+
+
+WRONG: Final[frozenset[Right]] = frozenset({Right.NOT_APPROVED, Right.NOT_SIGNED, Right.REFUTED, Right.MISJUDGED})
+UNPROVEN: Final[frozenset[Right]] = frozenset({Right.NOT_SEEN, Right.NOT_PROVEN})
+
+_TRUST_MAY_HAVE_ENDED: Final = frozenset({RefusalReason.UNKNOWN_KEY, RefusalReason.OUTDATED_KEY})
+
+
+@dataclass(frozen=True, slots=True)
+class Placed(Generic[_Record]):
+    """A record, and where and when it was recorded."""
+
+    record: _Record
+    place: str
+    partition: int
+    offset: int
+    at_wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A person's word on a command. `person` is empty, and `doubt` says why, where it is nobody's that is trusted."""
+
+    word: Placed[Approval]
+    person: str
+    doubt: RefusalReason | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a drift, and how it came out when it was judged again."""
+
+    finding: Placed[PublishedFinding]
+    again: Again
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One command with all that led to it and came of it, or a drift that no command was made for.
+
+    `doubt` says why the command is not believed to be a planner's; None where it is, or where there is none.
+    """
+
+    command_id: bytes
+    finding_id: bytes
+    steps: Sequence[Step]
+    command: Placed[RepairCommand] | None
+    planner: str
+    doubt: RefusalReason | None
+    words: Sequence[Heard]
+    outcomes: Sequence[Placed[CommandOutcome]]
+    right: Right
+
+    @property
+    def outcome(self) -> Placed[CommandOutcome] | None:
+        """What became of it in the end."""
+        return self.outcomes[-1] if self.outcomes else None
+
+    @property
+    def at_wall_ms(self) -> int:
+        """When the last was recorded that happened to it."""
+        last = (self.outcome, self.command, self.steps[-1].finding if self.steps else None)
+        return next((each.at_wall_ms for each in last if each is not None), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """Whom a deployment trusts, by its list of signers as it is now."""
+
+    deployment: str
+    signers: Signers
+    verify: Verify
+
+    def person(self, key_id: bytes) -> str:
+        """Return whose key this is; empty where it is nobody's, or no longer."""
+        signer = self.signers.get(key_id)
+        return signer.person if signer else ""
+
+    def keys_of(self, person: str) -> list[bytes]:
+        """Return the ids of a person's keys."""
+        return [key_id for key_id, signer in self.signers.items() if signer.person == person]
+
+    def doubt_command(self, command: RepairCommand) -> RefusalReason | None:
+        """Return why a command is not believed to have been a planner's when it was planned."""
+        return distrust(self.signers, self.verify, SignerRole.PLANNER, self.deployment, command, command.planned_at_ms)
+
+    def doubt_word(self, word: Approval) -> RefusalReason | None:
+        """Return why a word is not believed to have been an approver's when it was said."""
+        if word.batch_id != batch_id(self.deployment, word.members):
+            return RefusalReason.ALTERED
+        return distrust(self.signers, self.verify, SignerRole.APPROVER, self.deployment, word, word.said_at_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """The rows that a question is answered from, in no order."""
+
+    findings: Sequence[Row]
+    commands: Sequence[Row]
+    words: Sequence[Row]
+    outcomes: Sequence[Row]
+
+
+def placed(row: Row, read: Callable[[Row], _Record]) -> Placed[_Record]:
+    """Return the record of a row with where it stands; `ContractViolation` if nobody of us wrote it."""
+    try:
+        record = read(row)
+    except (ValueError, TypeError, KeyError) as fault:
+        hint = "who else writes here? `driftline history rebuild` makes it anew from the topics"
+        raise ContractViolation(
+            "a row of the history is no record of ours", where=str(row["place"]), hint=hint
+        ) from fault
+    return Placed(
+        record,
+        str(row["place"]),
+        int(row["record_partition"] or 0),
+        int(row["record_offset"] or 0),
+        int(row["recorded_at_ms"] or 0),
+    )
+
+
+def _by(records: Iterable[Placed[_Record]], name: Callable[[_Record], bytes]) -> dict[bytes, list[Placed[_Record]]]:
+    """Return records by name, each list in the order of their partition; of several, one after the other."""
+    found: dict[bytes, list[Placed[_Record]]] = {}
+    for each in sorted(records, key=lambda p: (p.partition, p.offset)):
+        found.setdefault(name(each.record), []).append(each)
+    return found
+
+
+def changes(material: Material, belief: Belief) -> list[Change]:
+    """Return what happened, by time: one for each command, and one for each drift that has none."""
+    findings = _by((placed(row, finding_of) for row in material.findings), lambda f: f.finding.finding_id)
+    commands = _by((placed(r, lambda row: record_of(RepairCommand, row)) for r in material.commands), _command_id)
+    outcomes = _by((placed(r, lambda row: record_of(CommandOutcome, row)) for r in material.outcomes), _outcome_id)
+    words = _words((placed(r, lambda row: record_of(Approval, row)) for r in material.words), belief)
+    steps = {finding_id: _steps(told) for finding_id, told in findings.items()}
+    found = []
+    for command_id in sorted(commands.keys() | outcomes.keys()):
+        versions, told = commands.get(command_id, []), outcomes.get(command_id, [])
+        finding_id = versions[-1].record.finding_id if versions else told[-1].record.finding_id
+        found.append(_change(command_id, finding_id, steps.get(finding_id, []), versions, told, words, belief))
+    answered = {change.finding_id for change in found}
+    found += [
+        Change(b"", finding_id, taken, None, "", None, (), (), Right.NOT_WRITTEN)
+        for finding_id, taken in steps.items()
+        if finding_id not in answered
+    ]
+    return sorted(found, key=lambda change: (change.at_wall_ms, change.command_id, change.finding_id))
+
+
+def _command_id(command: RepairCommand) -> bytes:
+    return command.command_id
+
+
+def _outcome_id(outcome: CommandOutcome) -> bytes:
+    return outcome.command_id
+
+
+def _steps(told: Iterable[Placed[PublishedFinding]]) -> list[Step]:
+    judged = ((each, recompute(each.record.finding)) for each in told)
+    return [Step(each, again.again, again.why) for each, again in judged]
+
+
+def _words(told: Iterable[Placed[Approval]], belief: Belief) -> Mapping[bytes, list[Heard]]:
+    """Return words by the members that they speak of; one word stands in several partitions and is one."""
+    first: dict[tuple[bytes, bytes, bytes], Placed[Approval]] = {}
+    for each in sorted(told, key=lambda p: (p.at_wall_ms, p.partition, p.offset)):
+        first.setdefault((each.record.batch_id, each.record.key_id, each.record.signature), each)
+    found: dict[bytes, list[Heard]] = {}
+    for each in first.values():
+        doubt = belief.doubt_word(each.record)
+        heard = Heard(each, "" if doubt else belief.person(each.record.key_id), doubt)
+        for member in dict.fromkeys(each.record.members):
+            found.setdefault(member, []).append(heard)
+    return found
+
+
+def _change(
+    command_id: bytes,
+    finding_id: bytes,
+    steps: list[Step],
+    versions: Sequence[Placed[RepairCommand]],
+    told: Sequence[Placed[CommandOutcome]],
+    words: Mapping[bytes, list[Heard]],
+    belief: Belief,
+) -> Change:
+    """Put one command together. Of several under its id the newest that a planner signed is the true one."""
+    doubted = [(belief.doubt_command(each.record), each) for each in versions]
+    doubt, command = next(
+        (pair for pair in reversed(doubted) if pair[0] is None), doubted[-1] if doubted else (None, None)
+    )
+    heard = words.get(member_of(belief.deployment, command.record), []) if command else []
+    # What was refused as a forgery says nothing of the true command under the same id.
+    believed = [each for each in told if each.record.reason not in DISTRUSTED] or list(told)
+    return Change(
+        command_id,
+        finding_id,
+        steps,
+        command,
+        belief.person(command.record.key_id) if command and doubt is None else "",
+        doubt,
+        heard,
+        believed,
+        _right(command_id, steps, command, doubt, heard, believed),
+    )
+
+
+def _right(
+    command_id: bytes,
+    steps: Sequence[Step],
+    command: Placed[RepairCommand] | None,
+    doubt: RefusalReason | None,
+    heard: Sequence[Heard],
+    outcomes: Sequence[Placed[CommandOutcome]],
+) -> Right:
+    """Say what can be said of a command; of what was written, the worst comes first."""
+    ends = {each.record.outcome for each in outcomes}
+    if not ends & {Outcome.APPLIED, Outcome.INVERTED}:
+        return Right.NOT_WRITTEN
+    return next(_faults(steps, command, doubt, heard), None) or _end(command_id, steps, ends)
+
+
+def _faults(
+    steps: Sequence[Step],
+    command: Placed[RepairCommand] | None,
+    doubt: RefusalReason | None,
+    heard: Sequence[Heard],
+) -> Iterator[Right]:
+    if any(step.again is Again.DIFFERENT for step in steps):
+        yield Right.MISJUDGED
+    if doubt is not None and doubt not in _TRUST_MAY_HAVE_ENDED:
+        yield Right.NOT_SIGNED
+    if command is None or doubt is not None:
+        yield Right.NOT_PROVEN
+        return
+    if not command.record.needs_approval or any(each.person and each.word.record.approved for each in heard):
+        return
+    may_have_been = any(each.word.record.approved and each.doubt in _TRUST_MAY_HAVE_ENDED for each in heard)
+    yield Right.NOT_PROVEN if may_have_been else Right.NOT_APPROVED
+
+
+def _end(command_id: bytes, steps: Sequence[Step], ends: set[Outcome]) -> Right:
+    stages = {step.finding.record.finding.stage for step in steps}
+    by_this = any(
+        step.finding.record.finding.stage is Stage.VERIFIED and step.finding.record.finding.command_id == command_id
+        for step in steps
+    )
+    if by_this:
+        return Right.VERIFIED
+    if Outcome.INVERTED in ends:
+        return Right.TAKEN_BACK
+    return Right.REFUTED if Stage.REFUTED in stages else Right.NOT_SEEN
