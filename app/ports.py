@@ -232,6 +232,7 @@ class Seals(Protocol):
         """Open the before-image of the ledger row of this id; `Undecodable` if it is not that."""
         ...
 
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """What the history has read of one partition: from its first record on, and up to before `next_offset`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.adapters.sql_history import SqlHistory
-from app.core.errors import ContractViolation
+from app.core.errors import ContractViolation, DriftlineError
 from app.settings import Settings
 
 
@@ -21,5 +21,9 @@ def open_history(settings: Settings, *, reads_only: bool) -> SqlHistory:
             raise ContractViolation("there is no history yet", where=where, hint="`driftline history follow` makes it")
         history = SqliteHistory(settings.history_file, settings.deployment, reads_only=reads_only)
     if reads_only:
-        history.check()
+        try:
+            history.check()
+        except DriftlineError:
+            history.close()
+            raise
     return history

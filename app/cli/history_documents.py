@@ -44,7 +44,9 @@ def change_document(change: Change, key_text: KeyText) -> Document:
         "who": who(change),
         "command_id": change.command_id.hex(),
         "finding_id": change.finding_id.hex(),
+        "undoes": command.undoes.hex() if command else "",
         "incident_id": command.incident_id.hex() if command else "",
+        "planned_at": wall_text(change.command.at_wall_ms) if change.command else "",
         "planner": change.planner,
         "doubt": change.doubt.value if change.doubt else "",
         "needs_approval": command.needs_approval if command else False,
@@ -151,7 +153,7 @@ def acts_of(documents: Sequence[Document]) -> list[Document]:
             )
         if document["action"]:
             planner = document["planner"] or f"nobody who is trusted ({document['doubt']})"
-            act = {**of, "at": document["at"], "what": f"command {document['action']}", "who": planner}
+            act = {**of, "at": document["planned_at"], "what": f"command {document['action']}", "who": planner}
             acts.append(act | {"why": document["why"], "evidence": ""})
         acts += [
             {

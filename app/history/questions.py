@@ -41,7 +41,7 @@ def of_changes(store: HistoryStore, asked: Asked) -> Material:
         for ids in (
             _by_time(store, asked),
             None if asked.batch is None else _spoken_of(store.rows_beginning(WORDS, "batch_id", asked.batch)),
-            None if asked.keys is None else _spoken_of(store.rows(WORDS, "key_id", [key.hex() for key in asked.keys])),
+            None if asked.keys is None else _signed_by(store, [key.hex() for key in asked.keys]),
         )
         if ids is not None
     ]
@@ -67,6 +67,11 @@ def _texts(rows: Iterable[Row], column: str) -> set[str]:
 
 def _spoken_of(words: Iterable[Row]) -> set[str]:
     return {id_of_member(member).hex() for row in words for member in record_of(Approval, row).members}
+
+
+def _signed_by(store: HistoryStore, keys: list[str]) -> set[str]:
+    """Return the commands that keys have spoken of, or that were made with them: a planner's, or a person's undo."""
+    return _spoken_of(store.rows(WORDS, "key_id", keys)) | _texts(store.rows(COMMANDS, "key_id", keys), "command_id")
 
 
 def _gathered(store: HistoryStore, command_ids: set[str], finding_ids: set[str]) -> Material:

@@ -24,6 +24,8 @@ VIOLATIONS = {
         "import app.agents.rows",
         "the applier runs without the agents",
     ),
+    "the history opens a database": ("history/projection.py", "import psycopg", "drivers live in adapters"),
+    "the history reaches into adapters": ("history/questions.py", "import app.adapters.seal", "shells speak to ports"),
     "a module without a place": ("helpers.py", "x = 1", "one way only"),
 }
 

@@ -216,3 +216,15 @@ def test_a_store_names_the_task_that_brings_its_changes(
     named = f", connector: {connector}" if connector else ""
     text = GOOD.replace("{kind: mariadb,", f"{{kind: {kind}{named},")
     assert load(tmp_path, text).stores["my"].connector_task == task
+
+
+def test_the_history_stands_beside_the_state_unless_it_is_told_where(tmp_path: Path) -> None:
+    """A file, or a PostgreSQL schema of its own whose name can be no SQL."""
+    assert load(tmp_path, GOOD).history_file == Path("/var/lib/driftline/history.sqlite")
+    assert load(tmp_path, GOOD + "history: {file: h.sqlite}\n").history_file == tmp_path / "h.sqlite"
+    told = "history: {postgres: {host: db, port: 5432, database: audit, login: {user: h}, schema: %s}}\n"
+    database = load(tmp_path, GOOD + told % "own").history.postgres
+    assert database is not None
+    assert (database.schema, database.login.user) == ("own", "h")
+    [fault] = faults_of(tmp_path, GOOD + told % "'a\"; DROP'")
+    assert "schema" in fault

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Generic, TypeVar
 
-from app.core.command import DISTRUSTED, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.command import DISTRUSTED, Action, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
 from app.core.errors import ContractViolation
 from app.core.finding import Stage
 from app.core.history.cells import Row, record_of
@@ -30,6 +30,7 @@ class Right(Enum):
 
     VERIFIED = "verified"  # written, and seen again through the target's own log
     TAKEN_BACK = "taken_back"  # written, found wrong by the check behind it, and undone
+    UNDOES = "undoes"  # written: a person has taken a repair back, against the authority
     NOT_WRITTEN = "not_written"  # refused, held or waiting, or nothing was asked for
     NOT_SEEN = "not_seen"  # written, and not seen again so far
     NOT_PROVEN = "not_proven"  # written, and who signed for it cannot be said any more
@@ -121,8 +122,9 @@ class Belief:
         return [key_id for key_id, signer in self.signers.items() if signer.person == person]
 
     def doubt_command(self, command: RepairCommand) -> RefusalReason | None:
-        """Return why a command is not believed to have been a planner's when it was planned."""
-        return distrust(self.signers, self.verify, SignerRole.PLANNER, self.deployment, command, command.planned_at_ms)
+        """Return why a command is not believed to have been a planner's, or an undo a person's, when it was made."""
+        role = SignerRole.APPROVER if command.action is Action.RESTORE else SignerRole.PLANNER
+        return distrust(self.signers, self.verify, role, self.deployment, command, command.planned_at_ms)
 
     def doubt_word(self, word: Approval) -> RefusalReason | None:
         """Return why a word is not believed to have been an approver's when it was said."""
@@ -257,7 +259,7 @@ def _right(
     ends = {each.record.outcome for each in outcomes}
     if not ends & {Outcome.APPLIED, Outcome.INVERTED}:
         return Right.NOT_WRITTEN
-    return next(_faults(steps, command, doubt, heard), None) or _end(command_id, steps, ends)
+    return next(_faults(steps, command, doubt, heard), None) or _end(command_id, steps, command, ends)
 
 
 def _faults(
@@ -279,12 +281,14 @@ def _faults(
     yield Right.NOT_PROVEN if may_have_been else Right.NOT_APPROVED
 
 
-def _end(command_id: bytes, steps: Sequence[Step], ends: set[Outcome]) -> Right:
+def _end(command_id: bytes, steps: Sequence[Step], command: Placed[RepairCommand] | None, ends: set[Outcome]) -> Right:
     stages = {step.finding.record.finding.stage for step in steps}
     by_this = any(
         step.finding.record.finding.stage is Stage.VERIFIED and step.finding.record.finding.command_id == command_id
         for step in steps
     )
+    if command is not None and command.record.action is Action.RESTORE:
+        return Right.UNDOES
     if by_this:
         return Right.VERIFIED
     if Outcome.INVERTED in ends:

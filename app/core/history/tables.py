@@ -69,7 +69,7 @@ FINDINGS: Final = Table("findings", {**_PLACE, **_FINDING, **_SEALED}, searched=
 COMMANDS: Final = Table(
     "commands",
     {**_PLACE, **columns_of(RepairCommand)},
-    searched=("command_id", "finding_id", "key_hash", "recorded_at_ms"),
+    searched=("command_id", "finding_id", "key_hash", "key_id", "recorded_at_ms"),
 )
 WORDS: Final = Table("words", {**_PLACE, **columns_of(Approval)}, searched=("batch_id", "key_id"))
 MEMBERS: Final = Table(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.topic_log import LogRecord
+from app.adapters.topic_log import Begin, LogRecord
 from app.cli.deployment import Deployment
 from app.codec.records import FixedSchemas, RecordCodec
 from app.core.errors import Unready
@@ -26,23 +26,34 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self.topics: dict[str, list[LogRecord]] = {topic.name("shop"): [] for topic in ALL}
+        self.deleted = 0
 
     def put(self, topic: str, value: bytes | None, *, key: bytes | None = None, at_wall_ms: int = NOW_MS) -> None:
         """Append a record to partition 0."""
         records = self.topics.setdefault(topic, [])
         records.append(LogRecord(topic, 0, len(records), at_wall_ms, key, value))
 
-    def until_now(self, topics: Sequence[str], since_wall_ms: int | None = None) -> Iterator[LogRecord]:
+    def ends(self, topics: Sequence[str], *, latest: bool) -> dict[tuple[str, int], int]:
+        """Return where partition 0 of each topic begins and ends."""
+        return {(topic, 0): len(self.topics[topic]) if latest else self.deleted for topic in topics}
+
+    def until_now(self, topics: Sequence[str], begin: Begin = None) -> Iterator[LogRecord]:
         """Yield what there is."""
         for topic in topics:
             if topic not in self.topics:
                 raise Unready(f"there is no topic {topic}", hint="`driftline init` makes the topics")
-            yield from (r for r in self.topics[topic] if since_wall_ms is None or r.at_wall_ms >= since_wall_ms)
+            for each in self.topics[topic][self.deleted :]:
+                if isinstance(begin, int):
+                    is_wanted = each.at_wall_ms >= begin
+                else:
+                    is_wanted = each.offset >= (begin or {}).get((topic, each.partition), 0)
+                if is_wanted:
+                    yield each
 
-    def on_and_on(self, topics: Sequence[str], since_wall_ms: int | None = None) -> Iterator[LogRecord | None]:
+    def on_and_on(self, topics: Sequence[str], begin: Begin = None) -> Iterator[LogRecord | None]:
         """Yield what there is, then be stopped as by a person."""
         yield None
-        yield from self.until_now(topics, since_wall_ms)
+        yield from self.until_now(topics, begin)
         raise KeyboardInterrupt
 
 

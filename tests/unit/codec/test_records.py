@@ -15,7 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.codec import record_fields
+from app.codec.control import decode_control
 from app.codec.records import FIXED_IDS, FixedSchemas, RecordCodec, own_schema
+from app.codec.rendering import wall_text
 from app.codec.wire import frame
 from app.core.command import Action, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
 from app.core.errors import Undecodable
@@ -387,3 +390,22 @@ def test_values_are_frozen() -> None:
     """A finding is changed by making another."""
     one = _finding()
     assert replace(one, key_hash=b"other") != one
+
+
+def test_a_number_of_thousands_of_digits_is_an_unknown_transaction() -> None:
+    """Python refuses to read it as a number, and no store has one."""
+    fields = record_fields.finding_fields(_finding()) | {"deployment": "shop", "source_transaction": "9" * 5_000}
+    assert record_fields.finding_of(fields).finding.transaction == 0
+
+
+@pytest.mark.parametrize("wall_ms", [-1, 0, 253_402_300_800_000, (1 << 63) - 1])
+def test_a_time_that_no_calendar_has_is_shown_as_none(wall_ms: int) -> None:
+    """A record's writer sets its timestamp as it likes."""
+    assert wall_text(wall_ms) == ""
+    assert wall_text(253_402_300_799_000) == "9999-12-31T23:59:59.000Z"
+
+
+def test_an_endless_number_is_no_word_on_control() -> None:
+    """It must not stop the applier, which reads the topic from its beginning."""
+    with pytest.raises(Undecodable):
+        decode_control(b'{"said": "pause", "by": "x", "at_ms": 1e400}')
