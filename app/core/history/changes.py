@@ -268,14 +268,16 @@ def _faults(
     doubt: RefusalReason | None,
     heard: Sequence[Heard],
 ) -> Iterator[Right]:
-    if any(step.again is Again.DIFFERENT for step in steps):
+    is_undo = command is not None and command.record.action is Action.RESTORE
+    if not is_undo and any(step.again is Again.DIFFERENT for step in steps):
         yield Right.MISJUDGED
     if doubt is not None and doubt not in _TRUST_MAY_HAVE_ENDED:
         yield Right.NOT_SIGNED
     if command is None or doubt is not None:
         yield Right.NOT_PROVEN
         return
-    if not command.record.needs_approval or any(each.person and each.word.record.approved for each in heard):
+    # An undo is itself the word of the person who signed it.
+    if is_undo or not command.record.needs_approval or any(each.person and each.word.record.approved for each in heard):
         return
     may_have_been = any(each.word.record.approved and each.doubt in _TRUST_MAY_HAVE_ENDED for each in heard)
     yield Right.NOT_PROVEN if may_have_been else Right.NOT_APPROVED

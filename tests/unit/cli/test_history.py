@@ -317,9 +317,7 @@ def test_a_repair_that_a_person_took_back_is_told_with_the_person(
         7,
         COMMAND,
         command_id=b"u" * 16,
-        finding_id=b"",
         action=Action.RESTORE,
-        needs_approval=False,
         undoes=world.command.command_id,
     )
     world.put(REPAIRS, CODEC.command(undo))
