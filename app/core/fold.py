@@ -376,13 +376,13 @@ class Shard:
             at, broken = self.progress.place_row(store, chain, place, snapshot=bool(flag & SNAPSHOT_READ))
             if broken:
                 self._epoch_broken(store, effects)
-            if flag & INCREMENTAL_READ:
+            if not flag & SNAPSHOT_READ:
+                # All rows that one COPY wrote at once share one place; which of them came before, their states tell.
+                # What an incremental snapshot read stands before a change that its chain has shown: it is sent again.
                 if at < chain.newest:
-                    continue  # what was read stands before a change that its chain has shown: it is sent again
-            elif not flag & SNAPSHOT_READ:
-                if at <= chain.newest:
                     continue
-                chain.newest = at
+                if not flag & INCREMENTAL_READ:
+                    chain.newest = at
             found.append((n, at))
         return found
 
