@@ -19,6 +19,7 @@ _SETTINGS: Final = (
     "gtid_strict_mode",
     "gtid_mode",
     "binlog_expire_logs_seconds",
+    "sql_mode",
     "version",
 )
 _COLUMNS: Final = """

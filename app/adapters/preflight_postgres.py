@@ -12,7 +12,7 @@ from app.core.errors import Unready
 from app.core.preflight.facts import ColumnFact, DatabaseFacts, PublicationFact, TableFact
 from app.settings import StoreSettings
 
-_SETTINGS: Final = ("wal_level", "server_version")
+_SETTINGS: Final = ("wal_level", "server_encoding", "server_version")
 
 _COLUMNS: Final = """
 SELECT n.nspname || '.' || c.relname, c.relreplident::text, a.attname,

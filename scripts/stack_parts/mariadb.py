@@ -17,6 +17,9 @@ SETTINGS = {
     "binlog-format": "ROW",
     "binlog-row-image": "FULL",
     "gtid-strict-mode": "ON",
+    # The default, and no dates that a log cannot tell from 1970-01-01.
+    "sql-mode": "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_CREATE_USER,NO_ENGINE_SUBSTITUTION,"
+    "NO_ZERO_DATE,NO_ZERO_IN_DATE",
     "character-set-server": "utf8mb4",
     "collation-server": "utf8mb4_bin",
     "default-time-zone": "+00:00",

@@ -79,6 +79,8 @@ def test_a_feed_loses_no_change_and_no_transaction(connector: Connector) -> None
     assert expected.items() <= connector.config.items()
     assert int(connector.config["poll.interval.ms"]) <= 100
     assert "transforms" not in connector.config
+    if connector.config["connector.class"].endswith("PostgresConnector"):
+        assert connector.config["offset.mismatch.strategy"] == "trust_offset"
 
 
 @each_relational_feed

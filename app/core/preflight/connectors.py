@@ -23,7 +23,11 @@ _CLASS_WORD: Final = {
     StoreKind.MONGODB: "mongodb",
 }
 _HARMLESS_TRANSFORMS: Final = frozenset({"InsertHeader", "DropHeaders"})
-_ALTERING: Final = re.compile(r"column\.(mask|truncate)\..*|message\.key\.columns|.*\.delete\.handling\.mode")
+_ALTERING: Final = re.compile(
+    r"column\.(mask|truncate)\..*|message\.key\.columns|.*\.delete\.handling\.mode|field\.renames"
+)
+_SNAPSHOT_PART: Final = re.compile(r"snapshot\.(select\.statement\.overrides|include\.collection\.list)")
+_WHOLE_UPDATES: Final = frozenset({"change_streams_update_full", "change_streams_update_full_with_pre_image"})
 _DROPPING: Final = (
     ("event.processing.failure.handling.mode", "fail", {"skip", "warn", "ignore"}),
     ("inconsistent.schema.handling.mode", "fail", {"skip", "warn"}),
@@ -45,6 +49,7 @@ def connector_problems(
     yield from rules.identity(prefix)
     yield from rules.converters()
     yield from rules.changes()
+    yield from rules.log()
     yield from rules.modes()
     yield from rules.placeholder(placeholder)
     yield from rules.captured()
@@ -138,6 +143,8 @@ class _Rules:
             yield Found(Problem.NOT_EXACTLY_ONCE, self.where, self.facts.exactly_once_refusal)
         if self.config.get("snapshot.mode", "initial") not in _SNAPSHOTS:
             yield self.found(Problem.NO_SNAPSHOT, "snapshot.mode")
+        for name in filter(_SNAPSHOT_PART.fullmatch, sorted(self.config)):
+            yield self.found(Problem.NO_SNAPSHOT, name)
         channels = self.config.get("signal.enabled.channels", "source")
         if "signal.data.collection" not in self.config or "source" not in channels:
             yield self.found(Problem.NO_SIGNALS, "signal.data.collection")
@@ -154,6 +161,32 @@ class _Rules:
         for name in sorted(self.config):
             if _ALTERING.fullmatch(name):
                 yield Found(Problem.ALTERS_VALUES, self.where, name)
+
+    def log(self) -> Iterator[Found]:
+        """Tell whether it reads all of its store's log, and notices where it cannot."""
+        match self.store.kind:
+            case StoreKind.POSTGRES:
+                yield from self._slot()
+            case StoreKind.MONGODB:
+                if self.config.get("capture.mode", "change_streams_update_full") not in _WHOLE_UPDATES:
+                    yield self.found(Problem.LOOKED_UP, "capture.mode")
+                elif self.config.get("capture.mode.full.update.type", "lookup") != "post_image":
+                    yield self.found(Problem.LOOKED_UP, "capture.mode.full.update.type", "lookup by default")
+            case _:
+                for name in ("gtid.source.includes", "gtid.source.excludes"):
+                    if self.config.get(name):
+                        yield self.found(Problem.GTID_FILTERED, name)
+
+    def _slot(self) -> Iterator[Found]:
+        """A slot that stands behind what was delivered must be an error of the connector, for nothing else tells."""
+        seeks = self.config.get("slot.seek.to.known.offset.on.start", "false").lower() == "true"
+        strategy = self.config.get("offset.mismatch.strategy", "trust_offset" if seeks else "no_validation")
+        if strategy.lower() != "trust_offset":
+            yield self.found(Problem.SLOT_UNGUARDED, "offset.mismatch.strategy", "no_validation by default")
+        if self.config.get("lsn.flush.mode", "connector").lower() == "connector_and_driver":
+            yield self.found(Problem.SLOT_UNGUARDED, "lsn.flush.mode")
+        if self.config.get("slot.drop.on.stop", "false").lower() == "true":
+            yield self.found(Problem.SLOT_UNGUARDED, "slot.drop.on.stop")
 
     def modes(self) -> Iterator[Found]:
         """Tell whether values come in the form in which they are read."""

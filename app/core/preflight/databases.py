@@ -16,6 +16,8 @@ OWN_TABLES: Final = ("driftline_beacon", "driftline_signal", "driftline_ledger",
 _TOASTED: Final = frozenset({"text", "varchar", "bpchar", "citext", "xml", "bytea", "json", "jsonb"})
 _TOAST_LENGTH_MIN: Final = 500
 _LOG_KEPT_S_MIN: Final = 86_400
+_DATED: Final = frozenset({"date", "datetime", "timestamp"})
+_NO_ZERO_DATES: Final = frozenset({"NO_ZERO_DATE", "NO_ZERO_IN_DATE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def database_problems(
     """Find what is wrong in one database for all contracts that live in it."""
     where = f"store {store.name}"
     if store.kind is StoreKind.POSTGRES:
-        yield from _wal_problems(where, facts.settings)
+        yield from _postgres_problems(where, facts.settings)
         yield from _publication_problems(where, facts.publication)
     else:
         yield from _binlog_problems(where, store.kind, facts.settings)
@@ -52,9 +54,13 @@ def database_problems(
             yield from _table_problems(store, facts, contract)
 
 
-def _wal_problems(where: str, settings: Mapping[str, str]) -> Iterator[Found]:
-    if settings.get("wal_level") != "logical":
-        yield Found(Problem.WAL_LEVEL, where, f"wal_level is {settings.get('wal_level', 'not known')}")
+def _postgres_problems(where: str, settings: Mapping[str, str]) -> Iterator[Found]:
+    for name, wanted, problem in (
+        ("wal_level", "logical", Problem.WAL_LEVEL),
+        ("server_encoding", "UTF8", Problem.SERVER_ENCODING),
+    ):
+        if settings.get(name) != wanted:
+            yield Found(problem, where, f"{name} is {settings.get(name, 'not known')}")
 
 
 def _publication_problems(where: str, publication: PublicationFact | None) -> Iterator[Found]:
@@ -113,6 +119,7 @@ def _table_problems(store: StoreUnderCheck, facts: DatabaseFacts, contract: Enti
             yield from column_problems(store.kind, store.converter, store.name, member, column, place)
     yield from _key_problems(store, contract, table, where)
     yield from _log_problems(store, contract, table, where)
+    yield from _zero_date_problems(store, contract, table, facts.settings, where)
     yield from _repair_problems(store, contract, table, where)
 
 
@@ -134,7 +141,8 @@ def _key_problems(store: StoreUnderCheck, contract: EntityContract, table: Table
 def _log_problems(store: StoreUnderCheck, contract: EntityContract, table: TableFact, where: str) -> Iterator[Found]:
     if store.kind is not StoreKind.POSTGRES:
         return
-    if table.replica_identity == "n" or (table.replica_identity == "d" and not table.primary_key):
+    # An index names rows by other columns than the key's; those are then missing where a row is deleted.
+    if table.replica_identity in {"n", "i"} or (table.replica_identity == "d" and not table.primary_key):
         yield Found(Problem.REPLICA_IDENTITY, where)
     if not table.is_published:
         yield Found(Problem.NOT_PUBLISHED, where)
@@ -149,6 +157,17 @@ def _log_problems(store: StoreUnderCheck, contract: EntityContract, table: Table
         long = [name for name in names if _may_be_long(table.column(name))]
         if long:
             yield Found(Problem.MAY_BE_LEFT_OUT, where, ", ".join(long))
+
+
+def _zero_date_problems(
+    store: StoreUnderCheck, contract: EntityContract, table: TableFact, settings: Mapping[str, str], where: str
+) -> Iterator[Found]:
+    if store.kind is StoreKind.POSTGRES or set(settings.get("sql_mode", "").upper().split(",")) >= _NO_ZERO_DATES:
+        return
+    columns = (table.column(member.columns[store.name]) for member in _members(contract))
+    dated = [c.name for c in columns if c is not None and c.type in _DATED and not c.is_nullable]
+    if dated:
+        yield Found(Problem.ZERO_DATE, where, ", ".join(dated))
 
 
 def _may_be_long(column: ColumnFact | None) -> bool:

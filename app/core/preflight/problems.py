@@ -135,6 +135,12 @@ class Problem(Enum):
         "the publication does not let every kind of change through",
         "ALTER PUBLICATION ... SET (publish = 'insert, update, delete, truncate')",
     )
+    SERVER_ENCODING = (
+        "server_encoding",
+        _E,
+        "the database is not in UTF-8, and its connector reads no other encoding",
+        "move the tables to a database with encoding UTF8",
+    )
     BINLOG_OFF = ("binlog_off", _E, "there is no binary log", "set log_bin and restart the server")
     BINLOG_FORMAT = ("binlog_format", _E, "the binary log does not carry rows", "set binlog_format=ROW")
     BINLOG_ROW_IMAGE = ("binlog_row_image", _E, "the log carries only parts of rows", "set binlog_row_image=FULL")
@@ -144,6 +150,12 @@ class Problem(Enum):
         _W,
         "transactions have no strict global order, so a failover may leave gaps unseen",
         "set gtid_strict_mode=ON (MariaDB) or gtid_mode=ON (MySQL)",
+    )
+    ZERO_DATE = (
+        "zero_date",
+        _W,
+        "a zero date in a column that has no NULL arrives as 1970-01-01, and cannot be told from that day",
+        "add NO_ZERO_DATE and NO_ZERO_IN_DATE to the server's sql_mode, or let the column be NULL",
     )
     LOG_SHORT = ("log_short", _W, "the log is kept for less than a day", "raise binlog_expire_logs_seconds")
 
@@ -187,6 +199,24 @@ class Problem(Enum):
         "name key.converter and value.converter in the connector",
     )
     SKIPS_OPERATIONS = ("skips_operations", _E, "some kinds of change are skipped", 'set "skipped.operations": "none"')
+    GTID_FILTERED = (
+        "gtid_filtered",
+        _E,
+        "transactions that were written on other servers are left out",
+        "remove gtid.source.includes and gtid.source.excludes",
+    )
+    SLOT_UNGUARDED = (
+        "slot_unguarded",
+        _E,
+        "a replication slot that was made anew, or moved past what was delivered, loses changes in silence",
+        'set "offset.mismatch.strategy": "trust_offset" and "lsn.flush.mode": "connector"',
+    )
+    LOOKED_UP = (
+        "looked_up",
+        _E,
+        "a document comes as it is when the connector looks for it, not as the change left it",
+        'set "capture.mode": "change_streams_update_full" and "capture.mode.full.update.type": "post_image"',
+    )
     REPLACES_NULL = (
         "replaces_null",
         _E,
@@ -260,7 +290,12 @@ class Problem(Enum):
         "a beacon may overtake older changes of other partitions",
         'set "exactly.once.support": "required" and the worker\'s exactly.once.source.support=enabled',
     )
-    NO_SNAPSHOT = ("no_snapshot", _E, "rows older than the connector are never seen", 'set "snapshot.mode": "initial"')
+    NO_SNAPSHOT = (
+        "no_snapshot",
+        _E,
+        "rows older than the connector are never seen",
+        'set "snapshot.mode": "initial", and leave no table and no row out of it',
+    )
     SECRET_IN_CONFIG = (
         "secret_in_config",
         _W,
@@ -274,6 +309,12 @@ class Problem(Enum):
         _E,
         "the topic has another number of partitions than is stated",
         "mend partitions in the contract; never change a topic's",
+    )
+    TOPIC_UNCLEAN = (
+        "topic_unclean",
+        _E,
+        "a broker that lacks records may become the leader, and changes are lost in silence",
+        "set unclean.leader.election.enable=false",
     )
     TOPIC_COMPACTED = ("topic_compacted", _E, "compaction removes the history of keys", "set cleanup.policy=delete")
 

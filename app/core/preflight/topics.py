@@ -35,5 +35,7 @@ def _shape(topics: Mapping[str, TopicFact], name: str, partitions: int, *, is_ow
         return
     if topic.partitions != partitions:
         yield Found(Problem.TOPIC_PARTITIONS, where, f"it has {topic.partitions}, {partitions} are stated")
+    if topic.settings.get("unclean.leader.election.enable", "false") == "true":
+        yield Found(Problem.TOPIC_UNCLEAN, where)
     if not is_own and "compact" in topic.settings.get("cleanup.policy", "delete"):
         yield Found(Problem.TOPIC_COMPACTED, where)

@@ -40,6 +40,7 @@ K = FieldKind
 P = Problem
 PG = StoreUnderCheck("pg", StoreKind.POSTGRES, Converter.JSON, "driftline", 1_000)
 MY = StoreUnderCheck("my", StoreKind.MARIADB, Converter.JSON, "driftline")
+DOCS = StoreUnderCheck("mongo", StoreKind.MONGODB, Converter.JSON, "driftline")
 
 
 def a_field(name: str, kind: FieldKind, *, large: bool = False) -> Field:
@@ -76,7 +77,8 @@ PG_TABLE = TableFact("public.orders", PG_COLUMNS, ("id",), replica_identity="d")
 MY_TABLE = TableFact("shop.orders", MY_COLUMNS, ("id",), engine="InnoDB")
 OWN = {f"driftline.{name}": TableFact(f"driftline.{name}", (), ()) for name in OWN_TABLES}
 PUBLICATION = PublicationFact("feed", inserts=True, updates=True, deletes=True, truncates=True)
-PG_FACTS = DatabaseFacts({"wal_level": "logical"}, {**OWN, "public.orders": PG_TABLE}, PUBLICATION)
+PG_SETTINGS = {"wal_level": "logical", "server_encoding": "UTF8"}
+PG_FACTS = DatabaseFacts(PG_SETTINGS, {**OWN, "public.orders": PG_TABLE}, PUBLICATION)
 MY_SETTINGS = {"log_bin": "ON", "binlog_format": "ROW", "binlog_row_image": "FULL", "gtid_strict_mode": "ON"}
 MY_FACTS = DatabaseFacts(MY_SETTINGS, {**OWN, "shop.orders": MY_TABLE})
 
@@ -125,6 +127,7 @@ def more_columns(table: TableFact, *more: ColumnFact) -> TableFact:
         (dataclasses.replace(PG_TABLE, primary_key=("id", "n")), P.KEY_DIFFERS),
         (dataclasses.replace(PG_TABLE, primary_key=()), P.REPLICA_IDENTITY),
         (dataclasses.replace(PG_TABLE, replica_identity="n"), P.REPLICA_IDENTITY),
+        (dataclasses.replace(PG_TABLE, replica_identity="i"), P.REPLICA_IDENTITY),
         (dataclasses.replace(PG_TABLE, is_published=False), P.NOT_PUBLISHED),
         (dataclasses.replace(PG_TABLE, has_row_filter=True), P.PUBLICATION_PARTIAL),
         (dataclasses.replace(PG_TABLE, published_columns=("id", "status", "body")), P.PUBLICATION_PARTIAL),
@@ -203,7 +206,37 @@ def test_settings_that_could_not_be_read_are_no_pass() -> None:
         P.BINLOG_FORMAT,
         P.BINLOG_ROW_IMAGE,
     }
-    assert P.WAL_LEVEL in codes(database_problems(PG, dataclasses.replace(PG_FACTS, settings={}), []))
+    found = codes(database_problems(PG, dataclasses.replace(PG_FACTS, settings={}), []))
+    assert found == {P.WAL_LEVEL, P.SERVER_ENCODING}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [({"wal_level": "replica"}, P.WAL_LEVEL), ({"server_encoding": "SQL_ASCII"}, P.SERVER_ENCODING)],
+)
+def test_a_database_of_postgresql_whose_log_cannot_be_read_is_found(
+    changes: dict[str, str], expected: Problem
+) -> None:
+    """Neither physical records nor another encoding than UTF-8 can be decoded."""
+    facts = dataclasses.replace(PG_FACTS, settings={**PG_SETTINGS, **changes})
+    assert codes(database_problems(PG, facts, [CONTRACT])) == {expected}
+
+
+@pytest.mark.parametrize(
+    ("sql_mode", "nullable", "expected"),
+    [
+        ("STRICT_TRANS_TABLES", False, {P.ZERO_DATE}),
+        ("STRICT_TRANS_TABLES,NO_ZERO_DATE", False, {P.ZERO_DATE}),
+        ("STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE", False, set()),
+        ("STRICT_TRANS_TABLES", True, set()),
+    ],
+)
+def test_a_zero_date_that_arrives_as_1970_is_found(sql_mode: str, nullable: bool, expected: set[Problem]) -> None:  # noqa: FBT001 - a case
+    """Where the column may be NULL the log says NULL; where it may not, it says the first day of 1970."""
+    contract = dataclasses.replace(CONTRACT, fields=(a_field("due", K.DATE),))
+    table = TableFact("shop.orders", (MY_COLUMNS[0], ColumnFact("due", "date", is_nullable=nullable)), ("id",))
+    facts = DatabaseFacts({**MY_SETTINGS, "sql_mode": sql_mode}, {**OWN, "shop.orders": table})
+    assert codes(database_problems(MY, facts, [contract])) == expected
 
 
 @pytest.mark.parametrize("kind", ["inserts", "updates", "deletes", "truncates"])
@@ -340,7 +373,10 @@ def check(store: StoreUnderCheck, facts: ConnectorFacts) -> list[Found]:
     return list(connector_problems(store, facts, store.name, "ours-0123", [CONTRACT]))
 
 
-@pytest.mark.parametrize(("store", "name"), [(PG, "postgres-source"), (MY, "mariadb-source")])
+SHIPPED = [(PG, "postgres-source"), (MY, "mariadb-source"), (DOCS, "mongodb-source")]
+
+
+@pytest.mark.parametrize(("store", "name"), SHIPPED)
 def test_the_connectors_that_we_ship_have_no_problem(store: StoreUnderCheck, name: str) -> None:
     """Our own files pass our own rules."""
     assert check(store, shipped(name)) == []
@@ -370,8 +406,18 @@ CONNECTOR_CASES: list[tuple[str, Mapping[str, str | None], Problem]] = [
     ("postgres-source", {"column_exclude_list": r"driftline\..*before_image,public\.orders\.n"}, P.LEAVES_COLUMN_OUT),
     ("postgres-source", {"exactly_once_support": None}, P.NOT_EXACTLY_ONCE),
     ("postgres-source", {"snapshot_mode": "no_data"}, P.NO_SNAPSHOT),
+    ("postgres-source", {"snapshot_select_statement_overrides": "public.orders"}, P.NO_SNAPSHOT),
+    ("mariadb-source", {"snapshot_include_collection_list": "shop.orders"}, P.NO_SNAPSHOT),
     ("postgres-source", {"signal_data_collection": None}, P.NO_SIGNALS),
     ("postgres-source", {"incremental_snapshot_chunk_size": "999"}, P.SMALL_CHUNKS),
+    ("postgres-source", {"offset_mismatch_strategy": None}, P.SLOT_UNGUARDED),
+    ("postgres-source", {"offset_mismatch_strategy": "trust_slot"}, P.SLOT_UNGUARDED),
+    ("postgres-source", {"lsn_flush_mode": "connector_and_driver"}, P.SLOT_UNGUARDED),
+    ("postgres-source", {"slot_drop_on_stop": "true"}, P.SLOT_UNGUARDED),
+    ("mariadb-source", {"gtid_source_excludes": "0-7"}, P.GTID_FILTERED),
+    ("mongodb-source", {"capture_mode": "change_streams"}, P.LOOKED_UP),
+    ("mongodb-source", {"capture_mode_full_update_type": None}, P.LOOKED_UP),
+    ("mongodb-source", {"field_renames": "shop.orders.n:m"}, P.ALTERS_VALUES),
     ("postgres-source", {"errors_tolerance": "all"}, P.DROPS_EVENTS),
     ("postgres-source", {"database_password": "hunter2"}, P.SECRET_IN_CONFIG),
     ("postgres-source", {"topic_prefix": "shop"}, P.CONNECTOR_PREFIX),
@@ -390,8 +436,14 @@ def test_a_connector_that_would_make_verdicts_lie_is_found(
     name: str, changes: Mapping[str, str | None], expected: Problem
 ) -> None:
     """One setting of a good connector is changed or left at Debezium's default, and found."""
-    found = check(MY if name.startswith("mariadb") else PG, shipped(name, **changes))
-    assert expected in codes(found)
+    (store,) = (store for store, shipped_name in SHIPPED if shipped_name == name)
+    assert expected in codes(check(store, shipped(name, **changes)))
+
+
+def test_a_slot_is_guarded_by_the_former_name_of_its_setting_too() -> None:
+    """Debezium before 3.4 knows only that one."""
+    old = {"offset_mismatch_strategy": None, "slot_seek_to_known_offset_on_start": "true"}
+    assert check(PG, shipped("postgres-source", **old)) == []
 
 
 def test_what_connect_says_against_exactly_once_support_is_found() -> None:
@@ -469,6 +521,8 @@ def test_topics_that_are_missing_or_misshapen_are_found() -> None:
     for name in good:
         assert found({other: fact for other, fact in good.items() if other != name}) == {P.TOPIC_MISSING}
     assert found({**good, "my.shop.orders": TopicFact("my.shop.orders", 4)}) == {P.TOPIC_PARTITIONS}
+    unclean = TopicFact("my.shop.orders", 3, {"unclean.leader.election.enable": "true"})
+    assert found({**good, "my.shop.orders": unclean}) == {P.TOPIC_UNCLEAN}
     compacted = TopicFact("my.shop.orders", 3, {"cleanup.policy": "compact,delete"})
     assert found({**good, "my.shop.orders": compacted}) == {P.TOPIC_COMPACTED}
 
