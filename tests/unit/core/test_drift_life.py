@@ -23,6 +23,19 @@ def overtaken(story: Story) -> Finding:
     return [f for f in story.findings if f.stage is OVERTAKEN][-1]
 
 
+def test_a_row_that_goes_and_comes_back_within_its_window_is_no_drift() -> None:
+    """The replica may have missed the state in between, or shown it; it was never late by more than its window."""
+    story = agreeing()
+    story.row("A", "two")
+    story.until(2_500, 2_500)
+    story.row("A", "one")
+    story.until(3_000, 3_000)
+    story.row("R", "two")
+    story.row("R", "one")
+    story.until(3_500, 6_000)
+    assert story.findings == []
+
+
 def test_a_rogue_change_of_a_settled_row_may_be_repaired_at_once() -> None:
     """There is nothing that the pipeline could still bring."""
     story = agreeing(pipeline=True)

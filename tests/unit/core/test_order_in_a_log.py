@@ -1,4 +1,4 @@
-"""What the fold makes of changes by their places in a store's log: equal places, redeliveries, reads, values left out."""
+"""What the fold makes of changes by their places in a log: equal places, redeliveries, reads, values left out."""
 
 from __future__ import annotations
 

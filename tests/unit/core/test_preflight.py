@@ -168,6 +168,19 @@ def test_a_table_of_mariadb_that_would_make_verdicts_lie_is_found(table: TableFa
     assert expected in codes(database_problems(MY, facts, [CONTRACT]))
 
 
+def test_a_copy_whose_key_column_is_blind_for_case_is_found() -> None:
+    """Two keys of the authority would be one row there; where the contract says so too, nothing is wrong."""
+    table = with_column(MY_TABLE, "id", type="varchar", is_case_blind=True, charset="utf8mb4")
+    facts = dataclasses.replace(MY_FACTS, tables={**OWN, "shop.orders": table})
+
+    def found(collation: str) -> set[Problem]:
+        part = KeyField("id", FieldType(K.STRING, collation=collation), {"pg": "id", "my": "id"})
+        return codes(database_problems(MY, facts, [dataclasses.replace(CONTRACT, key=(part,))]))
+
+    assert found("exact") == {P.KEY_CASE_BLIND}
+    assert found("ci") == set()
+
+
 def test_a_column_with_a_default_does_not_hinder_repairs() -> None:
     """Only columns that must have a value and have none of their own are uncovered."""
     table = more_columns(
@@ -214,9 +227,7 @@ def test_settings_that_could_not_be_read_are_no_pass() -> None:
     ("changes", "expected"),
     [({"wal_level": "replica"}, P.WAL_LEVEL), ({"server_encoding": "SQL_ASCII"}, P.SERVER_ENCODING)],
 )
-def test_a_database_of_postgresql_whose_log_cannot_be_read_is_found(
-    changes: dict[str, str], expected: Problem
-) -> None:
+def test_a_database_of_postgresql_whose_log_cannot_be_read_is_found(changes: dict[str, str], expected: Problem) -> None:
     """Neither physical records nor another encoding than UTF-8 can be decoded."""
     facts = dataclasses.replace(PG_FACTS, settings={**PG_SETTINGS, **changes})
     assert codes(database_problems(PG, facts, [CONTRACT])) == {expected}
@@ -467,6 +478,23 @@ def test_a_mode_in_which_large_bytes_become_null_is_found(mode: str, large: bool
     contract = dataclasses.replace(CONTRACT, fields=(a_field("scan", K.BYTES, large=large),))
     facts = shipped("postgres-source", binary_handling_mode=mode)
     assert codes(connector_problems(PG, facts, "pg", "ours-0123", [contract])) == expected
+
+
+@pytest.mark.parametrize(
+    ("store", "name", "kind", "setting", "expected"),
+    [
+        (PG, "postgres-source", K.INTERVAL, "interval_handling_mode", P.INTERVAL_MODE),
+        (MY, "mariadb-source", K.UINT64, "bigint_unsigned_handling_mode", P.UNSIGNED_MODE),
+    ],
+)
+def test_a_mode_is_asked_for_where_a_field_needs_it(
+    store: StoreUnderCheck, name: str, kind: FieldKind, setting: str, expected: Problem
+) -> None:
+    """Debezium's default loses months, or numbers beyond 63 bits; without such a field it loses nothing."""
+    facts = shipped(name, **{setting: None})
+    contract = dataclasses.replace(CONTRACT, fields=(a_field("f", kind),))
+    assert codes(connector_problems(store, facts, store.name, "ours-0123", [contract])) == {expected}
+    assert check(store, facts) == []
 
 
 def test_our_own_placeholder_may_stand_in_plain_and_another_not() -> None:

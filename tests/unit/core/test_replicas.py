@@ -26,6 +26,17 @@ def test_untouched_differences_are_told_though_another_replica_is_never_covered(
     assert [(f.replica, f.kind) for f in story.findings if f.stage is CONFIRMED] == [("R", DriftKind.MISSING)]
 
 
+def test_rows_at_both_ends_of_all_keys_are_judged() -> None:
+    """A pass over the rows has no first and no last key: one that only the replica has may stand beyond all others."""
+    story = Story()
+    for key in ("\x00", "\U0010ffff"):
+        story.row("R", "extra", key=key, snapshot=True)
+    story.row("A", "missing", key="m", snapshot=True)
+    story.until(500, 4_000)
+    kinds = {f.canonical_key.decode(): f.kind for f in story.findings}
+    assert kinds == {"\x00": DriftKind.EXTRA, "m": DriftKind.MISSING, "\U0010ffff": DriftKind.EXTRA}
+
+
 def test_only_the_replica_that_nobody_has_read_is_unproven() -> None:
     """What is verified of one replica does not rest on another."""
     story = story_of_three()
