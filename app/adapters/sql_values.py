@@ -47,6 +47,7 @@ _BINLOG: Final = {
     # As a float it would be shown with six digits.
     FieldKind.FLOAT32: "{0} + 0e0",
     FieldKind.FLOAT64: "{0} + 0e0",
+    FieldKind.BITS: "BIN({0})",
 }
 _BINLOG_ELSE: Final = "{0}"
 _MOST_DIGITS: Final = 65
@@ -184,5 +185,6 @@ _BINLOG_FORMS: Final[dict[FieldKind, Callable[[Any, FieldType, str], object]]] =
     FieldKind.INSTANT: _binlog_stamp,
     FieldKind.LOCAL_TIMESTAMP: _binlog_stamp,
     FieldKind.INTERVAL: _binlog_interval,
+    FieldKind.BITS: lambda value, _type, _encoding: int(value, 2),
     FieldKind.ARRAY: lambda value, _type, _encoding: json.dumps(_plain(value), ensure_ascii=False),
 }

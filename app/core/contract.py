@@ -37,6 +37,7 @@ class FieldKind(Enum):
     JSON = "json"
     ARRAY = "array"
     INET = "inet"
+    BITS = "bits"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ _TEXTS: Final = frozenset({FieldKind.STRING, FieldKind.ENUM})
 _STAMPS: Final = frozenset({FieldKind.INSTANT, FieldKind.LOCAL_TIMESTAMP, FieldKind.TIME})
 _NUMBERS: Final = frozenset({FieldKind.BOOL, FieldKind.DATE, *_STAMPS, *numbers.INTEGER_RANGES})
 _SQL: Final = frozenset({Dialect.POSTGRES_SQL, Dialect.BINLOG_SQL})
+_LOGS_WITH_BITS: Final = frozenset({Dialect.POSTGRES_CDC, Dialect.BINLOG_CDC})
 _FINEST: Final = 6
 _MOST_DIGITS: Final = 4
 
@@ -64,6 +65,7 @@ _READERS: Final[dict[FieldKind, Callable[[FieldType, Dialect, str], Read]]] = {
     FieldKind.JSON: lambda _type, _dialect, _encoding: structured.read_json,
     FieldKind.ARRAY: _array,
     FieldKind.INET: lambda _type, _dialect, _encoding: text.read_inet,
+    FieldKind.BITS: lambda _type, dialect, _encoding: numbers.bit_string(by_log=dialect in _LOGS_WITH_BITS),
 }
 
 

@@ -61,6 +61,7 @@ CANONICALS: dict[FieldKind, st.SearchStrategy[Any]] = {
     K.UUID: UUIDS,
     K.JSON: JSONS,
     K.INET: INETS,
+    K.BITS: st.integers(0, 1 << 200).map("{:b}".format),
 }
 KEY_KINDS = [K.INT64, K.UINT64, K.DECIMAL, K.STRING, K.BYTES, K.DATE, K.INSTANT, K.BOOL, K.UUID]
 
@@ -239,6 +240,16 @@ def test_an_unsigned_number_is_the_same_as_digits_and_as_bytes(number: int) -> N
     data = number.to_bytes(number.bit_length() // 8 + 1, "big")
     read = reader(FieldType(K.UINT64), Dialect.BINLOG_CDC)
     assert read(base64.b64encode(data).decode()) == read(str(number)) == read(number) == number
+
+
+@given(st.integers(0, 1 << 200), st.integers(0, 70))
+def test_a_bit_string_is_the_same_as_digits_and_as_bytes(number: int, zeros: int) -> None:
+    """Logs send its bytes, lowest first and with zeros above; SQL shows its digits, with zeros before."""
+    data = number.to_bytes(number.bit_length() // 8 + 1 + zeros, "little")
+    type_ = FieldType(K.BITS)
+    by_log = reader(type_, Dialect.POSTGRES_CDC)(base64.b64encode(data).decode())
+    assert by_log == reader(type_, Dialect.BINLOG_CDC)(data)
+    assert by_log == reader(type_, Dialect.POSTGRES_SQL)("0" * zeros + f"{number:b}")
 
 
 @st.composite

@@ -15,14 +15,16 @@ _K = FieldKind
 _INTEGERS: Final = frozenset(INTEGER_RANGES)
 _PG_INT: Final = frozenset({"int2", "int4", "int8", "numeric", "bit", "varbit"})
 _PG_TEXT: Final = frozenset({"text", "varchar", "bpchar", "name", "citext", "xml"})
-_MY_INT: Final = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "bit", "year"})
+_MY_INT: Final = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "bit"})
+_MY_WIDE_INT: Final = _MY_INT | {"year"}
 _MY_TEXT: Final = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext"})
+_MY_DOCUMENT: Final = frozenset({"json", "longtext", "mediumtext", "text"})
 _MY_BYTES: Final = frozenset({"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"})
 
 _POSTGRES: Final[Mapping[FieldKind, frozenset[str]]] = {
     _K.BOOL: frozenset({"bool", "bit", "int2", "int4"}),
     **dict.fromkeys(_INTEGERS, _PG_INT),
-    _K.DECIMAL: frozenset({"numeric", "int2", "int4", "int8", "float4", "float8"}),
+    _K.DECIMAL: frozenset({"numeric", "money", "int2", "int4", "int8", "float4", "float8"}),
     _K.FLOAT32: frozenset({"float4", "float8"}),
     _K.FLOAT64: frozenset({"float4", "float8"}),
     _K.STRING: _PG_TEXT,
@@ -36,11 +38,13 @@ _POSTGRES: Final[Mapping[FieldKind, frozenset[str]]] = {
     _K.ENUM: _PG_TEXT,
     _K.JSON: frozenset({"json", "jsonb", "text", "varchar"}),
     _K.INET: frozenset({"inet", "cidr", "text", "varchar"}),
+    _K.BITS: frozenset({"bit", "varbit"}),
 }
 _BINLOG: Final[Mapping[FieldKind, frozenset[str]]] = {
     _K.BOOL: frozenset({"tinyint", "bit", "smallint", "int"}),
-    **dict.fromkeys(_INTEGERS, _MY_INT),
-    _K.DECIMAL: frozenset({"decimal", "float", "double"}) | (_MY_INT - {"bit", "year"}),
+    **dict.fromkeys(_INTEGERS, _MY_WIDE_INT),
+    **dict.fromkeys((_K.INT8, _K.UINT8), _MY_INT),
+    _K.DECIMAL: frozenset({"decimal", "float", "double"}) | (_MY_INT - {"bit"}),
     _K.FLOAT32: frozenset({"float", "double"}),
     _K.FLOAT64: frozenset({"float", "double"}),
     _K.STRING: _MY_TEXT | {"enum", "set"},
@@ -49,11 +53,13 @@ _BINLOG: Final[Mapping[FieldKind, frozenset[str]]] = {
     _K.TIME: frozenset({"time"}),
     _K.LOCAL_TIMESTAMP: frozenset({"datetime", "timestamp"}),
     _K.INSTANT: frozenset({"timestamp", "datetime"}),
-    _K.INTERVAL: frozenset(),
+    _K.INTERVAL: _MY_TEXT,
     _K.UUID: frozenset({"uuid", "binary"}) | _MY_TEXT,
     _K.ENUM: frozenset({"enum"}) | _MY_TEXT,
-    _K.JSON: frozenset({"json", "longtext", "mediumtext", "text"}),
+    _K.JSON: _MY_DOCUMENT,
+    _K.ARRAY: _MY_DOCUMENT,
     _K.INET: frozenset({"inet4"}) | _MY_TEXT,
+    _K.BITS: frozenset({"bit"}),
 }
 _BITS: Final = {
     "int2": 16,
@@ -75,10 +81,15 @@ WIDE_TEXT: Final = 65_535
 """Columns of at least so many characters count as unbounded."""
 
 
+def types_of(kind: StoreKind) -> Mapping[FieldKind, frozenset[str]]:
+    """Return the column types that hold each contract type; PostgreSQL's arrays are those of their elements."""
+    return _POSTGRES if kind is StoreKind.POSTGRES else _BINLOG
+
+
 def is_known(kind: StoreKind, type_: FieldType, column: ColumnFact) -> bool:
     """Tell whether a column's type maps to a contract's type at all."""
-    types = _POSTGRES if kind is StoreKind.POSTGRES else _BINLOG
-    if type_.kind is _K.ARRAY:
+    types = types_of(kind)
+    if type_.kind is _K.ARRAY and kind is StoreKind.POSTGRES:
         element = type_.element
         return column.is_array and element is not None and column.type in types.get(element.kind, frozenset())
     if column.is_array:

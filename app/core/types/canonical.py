@@ -19,6 +19,7 @@ One kind has one form, whatever store it came from:
 | json | text: keys sorted, no blanks, numbers by value |
 | array | tuple of canonical elements |
 | inet | text: compressed address, `/prefix` only where it is not the whole address |
+| bits | text: the digits from the first 1 on, or `0`; no log tells how many zeros stand before |
 
 Dates and timestamps may also be the texts `infinity` and `-infinity`. NULL is None.
 """

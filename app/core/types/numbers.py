@@ -1,4 +1,4 @@
-"""Booleans, integers, decimals and floats."""
+"""Booleans, integers, bit strings, decimals and floats."""
 
 from __future__ import annotations
 
@@ -104,6 +104,32 @@ def _integer_of(raw: object, *, bits: bool) -> int:
     if isinstance(raw, bytes) and 0 < len(raw) <= _MOST_INTEGER_TEXT:
         return int.from_bytes(raw, "little") if bits else int.from_bytes(raw, "big", signed=True)
     raise Misfit("not an integer")
+
+
+def bit_string(*, by_log: bool) -> Read:
+    """Read a bit string from its digits, or from its bytes, lowest first, as Debezium sends them."""
+
+    def read(raw: object) -> Canonical:
+        if isinstance(raw, str):
+            if not by_log:
+                return _digits_of_bits(raw)
+            try:
+                raw = base64.b64decode(raw, validate=True)
+            except (binascii.Error, ValueError):
+                raise Misfit("not a bit string") from None
+        if isinstance(raw, bytes):
+            raw = int.from_bytes(raw, "little")
+        if isinstance(raw, int) and raw >= 0:
+            return f"{raw:b}"
+        raise Misfit("not a bit string")
+
+    return read
+
+
+def _digits_of_bits(text: str) -> str:
+    if not text or text.strip("01"):
+        raise Misfit("not a bit string")
+    return text.lstrip("0") or "0"
 
 
 def decimal_text(text: str) -> str:

@@ -116,6 +116,11 @@ def read(raw: object, kind: FieldKind | FieldType, dialect: Dialect = PG, encodi
         (K.INET, PG_SQL, "10.0.0.1/32", "10.0.0.1"),
         (K.INET, PG_SQL, "10.0.0.1/24", "10.0.0.1/24"),
         (K.INET, PG, "2001:DB8:0:0:0:0:0:1", "2001:db8::1"),
+        (K.BITS, PG, "BQA=", "101"),
+        (K.BITS, MY, True, "1"),
+        (K.BITS, PG, 5, "101"),
+        (K.BITS, PG_SQL, "00000101", "101"),
+        (K.BITS, MY_SQL, "0", "0"),
     ],
 )
 def test_a_value_has_one_form(kind: FieldKind, dialect: Dialect, raw: object, canonical: Canonical) -> None:
@@ -133,6 +138,9 @@ def test_a_value_has_one_form(kind: FieldKind, dialect: Dialect, raw: object, ca
         (K.BOOL, 1.0),
         (K.BOOL, []),
         (K.INT8, 128),
+        (K.BITS, -1),
+        (K.BITS, "=="),
+        (K.BITS, 1.0),
         (K.UINT32, -1),
         (K.INT64, 1 << 63),
         (K.INT64, 1.0),

@@ -341,7 +341,13 @@ CASES: list[tuple[StoreKind, FieldType, ColumnFact, str, set[Problem]]] = [
     (StoreKind.POSTGRES, FieldType(K.INT32), ColumnFact("c", "mood", is_enum=True), "", {P.COLUMN_UNKNOWN_TYPE}),
     (StoreKind.POSTGRES, FieldType(K.STRING), ColumnFact("c", "tsvector"), "", {P.COLUMN_UNKNOWN_TYPE}),
     (StoreKind.MARIADB, FieldType(K.STRING), ColumnFact("c", "inet6"), "", {P.COLUMN_UNKNOWN_TYPE}),
-    (StoreKind.MARIADB, FieldType(K.INTERVAL), ColumnFact("c", "varchar"), "", {P.COLUMN_UNKNOWN_TYPE}),
+    (StoreKind.MARIADB, FieldType(K.INTERVAL), ColumnFact("c", "varchar", charset="utf8mb4"), "", set()),
+    (StoreKind.MARIADB, FieldType(K.INTERVAL), ColumnFact("c", "time"), "", {P.COLUMN_UNKNOWN_TYPE}),
+    (StoreKind.MARIADB, ARRAY, ColumnFact("c", "longtext", charset="utf8mb4"), "", set()),
+    (StoreKind.MARIADB, ARRAY, ColumnFact("c", "varchar"), "", {P.COLUMN_UNKNOWN_TYPE}),
+    (StoreKind.MARIADB, FieldType(K.INT8), ColumnFact("c", "year"), "", {P.COLUMN_UNKNOWN_TYPE}),
+    (StoreKind.MARIADB, FieldType(K.BITS), ColumnFact("c", "bit", precision=9), "", set()),
+    (StoreKind.POSTGRES, FieldType(K.BITS), ColumnFact("c", "int4"), "", {P.COLUMN_UNKNOWN_TYPE}),
 ]
 
 
@@ -364,7 +370,7 @@ def test_records_with_a_schema_tell_their_units() -> None:
 def test_every_contract_type_has_a_column_type_in_postgresql(kind: FieldKind) -> None:
     """No kind of the contract is forgotten in the table of types."""
     names = ["bool", "int8", "numeric", "float4", "float8", "text", "bytea", "date", "time", "timestamp"]
-    names += ["timestamptz", "interval", "uuid", "jsonb", "inet"]
+    names += ["timestamptz", "interval", "uuid", "jsonb", "inet", "bit"]
     assert any(is_known(StoreKind.POSTGRES, FieldType(kind), ColumnFact("c", name)) for name in names)
 
 
