@@ -16,7 +16,7 @@ from app.core.contract import FieldKind, FieldType
 from app.core.errors import ContractViolation, Unmappable
 from app.core.store import StoreKind
 from app.core.types import calendar
-from app.core.types.canonical import Canonical
+from app.core.types.canonical import Canonical, Misfit
 from app.core.types.numbers import INTEGER_RANGES
 from app.core.types.temporal import zone_of
 
@@ -80,10 +80,16 @@ def parameter(kind: StoreKind, field_type: FieldType, canonical: Canonical, enco
 
 def _shown(micros: int, field_type: FieldType, encoding: str) -> tuple[int, str]:
     """Return what the wall clock of the type's zone shows, and the zone's name after a blank (UTC: an offset)."""
-    zone = None if encoding == "utc" else zone_of(field_type.zone)
-    if zone is None:
+    zone = zone_of(field_type.zone)
+    is_instant = field_type.kind is FieldKind.INSTANT
+    if zone is not None and encoding == "utc" and not is_instant:
+        try:
+            return calendar.wall_to_instant(micros, zone), "+00"
+        except Misfit as why:
+            raise Unmappable("", str(why)) from None
+    if zone is None or encoding == "utc":
         return micros, "+00"
-    if field_type.kind is FieldKind.INSTANT:
+    if is_instant:
         micros += (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)).astimezone(
             zone
         ).utcoffset() // timedelta(microseconds=1)  # type: ignore[operator] # aware

@@ -7,6 +7,8 @@ there reads as NULL: SQL stores have nothing else to compare it with.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal, InvalidOperation
+from math import isfinite
 from typing import Final, cast
 
 from app.codec.json_envelope import unpack_json
@@ -90,6 +92,24 @@ def _number(name: str) -> Callable[[dict[str, object]], object]:
     return lambda raw: int(cast("str", raw[name]))
 
 
+def _double(raw: dict[str, object]) -> object:
+    """Doubles are numbers, but for those that JSON does not have."""
+    number = float(cast("str", raw["$numberDouble"]))
+    return number if isfinite(number) else raw["$numberDouble"]
+
+
+def _decimal(raw: dict[str, object]) -> object:
+    """Decimals are numbers too, or a document within could not be compared with JSON."""
+    text = raw["$numberDecimal"]
+    try:
+        number = Decimal(text) if isinstance(text, str) else None
+    except InvalidOperation:
+        number = None
+    if number is None:
+        raise undecodable(Reason.BAD_ENVELOPE, "a decimal that is none")
+    return number if number.is_finite() else text
+
+
 def _date(raw: dict[str, object]) -> object:
     """Dates are milliseconds, as a number, as a typed number, or as ISO text."""
     value = raw["$date"]
@@ -107,8 +127,8 @@ _TYPED: Final[dict[str, Callable[[dict[str, object]], object]]] = {
     "$oid": lambda raw: raw["$oid"],
     "$numberInt": _number("$numberInt"),
     "$numberLong": _number("$numberLong"),
-    "$numberDouble": lambda raw: raw["$numberDouble"],
-    "$numberDecimal": lambda raw: raw["$numberDecimal"],
+    "$numberDouble": _double,
+    "$numberDecimal": _decimal,
     "$date": _date,
     "$binary": _binary,
     "$uuid": lambda raw: raw["$uuid"],

@@ -13,7 +13,7 @@ from app.core.types.numbers import INTEGER_RANGES
 
 _K = FieldKind
 _INTEGERS: Final = frozenset(INTEGER_RANGES)
-_PG_INT: Final = frozenset({"int2", "int4", "int8", "numeric", "bit", "varbit"})
+_PG_INT: Final = frozenset({"int2", "int4", "int8", "numeric"})
 _PG_TEXT: Final = frozenset({"text", "varchar", "bpchar", "name", "citext", "xml"})
 _MY_INT: Final = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "bit"})
 _MY_WIDE_INT: Final = _MY_INT | {"year"}
@@ -190,7 +190,7 @@ def _expected_encoding(kind: StoreKind, type_: FieldType, column: ColumnFact) ->
             return None
         digits = 6 if column.precision is None else column.precision
         return "millis" if digits <= _MILLIS_DIGITS_MAX else "micros"
-    if type_.kind in _INTEGERS and column.type in {"bit", "varbit"}:
+    if type_.kind in _INTEGERS and column.type == "bit":
         return "bits"
     return None
 

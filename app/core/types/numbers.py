@@ -24,6 +24,8 @@ INTEGER_RANGES: Final[dict[FieldKind, tuple[int, int]]] = {
     FieldKind.UINT64: (0, (1 << 64) - 1),
 }
 
+_NEVER_BASE64: Final = frozenset({FieldKind.INT8, FieldKind.INT16, FieldKind.INT32})
+
 _PLAIN: Final = re.compile(r"(-?)([0-9]+)(?:\.([0-9]*))?", re.ASCII)
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?", re.ASCII)
 _SPECIAL: Final = {
@@ -70,12 +72,16 @@ def read_bool(raw: object) -> Canonical:
 
 
 def integer(kind: FieldKind, *, bits: bool) -> Read:
-    """Read an integer of `kind`; `bits` says that bytes come lowest first, as Debezium sends bit strings."""
+    """Read an integer of `kind`; `bits` says that bytes come lowest first, as Debezium sends bit strings.
+
+    Unsigned bigints come as base64. A number that is always narrower never does, or a word would be taken for it.
+    """
     lowest, highest = INTEGER_RANGES[kind]
+    base64_too = bits or kind not in _NEVER_BASE64
     name = kind.value
 
     def read(raw: object) -> Canonical:
-        number: int = raw if raw.__class__ is int else _integer_of(raw, bits=bits)
+        number: int = raw if raw.__class__ is int else _integer_of(raw, bits=bits, base64_too=base64_too)
         if lowest <= number <= highest:
             return number
         raise Misfit(f"outside the range of {name}")
@@ -89,7 +95,7 @@ def integers(kind: FieldKind) -> ReadMany:
     return lambda raws: raws if lowest <= min(raws) and max(raws) <= highest else None
 
 
-def _integer_of(raw: object, *, bits: bool) -> int:
+def _integer_of(raw: object, *, bits: bool, base64_too: bool) -> int:
     if isinstance(raw, int):
         return int(raw)
     if isinstance(raw, str) and len(raw) <= _MOST_INTEGER_TEXT:
@@ -97,6 +103,8 @@ def _integer_of(raw: object, *, bits: bool) -> int:
         # Base64 of a number that is not negative never consists of digits alone: its first bit would be set.
         if digits.isascii() and digits.isdigit() and not bits:
             return int(raw)
+        if not base64_too:
+            raise Misfit("not an integer")
         try:
             raw = base64.b64decode(raw, validate=True)
         except (binascii.Error, ValueError):

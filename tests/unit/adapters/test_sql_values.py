@@ -76,6 +76,15 @@ def test_an_instant_column_in_a_contract_of_another_zone_is_bound_in_utc() -> No
     assert bound(MY, PARIS, STAMP, "utc") == "2026-02-28 12:34:56.789012"
 
 
+def test_a_wall_clock_s_reading_is_bound_as_its_instant_where_the_column_is_in_utc() -> None:
+    """One that the clock shows twice has no instant."""
+    local = FieldType(K.LOCAL_TIMESTAMP, zone="Europe/Paris")
+    assert bound(MY, local, STAMP, "utc") == "2026-02-28 11:34:56.789012"
+    assert bound(PG, local, STAMP, "utc") == "2026-02-28 11:34:56.789012+00"
+    with pytest.raises(Unmappable):
+        bound(MY, local, 1_792_895_400_000_000, "utc")
+
+
 @pytest.mark.parametrize(
     ("type_", "value"),
     [

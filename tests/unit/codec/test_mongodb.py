@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ import pytest
 from app.codec.envelope import decoder_for
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField
 from app.core.digest import Dialect, RowDigester
-from app.core.errors import Undecodable
+from app.core.errors import Undecodable, Unmappable
 from app.core.event import ChangeEvent, Operation, Reading
 from app.core.position import mongo_place
 from app.core.store import Converter, StoreKind
@@ -76,7 +77,7 @@ def test_a_document_is_a_row_of_its_fields() -> None:
     assert event.key == {"_id": OBJECT_ID}
     assert event.table == "shop.orders"
     assert after["customer"] == 9_007_199_254_740_993
-    assert after["amount"] == "1.250"
+    assert after["amount"] == Decimal("1.250")
     assert after["rate"] == "NaN"
     assert after["at"] == 1_772_282_096_789_000
     assert after["blob"] == after["old_blob"] == "3q2+7w=="
@@ -124,6 +125,10 @@ def test_an_update_without_the_whole_document_is_refused() -> None:
         (envelope("c", after="{"), "bad_json"),
         (envelope("c", after="[1]"), "bad_envelope"),
         (envelope("c", after='{"n":{"$numberLong":"x"}}'), "bad_envelope"),
+        (envelope("c", after='{"n":{"$numberDouble":"x"}}'), "bad_envelope"),
+        (envelope("c", after='{"n":{"$numberDecimal":"x"}}'), "bad_envelope"),
+        (envelope("c", after='{"n":{"$numberDecimal":1e1}}'), "bad_envelope"),
+        (envelope("c", after='{"n":{"$numberDecimal":["x"]}}'), "bad_envelope"),
         (envelope("c", after='{"n":' + "[" * 400 + "]" * 400 + "}"), "too_deep"),
     ],
 )
@@ -181,3 +186,115 @@ def test_a_document_has_the_digest_of_its_row_in_postgres() -> None:
     pg = RowDigester(contract, "pg", Dialect.POSTGRES_CDC, b"k" * 32)
     assert docs.groups(event.after) == pg.groups(row)
     assert docs.canonical_key(event.key) == pg.canonical_key(row)
+
+
+K = FieldKind
+# For each type of BSON: what it is compared as, its writings in extended JSON (canonical, relaxed, and that of version
+# 1), and the value that PostgreSQL's log has for it.
+TYPES: dict[str, tuple[FieldType | FieldKind, list[str], object]] = {
+    "int32": (K.INT32, ['{"$numberInt":"-2147483648"}', "-2147483648"], -(1 << 31)),
+    "int64": (K.INT64, ['{"$numberLong":"9223372036854775807"}', "9223372036854775807"], (1 << 63) - 1),
+    "int64 for a number of 32 bits": (K.INT32, ['{"$numberLong":"5"}', '{"$numberInt":"5"}', "5"], 5),
+    "double": (K.FLOAT64, ['{"$numberDouble":"0.1"}', "0.1"], 0.1),
+    "double that is whole": (K.FLOAT64, ['{"$numberDouble":"5.0"}', "5.0", "5"], 5.0),
+    "the smallest double": (K.FLOAT64, ['{"$numberDouble":"5E-324"}', "4.9E-324"], 5e-324),
+    "minus zero": (K.FLOAT64, ['{"$numberDouble":"-0.0"}', "-0.0"], 0.0),
+    "no number": (K.FLOAT64, ['{"$numberDouble":"NaN"}'], "NaN"),
+    "infinity": (K.FLOAT64, ['{"$numberDouble":"-Infinity"}'], "-Infinity"),
+    "decimal": (K.DECIMAL, ['{"$numberDecimal":"1.250"}', '{"$numberDecimal":"125E-2"}'], "1.25"),
+    "a large decimal": (K.DECIMAL, ['{"$numberDecimal":"9.9E+33"}'], "99" + "0" * 32),
+    "a decimal that is none": (K.DECIMAL, ['{"$numberDecimal":"NaN"}'], "NaN"),
+    "string": (K.STRING, ['"💶 e\\u0301"'], "💶 e\u0301"),
+    "symbol": (K.STRING, ['{"$symbol":"s"}'], "s"),
+    "bool": (K.BOOL, ["true"], True),
+    "null": (K.STRING, ["null", '{"$undefined":true}'], None),
+    "date": (
+        K.INSTANT,
+        [
+            '{"$date":{"$numberLong":"1772282096789"}}',
+            '{"$date":"2026-02-28T12:34:56.789Z"}',
+            '{"$date":1772282096789}',
+        ],
+        "2026-02-28T12:34:56.789Z",
+    ),
+    "a date before 1970": (K.INSTANT, ['{"$date":{"$numberLong":"-1"}}', '{"$date":-1}'], "1969-12-31T23:59:59.999Z"),
+    "a date beyond 9999": (K.INSTANT, ['{"$date":{"$numberLong":"253402300800000"}}'], "+10000-01-01T00:00:00Z"),
+    "objectId": (K.STRING, ['{"$oid":"65a1b2c3d4e5f60718293a4b"}'], "65a1b2c3d4e5f60718293a4b"),
+    "binData": (
+        K.BYTES,
+        ['{"$binary":{"base64":"3q0=","subType":"00"}}', '{"$binary":"3q0=","$type":"00"}'],
+        "3q0=",
+    ),
+    "binData of a UUID": (
+        K.UUID,
+        [
+            '{"$binary":{"base64":"oO68mZwLTvi7bWu5vTgKEQ==","subType":"04"}}',
+            '{"$uuid":"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"}',
+            '{"$binary":"oO68mZwLTvi7bWu5vTgKEQ==","$type":"04"}',
+        ],
+        "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+    ),
+    "array": (
+        FieldType(K.ARRAY, element=FieldType(K.INT64)),
+        ['[{"$numberLong":"1"},null,2]', '[1,null,{"$numberInt":"2"}]'],
+        [1, None, 2],
+    ),
+    "array of decimals": (
+        FieldType(K.ARRAY, element=FieldType(K.DECIMAL)),
+        ['[{"$numberDecimal":"1.50"},null]'],
+        ["1.5", None],
+    ),
+    "object": (
+        K.JSON,
+        [
+            '{"n":{"$numberLong":"9007199254740993"},"d":{"$numberDouble":"1.5"},"e":{"$numberDecimal":"1.10"}}',
+            '{"e":{"$numberDecimal":"1.1"},"d":1.5,"n":9007199254740993}',
+        ],
+        '{"d": 1.5, "e": 1.1, "n": 9007199254740993}',
+    ),
+}
+
+
+def groups_of(type_: FieldType | FieldKind, dialect: Dialect, value: object) -> bytes:
+    """Return the digest of a row of one field."""
+    type_ = type_ if isinstance(type_, FieldType) else FieldType(type_)
+    contract = EntityContract(
+        "e",
+        1,
+        7,
+        (KeyField("id", FieldType(K.STRING), {"s": "_id"}),),
+        (Field("v", type_, {"s": "v"}),),
+        "s",
+        (),
+        (),
+    )
+    return RowDigester(contract, "s", dialect, b"k" * 32).groups({"v": value})
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_each_type_of_bson_has_the_digest_of_its_value_in_postgres(name: str) -> None:
+    """In every writing of it."""
+    type_, writings, value = TYPES[name]
+    expected = groups_of(type_, Dialect.POSTGRES_CDC, value)
+    for writing in writings:
+        after = decode(envelope("c", after=f'{{"v":{writing}}}')).after
+        assert after is not None
+        assert groups_of(type_, Dialect.MONGO_CDC, after["v"]) == expected, writing
+
+
+@pytest.mark.parametrize(
+    "writing",
+    [
+        '{"$timestamp":{"t":1,"i":2}}',
+        '{"$regularExpression":{"pattern":"a","options":""}}',
+        '{"$minKey":1}',
+        '{"$code":"x"}',
+    ],
+)
+@pytest.mark.parametrize("kind", [K.STRING, K.INT64, K.INSTANT, K.BYTES])
+def test_a_type_of_bson_that_no_other_store_has_is_not_guessed(writing: str, kind: FieldKind) -> None:
+    """Such a row is unknown(schema)."""
+    after = decode(envelope("c", after=f'{{"v":{writing}}}')).after
+    assert after is not None
+    with pytest.raises(Unmappable):
+        groups_of(kind, Dialect.MONGO_CDC, after["v"])

@@ -138,6 +138,8 @@ def test_a_value_has_one_form(kind: FieldKind, dialect: Dialect, raw: object, ca
         (K.BOOL, 1.0),
         (K.BOOL, []),
         (K.INT8, 128),
+        (K.INT32, "five"),
+        (K.INT32, "BQ=="),
         (K.BITS, -1),
         (K.BITS, "=="),
         (K.BITS, 1.0),
