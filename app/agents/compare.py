@@ -229,7 +229,10 @@ class Compare:
         for i, table in enumerate(contract.stores):
             store = shard.progress.stores[table.store]
             coverage = Coverage.COVERED if progress.covered_at_ms[i] is not None else Coverage.UNCOVERED
-            if coverage is Coverage.UNCOVERED and store.snapshot_seen:
+            outdated = progress.outdated[i]
+            if outdated is not None and store.epoch <= outdated:
+                coverage = Coverage.OUTDATED
+            elif coverage is Coverage.UNCOVERED and store.snapshot_seen:
                 coverage = Coverage.SNAPSHOT
             is_authority = i == 0
             kinds = {DriftKind(kind): n for (replica, kind), n in live.open_drifts.items() if replica == i - 1 and n}

@@ -57,6 +57,22 @@ def partition_of(key_hash: bytes, partitions: int) -> int:
     return int.from_bytes(key_hash[:8], "big") % partitions
 
 
+def meaning_of(contract: EntityContract) -> str:
+    """Return what tells digests and keys of a contract from those of another, as hexadecimal digits.
+
+    The names of columns do not: a column may be renamed. A field that is to be read from another column is another
+    field, which the contract's version tells.
+    """
+    parts = [(part.name, part.type, sorted(part.encodings.items())) for part in contract.key]
+    fields = [
+        (f.name, f.type, [normalisation(name, f.type)[1] for name in f.normalise], f.large, sorted(f.encodings.items()))
+        for f in contract.fields
+    ]
+    stores = [table.store for table in contract.stores]
+    meaning = repr((ALGORITHM, contract.number, contract.version, parts, fields, stores))
+    return blake2b(meaning.encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
 def row_digest(groups: bytes) -> bytes:
     """Return a row's digest from its groups': the only one itself, of several the hash of all."""
     if len(groups) == DIGEST_BYTES:

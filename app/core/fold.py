@@ -136,6 +136,7 @@ class Shard:
         restore(self.progress, self.notes, records)
         self.rereads.restore(records)
         for number, entity in self.progress.entities.items():
+            self._record(entity_record(entity))  # so that no row is held without what its digest means
             # A sweep that was under way begins again: it is idempotent.
             was_cut = any(at != BEFORE_ALL for at in entity.floor)
             unfinished = entity.judged if was_cut else entity.unswept
@@ -156,6 +157,8 @@ class Shard:
                 self._records.update(self.notes.forget(row))
                 continue
             state = decode(value)
+            if len(state.sides) != len(entity.contract.stores):
+                continue
             live = self.live[entity.contract.number]
             live.schedule(row, state, [NOW] * len(state.replicas))
             live.recount(row, state)
@@ -274,10 +277,11 @@ class Shard:
         sweep = self._sweeps[0]
         entity = self.progress.entities[sweep.entity]
         live = self.live[sweep.entity]
+        stores = len(entity.contract.stores)
         for row, value in items:
             state = self._held(row)
             if state is None:
-                state = self._decoded(value)
+                state = self._decoded(value, stores)
             if apply_floors(self.progress, entity, state) | drop_unseen(self.progress, entity, state):
                 self._dirty[row] = None
                 if row not in live.states:
@@ -337,7 +341,7 @@ class Shard:
                     state = fresh.get(row) or recent.get(row)
                     if state is None:
                         value = states.get(row)
-                        state = KeyState.new(stores) if value is None else self._decoded(value)
+                        state = KeyState.new(stores) if value is None else self._decoded(value, stores)
                     settle(source, state)
                 touched[row] = state
             if block.flags[n] & INCREMENTAL_READ:
@@ -355,8 +359,10 @@ class Shard:
         self._settle_touched(entity, touched)
 
     @staticmethod
-    def _decoded(value: bytes) -> KeyState:
+    def _decoded(value: bytes, stores: int) -> KeyState:
         state = decode(value)
+        if len(state.sides) != stores:
+            return KeyState.new(stores)  # it was kept under another contract: nothing of it is known
         if state.replicas[0].drift is not None or len(state.replicas) > 1:
             state.counted = drifts_of(state)
         return state
@@ -537,7 +543,7 @@ class Shard:
             value = states.get(row)
             if value is None:
                 return
-            state = self._decoded(value)
+            state = self._decoded(value, len(entity.contract.stores))
         self._make_live(entity, row, state)
         for i, replica in enumerate(state.replicas):
             if replica.drift is not None and replica.drift.command_id == echo.command_id:

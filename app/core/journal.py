@@ -10,14 +10,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from app.core.finding import UnknownReason
+from app.core.digest import meaning_of
 from app.core.limits import KEYS_PER_NOTE_MAX
 from app.core.observation import Link
 from app.core.progress import Chain, EntityProgress, Progress
 
 META = b"\x00"
 ROW = b"\x01"
-_OUTDATED = -1
 
 Write = tuple[bytes, bytes | None]
 
@@ -62,8 +61,8 @@ def store_record(progress: Progress, name: str) -> Write:
 def entity_record(entity: EntityProgress) -> Write:
     """Return an entity's coverage. Watermarks are not kept: they are earned again by the next barrier."""
     value = {
-        # What is held of another version stays blocked after the next restart too.
-        "version": entity.contract.version if entity.blocked is None else _OUTDATED,
+        "meaning": meaning_of(entity.contract),
+        "outdated": entity.outdated,
         "covered_at_ms": entity.covered_at_ms,
         "base_ms": entity.base_ms,
         "floor": [at.hex() for at in entity.floor],
@@ -74,6 +73,7 @@ def entity_record(entity: EntityProgress) -> Write:
 
 def restore(progress: Progress, notes: Notes, items: Iterable[tuple[bytes, bytes]]) -> None:
     """Take in all records under `META`, in the order of their keys."""
+    entities: list[tuple[EntityProgress, bytes]] = []
     for key, value in items:
         kind, rest = key[1:2], key[2:]
         if kind == b"c":
@@ -89,9 +89,11 @@ def restore(progress: Progress, notes: Notes, items: Iterable[tuple[bytes, bytes
         elif kind == b"s" and rest.decode() in progress.stores:
             _restore_store(progress, rest.decode(), value)
         elif kind == b"e" and int.from_bytes(rest, "big") in progress.entities:
-            _restore_entity(progress.entities[int.from_bytes(rest, "big")], value)
+            entities.append((progress.entities[int.from_bytes(rest, "big")], value))
         elif kind == b"n":
             notes.restore(int.from_bytes(rest, "big"), _unpack_keys(value))
+    for entity, value in entities:
+        _restore_entity(progress, entity, value)
 
 
 def _restore_store(progress: Progress, name: str, value: bytes) -> None:
@@ -107,12 +109,13 @@ def _restore_store(progress: Progress, name: str, value: bytes) -> None:
         progress.writers_began_ms[epoch] = min(began_ms, progress.writers_began_ms.get(epoch, began_ms))
 
 
-def _restore_entity(entity: EntityProgress, value: bytes) -> None:
+def _restore_entity(progress: Progress, entity: EntityProgress, value: bytes) -> None:
     held = json.loads(value)
-    if held["version"] != entity.contract.version:
-        # Rows under another version of the contract have digests that mean something else: nothing is compared.
-        entity.blocked = UnknownReason.VERSION
+    if held.get("meaning") != meaning_of(entity.contract):
+        # The digests that are held mean something else: nothing is compared before all rows were read again.
+        entity.outdated = [progress.stores[table.store].epoch for table in entity.contract.stores]
         return
+    entity.outdated = held["outdated"]
     entity.covered_at_ms = held["covered_at_ms"]
     entity.base_ms = held["base_ms"]
     entity.floor = [bytes.fromhex(at) for at in held["floor"]]

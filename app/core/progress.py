@@ -4,7 +4,8 @@ A chain is what was reached of one CDC partition. A barrier is a beacon together
 store must be read for everything before it to be known. Where an entity's chains have reached it, or have shown what
 stands behind it in the log, the watermark of that store and entity moves to the moment at which the beacon was issued.
 Coverage of an entity in a store is earned by the first streamed beacon after a snapshot of this epoch, since Debezium
-streams only when the snapshot is complete.
+streams only when the snapshot is complete. Where the contract has come to mean something else, all that was read before
+is outdated, and a snapshot of a later epoch is needed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from app.core.contract import EntityContract
-from app.core.finding import UnknownReason
 from app.core.limits import BREAKS_IN_A_ROW_MAX, PENDING_BARRIERS_MAX
 from app.core.observation import Barrier, Beacon, Link
 from app.core.position import BEFORE_ALL, SNAPSHOT, STREAM, epoch_of, place_of, position
@@ -70,7 +70,7 @@ class EntityProgress:
     base_ms: list[int | None]  # per replica: from when on it is judged; None before both stores were covered
     swept: list[bool]  # per replica: every row that was there at coverage has been judged once
     known_to: list[bytes]  # per store: the beacon up to which its log is known, in memory only
-    blocked: UnknownReason | None = None  # why coverage cannot be earned with the state that is held
+    outdated: list[int | None]  # per store: up to this epoch, rows are held by another meaning of the contract
 
     @property
     def judged(self) -> frozenset[int]:
@@ -86,8 +86,17 @@ class EntityProgress:
     def new(cls, contract: EntityContract) -> EntityProgress:
         """Return the progress of an entity of which nothing is known."""
         n = len(contract.stores)
-        none, nowhere = [None] * n, [BEFORE_ALL] * n
-        return cls(contract, [*none], [*none], [*nowhere], [None] * (n - 1), [False] * (n - 1), [*nowhere])
+        nothing: list[int | None] = [None] * n
+        return cls(
+            contract,
+            watermark_ms=[*nothing],
+            covered_at_ms=[*nothing],
+            floor=[BEFORE_ALL] * n,
+            base_ms=[None] * (n - 1),
+            swept=[False] * (n - 1),
+            known_to=[BEFORE_ALL] * n,
+            outdated=[*nothing],
+        )
 
     def common_ms(self, replica: int) -> int | None:
         """Return the common time of the authority and a replica; None before coverage."""
@@ -290,7 +299,9 @@ class Progress:
         if held is not None and issued_ms <= held and entity.covered_at_ms[i] is not None:
             return False
         entity.watermark_ms[i] = issued_ms if held is None else max(held, issued_ms)
-        if entity.covered_at_ms[i] is None and snapshot_complete and entity.blocked is None:
+        outdated = entity.outdated[i]
+        is_known = outdated is None or epoch_of(barrier.at) > outdated
+        if entity.covered_at_ms[i] is None and snapshot_complete and is_known:
             entity.covered_at_ms[i] = entity.watermark_ms[i]
         # What the authority showed before its watermark may have been forgotten, as another replica agreed with it.
         mine, known_ms = entity.covered_at_ms[0], entity.watermark_ms[0]

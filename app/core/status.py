@@ -15,6 +15,7 @@ _Name = TypeVar("_Name")
 class Coverage(Enum):
     """Whether a store's rows of an entity are known as a whole, in the store's present epoch."""
 
+    OUTDATED = "outdated"  # the rows that are held were read under another meaning of the contract
     UNCOVERED = "uncovered"  # no complete snapshot yet, or the log began again
     SNAPSHOT = "snapshot"  # a snapshot is being read
     COVERED = "covered"
@@ -103,7 +104,7 @@ class StoreStatus:
     unknown_keys: dict[UnknownReason, int]
 
 
-_LEAST_COVERED = (Coverage.UNCOVERED, Coverage.SNAPSHOT, Coverage.COVERED)
+_LEAST_COVERED = (Coverage.OUTDATED, Coverage.UNCOVERED, Coverage.SNAPSHOT, Coverage.COVERED)
 
 
 def _earliest(times: Iterable[int | None]) -> int | None:

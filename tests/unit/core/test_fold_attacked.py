@@ -6,7 +6,6 @@ from copy import deepcopy
 
 from app.core.finding import Stage, UnknownReason
 from app.core.fold import META, Shard
-from app.core.journal import entity_record
 from app.core.keystate import KeyState
 from app.core.limits import SWEEP_KEYS
 from app.core.observation import QUARANTINED, Barrier, Beacon, Link, RowBlock, Truncated
@@ -36,21 +35,6 @@ def test_damage_after_a_verified_repair_is_told_however_far_the_watermark_jumps(
     story.until(90_500, 92_000)
     assert story.stages()[-2:] == [Stage.CONFIRMED, Stage.OVERTAKEN]
     assert story.stages().count(Stage.CONFIRMED) == 2
-
-
-def test_state_of_another_version_stays_blocked_through_every_restart() -> None:
-    """Whatever is written about an entity meanwhile: its digests still mean something else."""
-    old = Shard((contract(pipeline=False),), 0)
-    key, value = entity_record(old.progress.entities[7])
-    assert value is not None
-    held = (key, value.replace(b'"version": 1', b'"version": 0'))
-    for _ in range(2):
-        shard = Shard((contract(pipeline=False),), 0)
-        shard.restore([held])
-        assert shard.progress.entities[7].blocked is not None
-        key, value = entity_record(shard.progress.entities[7])
-        assert value is not None
-        held = (key, value)
 
 
 def test_coverage_sweeps_all_rows_though_a_truncate_was_being_swept() -> None:

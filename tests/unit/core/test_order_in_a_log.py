@@ -8,7 +8,7 @@ from app.core.contract import Field
 from app.core.finding import UnknownReason
 from app.core.fold import row_key
 from app.core.keystate import Side
-from app.core.observation import PRESENT
+from app.core.observation import PRESENT, UNMAPPABLE
 from app.core.position import postgres_place
 from app.core.verdict import ABSENT, reason_of
 from tests.unit.core.story import INT, Story, digest
@@ -98,3 +98,19 @@ def test_a_value_that_the_log_left_out_before_any_was_known_is_unknown() -> None
     assert reason_of(story.side.stays[-1].digest) is UnknownReason.PARTIAL
     story.change("one", "body")
     assert reason_of(story.side.stays[-1].digest) is None
+
+
+def test_a_row_that_does_not_fit_is_unknown_and_comes_back_with_a_change_that_does() -> None:
+    """As while a table has other columns than its contract: neither drift nor agreement, and no storm behind it."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 1_000)
+    for value, flags in (("two", UNMAPPABLE), ("three", 0)):
+        for store in "AR":
+            story.observe(story.block(store, value, story._place(store), flags=flags))
+        story.until(2_000, 6_000) if flags else story.until(6_500, 9_000)
+        newest = story.state().sides[1].stays[-1].digest
+        assert reason_of(newest) is (UnknownReason.SCHEMA if flags else None)
+        assert story.shard.live[7].unknown_keys(0) == ({UnknownReason.SCHEMA: 1} if flags else {})
+    assert story.findings == []
