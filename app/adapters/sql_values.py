@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -79,7 +78,10 @@ def parameter(kind: StoreKind, field_type: FieldType, canonical: Canonical, enco
 
 
 def _shown(micros: int, field_type: FieldType, encoding: str) -> tuple[int, str]:
-    """Return what the wall clock of the type's zone shows, and the zone's name after a blank (UTC: an offset)."""
+    """Return what the wall clock of the type's zone shows, and its offset; of a reading alone the zone's name.
+
+    An instant's offset tells which it is in the hour that comes twice; a reading of that hour stands for both.
+    """
     zone = zone_of(field_type.zone)
     is_instant = field_type.kind is FieldKind.INSTANT
     if zone is not None and encoding == "utc" and not is_instant:
@@ -89,11 +91,11 @@ def _shown(micros: int, field_type: FieldType, encoding: str) -> tuple[int, str]
             raise Unmappable("", str(why)) from None
     if zone is None or encoding == "utc":
         return micros, "+00"
-    if is_instant:
-        micros += (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)).astimezone(
-            zone
-        ).utcoffset() // timedelta(microseconds=1)  # type: ignore[operator] # aware
-    return micros, f" {field_type.zone}"
+    if not is_instant:
+        return micros, f" {field_type.zone}"
+    wall = calendar.instant_to_wall(micros, zone)
+    east = wall - micros
+    return wall, f"{'-' if east < 0 else '+'}{calendar.clock_text(abs(east)).partition('.')[0]}"
 
 
 def _postgres_stamp(value: Any, field_type: FieldType, encoding: str) -> str:  # noqa: ANN401 - canonical, by its kind
@@ -175,10 +177,23 @@ def _binlog_interval(value: Any, _type: FieldType, _encoding: str) -> str:  # no
     return f"P{months}M{days}DT{'-' if micros < 0 else ''}{seconds}.{fraction:06d}S"
 
 
-def _plain(value: Canonical) -> object:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value.hex() if isinstance(value, bytes) else value
+def _binlog_array(value: Any, field_type: FieldType, encoding: str) -> str:  # noqa: ANN401 - canonical, by its kind
+    return json.dumps(_in_json(value, field_type, encoding), ensure_ascii=False)
+
+
+def _in_json(value: Any, field_type: FieldType, encoding: str) -> object:  # noqa: ANN401 - canonical, by its kind
+    """Return what stands for a value in an array's JSON: numbers in digits, and what has no form there as text."""
+    if isinstance(value, tuple) and field_type.kind is FieldKind.ARRAY:
+        element = field_type.element or FieldType(FieldKind.STRING)
+        return [_in_json(item, element, encoding) for item in value]
+    if value is None or field_type.kind not in _TEXTS_IN_JSON:
+        return value.hex() if isinstance(value, bytes) else value
+    return _BINLOG_FORMS[field_type.kind](value, field_type, encoding)
+
+
+_TEXTS_IN_JSON: Final = frozenset(
+    {FieldKind.DATE, FieldKind.TIME, FieldKind.INSTANT, FieldKind.LOCAL_TIMESTAMP, FieldKind.INTERVAL}
+)
 
 
 _BINLOG_FORMS: Final[dict[FieldKind, Callable[[Any, FieldType, str], object]]] = {
@@ -192,5 +207,5 @@ _BINLOG_FORMS: Final[dict[FieldKind, Callable[[Any, FieldType, str], object]]] =
     FieldKind.LOCAL_TIMESTAMP: _binlog_stamp,
     FieldKind.INTERVAL: _binlog_interval,
     FieldKind.BITS: lambda value, _type, _encoding: int(value, 2),
-    FieldKind.ARRAY: lambda value, _type, _encoding: json.dumps(_plain(value), ensure_ascii=False),
+    FieldKind.ARRAY: _binlog_array,
 }

@@ -448,9 +448,8 @@ def test_a_value_has_one_digest_in_both_databases_by_log_and_by_sql(
             f"\n{converter.value}: {sizes()}; {readings} readings, "
             f"{len(unequal)} unequal where equal, {len(confused)} equal where different"
         )
-    assert not findings.wrong, "\n".join(["", *findings.wrong])
-    assert not unequal, "\n".join(["", *unequal])
-    assert not confused, "\n".join(["", *confused])
+    wrong = [*findings.wrong, *unequal, *confused]
+    assert not wrong, "\n".join(["", *wrong])
 
 
 @pytest.mark.parametrize("converter", list(Converter), ids=lambda converter: str(converter.value))

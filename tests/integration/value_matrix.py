@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from app.core.contract import FieldKind as K
@@ -191,12 +190,11 @@ def decimals() -> Family:
     family_values = (*shared, tiny, *special)
 
     def exact(sql_type: str, whole: int, scale: int, *also: str, writes: bool = True) -> Column:
-        numbers = ((value.name, Decimal(value.writings[0])) for value in (*shared, tiny))
-        held = [
-            name
-            for name, number in numbers
-            if number.adjusted() < whole and number.normalize().as_tuple().exponent >= -scale  # type: ignore[operator] # finite
-        ]
+        held = []
+        for value in (*shared, tiny):
+            before, _, behind = value.writings[0].lstrip("-").partition(".")
+            if len(before.lstrip("0")) <= whole and len(behind.rstrip("0")) <= scale:
+                held.append(value.name)
         return Column(sql_type, number, all_but(family_values, *held, *also), writes=writes)
 
     short = ("0", "10", "100.5", "1", "-1", "7", "0.1", "0.5", "-0.0001")
@@ -298,7 +296,6 @@ def strings() -> Family:
             Column("text", quoted),
             Column("varchar(60)", quoted),
             Column("char(12)", quoted, holds(WIDE)),
-            Column("name", quoted),
             Column("citext", quoted),
             Column("xml", quoted),
         ),
@@ -365,7 +362,7 @@ def enums() -> Family:
         family_values,
         (
             Column("mood", quoted),
-            *(Column(sql_type, quoted) for sql_type in ("text", "varchar(60)", "name", "citext", "xml")),
+            *(Column(sql_type, quoted) for sql_type in ("text", "varchar(60)", "citext", "xml")),
             Column("char(12)", quoted, all_but(family_values, f"label {WIDE}")),
         ),
         (
@@ -606,10 +603,9 @@ def uuids() -> Family:
             Column("uuid", quoted),
             Column("bytea", lambda text: f"'\\x{digits(text)}'", writes=False),
             Column("char(36)", hyphenated),
-            *(Column(sql_type, quoted) for sql_type in ("text", "varchar(60)", "name", "citext", "xml")),
+            *(Column(sql_type, quoted) for sql_type in ("text", "varchar(60)", "citext", "xml")),
         ),
         (
-            Column("uuid", hyphenated),
             Column("binary(16)", lambda text: f"x'{digits(text)}'", writes=False),
             Column("char(36)", hyphenated),
             *(Column(sql_type, quoted) for sql_type in ("varchar(60)", *TEXTS)),
@@ -633,7 +629,7 @@ def documents() -> Family:
         "json",
         FieldType(K.JSON),
         named,
-        tuple(Column(sql_type, quoted) for sql_type in ("json", "jsonb", "text", "varchar(60)")),
+        tuple(Column(sql_type, quoted) for sql_type in ("json", "jsonb", "text", "varchar(500)")),
         tuple(Column(sql_type, escaped) for sql_type in ("json", "longtext", "mediumtext", "text")),
     )
 
@@ -647,10 +643,6 @@ def addresses() -> Family:
         *values("fe80::1", "::ffff:10.0.0.1", "2001:db8::/32"),
     )
 
-    def bare(text: str) -> str:
-        return quoted(text.partition("/")[0])
-
-    four = ("10.0.0.1", "0.0.0.0", "255.255.255.255")  # noqa: S104 - a value
     within = frozenset({"10.0.0.1/24", "2001:db8::5/64"})
     return Family(
         "inet",
@@ -662,10 +654,7 @@ def addresses() -> Family:
             Column("text", quoted),
             Column("varchar(60)", quoted),
         ),
-        (
-            Column("inet4", bare, all_but(family_values, *four)),
-            *(Column(sql_type, quoted) for sql_type in ("char(60)", "varchar(60)", *TEXTS)),
-        ),
+        (*(Column(sql_type, quoted) for sql_type in ("char(60)", "varchar(60)", *TEXTS)),),
     )
 
 

@@ -14,7 +14,7 @@ from app.core.types.numbers import INTEGER_RANGES
 _K = FieldKind
 _INTEGERS: Final = frozenset(INTEGER_RANGES)
 _PG_INT: Final = frozenset({"int2", "int4", "int8", "numeric"})
-_PG_TEXT: Final = frozenset({"text", "varchar", "bpchar", "name", "citext", "xml"})
+_PG_TEXT: Final = frozenset({"text", "varchar", "bpchar", "citext", "xml"})
 _MY_INT: Final = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "bit"})
 _MY_WIDE_INT: Final = _MY_INT | {"year"}
 _MY_TEXT: Final = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext"})
@@ -54,11 +54,11 @@ _BINLOG: Final[Mapping[FieldKind, frozenset[str]]] = {
     _K.LOCAL_TIMESTAMP: frozenset({"datetime", "timestamp"}),
     _K.INSTANT: frozenset({"timestamp", "datetime"}),
     _K.INTERVAL: _MY_TEXT,
-    _K.UUID: frozenset({"uuid", "binary"}) | _MY_TEXT,
+    _K.UUID: frozenset({"binary"}) | _MY_TEXT,
     _K.ENUM: frozenset({"enum"}) | _MY_TEXT,
     _K.JSON: _MY_DOCUMENT,
     _K.ARRAY: _MY_DOCUMENT,
-    _K.INET: frozenset({"inet4"}) | _MY_TEXT,
+    _K.INET: _MY_TEXT,
     _K.BITS: frozenset({"bit"}),
 }
 _BITS: Final = {

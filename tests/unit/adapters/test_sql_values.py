@@ -16,6 +16,7 @@ K = FieldKind
 PG, MY = StoreKind.POSTGRES, StoreKind.MARIADB
 STAMP = 1_772_282_096_789_012
 PARIS = FieldType(K.INSTANT, zone="Europe/Paris")
+NEW_YORK = FieldType(K.INSTANT, zone="America/New_York")
 
 
 def bound(kind: StoreKind, type_: FieldKind | FieldType, value: Canonical, encoding: str = "") -> object:
@@ -51,7 +52,11 @@ def test_every_type_is_selected_by_its_column_and_null_is_bound(kind: StoreKind,
         (MY, K.DATE, 20_512, "2026-02-28"),
         (PG, K.INSTANT, STAMP, "2026-02-28 12:34:56.789012+00"),
         (PG, K.INSTANT, "-infinity", "-infinity"),
-        (PG, PARIS, STAMP, "2026-02-28 13:34:56.789012 Europe/Paris"),
+        (PG, PARIS, STAMP, "2026-02-28 13:34:56.789012+01:00:00"),
+        (PG, PARIS, 1_792_888_200_000_000, "2026-10-25 02:30:00.000000+02:00:00"),
+        (PG, PARIS, 1_792_891_800_000_000, "2026-10-25 02:30:00.000000+01:00:00"),
+        (PG, NEW_YORK, STAMP, "2026-02-28 07:34:56.789012-05:00:00"),
+        (PG, FieldType(K.LOCAL_TIMESTAMP, zone="Europe/Paris"), STAMP, "2026-02-28 12:34:56.789012 Europe/Paris"),
         (MY, K.INSTANT, STAMP, "2026-02-28 12:34:56.789012"),
         (MY, PARIS, STAMP, "2026-02-28 13:34:56.789012"),
         (PG, K.INTERVAL, (10, 3, -1), "10 months 3 days -1 microseconds"),
@@ -60,6 +65,8 @@ def test_every_type_is_selected_by_its_column_and_null_is_bound(kind: StoreKind,
         (PG, FieldType(K.ARRAY, element=FieldType(K.STRING)), ("a", None, 'b"\\'), '{"a",NULL,"b\\"\\\\"}'),
         (PG, FieldType(K.ARRAY, element=FieldType(K.BYTES)), (b"\x01",), '{"\\\\x01"}'),
         (MY, FieldType(K.ARRAY, element=FieldType(K.STRING)), ("é", None), '["é", null]'),
+        (MY, FieldType(K.ARRAY, element=FieldType(K.DATE)), (0, None), '["1970-01-01", null]'),
+        (MY, FieldType(K.ARRAY, element=FieldType(K.INSTANT)), (0,), '["1970-01-01 00:00:00.000000"]'),
         (PG, K.BYTES, b"\x00", b"\x00"),
         (PG, K.STRING, "x", "x"),
     ],
