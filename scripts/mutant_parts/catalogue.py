@@ -242,8 +242,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "redelivered changes count",
         Rule.CHAINS,
         "app.core.fold",
-        "a change at or below the log position reached in its partition is taken, also of a row that is gone",
-        "                if at <= chain.newest:\n                    continue\n",
+        "a change below the log position reached in its partition is taken, also of a row that is gone",
+        "                if at < chain.newest:\n                    continue\n",
         "",
     ),
     Mutant(

@@ -141,10 +141,7 @@ class _Rules:
             yield self.found(Problem.NOT_EXACTLY_ONCE, "exactly.once.support", "not required by default")
         elif self.facts.exactly_once_refusal:
             yield Found(Problem.NOT_EXACTLY_ONCE, self.where, self.facts.exactly_once_refusal)
-        if self.config.get("snapshot.mode", "initial") not in _SNAPSHOTS:
-            yield self.found(Problem.NO_SNAPSHOT, "snapshot.mode")
-        for name in filter(_SNAPSHOT_PART.fullmatch, sorted(self.config)):
-            yield self.found(Problem.NO_SNAPSHOT, name)
+        yield from self._snapshots()
         channels = self.config.get("signal.enabled.channels", "source")
         if "signal.data.collection" not in self.config or "source" not in channels:
             yield self.found(Problem.NO_SIGNALS, "signal.data.collection")
@@ -152,6 +149,12 @@ class _Rules:
         size = self.config.get(chunk, "")
         if self.store.slice_rows > (int(size) if size.isdecimal() else _CHUNK_ROWS):
             yield self.found(Problem.SMALL_CHUNKS, chunk, f"{_CHUNK_ROWS} by default")
+
+    def _snapshots(self) -> Iterator[Found]:
+        if self.config.get("snapshot.mode", "initial") not in _SNAPSHOTS:
+            yield self.found(Problem.NO_SNAPSHOT, "snapshot.mode")
+        for name in filter(_SNAPSHOT_PART.fullmatch, sorted(self.config)):
+            yield self.found(Problem.NO_SNAPSHOT, name)
 
     def _alterations(self) -> Iterator[Found]:
         for alias in filter(None, (a.strip() for a in self.config.get("transforms", "").split(","))):
