@@ -71,9 +71,9 @@ class Connect:
         self.ask("PUT", f"/connectors/{name}/resume")
         self._await(name, lambda states: len(states) > 1 and all(state == "RUNNING" for state in states))
 
-    def restart_failed(self, name: str) -> None:
-        """Start a connector's failed tasks again, and wait until all run."""
-        self.ask("POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed=true")
+    def restart(self, name: str, *, only_failed: bool = False) -> None:
+        """Start a connector and its tasks again, or those that have failed, and wait until all run."""
+        self.ask("POST", f"/connectors/{name}/restart?includeTasks=true&onlyFailed={str(only_failed).lower()}")
         self._await(name, lambda states: len(states) > 1 and all(state == "RUNNING" for state in states))
 
     def stop(self, name: str) -> None:

@@ -109,159 +109,170 @@ def _truncated(shop: Shop) -> float:
     return wall_clock()
 
 
-def _old_value_back(shop: Shop) -> float:
-    """Write back, in the copy, the whole row as it was before the origin's last change."""
-    touched = shop.copy.execute(
-        "UPDATE orders SET status = 'new', updated_at = %s WHERE id = %s", (moment(15), _OLD_VALUE)
+MANGLED: dict[str, str] = {
+    "rogue_update": "UPDATE orders SET quantity = quantity + 1000 WHERE id = %s",
+    "decimal_truncated": "UPDATE orders SET amount = floor(amount) WHERE id = %s",
+    "trailing_space": "UPDATE orders SET status = 'new ' WHERE id = %s",
+    "other_case": "UPDATE orders SET status = 'New' WHERE id = %s",
+    "timestamp_shifted": "UPDATE orders SET placed_at = placed_at + INTERVAL '1' HOUR WHERE id = %s",
+    "emoji_lost": "UPDATE orders SET note = replace(note, '🎁', '?') WHERE id = %s",
+}
+"""What is done to one order of the copy; a row whose note is empty has no emoji to lose."""
+
+
+def mangled(name: str, row: int) -> Damage:
+    """Return one of the manglings, on an order."""
+    return Damage(name, "orders", (Expected(row, "different"),), on_copy(MANGLED[name], row))
+
+
+def row_deleted(row: int) -> Damage:
+    """Return the loss of an order."""
+    return Damage(
+        "row_deleted", "orders", (Expected(row, "missing"),), on_copy("DELETE FROM orders WHERE id = %s", row)
     )
-    at = wall_clock()
-    if touched != 1:
-        raise RuntimeError("the old value was not written back: the copy's row was not there")
-    return at
 
 
-_ROGUE, _DELETED, _OLD_VALUE, _DECIMAL, _TRAILING, _CASE, _SHIFTED, _EMOJI = 11, 12, 14, 15, 16, 17, 18, 19
-_LOST, _UNDELETED, _MOVED = 21, 22, 23
-_FOREIGN, _MOVED_TO = 7_001, 7_023
-_TOAST = 5
-_SIN_PLACEHOLDER, _SIN_NAN, _SIN_NUMERIC = 3, 4, 5
+def row_inserted(row: int) -> Damage:
+    """Return a customer that nobody entered."""
+    return Damage(
+        "row_inserted",
+        "customers",
+        (Expected(row, "extra"),),
+        on_copy(
+            "INSERT INTO customers (id, email, name, city, vip, created_at)"
+            " VALUES (%s, 'nobody@example.org', 'Nobody', NULL, %s, %s)",
+            row,
+            False,
+            moment(3),
+        ),
+        needs_approval=True,
+    )
+
+
+def lost_change(row: int) -> Damage:
+    """Return a customer's change that the sink never writes."""
+    return Damage(
+        "lost_change",
+        "customers",
+        (Expected(row, "stale"),),
+        _lost("customers", "UPDATE customers SET city = 'Basel' WHERE id = %s", row),
+        loses_a_change=True,
+    )
+
+
+def delete_not_arrived(row: int) -> Damage:
+    """Return a customer's delete that the sink never writes."""
+    return Damage(
+        "delete_not_arrived",
+        "customers",
+        (Expected(row, "extra"),),
+        _lost("customers", "DELETE FROM customers WHERE id = %s", row),
+        needs_approval=True,
+        loses_a_change=True,
+    )
+
+
+def old_value_back(row: int) -> Damage:
+    """Return an order that is, in the copy, put back to what it was before the origin's last change."""
+    return Damage(
+        "old_value_back",
+        "orders",
+        (Expected(row, "stale"),),
+        on_copy("UPDATE orders SET status = 'new', updated_at = %s WHERE id = %s", moment(row + 1), row),
+        prepare=_on_origin("UPDATE orders SET status = 'paid', updated_at = %s WHERE id = %s", moment(99), row),
+        settled=_copy_shows("SELECT 1 FROM orders WHERE id = %s AND status = 'paid'", row),
+    )
+
+
+def primary_key_changed(row: int, moved_to: int) -> Damage:
+    """Return a customer that moves to another key."""
+    return Damage(
+        "primary_key_changed",
+        "customers",
+        (Expected(row, "missing"), Expected(moved_to, "extra")),
+        on_copy("UPDATE customers SET id = %s WHERE id = %s", moved_to, row),
+        needs_approval=True,
+    )
+
+
+def table_truncated(products: int) -> Damage:
+    """Return the loss of a whole table of so many rows, which is one incident."""
+    return Damage(
+        "table_truncated",
+        "products",
+        tuple(Expected(number, "missing") for number in range(1, products + 1)),
+        _truncated,
+        needs_approval=True,
+        incident=True,
+    )
+
+
+def toast_rogue(row: int) -> Damage:
+    """Return a long text changed in the copy, after a change of the origin that left it out of the log."""
+    return Damage(
+        "toast_rogue",
+        "documents",
+        (Expected(row, "different"),),
+        on_copy("UPDATE documents SET body = %s WHERE id = %s", body_of(row, 666), row),
+        prepare=_on_origin("UPDATE documents SET revision = 2 WHERE id = %s", row),
+        settled=_copy_shows("SELECT 1 FROM documents WHERE id = %s AND revision = 2", row),
+    )
+
+
+def sin_placeholder(row: int) -> Damage:
+    """Return a placeholder that the pipeline writes for a long text."""
+    return _sin("sin_placeholder", row, "UPDATE pipeline_sins SET touched = touched + 1 WHERE id = %s", row)
+
+
+def sin_nan(row: int) -> Damage:
+    """Return a NaN that the copy's column cannot hold."""
+    # The long text is written too, so that this row has one sin and not two.
+    text = body_of(row, 8)
+    return _sin("sin_nan", row, "UPDATE pipeline_sins SET measure = 'NaN', big_text = %s WHERE id = %s", text, row)
+
+
+def sin_bare_numeric(row: int) -> Damage:
+    """Return a number with more digits than the copy's column holds."""
+    return _sin(
+        "sin_bare_numeric",
+        row,
+        "UPDATE pipeline_sins SET exact = 12345678901234567890.123456789, big_text = %s WHERE id = %s",
+        body_of(row, 8),
+        row,
+    )
+
+
+def _sin(name: str, row: int, sql: str, *parameters: object) -> Damage:
+    return Damage(
+        name,
+        "pipeline_sins",
+        (Expected(row, "different"),),
+        _sinned(sql, *parameters),
+        only_forward=True,
+        may_be_refused=True,
+    )
 
 
 def damages(products: int) -> tuple[Damage, ...]:
-    """Return every damage; `products` is the number of rows that a truncate takes away."""
+    """Return every damage once; `products` is the number of rows that a truncate takes away."""
     return (
-        Damage(
-            "rogue_update",
-            "orders",
-            (Expected(_ROGUE, "different"),),
-            on_copy("UPDATE orders SET quantity = quantity + 1000 WHERE id = %s", _ROGUE),
-        ),
-        Damage(
-            "row_deleted",
-            "orders",
-            (Expected(_DELETED, "missing"),),
-            on_copy("DELETE FROM orders WHERE id = %s", _DELETED),
-        ),
-        Damage(
-            "row_inserted",
-            "customers",
-            (Expected(_FOREIGN, "extra"),),
-            on_copy(
-                "INSERT INTO customers (id, email, name, city, vip, created_at)"
-                " VALUES (%s, 'nobody@example.org', 'Nobody', NULL, %s, %s)",
-                _FOREIGN,
-                False,
-                moment(3),
-            ),
-            needs_approval=True,
-        ),
-        Damage(
-            "lost_change",
-            "customers",
-            (Expected(_LOST, "stale"),),
-            _lost("customers", "UPDATE customers SET city = 'Basel' WHERE id = %s", _LOST),
-            loses_a_change=True,
-        ),
-        Damage(
-            "old_value_back",
-            "orders",
-            (Expected(_OLD_VALUE, "stale"),),
-            _old_value_back,
-            prepare=_on_origin(
-                "UPDATE orders SET status = 'paid', updated_at = %s WHERE id = %s", moment(99), _OLD_VALUE
-            ),
-            settled=_copy_shows("SELECT 1 FROM orders WHERE id = %s AND status = 'paid'", _OLD_VALUE),
-        ),
-        Damage(
-            "decimal_truncated",
-            "orders",
-            (Expected(_DECIMAL, "different"),),
-            on_copy("UPDATE orders SET amount = floor(amount) WHERE id = %s", _DECIMAL),
-        ),
-        Damage(
-            "trailing_space",
-            "orders",
-            (Expected(_TRAILING, "different"),),
-            on_copy("UPDATE orders SET status = 'new ' WHERE id = %s", _TRAILING),
-        ),
-        Damage(
-            "other_case",
-            "orders",
-            (Expected(_CASE, "different"),),
-            on_copy("UPDATE orders SET status = 'New' WHERE id = %s", _CASE),
-        ),
-        Damage(
-            "timestamp_shifted",
-            "orders",
-            (Expected(_SHIFTED, "different"),),
-            on_copy("UPDATE orders SET placed_at = placed_at + INTERVAL '1' HOUR WHERE id = %s", _SHIFTED),
-        ),
-        Damage(
-            "emoji_lost",
-            "orders",
-            (Expected(_EMOJI, "different"),),
-            on_copy("UPDATE orders SET note = replace(note, '🎁', '?') WHERE id = %s", _EMOJI),
-        ),
-        Damage(
-            "delete_not_arrived",
-            "customers",
-            (Expected(_UNDELETED, "extra"),),
-            _lost("customers", "DELETE FROM customers WHERE id = %s", _UNDELETED),
-            needs_approval=True,
-            loses_a_change=True,
-        ),
-        Damage(
-            "primary_key_changed",
-            "customers",
-            (Expected(_MOVED, "missing"), Expected(_MOVED_TO, "extra")),
-            on_copy("UPDATE customers SET id = %s WHERE id = %s", _MOVED_TO, _MOVED),
-            needs_approval=True,
-        ),
-        Damage(
-            "table_truncated",
-            "products",
-            tuple(Expected(number, "missing") for number in range(1, products + 1)),
-            _truncated,
-            needs_approval=True,
-            incident=True,
-        ),
-        Damage(
-            "toast_rogue",
-            "documents",
-            (Expected(_TOAST, "different"),),
-            on_copy("UPDATE documents SET body = %s WHERE id = %s", body_of(_TOAST, 666), _TOAST),
-            prepare=_on_origin("UPDATE documents SET revision = 2 WHERE id = %s", _TOAST),
-            settled=_copy_shows("SELECT 1 FROM documents WHERE id = %s AND revision = 2", _TOAST),
-        ),
-        Damage(
-            "sin_placeholder",
-            "pipeline_sins",
-            (Expected(_SIN_PLACEHOLDER, "different"),),
-            _sinned("UPDATE pipeline_sins SET touched = touched + 1 WHERE id = %s", _SIN_PLACEHOLDER),
-            only_forward=True,
-            may_be_refused=True,
-        ),
-        Damage(
-            "sin_nan",
-            "pipeline_sins",
-            (Expected(_SIN_NAN, "different"),),
-            # The long text is written too, so that this row has one sin and not two.
-            _sinned("UPDATE pipeline_sins SET measure = 'NaN', big_text = %s WHERE id = %s", body_of(4, 8), _SIN_NAN),
-            only_forward=True,
-            may_be_refused=True,
-        ),
-        Damage(
-            "sin_bare_numeric",
-            "pipeline_sins",
-            (Expected(_SIN_NUMERIC, "different"),),
-            _sinned(
-                "UPDATE pipeline_sins SET exact = 12345678901234567890.123456789, big_text = %s WHERE id = %s",
-                body_of(5, 8),
-                _SIN_NUMERIC,
-            ),
-            only_forward=True,
-            may_be_refused=True,
-        ),
+        mangled("rogue_update", 11),
+        row_deleted(12),
+        row_inserted(7_001),
+        lost_change(21),
+        old_value_back(14),
+        mangled("decimal_truncated", 15),
+        mangled("trailing_space", 16),
+        mangled("other_case", 17),
+        mangled("timestamp_shifted", 18),
+        mangled("emoji_lost", 19),
+        delete_not_arrived(22),
+        primary_key_changed(23, 7_023),
+        table_truncated(products),
+        toast_rogue(5),
+        sin_placeholder(3),
+        sin_nan(4),
+        sin_bare_numeric(5),
     )
 
 

@@ -18,14 +18,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from drill_parts import engine
 from judge_parts.rows import ledger_rows
 
+from demo_parts import truth
 from demo_parts.campaign import Campaign, Case
 from demo_parts.damages import Damage, Expected, on_copy
 from demo_parts.performance import judge_rows
-from demo_parts.running import Plan, Running, bring_up, stack
+from demo_parts.running import Plan, Running, Say, bring_up, stack
 from demo_parts.screen import Screen
 from demo_parts.shop import STILL_ORDERS, moment
 
@@ -110,7 +112,7 @@ def thrice() -> Damage:
     )
 
 
-def crash(arguments: argparse.Namespace, screen: Screen) -> dict[str, object]:
+def crash(arguments: argparse.Namespace, say: Say) -> dict[str, object]:
     """Run the drill and return its result; `faults` is empty if all went well."""
     chance = random.Random(arguments.seed)  # noqa: S311 - a drill's dice
     plan = Plan(
@@ -122,8 +124,8 @@ def crash(arguments: argparse.Namespace, screen: Screen) -> dict[str, object]:
     )
     running = None
     try:
-        running = bring_up(plan, screen.say)
-        return _drilled(running, arguments, chance, screen)
+        running = bring_up(plan, say)
+        return _drilled(running, arguments, chance, say)
     finally:
         if running is not None:
             running.close()
@@ -131,12 +133,10 @@ def crash(arguments: argparse.Namespace, screen: Screen) -> dict[str, object]:
             stack(plan, "down")
 
 
-def _drilled(
-    running: Running, arguments: argparse.Namespace, chance: random.Random, screen: Screen
-) -> dict[str, object]:
+def _drilled(running: Running, arguments: argparse.Namespace, chance: random.Random, say: Say) -> dict[str, object]:
     ledger_before = len(_applied(running))
     campaign = Campaign(running.shop, running.stories, running.approve, running.was_late, lambda: None)
-    kills = Kills(running, random.Random(arguments.seed + 1), screen.say, (arguments.calm, 3 * arguments.calm))  # noqa: S311
+    kills = Kills(running, random.Random(arguments.seed + 1), say, (arguments.calm, 3 * arguments.calm))  # noqa: S311
     moments = sorted(chance.uniform(0, arguments.seconds * 0.9) for _ in range(arguments.drifts))
     plan = list(zip(moments, planned_damages(chance, arguments.drifts), strict=True))
     written_before, begun = running.load.written, time.monotonic()
@@ -150,7 +150,7 @@ def _drilled(
         time.sleep(0.3)
     kills.stop()
     per_second = (running.load.written - written_before) / (time.monotonic() - begun)
-    screen.say(f"the killing is over ({dict(kills.count)}); {per_second:.0f} changes/s; waiting for the last repairs")
+    say(f"the killing is over ({dict(kills.count)}); {per_second:.0f} changes/s; waiting for the last repairs")
     until = time.monotonic() + AFTERWARDS_S
     while time.monotonic() < until:
         campaign.look()
@@ -233,6 +233,13 @@ def _add_crash_arguments(one: argparse.ArgumentParser) -> None:
     one.add_argument("--keep", action="store_true", help="leave the stack running")
 
 
+_DRILLS: dict[str, tuple[Callable[[argparse.Namespace, Say], dict[str, Any]], Callable[[dict[str, Any]], str]]] = {
+    "crash": (crash, crash_told),
+    "engine": (engine.engine, engine.last_line),
+    "truth": (truth.truth, truth.truth_told),
+}
+
+
 def main() -> int:
     """Exit code 0: all well; 1: faults; 2: could not run; 130: interrupted."""
     parser = argparse.ArgumentParser(prog="scripts/drill", description="Drills that try to break a running Driftline.")
@@ -246,6 +253,11 @@ def main() -> int:
     engine.add_arguments(
         drills.add_parser("engine", parents=[common], help="workers and broker killed under a stream, on Kafka alone")
     )
+    truth.add_arguments(
+        drills.add_parser(
+            "truth", parents=[common], help="drifts of every kind while the pipeline's sink pauses, lags and restarts"
+        )
+    )
     arguments = parser.parse_args()
     if arguments.seed is None:
         arguments.seed = secrets.randbelow(1_000_000)
@@ -253,8 +265,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     screen = Screen()
     screen.say(f"seed {arguments.seed}")
+    drill, last_line = _DRILLS[arguments.drill]
     try:
-        result = crash(arguments, screen) if arguments.drill == "crash" else engine.engine(arguments, screen.say)
+        result = drill(arguments, screen.say)
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - the drill's last word is a sentence
@@ -267,8 +280,7 @@ def main() -> int:
     faults = result["faults"]
     for fault in faults if isinstance(faults, list) else ():
         screen.say(f"FAULT  {fault}")
-    told = crash_told(result) if arguments.drill == "crash" else engine.last_line(result)
-    print(f"drill {arguments.drill}: {'FAILED' if faults else 'passed'}: {told}")
+    print(f"drill {arguments.drill}: {'FAILED' if faults else 'passed'}: {last_line(result)}")
     return 1 if faults else 0
 
 

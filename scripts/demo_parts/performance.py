@@ -163,12 +163,12 @@ def perform_quiet(running: Running, case: QuietCase, number: int) -> QuietResult
     if case.is_late and not opinion.really_late:
         result.problem = result.problem or "the copy was late for longer than its window, and nothing was said"
     result.really_late = len(opinion.really_late)
-    result.problem = result.problem or _late_problem(running, opinion.really_late)
+    result.problem = result.problem or late_problem(running, opinion.really_late)
     return result
 
 
-def _late_problem(running: Running, late: Sequence[Story]) -> str:
-    """What was only late must resolve by itself, and must not be repaired."""
+def late_problem(running: Running, late: Sequence[Story]) -> str:
+    """Say what went wrong with what was only late: it must resolve by itself, and must not be repaired."""
     if open_still := [s for s in late if "resolved" not in s.stages]:
         return f"{len(open_still)} drifts of the late copy did not resolve"
     mine = {s.finding_id for s in late}

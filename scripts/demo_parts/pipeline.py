@@ -45,7 +45,7 @@ class Pipeline:
         again, but the rollback before that finds no connection.
         """
         for name in self.failures():
-            self.connect.restart_failed(name)
+            self.connect.restart(name, only_failed=True)
 
     def topic_of(self, table: str) -> str:
         """Return the topic through which a table reaches its sink."""

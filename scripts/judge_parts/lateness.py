@@ -47,10 +47,12 @@ def really_late(origin: History, copy: History, window_s: float, until: float) -
 
     A return of the origin to that state excuses from then on, not what was before.
     """
-    ours = _stays(origin)
+    ours: dict[State, list[_Stay]] = {}
+    for stay in _stays(origin):
+        ours.setdefault(stay.state, []).append(stay)
     for shown in _stays(copy):
         shown_until = min(shown.left.earliest, until)
-        same = [stay for stay in ours if stay.state == shown.state]
+        same = ours.get(shown.state, [])
         backs = [*(stay.since.earliest for stay in same[1:]), float("inf")]
         for stay, back_at in zip(same, backs, strict=False):
             seen_at = min(back_at, shown_until)
