@@ -12,5 +12,8 @@ Nothing here imports the product: it is started and asked as a person would, thr
 | `quiet.py` | what must raise nothing |
 | `running.py` | the product's processes: start, kill, restart |
 | `campaign.py` | plant, wait, approve, measure |
+| `drill.py` | the drills' command line, and the crash drill |
+| `truth_plan.py` | what the truth drill plants and troubles, and when: one plan for each seed |
+| `truth.py` | the truth drill: plant, trouble the sink, let the judge count |
 | `screen.py` | what a person sees while it happens |
 """

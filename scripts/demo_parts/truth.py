@@ -157,7 +157,7 @@ class TruthDrill:
         return bool(row and row[0] is not None and int(row[0]) >= last)
 
     def _go_on_until(self, second: float) -> None:
-        """Plant what is due behind the pipeline's back, and say yes where a person must, until a second of the drill."""
+        """Plant what is due behind the pipeline's back, and say yes where a person must, up to a second."""
         while (passed := time.monotonic() - self._begun) < second:
             while self._alone and self._alone[0][0] <= passed:
                 self._campaign.plant(*self._campaign.prepare([_approvable(self._alone.pop(0)[1])]))

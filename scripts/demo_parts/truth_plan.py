@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import count
 from typing import Final
 
 from demo_parts.damages import (
@@ -154,7 +153,7 @@ class _Rows:
         self._customers = iter(shuffled(STILL_CUSTOMERS))
         self._documents = iter(shuffled(STILL_DOCUMENTS))
         self._sins = iter(shuffled(_SINS))
-        self._foreign = count(_FOREIGN)
+        self._foreign = iter(range(_FOREIGN, _FOREIGN + STILL_CUSTOMERS))
 
     def behind_its_back(self) -> list[_Recipe]:
         """Return what is done to the copy alone, at any moment."""
