@@ -177,7 +177,7 @@ class TruthDrill:
         return []
 
     def _all_closed(self) -> bool:
-        return all(s.closed_at or s.refusal or s.is_incident for s in self._running.stories())
+        return all(s.closed_at or s.refusal or s.is_incident for s in self._running.stories() if s.confirmed_at)
 
     def _judged(self, faults: list[str]) -> dict[str, Any]:
         self._campaign.look()
