@@ -85,6 +85,8 @@ class PostgresHome(Home):
         )
         self.close_schema()
         self._admin.execute(f"CREATE ROLE {LOGIN} LOGIN PASSWORD 'a test''s word'")
+        # Once `driftline init` has run, nobody may connect who was not told by name.
+        self._admin.execute(f"GRANT CONNECT ON DATABASE {told['database']} TO {LOGIN}")
         self._admin.execute(f"CREATE SCHEMA {SCHEMA} AUTHORIZATION {LOGIN}")
         word_file = folder / "word"
         word_file.write_text("a test's word")
