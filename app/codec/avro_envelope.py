@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final, Protocol
 
 import fastavro
@@ -15,6 +17,9 @@ from app.codec.wire import Reason, undecodable, unframe
 _IMAGES: Final = ("before", "after")
 _MOST_SCHEMAS: Final = 10_000
 _SCALED: Final = "org.apache.kafka.connect.data.Decimal"
+_FLOAT32: Final = struct.Struct("<f")
+_FLOAT32_END: Final = 3.4028235677973366e38
+"""The first number that 32 bits cannot hold, rounded."""
 
 
 class SchemaSource(Protocol):
@@ -123,6 +128,8 @@ def _of_fields(fields: list[Any]) -> dict[str, Convert]:
 
 def _of_type(type_: Any) -> Convert | None:  # noqa: ANN401 - JSON
     for branch in _branches(type_):
+        if branch == "float":
+            return as_told
         if not isinstance(branch, dict):
             continue
         name = branch.get("connect.name")
@@ -135,6 +142,17 @@ def _of_type(type_: Any) -> Convert | None:  # noqa: ANN401 - JSON
             element = _of_type(branch["items"])
             return None if element is None else _each(element)
     return None
+
+
+def as_told(value: object) -> object:
+    """Return a float of 32 bits as the number that its shortest text names: JSON carries it so, and SQL shows it so."""
+    if not isinstance(value, float) or not isfinite(value):
+        return value
+    for digits in range(1, 9):
+        told = float(f"{value:.{digits}g}")
+        if abs(told) < _FLOAT32_END and _FLOAT32.unpack(_FLOAT32.pack(told))[0] == value:
+            return told
+    return float(f"{value:.9g}")
 
 
 def _each(element: Callable[[object], object]) -> Convert:
