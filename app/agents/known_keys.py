@@ -11,6 +11,7 @@ import msgspec
 
 from app.core.digest import RowDigester, keyed_hasher, partition_of
 from app.core.event import LEFT_OUT
+from app.core.observation import RAW_KEY_BYTES
 
 KEPT_BYTES_MAX: Final = 256
 """A longer raw key is not kept, so that the number of kept keys bounds their memory."""
@@ -18,8 +19,7 @@ KEPT_BYTES_MAX: Final = 256
 COMPARABLE: Final[frozenset[type]] = frozenset({int, str, bytes})
 """Values of these types are equal only if their types are."""
 
-_RAW_KEY_BYTES: Final = 8
-_RAW_KEY: Final = blake2b(digest_size=_RAW_KEY_BYTES)
+_RAW_KEY: Final = blake2b(digest_size=RAW_KEY_BYTES)
 
 ReadKeys = Callable[[Sequence[bytes | None]], Sequence[Mapping[str, object] | None]]
 """Reads raw keys; None for one that needs a closer look."""

@@ -8,7 +8,6 @@ from typing import Final
 
 from app.core.approval import Said
 from app.core.command import CommandOutcome, Outcome, RefusalReason, RepairCommand
-from app.core.contract import EntityContract
 from app.core.errors import Unmappable
 from app.core.ledger import LedgerKind, LedgerRow
 from app.ports import RowRead, Seals, WholeRow
@@ -107,29 +106,3 @@ def look(look: Callable[[], WholeRow]) -> WholeRow:
         return look()
     except Unmappable:
         return WholeRow(RowRead(digest=_UNREADABLE_ROW))
-
-
-def command_of(row: LedgerRow, contract: EntityContract) -> RepairCommand:
-    """Return as much of a command as the check after its insert needs."""
-    return RepairCommand(
-        command_id=row.original_id,
-        finding_id=row.finding_id,
-        incident_id=b"",
-        entity=row.entity,
-        contract_version=contract.version,
-        authority=contract.authority,
-        target=row.target,
-        action=row.action,
-        kind="",
-        sealed_key=row.sealed_key,
-        key_hash=row.key_hash,
-        partition=row.partition,
-        expected_digest=row.expected_digest,
-        intended_digest=row.intended_digest,
-        authority_position=b"",
-        needs_approval=False,
-        reason="",
-        expires_at_ms=0,
-        fence_token=row.fence_token,
-        trace_id=row.trace_id,
-    )

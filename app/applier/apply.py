@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from app.applier.after_insert import AfterInsert
-from app.applier.answers import Answers, command_of, look, readable
+from app.applier.answers import Answers, look, readable
 from app.applier.belief import Belief
 from app.applier.failpoints import no_failpoint
 from app.core.approval import SILENCE, Said, Word, said
@@ -38,7 +38,7 @@ from app.core.guard import (
     is_well_formed,
     repair_policy,
 )
-from app.core.ledger import LedgerKind, LedgerRow
+from app.core.ledger import LedgerKind, LedgerRow, recorded_command
 from app.core.policy import columns_mode
 from app.core.trust import SignerRole
 from app.core.undo import undoes
@@ -130,7 +130,7 @@ class Applier:
             for row in store.unchecked_inserts(limit):
                 contract = self.contracts.get(row.entity)
                 if contract is not None and contract.authority in self.stores:
-                    found.append(self.after_insert.check(command_of(row, contract), store, row.transaction))
+                    found.append(self.after_insert.check(recorded_command(row, contract), store, row.transaction))
         return found
 
     # -- before -----------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import msgspec
 
 from app.core.errors import Undecodable
 from app.core.observation import (
+    RAW_KEY_BYTES,
     Barrier,
     Beacon,
     LedgerEcho,
@@ -28,7 +29,6 @@ from app.core.position import PLACE_BYTES
 FORMAT: Final = 1
 """The first byte of every record of `observations`; a reader refuses what it does not know."""
 
-_RAW_KEY_BYTES: Final = 8
 _DIGEST_BYTES: Final = 16
 _GROUPS_MAX: Final = 256
 _VERSION_BYTE: Final = bytes([FORMAT])
@@ -250,7 +250,7 @@ def _row_block(record: _RowBlock) -> RowBlock:
     rows = len(record.keys)
     fits = (
         1 <= record.groups <= _GROUPS_MAX
-        and len(record.raw_keys) == rows * _RAW_KEY_BYTES
+        and len(record.raw_keys) == rows * RAW_KEY_BYTES
         and len(record.flags) == rows
         and len(record.places) == rows * PLACE_BYTES
         and len(record.offsets) == rows

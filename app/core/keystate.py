@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from app.core.errors import DriftlineError
 from app.core.finding import Stage
+from app.core.observation import RAW_KEY_BYTES
 from app.core.position import BEFORE_ALL, POSITION_BYTES
 from app.core.verdict import ABSENT, EVER, OPEN, Stay
 
@@ -78,8 +79,7 @@ class KeyState:
 
 
 _HEAD = struct.Struct(">BBBB")
-_RAW_KEY_BYTES = 8
-_REST_SIDE = f"16s{POSITION_BYTES}s{_RAW_KEY_BYTES}shqQ"
+_REST_SIDE = f"16s{POSITION_BYTES}s{RAW_KEY_BYTES}shqQ"
 _REST_VALUES = 6
 _STORES_MAX = 16  # one bit each tells an absent row
 _SIDE = struct.Struct(f">H{POSITION_BYTES}sBB")
@@ -88,7 +88,7 @@ _REPLICA = struct.Struct(">qB")
 _DRIFT = struct.Struct(">16sBq?QQq")
 _STAGES = list(Stage)
 _DIGEST_BYTES = 16
-_NO_KEY = bytes(_RAW_KEY_BYTES)
+_NO_KEY = bytes(RAW_KEY_BYTES)
 _REST = [struct.Struct(">BBBH" + _REST_SIDE * n + "q" * (n - 1)) for n in range(1, _STORES_MAX + 1)]
 
 
@@ -109,7 +109,7 @@ def _encode_at_rest(state: KeyState) -> bytes | None:
         digest, at, earliest_ms, latest_ms, partition, offset, transaction = side.stays[-1]
         if len(side.stays) > 1 or earliest_ms != EVER or latest_ms != EVER or side.groups or at != side.position:
             return None
-        if len(side.raw_keys) > _RAW_KEY_BYTES or side.raw_keys == _NO_KEY:
+        if len(side.raw_keys) > RAW_KEY_BYTES or side.raw_keys == _NO_KEY:
             return None
         if len(digest) != _DIGEST_BYTES:
             if digest:

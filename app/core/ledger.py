@@ -10,7 +10,8 @@ import hashlib
 from dataclasses import dataclass
 from enum import Enum
 
-from app.core.command import Action, Outcome, RefusalReason
+from app.core.command import Action, Outcome, RefusalReason, RepairCommand
+from app.core.contract import EntityContract
 
 
 class LedgerKind(Enum):
@@ -79,3 +80,29 @@ class LedgerCounts:
 def check_id(original: bytes) -> bytes:
     """Name the check after an insert (16 bytes)."""
     return hashlib.blake2b(b"check", key=original, digest_size=16, person=b"driftline-repair").digest()
+
+
+def recorded_command(row: LedgerRow, contract: EntityContract) -> RepairCommand:
+    """Return as much of a command as the ledger row of its repair tells."""
+    return RepairCommand(
+        command_id=row.original_id,
+        finding_id=row.finding_id,
+        incident_id=b"",
+        entity=row.entity,
+        contract_version=contract.version,
+        authority=contract.authority,
+        target=row.target,
+        action=row.action,
+        kind="",
+        sealed_key=row.sealed_key,
+        key_hash=row.key_hash,
+        partition=row.partition,
+        expected_digest=row.expected_digest,
+        intended_digest=row.intended_digest,
+        authority_position=b"",
+        needs_approval=False,
+        reason="",
+        expires_at_ms=0,
+        fence_token=row.fence_token,
+        trace_id=row.trace_id,
+    )

@@ -9,6 +9,7 @@ begins above it: a lost block must not be jumped. The sender's `begin` is what i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,9 @@ INCREMENTAL_READ = 4
 UNMAPPABLE = 8  # a value does not fit the contract's type: unknown(schema)
 QUARANTINED = 16  # the record could not be decoded, but its key could: unknown(quarantined)
 CREATED = 32  # the change was an insert: whatever was there before had ended
+
+RAW_KEY_BYTES: Final = 8
+"""Bytes of a raw key's digest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,13 @@ from app.core.finding import UnknownReason
 from app.core.judging import collapse
 from app.core.keystate import KeyState, Side
 from app.core.limits import RAW_KEYS_MAX, STAYS_MAX, UNCOVERED_STAYS_MAX
-from app.core.observation import CREATED, PRESENT, QUARANTINED, SNAPSHOT_READ, UNMAPPABLE, RowBlock
+from app.core.observation import CREATED, PRESENT, QUARANTINED, RAW_KEY_BYTES, SNAPSHOT_READ, UNMAPPABLE, RowBlock
 from app.core.position import BEFORE_ALL, PLACE_BYTES, SNAPSHOT, epoch_of, place_of, position
 from app.core.progress import EntityProgress, Progress, StoreProgress
 from app.core.timeline import Timeline
 from app.core.verdict import ABSENT, EVER, OPEN, Stay, unknown_state
 
 _NOTHING = bytes(16)
-_RAW_KEY_BYTES = 8
 
 
 @dataclass(slots=True)
@@ -63,7 +62,7 @@ def fold_change(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> boo
     if at[:2] != side.position[:2]:  # the first of this epoch
         if flags & SNAPSHOT_READ:
             side.raw_keys = b""  # this snapshot shows which are there
-        elif epoch_of(at) == source.store.epoch and _raw_key(block, n) == side.raw_keys[-_RAW_KEY_BYTES:]:
+        elif epoch_of(at) == source.store.epoch and _raw_key(block, n) == side.raw_keys[-RAW_KEY_BYTES:]:
             _drop_unseen(source.store, side)
     digest = _row_state(side, block, n)
     side.position = at
@@ -118,7 +117,7 @@ def _fold_other_key(source: BlockOfStore, state: KeyState, n: int, at: bytes) ->
     block = source.block
     side = state.sides[block.store]
     raw_key = _raw_key(block, n)
-    if raw_key == side.raw_keys[-_RAW_KEY_BYTES:] or epoch_of(at) != epoch_of(side.position):
+    if raw_key == side.raw_keys[-RAW_KEY_BYTES:] or epoch_of(at) != epoch_of(side.position):
         return False
     known = _raw_keys_without(side, raw_key)
     if not block.flags[n] & PRESENT:
@@ -126,19 +125,19 @@ def _fold_other_key(source: BlockOfStore, state: KeyState, n: int, at: bytes) ->
         return False
     if not known or len(known) < len(side.raw_keys):
         return False
-    side.raw_keys = (raw_key + known)[-RAW_KEYS_MAX * _RAW_KEY_BYTES :]
+    side.raw_keys = (raw_key + known)[-RAW_KEYS_MAX * RAW_KEY_BYTES :]
     side.groups = b""
     side.stays[-1] = side.stays[-1]._replace(digest=unknown_state(UnknownReason.KEY_COLLISION))
     return True
 
 
 def _raw_key(block: RowBlock, n: int) -> bytes:
-    return block.raw_keys[n * _RAW_KEY_BYTES : (n + 1) * _RAW_KEY_BYTES]
+    return block.raw_keys[n * RAW_KEY_BYTES : (n + 1) * RAW_KEY_BYTES]
 
 
 def _raw_keys_without(side: Side, raw_key: bytes) -> bytes:
     """Return the raw keys but one; all of them where there are too many to know what is left."""
-    keys = [side.raw_keys[i : i + _RAW_KEY_BYTES] for i in range(0, len(side.raw_keys), _RAW_KEY_BYTES)]
+    keys = [side.raw_keys[i : i + RAW_KEY_BYTES] for i in range(0, len(side.raw_keys), RAW_KEY_BYTES)]
     return side.raw_keys if len(keys) >= RAW_KEYS_MAX else b"".join(key for key in keys if key != raw_key)
 
 
@@ -151,7 +150,7 @@ def _row_state(side: Side, block: RowBlock, n: int) -> bytes:
     raw_key = _raw_key(block, n)
     others = b"" if side.raw_keys in {b"", raw_key} else _raw_keys_without(side, raw_key)
     present = bool(block.flags[n] & PRESENT)
-    side.raw_keys = others + raw_key if present and len(others) < RAW_KEYS_MAX * _RAW_KEY_BYTES else others
+    side.raw_keys = others + raw_key if present and len(others) < RAW_KEYS_MAX * RAW_KEY_BYTES else others
     if others:
         side.groups = b""
         return unknown_state(UnknownReason.KEY_COLLISION)

@@ -7,34 +7,24 @@ repair waits for a person: else the planner would do again what was just undone.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.core.command import Action, Outcome, RepairCommand, undo_id
 from app.core.contract import EntityContract
-from app.core.ledger import LedgerKind, LedgerRow
+from app.core.ledger import LedgerKind, LedgerRow, recorded_command
 
 
 def undo_of(row: LedgerRow, contract: EntityContract, now_wall_ms: int, life_ms: int) -> RepairCommand:
     """Return the unsigned command that takes back what a ledger row says was done."""
-    return RepairCommand(
+    return replace(
+        recorded_command(row, contract),
         command_id=undo_id(row.row_id),
-        finding_id=row.finding_id,
-        incident_id=b"",
-        entity=row.entity,
-        contract_version=contract.version,
-        authority=contract.authority,
-        target=row.target,
         action=Action.RESTORE,
-        kind="",
-        sealed_key=row.sealed_key,
-        key_hash=row.key_hash,
-        partition=row.partition,
         expected_digest=row.intended_digest,
         intended_digest=row.expected_digest,
-        authority_position=b"",
         needs_approval=True,
         reason="a person undoes a repair",
         expires_at_ms=now_wall_ms + life_ms,
-        fence_token=row.fence_token,
-        trace_id=row.trace_id,
         planned_at_ms=now_wall_ms,
         undoes=row.row_id,
     )
