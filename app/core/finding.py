@@ -28,7 +28,6 @@ class UnknownReason(Enum):
     SCHEMA = "schema"  # a value does not fit the contract's type
     PARTIAL = "partial"  # the log left a value out and the state does not know it
     KEY_COLLISION = "key_collision"  # two raw keys under one canonical key
-    VERSION = "version"  # digests of unlike keys or contract versions
     QUARANTINED = "quarantined"  # a record of this key could not be read
     HOT = "hot"  # more states in the window than are kept
     DISK = "disk"  # the worker's disk is nearly full
