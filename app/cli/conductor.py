@@ -14,7 +14,7 @@ from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.core.conducting import Concluded, Desk, Done, Outcome, Slice, Terms
 from app.core.errors import ContractViolation, DriftlineError, Undecodable
-from app.core.pace import hours_of
+from app.core.hours import daily_hours
 from app.core.store import StoreKind
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _terms(settings: Settings) -> Terms:
     return Terms(
         float(asked.rows_per_s),
         asked.slice_rows,
-        tuple(map(hours_of, asked.hours)),
+        tuple(map(daily_hours, asked.hours)),
         asked.pass_interval_s * 1_000,
         asked.lag_ms_max,
     )

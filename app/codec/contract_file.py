@@ -36,6 +36,7 @@ from app.core.contract import (
     Replica,
     StoreTable,
 )
+from app.core.hours import minute_of
 from app.declared.document import Node, parse_document, read_document
 from app.declared.fault import Fault, Place, Refused
 from app.declared.shape import Shaper
@@ -167,12 +168,7 @@ def _replica(shape: ReplicaShape) -> Replica:
 
 def _hours(shape: HoursShape) -> Hours:
     days = frozenset(list(Day).index(day) for day in shape.days or Day)
-    return Hours(days, _minute(shape.start), _minute(shape.end), shape.zone)
-
-
-def _minute(clock: str) -> int:
-    hour, _, minute = clock.partition(":")
-    return int(hour) * 60 + int(minute)
+    return Hours(days, minute_of(shape.start), minute_of(shape.end), shape.zone)
 
 
 def _type(shape: KeyPart | ComparedField | Element) -> FieldType:

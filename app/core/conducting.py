@@ -17,8 +17,9 @@ from enum import Enum
 from typing import Final
 
 from app.core.canonical_key import key_writer
-from app.core.contract import EntityContract, FieldKind
-from app.core.pace import BackOff, Budget, Hours, is_open
+from app.core.contract import EntityContract, FieldKind, Hours
+from app.core.hours import within
+from app.core.pace import BackOff, Budget
 from app.core.sampling import is_sampled
 from app.core.status import Coverage, StatusReport
 from app.core.types.numbers import INTEGER_RANGES
@@ -225,7 +226,7 @@ class Desk:
 
         `finished_elsewhere` tells by entity and store how many passes other stores' tables have ended.
         """
-        if self.slice is not None or not is_open(self.terms.hours, wall_ms):
+        if self.slice is not None or (self.terms.hours and not within(self.terms.hours, wall_ms)):
             return None
         if self.budget.waits_ms(now_ms, self.back_off.share):
             return None

@@ -106,7 +106,7 @@ class RepairMode(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """A part of the week: from `start_minute` of each of the days to `end_minute`, of the next day where that is less.
+    """A part of the week: from `start_minute` of each of the days to `end_minute`, of the next day if not after it.
 
     `days` are 0 (Monday) to 6, `zone` is an IANA zone or `UTC`.
     """

@@ -1,8 +1,7 @@
-"""How fast a store may be read again: a budget of rows, less of it while the store is slow, and none outside hours."""
+"""How fast a store may be read again: a budget of rows, and less of it while the store is slow."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,7 +12,6 @@ _SLOW_TIMES: Final = 4.0
 _SLOW_MS: Final = 20.0
 _LEARN: Final = 0.05
 _RECOVER: Final = 1.25
-_DAY_MINUTES: Final = 24 * 60
 
 
 @dataclass(slots=True)
@@ -69,40 +67,3 @@ class BackOff:
         else:
             self.share = min(1.0, self.share * _RECOVER)
         return self.share
-
-
-@dataclass(frozen=True, slots=True)
-class Hours:
-    """A stretch of each day in minutes from midnight, UTC; one that ends before it begins goes over midnight."""
-
-    begin: int
-    end: int
-
-    def holds(self, minute: int) -> bool:
-        """Whether a minute of the day is in it."""
-        if self.begin <= self.end:
-            return self.begin <= minute < self.end
-        return minute >= self.begin or minute < self.end
-
-
-def is_open(hours: Sequence[Hours], wall_ms: int) -> bool:
-    """Whether slices may be begun at a wall-clock moment; always where no hours are named."""
-    minute = wall_ms // 60_000 % _DAY_MINUTES
-    return not hours or any(each.holds(minute) for each in hours)
-
-
-def hours_of(text: str) -> Hours:
-    """Read `22:00-05:30`; `ValueError` for anything else.
-
-    >>> hours_of("22:00-05:30")
-    Hours(begin=1320, end=330)
-    """
-    begin, _, end = text.partition("-")
-    return Hours(_minute(begin), _minute(end))
-
-
-def _minute(text: str) -> int:
-    hour, colon, minute = text.strip().partition(":")
-    if not colon or not (hour.isdecimal() and minute.isdecimal()) or int(hour) > 23 or int(minute) > 59:  # noqa: PLR2004
-        raise ValueError(text)
-    return int(hour) * 60 + int(minute)

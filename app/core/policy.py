@@ -7,15 +7,12 @@ if any of them only proposes. Fields that are not known to be the same count as 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from app.core.contract import Hours, RepairMode, RepairPolicy
-from app.core.types.temporal import zone_of
+from app.core.contract import RepairMode, RepairPolicy
+from app.core.hours import within
 
 _STRICTEST_FIRST: Final = (RepairMode.OBSERVE, RepairMode.PROPOSE, RepairMode.APPLY)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_DAYS: Final = 7
 
 
 def strictest(modes: Iterable[RepairMode]) -> RepairMode:
@@ -34,20 +31,6 @@ def mode_of(policy: RepairPolicy, kind: str, columns: Iterable[str] | None) -> R
     return strictest((policy.mode, policy.kinds.get(kind, RepairMode.APPLY), columns_mode(policy, columns)))
 
 
-def _is_within(hours: Hours, now_wall_ms: int) -> bool:
-    local = (_EPOCH + timedelta(milliseconds=now_wall_ms)).astimezone(zone_of(hours.zone) or UTC)
-    minute = local.hour * 60 + local.minute
-    if hours.start_minute < hours.end_minute:
-        return local.weekday() in hours.days and hours.start_minute <= minute < hours.end_minute
-    # Over midnight: the evening of a day that is named, or the morning after one.
-    yesterday = (local.weekday() - 1) % _DAYS
-    return (local.weekday() in hours.days and minute >= hours.start_minute) or (
-        yesterday in hours.days and minute < hours.end_minute
-    )
-
-
 def is_open(policy: RepairPolicy, now_wall_ms: int) -> bool:
     """Tell whether repairs may be made at this hour: within an allowed part of the week, and within no denied one."""
-    if any(_is_within(hours, now_wall_ms) for hours in policy.deny):
-        return False
-    return not policy.allow or any(_is_within(hours, now_wall_ms) for hours in policy.allow)
+    return not within(policy.deny, now_wall_ms) and (not policy.allow or within(policy.allow, now_wall_ms))

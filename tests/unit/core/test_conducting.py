@@ -23,7 +23,7 @@ from app.core.conducting import (
 )
 from app.core.contract import EntityContract, FieldKind, FieldType, KeyField
 from app.core.finding import DriftKind
-from app.core.pace import hours_of
+from app.core.hours import daily_hours
 from app.core.sampling import is_sampled
 from app.core.status import Coverage, StatusReport
 from tests.unit.core.story import contract
@@ -210,7 +210,7 @@ def test_a_lagging_log_holds_the_reading_back() -> None:
 
 def test_outside_its_hours_and_within_its_interval_nothing_is_begun() -> None:
     """A table that was read whole rests; one in the middle of a pass does not."""
-    night = replace(TERMS, hours=(hours_of("01:00-03:00"),))
+    night = replace(TERMS, hours=(daily_hours("01:00-03:00"),))
     assert desk(table(), terms=night).look(0, 12 * 3_600_000, {}) is None
     assert desk(table(), terms=night).look(0, NIGHT_MS, {}) is not None
     rested = Done("t", "R", finished=2, finished_wall_ms=NIGHT_MS - 1)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.pace import SLOWEST, BackOff, Budget, hours_of, is_open
+from app.core.pace import SLOWEST, BackOff, Budget
 
 
 @given(rate=st.integers(10, 5_000), sizes=st.lists(st.integers(1, 2_000), min_size=20, max_size=60))
@@ -39,26 +38,3 @@ def test_a_share_makes_the_same_rows_last_longer() -> None:
     budget = Budget(100.0, 0)
     budget.spend(200, 0)
     assert (budget.waits_ms(0), budget.waits_ms(0, 0.5)) == (1_000, 2_000)
-
-
-@pytest.mark.parametrize(
-    ("hours", "minute", "wanted"),
-    [
-        ([], 720, True),
-        (["22:00-05:30"], 23 * 60, True),
-        (["22:00-05:30"], 329, True),
-        (["22:00-05:30"], 330, False),
-        (["22:00-05:30", "12:00-13:00"], 12 * 60, True),
-        (["12:00-13:00"], 13 * 60, False),
-    ],
-)
-def test_slices_begin_within_the_hours_only(hours: list[str], minute: int, *, wanted: bool) -> None:
-    """Also over midnight; without hours at any time."""
-    assert is_open([hours_of(text) for text in hours], minute * 60_000) is wanted
-
-
-@pytest.mark.parametrize("text", ["", "22:00", "24:00-01:00", "1-2", "aa:bb-cc:dd"])
-def test_what_is_no_stretch_of_a_day_is_refused(text: str) -> None:
-    """Where it is read."""
-    with pytest.raises(ValueError, match=r".*"):
-        hours_of(text)
