@@ -14,7 +14,7 @@ from app.adapters.logs import log
 from app.agents.build import changelog_of
 from app.bootstrap.sources import own_topic, stores_compared
 from app.core.contract import EntityContract
-from app.core.errors import ContractViolation, Unready
+from app.core.errors import Unready
 from app.settings import Settings
 
 _BROKER_WAITS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0)
@@ -35,10 +35,8 @@ def wait_for_broker(admin: AdminClient, bootstrap: str) -> dict[str, int]:
     raise Unready("the broker does not answer", where=bootstrap, hint="is it running? is `bootstrap` right?")
 
 
-def make_topics(
-    admin: AdminClient, settings: Settings, contracts: Sequence[EntityContract], known: Mapping[str, int]
-) -> None:
-    """Make the topics that are not known: ours, and those of the connectors, which Faust would ignore until later."""
+def topics_needed(settings: Settings, contracts: Sequence[EntityContract]) -> dict[str, NewTopic]:
+    """Return every topic that a worker reads or writes: ours, and those of the connectors."""
     wanted = {
         topic.name(settings.deployment): NewTopic(
             topic.name(settings.deployment),
@@ -55,7 +53,6 @@ def make_topics(
         replication_factor=-1,
         config=dict(topics.CHANGELOG_CONFIGURATION),
     )
-    ours = dict(wanted)
     for contract in contracts:
         for table in contract.stores:
             wanted[table.topic] = NewTopic(table.topic, num_partitions=table.partitions, replication_factor=-1)
@@ -63,7 +60,11 @@ def make_topics(
         for own in ("driftline_beacon", "driftline_ledger", "driftline_signal"):
             name = own_topic(store, own)
             wanted.setdefault(name, NewTopic(name, num_partitions=1, replication_factor=-1))
-    _check_partitions(ours, known, settings.bootstrap)
+    return wanted
+
+
+def make_topics(admin: AdminClient, wanted: Mapping[str, NewTopic], known: Mapping[str, int], bootstrap: str) -> None:
+    """Make the topics that are not known; those of the connectors too, which Faust would ignore until later."""
     missing = [topic for name, topic in wanted.items() if name not in known]
     if not missing:
         return
@@ -72,14 +73,4 @@ def make_topics(
             made.result()
         except KafkaException as error:
             if "TOPIC_ALREADY_EXISTS" not in str(error):
-                raise Unready(f"cannot make topic {name}: {error}", where=settings.bootstrap) from error
-
-
-def _check_partitions(ours: Mapping[str, NewTopic], known: Mapping[str, int], where: str) -> None:
-    for name, topic in ours.items():
-        if known.get(name, topic.num_partitions) != topic.num_partitions:
-            raise ContractViolation(
-                f"topic {name} has {known[name]} partitions, not {topic.num_partitions}",
-                where=where,
-                hint="a key would be looked for in another partition; `partitions` is never changed later",
-            )
+                raise Unready(f"cannot make topic {name}: {error}", where=bootstrap) from error

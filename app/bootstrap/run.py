@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from confluent_kafka.admin import AdminClient
 
@@ -17,7 +17,8 @@ from app.adapters.metrics import Metrics
 from app.agents.build import quieten_faust
 from app.bootstrap.disk import disk_watch, wait_for_space
 from app.bootstrap.exactly_once import check_exactly_once
-from app.bootstrap.kafka_ready import make_topics, wait_for_broker
+from app.bootstrap.kafka_ready import make_topics, topics_needed, wait_for_broker
+from app.bootstrap.partition_watch import check_partitions
 from app.bootstrap.worker import build_worker
 from app.codec.contract_file import load_contracts
 from app.core.contract import EntityContract
@@ -33,12 +34,15 @@ def run_worker(settings: Settings) -> None:
     contracts = load_contracts(settings.contracts_dir, settings)
     clients = KafkaClients.of(settings)
     admin = clients.admin(f"{settings.deployment}-worker-admin")
-    make_topics(admin, settings, contracts, wait_for_broker(admin, settings.bootstrap))
+    needed, known = topics_needed(settings, contracts), wait_for_broker(admin, settings.bootstrap)
+    stated = {name: topic.num_partitions for name, topic in needed.items()}
+    check_partitions(stated, known, settings.bootstrap)
+    make_topics(admin, needed, known, settings.bootstrap)
     check_exactly_once(settings, contracts)
     metrics = Metrics()
     wait_for_space(disk_watch(settings), metrics)
     try:
-        asyncio.run(_run(settings, contracts, clients, admin, metrics))
+        asyncio.run(_run(settings, contracts, clients, admin, metrics, stated))
     except (StateDamaged, DiskFull) as fault:
         # Both are over with the next start: a damaged state is deleted by it, and a full disk is waited for.
         log().error("the worker starts over", **error_fields(fault))
@@ -51,8 +55,9 @@ async def _run(
     clients: KafkaClients,
     admin: AdminClient,
     metrics: Metrics,
+    stated_partitions: Mapping[str, int],
 ) -> None:
-    run = build_worker(settings, contracts, clients, admin, metrics)
+    run = build_worker(settings, contracts, clients, admin, metrics, stated_partitions)
     health = Health(
         live=lambda: {"turning": True},
         ready=lambda: {"partitions assigned and recovered": run.is_ready},

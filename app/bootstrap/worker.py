@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from confluent_kafka.admin import AdminClient
 
@@ -32,6 +32,7 @@ from app.bootstrap.decoders import decoder_of
 from app.bootstrap.disk import state_bytes
 from app.bootstrap.findings import FindingRecords
 from app.bootstrap.held_table import HeldTable
+from app.bootstrap.partition_watch import PartitionWatch
 from app.bootstrap.pipelines import PipelineReports, watched_pipelines
 from app.bootstrap.sources import row_readers, sources_of, stores_compared
 from app.bootstrap.state import state_home
@@ -50,6 +51,7 @@ def build_worker(
     clients: KafkaClients,
     admin: AdminClient,
     metrics: Metrics,
+    stated_partitions: Mapping[str, int],
 ) -> WorkerRun:
     """Put a worker together. Nothing is started; the changelog's topic exists."""
     stores = stores_compared(settings, contracts)
@@ -151,9 +153,11 @@ def build_worker(
         settings.partitions,
         compare.beacon_now_ms,
     )
+    partitions = PartitionWatch(stated_partitions, ends.partitions_of, settings.bootstrap)
     duties = [
         Duty("statuses", 1.0, reports.send),
         Duty("pipelines", 1.0, probing.look),
+        Duty("partitions", 5.0, partitions.look, always=True),
         Duty("commands due", 1.0, _awaited(plan.resend_due)),
         Duty("state size", 10.0, _awaited(lambda: metrics.set(observe.STATE_BYTES, state_bytes(settings)))),
     ]

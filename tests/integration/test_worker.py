@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]  # documented, not listed
 
+from app.cli.exit_codes import ExitCode
 from app.core.finding import DriftKind, Stage
 from app.core.status import owners
 from tests.integration.worker_world import PROJECT, WorkerWorld, two_agreeing_stores
@@ -70,6 +72,24 @@ def test_a_worker_killed_with_9_tells_each_drift_once_more_at_most_and_no_other(
     found = world.findings()
     assert {f.finding.kind for f in found} == {DriftKind.MISSING}
     assert len({f.finding.finding_id for f in found}) == 3
+
+
+def test_partitions_that_are_added_while_it_runs_end_the_worker_with_a_word(world: WorkerWorld) -> None:
+    """Rows in a partition that nobody states would be missed; started again it says the same and does not begin."""
+    worker = world.start()
+    try:
+        world.until(world.covered, within_s=60, why="coverage")
+        topic = world.topic("my", "shop.items")
+        admin = world.clients.admin("adds")
+        (made,) = admin.create_partitions([NewPartitions(topic, 4)]).values()
+        made.result()
+        assert worker.wait(30) == ExitCode.COULD_NOT_RUN
+        assert f"topic {topic} has 4 partitions, not 3" in world.log()
+        assert world.start("worker-2").wait(30) == ExitCode.COULD_NOT_RUN
+        assert f"topic {topic} has 4 partitions, not 3" in world.log("worker-2")
+        assert world.findings() == []
+    finally:
+        worker.kill()
 
 
 def test_partitions_move_between_workers_without_a_missed_or_doubled_verdict(world: WorkerWorld) -> None:
