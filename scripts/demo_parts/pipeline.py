@@ -38,12 +38,15 @@ class Pipeline:
         said = {name: self.connect.failure(name) for name in self.connect.connectors()}
         return {name: causes for name, causes in said.items() if causes}
 
-    def mend(self) -> None:
-        """Start what has failed again, as whoever runs this pipeline would.
+    def mend(self, *, copy_was_gone: bool = False) -> None:
+        """Start what has failed again, as whoever runs this pipeline would; every sink, where its database was gone.
 
-        Debezium's JDBC sink gives up for good where its database goes away in the middle of a flush: the flush is tried
-        again, but the rollback before that finds no connection.
+        Debezium's JDBC sink does not come back by itself: in the middle of a flush it gives up, and before one it asks
+        its dead connection for the table sixty times, which takes a minute, and gives up then.
         """
+        if copy_was_gone:
+            for name in self.sinks():
+                self.connect.restart(name)
         for name in self.failures():
             self.connect.restart(name, only_failed=True)
 

@@ -66,6 +66,7 @@ class Running:
     setup_s: float = 0.0
     _late: set[bytes] = field(default_factory=set)
     _clock: Path | None = None
+    _is_copy_cut_off: bool = False
     _read_on_at: dict[str, float] = field(default_factory=dict)
 
     # What the judge sees
@@ -158,6 +159,7 @@ class Running:
             check=False,
         )
         pid = int(json.loads(told.stdout)["parts"][part]["pid"])
+        self._is_copy_cut_off |= part == self.shop.copy.kind.value
         os.kill(
             pid, signal.SIGINT if politely and part == "postgres" else signal.SIGTERM if politely else signal.SIGKILL
         )
@@ -170,12 +172,14 @@ class Running:
         file.chmod(0o644)
         if self._clock is None:
             self._clock = file
+            self._is_copy_cut_off |= self.shop.copy.kind is Kind.MARIADB
             self.start_parts()
 
     def start_parts(self) -> None:
         """Start what does not run of the stack, with MariaDB's clock as it was, and the pipeline that fell with it."""
         stack(self.plan, "up", *([] if self._clock is None else ["--mariadb-faketime-file", str(self._clock)]))
-        self.shop.pipeline.mend()
+        self.shop.pipeline.mend(copy_was_gone=self._is_copy_cut_off)
+        self._is_copy_cut_off = False
 
     def check(self) -> None:
         """Raise if a process ended that should run, or the judge cannot read."""

@@ -6,7 +6,6 @@ topics with a bare consumer and both databases by SQL.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -16,9 +15,7 @@ from demo_parts.running import Running
 from judge_parts.opinion import Opinion
 from judge_parts.rows import ledger_rows
 
-from tests.integration.running_demo import running_demo
-
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("a system of its own")]
 
 
 @dataclass
@@ -35,11 +32,10 @@ class Performed:
 
 
 @pytest.fixture(scope="module")
-def performed() -> Iterator[Performed]:
-    """Plant every damage on one running system and follow them to their ends."""
-    with running_demo("cases") as running:
-        campaign, opinion = perform_damages(running, choose(running, ()), lambda *_: None, print)
-        yield Performed(running, campaign, opinion)
+def performed(running: Running) -> Performed:
+    """Plant every damage and follow them to their ends."""
+    campaign, opinion = perform_damages(running, choose(running, ()), lambda *_: None, print)
+    return Performed(running, campaign, opinion)
 
 
 def _all_is_well(performed: Performed, name: str, kind: str, *, refusal: str = "") -> None:

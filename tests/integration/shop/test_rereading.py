@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +16,9 @@ from demo_parts.pipeline import await_condition
 from demo_parts.running import Running
 from demo_parts.sides import Kind, Side
 
-from tests.integration.running_demo import running_demo
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("a system of its own")]
 
-pytestmark = pytest.mark.stack
-
-ENVIRONMENT = {"DRIFTLINE_CONDUCTOR_PASS_INTERVAL_S": "20", "DRIFTLINE_CONDUCTOR_ROWS_PER_S": "500"}
+ENVIRONMENT = {"DRIFTLINE_CONDUCTOR_PASS_INTERVAL_S": "20", "DRIFTLINE_CONDUCTOR_ROWS_PER_S": "2000"}
 HIDDEN_FROM_MARIADB = {*range(1, 16), *range(21, 31), 9001}
 HIDDEN_FROM_POSTGRES = {*range(1, 11), *range(21, 31), *range(9001, 9005)}
 
@@ -70,15 +67,14 @@ class Verified:
 
 
 @pytest.fixture(scope="module")
-def verified() -> Iterator[Verified]:
-    """Bring everything up, hide damages in both databases, and let the conductor work."""
-    with running_demo("deep") as running:
-        made = Verified(running)
-        hide_in_mariadb(running.places.admin(Kind.MARIADB))
-        with running.load.held():
-            hide_in_postgres(running.places.admin(Kind.POSTGRES))
-        made.start_conductor()
-        yield made
+def verified(running: Running) -> Verified:
+    """Hide damages in both databases, and let the conductor work."""
+    made = Verified(running)
+    hide_in_mariadb(running.places.admin(Kind.MARIADB))
+    with running.load.held():
+        hide_in_postgres(running.places.admin(Kind.POSTGRES))
+    made.start_conductor()
+    return made
 
 
 def hide_in_mariadb(side: Side) -> None:

@@ -5,23 +5,19 @@ Each ends with nothing unknown, everything proven up to the window and 5 s ago, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from demo_parts.performance import perform_quiet, quiet_cases
 from demo_parts.quiet import QuietResult
 from demo_parts.running import Running
 
-from tests.integration.running_demo import running_demo
-
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("a system of its own")]
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
-    """One system for all disturbances: each must leave it as it was."""
-    with running_demo("quiet") as system:
-        yield system
+@pytest.fixture(autouse=True)
+def load(running: Running) -> None:
+    """Let the shop work, whatever was tried before."""
+    if not running.load.running:
+        running.load.start()
 
 
 def _perform(running: Running, name: str) -> QuietResult:
