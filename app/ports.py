@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from app.core.errors import Undecodable
 from app.core.guard import Fence
 from app.core.history.cells import Row
 from app.core.history.tables import Entry, Table
@@ -213,6 +214,32 @@ class RowStore(Protocol):
         ...
 
 
+class KeyNotHeld(Undecodable):
+    """What was sealed needs a key that is not here: somebody may bring it back, or it was retired for good."""
+
+    def __init__(self, what: str, *, where: str = "") -> None:
+        super().__init__("seal", what, where=where, hint="was the key retired, or is it on another host alone?")
+
+
+class MasterKeys(Protocol):
+    """Wraps the keys that before-images are sealed with: files in a folder, or a service that never gives its own out.
+
+    An id has 1 to 64 bytes. Every call may raise `Unready`: the service does not answer, or may not be asked now.
+    """
+
+    def newest(self) -> bytes:
+        """Return the id of the key that wraps now."""
+        ...
+
+    def wrap(self, key_id: bytes, data_key: bytes) -> bytes:
+        """Wrap a data key of 32 bytes; at most 65,535 come out."""
+        ...
+
+    def unwrap(self, key_id: bytes, wrapped: bytes) -> bytes:
+        """Unwrap a data key; `KeyNotHeld` without that master key, `Undecodable` if it was not wrapped by it."""
+        ...
+
+
 class Seals(Protocol):
     """Seals canonical keys and before-images, and opens keys. What was sealed says under which key."""
 
@@ -229,7 +256,7 @@ class Seals(Protocol):
         ...
 
     def open_image(self, row_id: bytes, sealed: bytes) -> bytes:
-        """Open the before-image of the ledger row of this id; `Undecodable` if it is not that."""
+        """Open the before-image of the ledger row of this id; `Undecodable` if it is not that, or `KeyNotHeld`."""
         ...
 
 

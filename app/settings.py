@@ -152,6 +152,13 @@ class ApplierSettings:
         Annotated[Path, Meta(description="the file that stops this applier while it is there; else keys_dir/panic")]
         | None
     ) = None
+    master_keys_dir: (
+        Annotated[
+            Path,
+            Meta(description="the folder of ledger.key, ledger.2.key..., such as a mount of secrets; else keys_dir"),
+        ]
+        | None
+    ) = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +328,11 @@ class Settings:
     def panic_file(self) -> Path:
         """The file that stops this host's applier while it is there."""
         return self.applier.panic_file or self.keys_dir / "panic"
+
+    @property
+    def master_keys_dir(self) -> Path:
+        """The folder of the master keys that before-images are sealed under."""
+        return self.applier.master_keys_dir or self.keys_dir
 
     @property
     def history_file(self) -> Path:

@@ -13,6 +13,7 @@ import psycopg
 import pymysql
 from psycopg import sql
 
+from app.adapters.server_identity import IDENTITY
 from app.adapters.sql_clients import Use, connect_mysql, connect_postgres
 from app.adapters.system_clock import wall_utc
 from app.core.beacon_writer import BeaconRow, Beat
@@ -86,12 +87,7 @@ class PostgresBeaconRows(_Connected):
     def _cursor(self) -> psycopg.Cursor[Any]:
         if self.connection is None:
             self.connection = connect_postgres(self.store, "beacon", Use.READ)
-            # The file name of the log's end begins with the timeline, which changes when a standby is promoted.
-            identity = self.connection.execute(
-                "SELECT system_identifier::text, left(pg_walfile_name(pg_current_wal_lsn()), 8)"
-                " FROM pg_control_system()"
-            ).fetchone()
-            self.server = f"{identity[0]}/{int(identity[1], 16)}"
+            (self.server,) = self.connection.execute(f"SELECT {IDENTITY[self.store.kind]}").fetchone()
         cursor: psycopg.Cursor[Any] = self.connection.cursor()
         return cursor
 
@@ -134,12 +130,8 @@ class MysqlBeaconRows(_Connected):
         if self.connection is None:
             self.connection = connect_mysql(self.store, "beacon", Use.READ)
             cursor = self.connection.cursor()
-            if self.store.kind is StoreKind.MARIADB:
-                cursor.execute("SELECT @@server_id, @@gtid_domain_id")
-                self.server = "{}/{}".format(*cursor.fetchone())
-            else:
-                cursor.execute("SELECT @@server_uuid")
-                self.server = str(cursor.fetchone()[0])
+            cursor.execute(f"SELECT {IDENTITY[self.store.kind]}")
+            self.server = str(cursor.fetchone()[0])
         return self.connection.cursor()
 
     def _table(self) -> str:

@@ -57,7 +57,11 @@ SELECT column_name, data_type, character_set_name IS NOT NULL, extra LIKE '%% GE
  WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position
 """
 _ENGINE: Final = "SELECT engine, table_type FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
-_HEX_TYPES: Final = frozenset({"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "bit", "geometry"})
+_SHAPES: Final = frozenset(
+    {"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"}
+    | {"geometrycollection", "geomcollection"}
+)
+_HEX_TYPES: Final = _SHAPES | {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "bit"}
 
 
 class MysqlRows(SqlRows):

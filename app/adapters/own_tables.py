@@ -23,6 +23,7 @@ from typing import Any, Final, Literal
 import psycopg
 import pymysql
 
+from app.adapters.server_identity import as_token
 from app.adapters.sql_clients import Use, connect_mysql, connect_postgres
 from app.core.contract import EntityContract, RepairMode
 from app.core.errors import ContractViolation, Unready
@@ -65,6 +66,7 @@ def _table(kind: StoreKind, table: str) -> str:
 def _template(name: str, store: StoreSettings) -> Iterator[Statement]:
     text = resources.files("app.adapters").joinpath("sql", name).read_text("utf-8")
     text = text.replace("{schema}", _name(store.kind, store.schema)).replace("{store}", _text(store.name))
+    text = text.replace("{server}", as_token(store.kind))
     for part in text.split(";\n"):
         if part.strip():
             yield Statement(part.strip())
@@ -98,6 +100,12 @@ def _rights(store: StoreSettings, contracts: Iterable[EntityContract]) -> Iterat
                 writes=policy is not None and policy.mode is not RepairMode.OBSERVE,
                 deletes=policy is not None and policy.mode is not RepairMode.OBSERVE and policy.deletes,
             )
+
+
+def accepts_server(store: StoreSettings) -> Statement:
+    """Return what lets repairs go on where another server answers for the store than the one they were made on."""
+    fence = f"{_name(store.kind, store.schema)}.driftline_fence"
+    return Statement(f"UPDATE {fence} SET token = {as_token(store.kind)} WHERE scope = 'server'")  # noqa: S608 - quoted
 
 
 def statements(store: StoreSettings, contracts: Iterable[EntityContract]) -> list[Statement]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
@@ -43,18 +45,16 @@ _TABLE_FACTS: Final = """
 SELECT c.oid, c.relkind,
        (SELECT array_agg(k.conname) FROM pg_constraint k WHERE k.contype = 'p'
            AND (k.conrelid = c.oid OR k.conrelid IN (SELECT relid FROM pg_partition_tree(c.oid)))),
-       ARRAY(SELECT relid::oid FROM pg_partition_tree(c.oid)) || c.oid, %s::regclass::oid
+       ARRAY(SELECT relid::oid FROM pg_partition_tree(c.oid)) || c.oid, %s::regclass::oid,
+       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
+           ORDER BY attnum),
+       ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND attgenerated <> '')
   FROM pg_class c WHERE c.oid = %s::regclass
 """
 # Counts of this backend's earlier transactions stay here for up to a second, so only what has been added counts.
 _CHANGES: Final = """
 SELECT relid, schemaname || '.' || relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables
  WHERE n_tup_ins + n_tup_upd + n_tup_del > 0
-"""
-
-_OWN_COLUMNS: Final = """
-SELECT attname FROM pg_attribute
- WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = '' ORDER BY attnum
 """
 
 
@@ -115,14 +115,23 @@ class PostgresRows(SqlRows):
         self.primary_keys = frozenset(facts[2] or ())
         self.covered = frozenset(table.columns)
         before = {row[0]: row[2] for row in writer.execute(_CHANGES).fetchall()}
-        return PostgresTransaction(self, writer, table, key, target=frozenset(facts[3]), ledger=facts[4], before=before)
+        of_table = _OfTable(frozenset(facts[3]), facts[4], tuple(facts[5]), frozenset(facts[6]))
+        return PostgresTransaction(self, writer, table, key, of_table, before)
+
+
+@dataclass(frozen=True, slots=True)
+class _OfTable:
+    """What the catalogue says: the table with its parts, the ledger, the table's columns, and which are computed."""
+
+    target: frozenset[int]
+    ledger: int
+    columns: tuple[str, ...]
+    generated: frozenset[str]
 
 
 class PostgresTransaction(SqlTransaction):
     """A guarded transaction on one row of a PostgreSQL table."""
 
-    # What `json_populate_record` takes: every column of the row, each in its own text form.
-    image = f"row_to_json({ALIAS}.*)::text"
     row_lock = f"FOR UPDATE OF {ALIAS} NOWAIT"
     asks_before = True
 
@@ -132,41 +141,35 @@ class PostgresTransaction(SqlTransaction):
         writer: Connection,
         table: SqlTable,
         key: bytes,
-        *,
-        target: frozenset[int],
-        ledger: int,
+        of_table: _OfTable,
         before: dict[int, int],
     ) -> None:
         super().__init__(rows, writer, table, key)
-        self._target = target
-        self._ledger = ledger
+        self._of_table = of_table
         self._before = before
+        # Each in the text form that its type reads again: JSON knows no bounds of arrays, and one null for two.
+        self.image = ", ".join(f"{ALIAS}.{quoted(StoreKind.POSTGRES, column)}::text" for column in of_table.columns)
 
     def imaged(self, found: Sequence[object]) -> bytes:
-        """Return the whole row's image."""
-        return str(found[0]).encode()
+        """Return every column's text."""
+        return json.dumps(dict(zip(self._of_table.columns, found, strict=True)), ensure_ascii=False).encode()
 
     def restoring(self, image: bytes) -> tuple[str, list[object]]:
-        """Return the UPDATE of the contract's columns; the image is what `json_populate_record` reads."""
-        names = ", ".join(quoted(StoreKind.POSTGRES, column) for column in self.table.written)
+        """Return the UPDATE of the contract's columns."""
+        values: dict[str, object] = json.loads(image)
         condition, parameters = self.table.where(self.key)
-        name = self.table.name
-        text = (
-            f"UPDATE {name} SET ({names}) = (SELECT {names} FROM json_populate_record(NULL::{name}, %s::json))"  # noqa: S608
-            f" WHERE {condition}"
-        )
-        return text, [image.decode(), *parameters]
+        changes = ", ".join(f"{quoted(StoreKind.POSTGRES, column)} = %s" for column in self.table.written)
+        text = f"UPDATE {self.table.name} SET {changes} WHERE {condition}"  # noqa: S608 - quoted names only
+        return text, [*(values[column] for column in self.table.written), *parameters]
 
     def putting_back(self, image: bytes) -> tuple[str, list[object]]:
         """Return the INSERT of all columns but generated ones."""
-        found = self.execute(_OWN_COLUMNS, [_plain(self.table.name)]).fetchall()
-        names = ", ".join(quoted(StoreKind.POSTGRES, str(column)) for (column,) in found)
-        name = self.table.name
-        text = (
-            f"INSERT INTO {name} ({names}) OVERRIDING SYSTEM VALUE"  # noqa: S608
-            f" SELECT {names} FROM json_populate_record(NULL::{name}, %s::json)"
-        )
-        return text, [image.decode()]
+        values: dict[str, object] = json.loads(image)
+        columns = [column for column in self._of_table.columns if column not in self._of_table.generated]
+        names = ", ".join(quoted(StoreKind.POSTGRES, column) for column in columns)
+        marks = ", ".join(["%s"] * len(columns))
+        text = f"INSERT INTO {self.table.name} ({names}) OVERRIDING SYSTEM VALUE VALUES ({marks})"  # noqa: S608
+        return text, [values[column] for column in columns]
 
     def other_tables(self) -> tuple[str, ...]:
         """Name the tables that this transaction wrote besides target and ledger: triggers, cascades.
@@ -175,9 +178,10 @@ class PostgresTransaction(SqlTransaction):
         """
         with self.rows.translating():
             after = self.execute(_CHANGES).fetchall()
+        ours = {*self._of_table.target, self._of_table.ledger}
         changes = [(relid, str(name), count - self._before.get(relid, 0)) for relid, name, count in after]
-        others = [name for relid, name, n in changes if n and relid not in self._target and relid != self._ledger]
-        if sum(n for relid, _, n in changes if relid in self._target) > 1:
+        others = [name for relid, name, n in changes if n and relid not in ours]
+        if sum(n for relid, _, n in changes if relid in self._of_table.target) > 1:
             others.append(self.table.table)
         return tuple(others)
 

@@ -12,6 +12,7 @@ from typing import Final
 from app import topics
 from app.adapters.kafka import KafkaClients
 from app.adapters.live_rows import live_row_problems
+from app.adapters.master_keys import FIRST
 from app.adapters.preflight_connect import read_connect
 from app.adapters.preflight_kafka import read_topics
 from app.adapters.preflight_mysql import read_mysql
@@ -28,7 +29,7 @@ from app.core.preflight.topics import topic_problems
 from app.core.store import StoreKind
 from app.settings import Settings, StoreSettings
 
-_KEYS: Final = ("digest", "seal", "ledger")
+_KEYS: Final = ("digest.key", "seal.key")
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -61,7 +62,8 @@ def secret_file_problems(settings: Settings) -> Iterator[Found]:
     named = [role.password_file for store in settings.stores.values() for role in store.roles.values()]
     named += [settings.kafka_security.sasl_password_file, settings.kafka_security.key_password_file]
     named += [settings.kafka_security.key_file, settings.connect.password_file if settings.connect else None]
-    keys = [settings.keys_dir / f"{name}.key" for name in _KEYS]
+    keys = [settings.keys_dir / name for name in _KEYS]
+    keys += list(settings.master_keys_dir.glob("ledger*.key")) or [settings.master_keys_dir / FIRST]
     for path in sorted({path for path in (*named, *keys, settings.placeholder_file) if path is not None}):
         try:
             mode = path.stat().st_mode

@@ -1,4 +1,4 @@
-"""Seals canonical keys and before-images with AES-256-GCM, under keys that stand in files.
+"""Seals canonical keys with AES-256-GCM, under keys that stand in files; before-images have `app.adapters.image_seals`.
 
 What is sealed: a format byte, the key's id (4 bytes), a nonce (12), the ciphertext with its tag. The nonce is a keyed
 hash of what is sealed and what for, so the same value for the same purpose has the same bytes after every crash, and
@@ -14,7 +14,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -58,20 +58,21 @@ def make_key(path: Path) -> bool:
     return True
 
 
+def key_id_of(key: bytes) -> bytes:
+    """Return what names a key beside what it sealed (4 bytes), and tells nothing of it."""
+    return hashlib.blake2b(b"id", key=key, digest_size=_ID_BYTES, person=b"driftline-seal").digest()
+
+
 class Seal:
     """One purpose's keys, the newest first."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._newest = keys[0]
-        self._by_id = {self._id_of(key): AESGCM(key) for key in keys}
-
-    @staticmethod
-    def _id_of(key: bytes) -> bytes:
-        return hashlib.blake2b(b"id", key=key, digest_size=_ID_BYTES, person=b"driftline-seal").digest()
+        self._by_id = {key_id_of(key): AESGCM(key) for key in keys}
 
     def seal(self, purpose: bytes, plain: bytes) -> bytes:
         """Seal bytes for one purpose; they open for no other."""
-        key_id = self._id_of(self._newest)
+        key_id = key_id_of(self._newest)
         told = len(purpose).to_bytes(4, "big") + purpose + plain
         nonce = hashlib.blake2b(told, key=self._newest, digest_size=_NONCE_BYTES, person=b"driftline-nonce").digest()
         return bytes([_FORMAT]) + key_id + nonce + self._by_id[key_id].encrypt(nonce, plain, purpose)
@@ -89,17 +90,28 @@ class Seal:
             raise Undecodable("seal", "the seal is broken, or was made for something else") from error
 
 
-class DeploymentSeals:
-    """The seals of a deployment: `seal.key` for canonical keys on topics, `ledger.key` for before-images."""
+class Sealer(Protocol):
+    """Seals bytes for a purpose, and opens what was sealed for the same one."""
 
-    def __init__(self, keys: Seal, images: Seal) -> None:
+    def seal(self, purpose: bytes, plain: bytes) -> bytes:
+        """Seal bytes for one purpose; they open for no other."""
+        ...
+
+    def open(self, purpose: bytes, sealed: bytes) -> bytes:
+        """Open what was sealed for this purpose; `Undecodable` if it was not."""
+        ...
+
+
+class KeySeals:
+    """Seals the canonical keys that stand on topics."""
+
+    def __init__(self, keys: Seal) -> None:
         self._keys = keys
-        self._images = images
 
     @classmethod
-    def from_folder(cls, keys_dir: Path) -> DeploymentSeals:
-        """Read both keys from the deployment's folder."""
-        return cls(Seal([read_key(keys_dir / "seal.key")]), Seal([read_key(keys_dir / "ledger.key")]))
+    def from_folder(cls, keys_dir: Path) -> KeySeals:
+        """Read `seal.key` from the deployment's folder."""
+        return cls(Seal([read_key(keys_dir / "seal.key")]))
 
     def seal_key(self, entity: str, canonical_key: bytes) -> bytes:
         """Seal a canonical key; the same key gives the same bytes."""
@@ -108,6 +120,14 @@ class DeploymentSeals:
     def open_key(self, entity: str, sealed: bytes) -> bytes:
         """Open a sealed key of this entity."""
         return self._keys.open(b"key:" + entity.encode(), sealed)
+
+
+class DeploymentSeals(KeySeals):
+    """Seals keys, and before-images for the ledger."""
+
+    def __init__(self, keys: Seal, images: Sealer) -> None:
+        super().__init__(keys)
+        self._images = images
 
     def seal_image(self, row_id: bytes, image: bytes) -> bytes:
         """Seal a before-image for one ledger row."""

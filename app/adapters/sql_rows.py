@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Final
 
+from app.adapters.server_identity import as_token
 from app.adapters.sql_clients import Use
 from app.adapters.sql_ledger import CHAIN_INDEX, LedgerStatements, ledger_row, wall_ms_of
 from app.adapters.sql_table import SqlTable, quoted
@@ -34,6 +35,8 @@ EVERYWHERE: Final = "*"
 """The scope of the fence that holds for a whole store."""
 STOP: Final = "stop"
 """The row whose token stops all writing in a store when it is not 0."""
+SERVER: Final = "server"
+"""The row whose token stands for the server that a person has accepted."""
 
 
 class DuplicateRow(Exception):
@@ -60,7 +63,10 @@ class SqlRows(ABC):
         }
         self.ledger = LedgerStatements(store.kind, self.own("driftline_ledger"))
         flags = self.own("driftline_fence")
-        self.fence = f"SELECT scope, token FROM {flags} WHERE scope IN (%s, %s) ORDER BY scope {self.shared_lock}"  # noqa: S608
+        self.fence = (
+            f"SELECT scope, token, {as_token(store.kind)} FROM {flags} WHERE scope IN (%s, %s, %s)"  # noqa: S608
+            f" ORDER BY scope {self.shared_lock}"
+        )
         self._chain_key = digest_key
         self._reader: Connection = None
         self._writer: Connection = None
@@ -283,10 +289,12 @@ class SqlTransaction(ABC):
     def fence(self) -> Fence:
         """Lock the store's own flags in share mode and return what they say."""
         with self.rows.translating():
-            flags = dict(self.execute(self.rows.fence, [EVERYWHERE, STOP]).fetchall())
-        if flags.keys() != {EVERYWHERE, STOP}:
+            found = self.execute(self.rows.fence, [EVERYWHERE, STOP, SERVER]).fetchall()
+        flags = {scope: int(token) for scope, token, _ in found}
+        if flags.keys() != {EVERYWHERE, STOP, SERVER}:
             raise Unready("the fence lacks a row", where=self.rows.where, hint="run `driftline init` for this store")
-        return Fence(int(flags[EVERYWHERE]), is_stopped=bool(flags[STOP]))
+        is_another_server = flags[SERVER] != int(found[0][2])
+        return Fence(flags[EVERYWHERE], is_stopped=bool(flags[STOP]), is_another_server=is_another_server)
 
     def _whole(self, ending: str) -> WholeRow:
         text, parameters = self.table.select(self.key, self.image, ending)

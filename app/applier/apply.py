@@ -42,7 +42,7 @@ from app.core.ledger import LedgerKind, LedgerRow, recorded_command
 from app.core.policy import columns_mode
 from app.core.trust import SignerRole
 from app.core.undo import undoes
-from app.ports import AlreadyRecorded, RowRead, RowStore, RowTransaction, Seals, WholeRow
+from app.ports import AlreadyRecorded, KeyNotHeld, RowRead, RowStore, RowTransaction, Seals, WholeRow
 
 ABSENT: Final = object()
 """What stands for the value of a field in a row that is not there: no value, and not NULL either."""
@@ -210,6 +210,8 @@ class Applier:
             return b""
         try:
             return self.seals.open_image(original.row_id, original.before_image)
+        except KeyNotHeld as fault:
+            raise Refused(RefusalReason.KEY_NOT_HELD, fault.what) from fault
         except Undecodable as fault:
             raise Refused(RefusalReason.NOT_UNDOABLE, fault.what) from fault
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from app.adapters.logs import log
-from app.adapters.seal import DeploymentSeals
+from app.adapters.seal import KeySeals
 from app.codec.records import RecordCodec
 from app.core.contract import EntityContract
 from app.core.digest import keyed_hash
@@ -22,7 +22,7 @@ class FindingRecords:
         contracts: Iterable[EntityContract],
         stores: Iterable[StoreSettings],
         codec: RecordCodec,
-        seals: DeploymentSeals,
+        seals: KeySeals,
         digest_key: bytes,
     ) -> None:
         self._numbers = {contract.entity: contract.number for contract in contracts}

@@ -15,7 +15,7 @@ from app.adapters.logs import error_fields, log
 from app.adapters.metrics import Metrics
 from app.adapters.planner_trust import PlannerTrust
 from app.adapters.registry import prepared_book
-from app.adapters.seal import DeploymentSeals, read_key
+from app.adapters.seal import KeySeals, read_key
 from app.adapters.state_news import ToldStateNews
 from app.adapters.system_clock import monotonic_ms, wall_ms
 from app.agents.build import WorkerShape, add_agents, add_table, build_app
@@ -57,7 +57,7 @@ def build_worker(
     stores = stores_compared(settings, contracts)
     metrics.expect([c.entity for c in contracts], [s.name for s in stores])
     digest_key = read_key(settings.keys_dir / "digest.key")
-    seals = DeploymentSeals.from_folder(settings.keys_dir)
+    seals = KeySeals.from_folder(settings.keys_dir)
     book = prepared_book(settings.registry_url, settings.deployment, FIXED_IDS, _tell_registry)
     codec = RecordCodec(settings.deployment, book)
     name = f"{settings.deployment}-{settings.worker.instance_id}"

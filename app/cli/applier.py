@@ -75,11 +75,13 @@ def compose(
 ) -> ApplierLoop:
     """Return the loop with everything real."""
     from app import topics
+    from app.adapters.image_seals import ImageSeals
     from app.adapters.kafka import KafkaClients
     from app.adapters.kafka_read import KafkaEnds
     from app.adapters.logs import log
+    from app.adapters.master_keys import FileMasterKeys, master_key_files
     from app.adapters.registry import prepared_book
-    from app.adapters.seal import DeploymentSeals
+    from app.adapters.seal import DeploymentSeals, Seal, read_key
     from app.adapters.signing import SIGNERS, SignersFile, read_signers, verify
     from app.adapters.system_clock import wall_ms
     from app.applier.apply import Applier
@@ -95,8 +97,9 @@ def compose(
     book = prepared_book(settings.registry_url, name, FIXED_IDS, _tell_registry, partial(_wait_or_leave, stopping))
     codec = RecordCodec(name, book)
     clients = KafkaClients.of(settings)
-    # A list that cannot be read now is refused now; later it is waited for.
+    # What cannot be read now is refused now; later it is waited for.
     read_signers(settings.keys_dir / SIGNERS)
+    master_key_files(settings.master_keys_dir)
     belief = Belief(name, SignersFile(settings.keys_dir).now, verify)
     words = Words(
         clients.consumer("driftline-applier-words", f"{name}-applier-words"),
@@ -115,7 +118,9 @@ def compose(
         contracts={c.entity: c for c in contracts},
         stores=stores,
         targets=frozenset(targets & set(stores)),
-        seals=DeploymentSeals.from_folder(settings.keys_dir),
+        seals=DeploymentSeals(
+            Seal([read_key(settings.keys_dir / "seal.key")]), ImageSeals(FileMasterKeys(settings.master_keys_dir))
+        ),
         belief=belief,
         words_on=words.words_on,
         now_wall_ms=wall_ms,

@@ -120,7 +120,7 @@ def command(invocation: Invocation, instance: str, http_port: int | None, http_h
     from app.adapters.health import Health, HealthServer
     from app.adapters.kafka import KafkaClients
     from app.adapters.logs import configure_logs
-    from app.adapters.seal import DeploymentSeals
+    from app.adapters.seal import KeySeals
     from app.adapters.slice_store import ROLE, SqlSliceStore
     from app.adapters.system_clock import monotonic_ms, wall_ms
     from app.adapters.topic_log import TopicLog
@@ -141,7 +141,7 @@ def command(invocation: Invocation, instance: str, http_port: int | None, http_h
             hint=f"add stores.<name>.roles.{ROLE} with user and password_file, then run `driftline init`",
         )
     clients = KafkaClients.of(settings)
-    log, seals = TopicLog(clients, f"driftline-{instance}"), DeploymentSeals.from_folder(settings.keys_dir)
+    log, seals = TopicLog(clients, f"driftline-{instance}"), KeySeals.from_folder(settings.keys_dir)
     sink = clients.producer(f"driftline-{instance}")
     rereads = REREADS.name(settings.deployment)
     held = [decode_done(r.value, seals.open_key) for r in log.until_now([rereads]) if r.value is not None]

@@ -22,9 +22,9 @@ _COLUMNS: Final = ("at", "store", "what", "digest", "where", "transaction", "why
 
 def _key_of_finding(deployment: Deployment, contract: EntityContract, finding_id: str) -> bytes:
     """Return the key of the row that a finding is about; `ContractViolation` if there is no such finding."""
-    from app.adapters.seal import DeploymentSeals
+    from app.adapters.seal import KeySeals
 
-    seals = DeploymentSeals.from_folder(deployment.settings.keys_dir)
+    seals = KeySeals.from_folder(deployment.settings.keys_dir)
     for _, published in deployment.records(DRIFTS, deployment.codec.read_finding):
         finding = published.finding
         if finding.finding_id.hex().startswith(finding_id.lower()) and finding.entity == contract.entity:

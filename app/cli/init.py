@@ -22,28 +22,38 @@ if TYPE_CHECKING:
 @click.option("--store", "only", multiple=True, help="Only this store (may be given several times); no topics then.")
 @click.option("--print", "only_print", is_flag=True, help="Show the SQL and change nothing.")
 @click.option("--yes", is_flag=True, help="Run it without asking.")
+@click.option(
+    "--accept-server",
+    "accepted",
+    multiple=True,
+    help="Let repairs go on in this store, where another server answers since a failover or a restore.",
+)
 @click.pass_obj
-def command(invocation: Invocation, *, only: tuple[str, ...], only_print: bool, yes: bool) -> int:
+def command(
+    invocation: Invocation, *, only: tuple[str, ...], only_print: bool, yes: bool, accepted: tuple[str, ...]
+) -> int:
     """Make keys, topics and Driftline's own tables, roles and rights in every store. Run it as often as you like.
 
     The roles `beacon`, `read` and `apply` are made with the passwords of their files; a file that is not there is
     made too. Tables of contracts that do not exist yet get their rights when it is run again.
     """
-    from app.adapters.own_tables import run, statements
+    from app.adapters.own_tables import accepts_server, run, statements
     from app.adapters.side_effects import side_effects
     from app.codec.contract_file import load_contracts
 
     settings = invocation.settings()
-    unknown = sorted(set(only) - set(settings.stores))
+    unknown = sorted({*only, *accepted} - set(settings.stores))
     if unknown:
         raise ContractViolation(f"no store is named {unknown[0]}", hint=f"one of {', '.join(settings.stores)}")
     contracts = load_contracts(settings.contracts_dir, settings)
     stores = [
         store
         for store in settings.stores.values()
-        if store.kind is not StoreKind.MONGODB and (not only or store.name in only)
+        if store.kind is not StoreKind.MONGODB and (not only or store.name in {*only, *accepted})
     ]
     scripts = {store.name: statements(store, contracts) for store in stores}
+    for store in stores:
+        scripts[store.name] += [accepts_server(store)] if store.name in accepted else []
     if only_print or not yes:
         _show(stores, scripts)
     if only_print:

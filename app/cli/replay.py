@@ -20,7 +20,7 @@ from app.core.replay import Again, Lives, recompute
 from app.topics import DRIFTS, OBSERVATIONS
 
 if TYPE_CHECKING:
-    from app.adapters.seal import DeploymentSeals
+    from app.adapters.seal import KeySeals
     from app.adapters.topic_log import LogRecord
 
 _COLUMNS: Final = ("at", "entity", "replica", "kind", "stage", "why", "place", "finding_id")
@@ -35,7 +35,7 @@ class Read:
     at_wall_ms: int
 
 
-def judged_again(records: Iterable[Read], seals: DeploymentSeals | None, *, is_whole: bool) -> Iterator[dict[str, Any]]:
+def judged_again(records: Iterable[Read], seals: KeySeals | None, *, is_whole: bool) -> Iterator[dict[str, Any]]:
     """Yield for each record how it came out; `is_whole` says that the records begin with the first."""
     from app.codec.rendering import wall_text
 
@@ -59,7 +59,7 @@ def judged_again(records: Iterable[Read], seals: DeploymentSeals | None, *, is_w
         }
 
 
-def _opened(published: PublishedFinding, seals: DeploymentSeals | None) -> tuple[bytes | None, str]:
+def _opened(published: PublishedFinding, seals: KeySeals | None) -> tuple[bytes | None, str]:
     """Return the row's key where it can be opened, and what is wrong with its seal."""
     if seals is None or not published.sealed_key:
         return None, ""
@@ -69,12 +69,12 @@ def _opened(published: PublishedFinding, seals: DeploymentSeals | None) -> tuple
         return None, f"its key does not open: {fault.what}"
 
 
-def _seals(deployment: Deployment) -> DeploymentSeals | None:
+def _seals(deployment: Deployment) -> KeySeals | None:
     """Return the deployment's seals; without them a finding's id is not computed again, and that is said."""
-    from app.adapters.seal import DeploymentSeals
+    from app.adapters.seal import KeySeals
 
     try:
-        return DeploymentSeals.from_folder(deployment.settings.keys_dir)
+        return KeySeals.from_folder(deployment.settings.keys_dir)
     except ContractViolation as missing:
         click.echo(f"driftline: findings' ids are not computed again: {safe_text(str(missing))}", err=True)
         return None

@@ -31,10 +31,10 @@ def contract_about(deployment: Deployment, entity: str) -> EntityContract:
 
 def sealed_key_opener(deployment: Deployment) -> Callable[[str, bytes], str]:
     """Return what shows the sealed key of an entity's row as text; empty where it cannot be opened."""
-    from app.adapters.seal import DeploymentSeals
+    from app.adapters.seal import KeySeals
 
     contracts = contracts_of(deployment)
-    seals = DeploymentSeals.from_folder(deployment.settings.keys_dir)
+    seals = KeySeals.from_folder(deployment.settings.keys_dir)
 
     def opened(entity: str, sealed_key: bytes) -> str:
         contract = contracts.get(entity)

@@ -48,6 +48,7 @@ class RefusalReason(Enum):
     UNDONE = "undone"  # held: a person has undone the last repair of this row
     OUTSIDE_HOURS = "outside_hours"  # held: the policy's hours
     STOPPED = "stopped"  # held: the flag in the target's own database
+    ANOTHER_SERVER = "another_server"  # held: the target failed over or was restored, and nobody has accepted that yet
     OSCILLATES = "oscillates"  # held: the row was repaired again and again: two writers fight over it
     OVER_BUDGET = "over_budget"  # held
     FENCED = "fenced"
@@ -62,6 +63,7 @@ class RefusalReason(Enum):
     CONSTRAINT = "constraint"
     WIDER_THAN_ONE_ROW = "wider_than_one_row"  # another row or table was touched
     NOT_TRANSACTIONAL = "not_transactional"
+    KEY_NOT_HELD = "key_not_held"  # held: the master key of the before-image is not here
     NOT_UNDOABLE = "not_undoable"  # the ledger has no such repair, or its before-image cannot be opened
     OUTSIDE_CONTRACT = "outside_contract"
     UNREADABLE = "unreadable"  # the command itself, or its sealed key
@@ -101,7 +103,9 @@ FINAL_REASONS: Final[frozenset[RefusalReason]] = (
         RefusalReason.CLOCKS_DISAGREE,
         RefusalReason.OUTSIDE_HOURS,
         RefusalReason.STOPPED,
+        RefusalReason.ANOTHER_SERVER,
         RefusalReason.NO_RIGHT,
+        RefusalReason.KEY_NOT_HELD,
         RefusalReason.OVER_BUDGET,
         RefusalReason.ROW_LOCKED,
         RefusalReason.FOREIGN_KEY,

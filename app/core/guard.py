@@ -78,10 +78,14 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """What the target's own flags say: the token that still stands, and whether all writing is stopped there."""
+    """What the target's own flags say: the token that still stands, and whether all writing is stopped there.
+
+    `is_another_server`: who answers is not the server that a person accepted, but one promoted or restored since.
+    """
 
     token: int
     is_stopped: bool = False
+    is_another_server: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +233,7 @@ BEFORE: Final[Sequence[Check[Known]]] = (
 
 FENCE: Final[Sequence[Check[Fence]]] = (
     (RefusalReason.STOPPED, lambda _command, fence: fence.is_stopped),
+    (RefusalReason.ANOTHER_SERVER, lambda _command, fence: fence.is_another_server),
     (RefusalReason.FENCED, lambda command, fence: fence.token != command.fence_token),
 )
 

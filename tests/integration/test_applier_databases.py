@@ -17,7 +17,7 @@ import pymysql
 import pytest
 
 from app.adapters.memory_rows import MemoryRows
-from app.adapters.own_tables import run, statements
+from app.adapters.own_tables import accepts_server, run, statements
 from app.adapters.seal import DeploymentSeals, Seal
 from app.adapters.side_effects import side_effects
 from app.adapters.sql_clients import Use
@@ -146,35 +146,90 @@ def test_the_digest_of_these_tests_is_the_stores_own(make: Callable[..., SqlWorl
 
 
 FORBIDDEN = [
+    # The contract's table, beyond what a repair writes.
     "UPDATE {schema}.things SET outside = 'x'",
     "UPDATE {schema}.things SET id = 9",
     "INSERT INTO {schema}.things (id, outside) VALUES (9, 'x')",
     "DELETE FROM {schema}.things",
-    "SELECT * FROM {schema}.audit",
     "DROP TABLE {schema}.things",
     "TRUNCATE TABLE {schema}.things",
+    "ALTER TABLE {schema}.things ADD COLUMN mine integer",
+    "CREATE INDEX mine ON {schema}.things (code)",
+    # Other tables, and new ones.
+    "SELECT * FROM {schema}.audit",
+    "INSERT INTO {schema}.audit VALUES ('x')",
+    "UPDATE {schema}.audit SET what = 'x'",
+    "DELETE FROM {schema}.audit",
+    "DROP TABLE {schema}.audit",
     "CREATE TABLE {schema}.mine (id integer)",
+    "CREATE TABLE {own}.mine (id integer)",
+    "CREATE VIEW {schema}.mine AS SELECT 1 AS one",
+    # The ledger: rows are added, and never anything else.
     "UPDATE {own}.driftline_ledger SET outcome = 'applied'",
+    "UPDATE {own}.driftline_ledger SET chain = ''",
     "DELETE FROM {own}.driftline_ledger",
     "TRUNCATE TABLE {own}.driftline_ledger",
     "DROP TABLE {own}.driftline_ledger",
     "ALTER TABLE {own}.driftline_ledger ADD COLUMN mine integer",
+    # The flags and the signs of other roles.
     "UPDATE {own}.driftline_fence SET token = 0 WHERE scope = 'stop'",
     "UPDATE {own}.driftline_fence SET token = 9",
+    "INSERT INTO {own}.driftline_fence (scope, token) VALUES ('mine', 0)",
     "DELETE FROM {own}.driftline_fence",
     "UPDATE {own}.driftline_beacon SET sequence = 9",
+    "SELECT * FROM {own}.driftline_beacon",
     "INSERT INTO {own}.driftline_signal (id, type) VALUES ('x', 'execute-snapshot')",
 ]
 ONLY_POSTGRES = [
+    "INSERT INTO {schema}.things (id, code) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET outside = 'x'",
+    "MERGE INTO {schema}.things t USING (SELECT 1 AS id) s ON t.id = s.id WHEN MATCHED THEN DELETE",
     "SET session_replication_role = replica",
+    "SET ROLE postgres",
+    "SET SESSION AUTHORIZATION postgres",
     "COPY {schema}.things TO PROGRAM 'true'",
+    "COPY {schema}.things TO '/tmp/x'",
+    "COPY {schema}.things (code) FROM '/etc/hostname'",
+    "COPY {schema}.audit TO STDOUT",
+    "SELECT pg_read_file('/etc/hostname')",
+    "SELECT lo_import('/etc/hostname')",
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'postgres' LIMIT 1",
+    "SELECT * FROM pg_authid",
     "ALTER ROLE applier_test_apply SUPERUSER",
-    "LOCK TABLE {own}.driftline_ledger IN ACCESS EXCLUSIVE MODE",
+    "GRANT pg_read_all_data TO applier_test_apply",
+    "CREATE ROLE applier_test_more",
+    "CREATE SCHEMA mine",
+    "CREATE EXTENSION file_fdw",
+    "CREATE TABLE public.mine (id integer)",
+    "ALTER TABLE {own}.driftline_ledger RENAME TO mine",
+    "CREATE TRIGGER mine AFTER UPDATE ON {schema}.things EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "CREATE TRIGGER mine BEFORE INSERT ON {own}.driftline_ledger EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "CREATE RULE mine AS ON INSERT TO {own}.driftline_ledger DO INSTEAD NOTHING",
+    "ALTER TABLE {own}.driftline_ledger DISABLE TRIGGER ALL",
+    "ALTER TABLE {own}.driftline_ledger OWNER TO applier_test_apply",
+    "ALTER SYSTEM SET fsync = off",
+    "BEGIN; LOCK TABLE {own}.driftline_ledger IN ACCESS EXCLUSIVE MODE",
 ]
 ONLY_MARIADB = [
+    "REPLACE INTO {schema}.things (id, code) VALUES (1, 'x')",
+    "INSERT INTO {schema}.things (id) VALUES (1) ON DUPLICATE KEY UPDATE outside = 'x'",
+    "REPLACE INTO {own}.driftline_ledger (command_id) VALUES ('x')",
     "SET SESSION sql_log_bin = 0",
+    "SET GLOBAL read_only = 0",
+    "SET ROLE root",
+    "SELECT code FROM {schema}.things INTO OUTFILE '/tmp/driftline-x'",
+    "LOAD DATA INFILE '/etc/hostname' INTO TABLE {schema}.things (code)",
     "SELECT * FROM mysql.user",
     "GRANT SELECT ON *.* TO applier_test_apply@'%'",
+    "GRANT SELECT ON {own}.driftline_ledger TO applier_test_beacon@'%'",
+    "CREATE USER applier_test_more",
+    "CREATE DATABASE applier_test_more",
+    "RENAME TABLE {own}.driftline_ledger TO {own}.mine",
+    "ALTER TABLE {own}.driftline_ledger RENAME TO {own}.mine",
+    "CREATE TRIGGER {schema}.mine AFTER UPDATE ON {schema}.things FOR EACH ROW SET @x = 1",
+    "CREATE TRIGGER {own}.mine BEFORE INSERT ON {own}.driftline_ledger FOR EACH ROW SET @x = 1",
+    "LOCK TABLES {own}.driftline_ledger WRITE",
+    "FLUSH TABLES WITH READ LOCK",
+    "PURGE BINARY LOGS BEFORE now()",
 ]
 
 
@@ -182,16 +237,29 @@ def test_the_apply_role_may_do_no_more_than_its_work(make: Callable[..., SqlWorl
     """No delete that the contract does not allow, no column outside it, and never the ledger's rows or the token."""
     world = make(deletes=False)
     world.put(1, thing())
+    transaction = world.store.begin(ENTITY, KEY)
+    transaction.record(ledger_row())
+    transaction.commit()
+    before = _all_that_is_there(world)
     is_postgres = world.settings.kind is StoreKind.POSTGRES
     connection = world.sql.connect(Use.WRITE)
-    for text in FORBIDDEN + (ONLY_POSTGRES if is_postgres else ONLY_MARIADB):
-        assert _may_not(connection, text), text
-        connection.rollback()
+    if is_postgres:
+        # Some statements are refused within a transaction whoever says them.
+        connection.autocommit = True
+    tried = FORBIDDEN + (ONLY_POSTGRES if is_postgres else ONLY_MARIADB)
+    assert [text for text in tried if not _may_not(connection, text)] == []
     connection.close()
     reading = world.sql.connect(Use.READ)
-    for text in [*FORBIDDEN, f"UPDATE {SCHEMA}.things SET code = 'x'"]:
-        assert _may_not(reading, text), text
+    tried = [*FORBIDDEN, f"UPDATE {SCHEMA}.things SET code = 'x'"]
+    assert [text for text in tried if not _may_not(reading, text)] == []
     reading.close()
+    assert _all_that_is_there(world) == before
+
+
+def _all_that_is_there(world: SqlWorld) -> list[list[tuple[Any, ...]]]:
+    """Read the tables that nobody may have touched."""
+    tables = [f"{SCHEMA}.things", f"{SCHEMA}.audit", f"{OWN_SCHEMA}.driftline_ledger", f"{OWN_SCHEMA}.driftline_fence"]
+    return [world.execute(f"SELECT * FROM {table} ORDER BY 1") for table in tables]
 
 
 def _may_not(connection: Any, text: str) -> bool:  # noqa: ANN401 - either driver's
@@ -202,8 +270,8 @@ def _may_not(connection: Any, text: str) -> bool:  # noqa: ANN401 - either drive
     except psycopg.errors.InsufficientPrivilege:
         return True
     except pymysql.MySQLError as error:
-        # Denied: command, column, database, administration, or the account.
-        return error.args[0] in {1142, 1143, 1044, 1227, 1045}
+        # Denied: command, column, database, administration, the account, a trigger, or a role that was not granted.
+        return error.args[0] in {1142, 1143, 1044, 1227, 1045, 1419, 1959}
     return False
 
 
@@ -218,6 +286,65 @@ def test_a_right_that_is_missing_holds_and_does_not_refuse_for_good(make: Callab
     assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.NO_RIGHT)
     world.execute(f"GRANT DELETE ON {SCHEMA}.things TO {user}")
     world.sql.close()
+    assert applier.carry_out(command).outcome is Outcome.APPLIED
+
+
+def test_behind_a_locked_table_commands_are_held_and_go_when_it_is_free(make: Callable[..., SqlWorld]) -> None:
+    """Nobody waits in the way of the lock's holder, nothing is refused for good, and the next try goes through."""
+    world = make()
+    world.put(1, thing(name="old"))
+    applier, command = repair(world, thing(name="new"))
+    mode = "IN ACCESS EXCLUSIVE MODE" if world.settings.kind is StoreKind.POSTGRES else "WRITE"
+    world.other.cursor().execute(f"LOCK TABLE {SCHEMA}.things {mode}")
+    began = time.monotonic()
+    outcome = applier.carry_out(command)
+    assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.ROW_LOCKED)
+    assert time.monotonic() - began < 2
+    world.other.rollback()
+    world.other.cursor().execute("UNLOCK TABLES" if world.settings.kind is StoreKind.MARIADB else "SELECT 1")
+    assert applier.carry_out(command).outcome is Outcome.APPLIED
+    assert world.store.read(ENTITY, KEY).values["name"] == "new"
+
+
+def test_a_target_that_takes_no_writes_is_waited_for(make: Callable[..., SqlWorld]) -> None:
+    """A standby, or a server that was set read-only: no refusal, no ledger row; it goes once writes are taken."""
+    world = make()
+    world.put(1, thing(name="old"))
+    applier, command = repair(world, thing(name="new"))
+    world.sql.close()
+    is_postgres = world.settings.kind is StoreKind.POSTGRES
+    switch = (
+        "ALTER ROLE applier_test_apply SET default_transaction_read_only = {}"
+        if is_postgres
+        else ("SET GLOBAL read_only = {}")
+    )
+    world.execute(switch.format("on" if is_postgres else 1))
+    try:
+        with pytest.raises(Unready):
+            applier.carry_out(command)
+    finally:
+        world.execute(switch.format("off" if is_postgres else 0))
+    assert world.store.read(ENTITY, KEY).values["name"] == "old"
+    assert world.store.recorded(command.command_id) is None
+    assert applier.carry_out(command).outcome is Outcome.APPLIED
+
+
+def test_on_another_server_nothing_is_written_before_a_person_accepts_it(make: Callable[..., SqlWorld]) -> None:
+    """A promoted standby and a restored backup carry the flags of the server they come from, and are not that server.
+
+    Running init again accepts nothing by itself.
+    """
+    world = make()
+    world.put(1, thing(name="old"))
+    applier, command = repair(world, thing(name="new"))
+    world.execute(f"UPDATE {OWN_SCHEMA}.driftline_fence SET token = token + 1 WHERE scope = 'server'")
+    for _ in range(2):
+        outcome = applier.carry_out(command)
+        assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.ANOTHER_SERVER)
+        assert run(world.settings, statements(world.settings, [world.agreed])) == []
+    assert world.store.read(ENTITY, KEY).values["name"] == "old"
+    assert world.store.recorded(command.command_id) is None
+    assert run(world.settings, [accepts_server(world.settings)]) == []
     assert applier.carry_out(command).outcome is Outcome.APPLIED
 
 

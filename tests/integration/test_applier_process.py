@@ -26,7 +26,7 @@ from app.adapters.kafka import KafkaClients
 from app.adapters.mysql_rows import MysqlRows
 from app.adapters.planner_trust import PlannerTrust
 from app.adapters.postgres_rows import PostgresRows
-from app.adapters.seal import DeploymentSeals, read_key
+from app.adapters.seal import KeySeals, read_key
 from app.adapters.sql_rows import SqlRows
 from app.adapters.system_clock import wall_ms
 from app.adapters.topic_log import TopicLog
@@ -120,7 +120,7 @@ class Deployment:
         contracts = load_contracts(settings.contracts_dir, settings)
         self.contracts = {c.entity: c for c in contracts}
         self.digest_key = read_key(settings.keys_dir / "digest.key")
-        self.seals = DeploymentSeals.from_folder(settings.keys_dir)
+        self.seals = KeySeals.from_folder(settings.keys_dir)
         self.trust = PlannerTrust.from_folder(self.name, settings.keys_dir, wall_ms)
         self.run("keys", "make", "approver", "anna")
         self.rows = {

@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS {schema}.driftline_signal (
     data text
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
--- The token of the row `stop` stops all writing here when it is not 0. `shared` is there to be granted: a shared lock
+-- The token of the row `stop` stops all writing here when it is not 0, and so does that of `server` when it does not
+-- stand for the server that answers. `shared` is there to be granted: a shared lock
 -- may need UPDATE on some column, and the token must not be it.
 CREATE TABLE IF NOT EXISTS {schema}.driftline_fence (
     scope varchar(64) NOT NULL PRIMARY KEY,
@@ -34,6 +35,9 @@ INSERT INTO {schema}.driftline_fence (scope, token)
 
 INSERT INTO {schema}.driftline_fence (scope, token)
     SELECT 'stop', 0 FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM {schema}.driftline_fence WHERE scope = 'stop');
+
+INSERT INTO {schema}.driftline_fence (scope, token)
+    SELECT 'server', {server} FROM DUAL WHERE NOT EXISTS (SELECT 1 FROM {schema}.driftline_fence WHERE scope = 'server');
 
 CREATE TABLE IF NOT EXISTS {schema}.driftline_ledger (
     command_id varchar(32) NOT NULL PRIMARY KEY,

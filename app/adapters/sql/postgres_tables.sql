@@ -19,7 +19,8 @@ CREATE TABLE IF NOT EXISTS {schema}.driftline_signal (
     data text
 );
 
--- The token of the row `stop` stops all writing here when it is not 0. `shared` is there to be granted: a shared lock
+-- The token of the row `stop` stops all writing here when it is not 0, and so does that of `server` when it does not
+-- stand for the server that answers. `shared` is there to be granted: a shared lock
 -- needs UPDATE on some column, and the token must not be it.
 CREATE TABLE IF NOT EXISTS {schema}.driftline_fence (
     scope varchar(64) PRIMARY KEY,
@@ -27,7 +28,8 @@ CREATE TABLE IF NOT EXISTS {schema}.driftline_fence (
     shared smallint NOT NULL DEFAULT 0
 );
 
-INSERT INTO {schema}.driftline_fence (scope, token) VALUES ('*', 0), ('stop', 0) ON CONFLICT (scope) DO NOTHING;
+INSERT INTO {schema}.driftline_fence (scope, token) VALUES ('*', 0), ('stop', 0), ('server', {server})
+    ON CONFLICT (scope) DO NOTHING;
 
 CREATE TABLE IF NOT EXISTS {schema}.driftline_ledger (
     command_id varchar(32) PRIMARY KEY,

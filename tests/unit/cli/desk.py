@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.adapters.kafka import MemorySink
-from app.adapters.seal import DeploymentSeals, make_key
+from app.adapters.seal import KeySeals, make_key
 from app.adapters.signing import SIGNERS, SigningKey, make_signing_key, signer_line, trust
 from app.codec.contract_file import load_contracts
 from app.core.canonical_key import key_writer
@@ -47,7 +47,7 @@ class Desk(World):
         self.ask_for(persons=1)
         for name in ("seal.key", "ledger.key"):
             make_key(self.keys / name)
-        self.seals = DeploymentSeals.from_folder(self.keys)
+        self.seals = KeySeals.from_folder(self.keys)
         self.planner = self.trusted("planner.key", SignerRole.PLANNER, "worker")
         self.sit_down("anna")
         self.sink = MemorySink()

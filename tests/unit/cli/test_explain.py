@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.adapters.seal import DeploymentSeals, make_key
+from app.adapters.seal import KeySeals, make_key
 from app.cli.main import run
 from app.codec.contract_file import load_contracts
 from app.core.command import Action, Approval, CommandOutcome, Outcome, RepairCommand
@@ -46,7 +46,7 @@ class OrderWorld(World):
             make_key(folder / "keys" / name)
         self.contract: EntityContract = load_contracts(folder / "contracts", self.settings)[0]
         self.digest_key = (folder / "keys" / "digest.key").read_bytes()
-        self.seals = DeploymentSeals.from_folder(folder / "keys")
+        self.seals = KeySeals.from_folder(folder / "keys")
         self.log.topics |= {"pg.public.orders": [], "my.shop.orders": []}
 
     def key(self, row_id: int) -> bytes:
