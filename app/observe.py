@@ -219,6 +219,18 @@ BREAKER_TRIPS: Final = Metric(
     (Label.REASON,),
     ((Label.REASON, _words(Trip)),),
 )
+QUARANTINES: Final = Metric(
+    "driftline_quarantines_total",
+    _COUNTER,
+    "Shards that the applier quarantined because more of their rows drifted than their policy bears.",
+    (Label.ENTITY,),
+)
+SHARDS_QUARANTINED: Final = Metric(
+    "driftline_shards_quarantined",
+    _GAUGE,
+    "Shards where repairs stop until they were read again and an approver has said so.",
+    (Label.ENTITY,),
+)
 APPLIER_PAUSED: Final = Metric("driftline_applier_paused", _GAUGE, "1 while the applier writes nothing.")
 STATE_BYTES: Final = Metric("driftline_state_bytes", _GAUGE, "Size of the state on disk.")
 STATE_RECOVERY: Final = Metric(
@@ -284,6 +296,8 @@ ALL_METRICS: Final[tuple[Metric, ...]] = (
     REPAIR_ALARMS,
     REPAIR_LATENCY,
     BREAKER_TRIPS,
+    QUARANTINES,
+    SHARDS_QUARANTINED,
     APPLIER_PAUSED,
     STATE_BYTES,
     STATE_RECOVERY,

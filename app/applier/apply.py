@@ -53,13 +53,18 @@ def never() -> bool:
     return False
 
 
+def nowhere(_command: RepairCommand) -> bool:
+    """Tell that no shard is quarantined."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Applier:
     """What carrying out a command needs of the world.
 
     `targets` are the stores that are some contract's replica: only they have a ledger that is written. `belief` says
     whose signatures count, `words_on` what was said of a command, and `now_wall_ms` is the wall clock, for expiry and
-    the ledger. `is_stopped` is asked before each commit.
+    the ledger. `is_stopped` is asked before each commit, and so is `is_quarantined`, of the command's shard.
     """
 
     contracts: Mapping[str, EntityContract]
@@ -71,6 +76,7 @@ class Applier:
     now_wall_ms: Callable[[], int]
     limits: Limits = DEFAULT_LIMITS
     is_stopped: Callable[[], bool] = never
+    is_quarantined: Callable[[RepairCommand], bool] = nowhere
     failpoint: Callable[[str], None] = no_failpoint
 
     @property
@@ -172,6 +178,7 @@ class Applier:
             counts=counts,
             limits=self.limits,
             table_rows=store.table_rows(command.entity) if has_share else 0,
+            is_quarantined=self.is_quarantined(command),
         )
 
     # -- the transaction --------------------------------------------------------------------------------------------
@@ -239,6 +246,9 @@ class Applier:
         self.failpoint("before_commit")
         if self.is_stopped():
             raise Unready("repairs were stopped while this row was written: nothing is", where=command.target)
+        if self.is_quarantined(command) and self._said(command).refusal is not None:
+            # This process may have slept since it looked: what it was told in between counts.
+            raise Refused(RefusalReason.QUARANTINED)
 
     def _columns_mode(self, command: RepairCommand, target: RowRead, authority: RowRead) -> RepairMode:
         """Return how far the policy lets the fields be repaired that differ between these two rows."""

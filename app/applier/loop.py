@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +25,9 @@ from app.codec.control import KEY, encode_control
 from app.core.breaker import Breaker, Trip
 from app.core.command import DISTRUSTED, CommandOutcome, Outcome, RepairCommand
 from app.core.errors import Undecodable, Unready
+from app.core.guard import repair_policy
 from app.core.published import QuarantinedRecord
+from app.core.quarantine import DRIFTS_TOO_MUCH, Drifting, shard_name
 from app.core.switch import Control, Said
 from app.ports import Sink
 
@@ -77,7 +80,9 @@ class ApplierLoop:
     log: Log
     stopping: threading.Event = field(default_factory=threading.Event)
     is_reading: bool = False
+    partitions: int = 1
     _breaker: Breaker = field(default_factory=Breaker)
+    _drifting: Drifting = field(default_factory=Drifting)
     _held_back: bool = False
     _lost: set[Place] = field(default_factory=set)
 
@@ -119,6 +124,9 @@ class ApplierLoop:
         self.words.poll()
         self._tell_refused_words()
         self.meter.set(observe.APPLIER_PAUSED, float(self.words.is_stopped))
+        quarantined = Counter(shard.partition("/")[0] for shard in self.words.shards.quarantined())
+        for entity in self.applier.contracts:
+            self.meter.set(observe.SHARDS_QUARANTINED, float(quarantined[entity]), entity=entity)
         self._hold_back(back=self.words.is_stopped)
 
     def _idle(self, seconds: float) -> None:
@@ -157,6 +165,7 @@ class ApplierLoop:
                 if outcome is None:
                     break
                 self._send(outcome)
+                self._quarantine_where_too_much(command, outcome)
                 latency_s = time.monotonic() - began
                 self.meter.observe(observe.REPAIR_LATENCY, latency_s, entity=self._counted(outcome.entity))
             done[place] = message.offset() + 1
@@ -273,12 +282,40 @@ class ApplierLoop:
     def _stop_ourselves(self, trip: Trip) -> None:
         """Say stop on the topic, for every applier and over every restart; a person lets repairs go on."""
         self._breaker = Breaker()
+        if self.words.is_stopped:
+            # A flood would make one word of ten records, and each is there to stop what is stopped.
+            return
         word = Control(Said.PAUSE, "the breaker", self.applier.now_wall_ms(), trip.value)
         self.sink.send(self.topics.control, 0, KEY, encode_control(word))
         self.sink.flush()
         self.meter.add(observe.BREAKER_TRIPS, reason=trip.value)
         self.log.error("the breaker is open: a person must look, and say `driftline resume`", reason=trip.value)
         # Nothing more is begun before the word has come back.
+        self.words.catch_up()
+
+    def _quarantine_where_too_much(self, command: RepairCommand, outcome: CommandOutcome) -> None:
+        """Stop repairs in the shard of a command where it drifts more than its policy bears, and say so."""
+        policy = repair_policy(self.applier.contracts.get(command.entity), command.target)
+        if policy is None or self.words.is_quarantined(command):
+            return
+        rows = None
+        if policy.quarantine_percent is not None:
+            rows = self._patiently(partial(self.applier.stores[command.target].table_rows, command.entity))
+        if not self._drifting.after(command, outcome, policy, rows / self.partitions if rows else None):
+            return
+        shard = shard_name(command.entity, command.target, command.partition)
+        word = Control(Said.PAUSE, "the applier", self.applier.now_wall_ms(), DRIFTS_TOO_MUCH, shard=shard)
+        self.sink.send(self.topics.control, 0, KEY, encode_control(word))
+        self.sink.flush()
+        self.meter.add(observe.QUARANTINES, entity=self._counted(command.entity))
+        self.log.error(
+            "a shard is quarantined: its tables are read again, and a person must look",
+            entity=command.entity,
+            target=command.target,
+            partition=command.partition,
+            reason=DRIFTS_TOO_MUCH,
+        )
+        # No other command of the shard is begun before the word has come back.
         self.words.catch_up()
 
     def _quarantine(self, message: Any, fault: Undecodable) -> None:  # noqa: ANN401 - confluent_kafka's message

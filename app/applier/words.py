@@ -20,6 +20,7 @@ from app.codec.control import KEY, decode_control
 from app.core.approval import Word
 from app.core.command import Approval, RefusalReason, RepairCommand
 from app.core.errors import Undecodable, Unready
+from app.core.quarantine import Shards, shard_name
 from app.core.signing import member_of
 from app.core.switch import Said, Switch
 from app.core.trust import SignerRole
@@ -104,6 +105,7 @@ class Words:
         self._told: dict[tuple[str, int], int] = {}
         self._panic_file = panic_file
         self._switch = Switch()
+        self.shards = Shards()
         self.refused: list[RefusedWord] = []
 
     @property
@@ -115,6 +117,10 @@ class Words:
         """Look now whether somebody has said stop."""
         self.poll()
         return self.is_stopped
+
+    def is_quarantined(self, command: RepairCommand) -> bool:
+        """Tell whether repairs stop in a command's shard, by what was read so far."""
+        return self.shards.is_quarantined(shard_name(command.entity, command.target, command.partition))
 
     def start(self) -> None:
         """Read everything that was said so far; `Unready` while the topics cannot be read."""
@@ -209,6 +215,10 @@ class Words:
             no = self._belief.distrust(SignerRole.APPROVER, word, self._now_wall_ms())
             if no is not None:
                 self._refuse(RefusedWord(KEY, no, self._control, 0, offset))
+                return
+        if word.shard:
+            self._log.warning("a shard is told of", what=word.said.value, reason=word.why, actor=word.by, **place)
+            if self.shards.after(word, offset) or word.said is Said.RESUME:
                 return
         before, self._switch = self._switch, self._switch.after(word, offset)
         if before.is_on is not self._switch.is_on:

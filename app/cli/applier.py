@@ -125,6 +125,7 @@ def compose(
         words_on=words.words_on,
         now_wall_ms=wall_ms,
         is_stopped=words.asks_to_stop,
+        is_quarantined=words.is_quarantined,
         failpoint=failpoint,
     )
     member = settings.applier.instance_id
@@ -143,6 +144,7 @@ def compose(
         meter=metrics,
         log=log(),
         stopping=stopping,
+        partitions=settings.partitions,
     )
 
 

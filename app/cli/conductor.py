@@ -85,9 +85,10 @@ def _feeds(settings: Settings, contracts: Sequence[EntityContract], stores: Sequ
     from app.adapters.registry import schema_book
     from app.bootstrap.decoders import decoder_of
     from app.bootstrap.sources import own_topic
+    from app.codec.control import decode_control
     from app.codec.records import RecordCodec
     from app.conductor.run import Feeds
-    from app.topics import DRIFTS, STATUS
+    from app.topics import CONTROL, DRIFTS, STATUS
 
     codec = RecordCodec(settings.deployment, schema_book(settings.registry_url, settings.deployment))
     decoders = {name: decoder_of(settings, settings.stores[name]) for name in stores}
@@ -96,6 +97,8 @@ def _feeds(settings: Settings, contracts: Sequence[EntityContract], stores: Sequ
         read_status=codec.read_status,
         findings=DRIFTS.name(settings.deployment),
         read_finding=lambda value: codec.read_finding(value).finding,
+        words=CONTROL.name(settings.deployment),
+        read_word=decode_control,
         signals={own_topic(settings.stores[name], "driftline_signal"): (name, decoders[name]) for name in stores},
         tables={
             table.topic: (table.store, decoders[table.store])
@@ -176,6 +179,8 @@ def command(invocation: Invocation, instance: str, http_port: int | None, http_h
             metrics_page=told.metrics.page,
         )
         server = HealthServer(http_host, http_port, health)
+    for record in log.until_now([feeds.words]):
+        conductor.take(record)
     try:
         conductor.run(log.on_and_on(feeds.topics, wall_ms()))
     finally:

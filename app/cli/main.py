@@ -34,7 +34,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "batches": ("app.cli.batches", "command", "List the batches of repairs that wait for a person."),
     "approve": ("app.cli.approve", "command", "Say yes to batches of repairs, signed."),
     "reject": ("app.cli.approve", "reject", "Say no to batches of repairs, signed, for good."),
-    "keys": ("app.cli.keys", "command", "Make keys to sign with, and list whom the deployment trusts."),
+    "keys": ("app.cli.keys", "command", "Make keys to sign with, list who is trusted, rotate master keys."),
     "undo": ("app.cli.undo", "command", "Take back repairs: a command, a batch, or those of a time."),
     "pause": ("app.cli.pause", "command", "Stop the applier before its next write."),
     "panic": ("app.cli.pause", "panic", "Stop the applier before its next commit."),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import getpass
+import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -12,15 +13,19 @@ from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import safe_text
 from app.codec.control import KEY, encode_control
+from app.core.errors import ContractViolation
 from app.core.signing import signed_form
 from app.core.switch import Control, Said
 
 if TYPE_CHECKING:
+    from app.cli.deployment import Deployment
     from app.settings import Settings
 
 _TEXT_MAX: Final = 500
+_SHARD: Final = re.compile(r"[^/\s]{1,200}/[^/\s]{1,64}/[0-9]{1,4}")
 
 _why = click.option("--why", default="", help="Recorded beside the word.")
+_shard = click.option("--shard", default="", help="Only in this shard, as `driftline status` names it.")
 _by = click.option("--by", default=getpass.getuser, help="Who says so.  [default: the login's name]")
 
 
@@ -34,20 +39,27 @@ def say(settings: Settings, word: Control) -> None:
     sink.flush()
 
 
-def _stop(said: Said, by: str, why: str) -> Control:
+def _stop(said: Said, by: str, why: str, shard: str = "") -> Control:
     from app.adapters.system_clock import wall_ms
 
-    return Control(said, by[:_TEXT_MAX], wall_ms(), why[:_TEXT_MAX])
+    if shard and _SHARD.fullmatch(shard) is None:
+        raise ContractViolation("no shard is named so", hint="write ENTITY/STORE/NUMBER, as orders/my/3")
+    return Control(said, by[:_TEXT_MAX], wall_ms(), why[:_TEXT_MAX], shard=shard)
 
 
 @click.command()
 @_why
 @_by
+@_shard
 @click.pass_obj
-def command(invocation: Invocation, *, why: str, by: str) -> int:
-    """Stop the appliers before their next write. What they have in hand they finish."""
-    say(invocation.settings(), _stop(Said.PAUSE, by, why))
-    click.echo("repairs are stopped; an approver's `driftline resume` lets them go on", err=True)
+def command(invocation: Invocation, *, why: str, by: str, shard: str) -> int:
+    """Stop the appliers before their next write. What they have in hand they finish.
+
+    With --shard: quarantine one, where only what a person approves is repaired from then on.
+    """
+    say(invocation.settings(), _stop(Said.PAUSE, by, why, shard))
+    where = f" in {shard}" if shard else ""
+    click.echo(f"repairs are stopped{where}; an approver's `driftline resume` lets them go on", err=True)
     return ExitCode.AGREE
 
 
@@ -73,34 +85,62 @@ def panic(invocation: Invocation, *, why: str, by: str) -> int:
 
 @click.command()
 @_why
+@_shard
+@click.option("--unproven", is_flag=True, help="Lift a shard's quarantine though it was not revalidated; say --why.")
 @click.pass_obj
-def resume(invocation: Invocation, *, why: str) -> int:
+def resume(invocation: Invocation, *, why: str, shard: str, unproven: bool) -> int:
     """Let the appliers go on: a word that is signed with the approver's key, and lifts every stop up to now.
 
     A file that `driftline panic` left on this host is taken away; one on another host is taken away there.
+
+    With --shard: lift the quarantine of one. Refused while it was not revalidated: both its tables read whole by the
+    conductor since, nothing open, nothing unknown. What stops everything stays as it is.
     """
     from app.cli.approve import approver_key
+    from app.cli.deployment import Deployment
 
     settings = invocation.settings()
     key, person = approver_key(settings)
-    last, stops = _last_word(settings)
-    word = replace(_stop(Said.RESUME, person, why), lifts_through=last, key_id=key.key_id)
+    deployment = Deployment(settings, "driftline-resume")
+    words = _words(deployment)
+    if shard:
+        why = _reason_to_lift(deployment, words, shard, why, unproven=unproven)
+    last = words[-1][0] if words else -1
+    word = replace(_stop(Said.RESUME, person, why, shard), lifts_through=last, key_id=key.key_id)
     word = replace(word, signature=key.sign(signed_form(settings.deployment, word)))
-    settings.panic_file.unlink(missing_ok=True)
+    if not shard:
+        settings.panic_file.unlink(missing_ok=True)
     say(settings, word)
-    for stop in stops[-1:]:
+    for stop in [stop for _, stop in words if stop.said is not Said.RESUME and stop.shard == shard][-1:]:
         click.echo(
             f"lifted: {stop.said.value} by {safe_text(stop.by)} ({safe_text(stop.why) or 'no reason'})", err=True
         )
-    click.echo(f"repairs go on, by {safe_text(person)}; `driftline pause` stops them", err=True)
+    where = f" in {shard}" if shard else ""
+    click.echo(f"repairs go on{where}, by {safe_text(person)}; `driftline pause` stops them", err=True)
     return ExitCode.AGREE
 
 
-def _last_word(settings: Settings) -> tuple[int, list[Control]]:
-    """Return the offset of the last record of the topic, -1 if there is none, and the stops that were read."""
-    from app.cli.deployment import Deployment
+def _reason_to_lift(
+    deployment: Deployment, words: list[tuple[int, Control]], shard: str, why: str, *, unproven: bool
+) -> str:
+    """Return what is recorded beside the lifting of a quarantine; `ContractViolation` where it may not be lifted."""
+    from app.cli.row_keys import contracts_of
+    from app.cli.shards import quarantined, read_known
+
+    stop = quarantined(words).get(shard)
+    if stop is None:
+        raise ContractViolation("this shard is not quarantined", where=shard, hint="`driftline status` lists those")
+    missing = read_known(deployment).missing(contracts_of(deployment), shard, stop.at_ms)
+    told = ", ".join(f"{what.value} ({store})" for what, store in missing)
+    if missing and not (unproven and why):
+        hint = "wait for `driftline conductor`, repair by `driftline approve`; or say --unproven and --why"
+        raise ContractViolation(f"the shard was not revalidated: {told}", where=shard, hint=hint)
+    return f"not revalidated, {told}: {why}" if missing else why
+
+
+def _words(deployment: Deployment) -> list[tuple[int, Control]]:
+    """Return all words of the topic with their offsets."""
     from app.codec.control import decode_control
     from app.topics import CONTROL
 
-    read: list[tuple[Any, Control]] = list(Deployment(settings, "driftline-resume").records(CONTROL, decode_control))
-    return (read[-1][0].offset if read else -1), [word for _, word in read if word.said is not Said.RESUME]
+    return [(record.offset, word) for record, word in deployment.records(CONTROL, decode_control)]

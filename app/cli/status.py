@@ -11,9 +11,11 @@ from app.cli.deployment import Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import Output, json_line, print_records, safe_text
+from app.cli.row_keys import contracts_of
+from app.cli.shards import quarantined, read_known, shard_rows, shard_text
 from app.codec.control import decode_control
 from app.core.conducting import Done
-from app.core.status import Coverage, StatusReport, StoreStatus, WorkerStatus, joined, owners
+from app.core.status import Coverage, StoreStatus, WorkerStatus, joined, owners
 from app.core.switch import Control, Said, Switch
 
 _COLUMNS: Final = (
@@ -72,6 +74,8 @@ def applier_document(words: Iterable[tuple[int, Control]]) -> dict[str, Any]:
 
     switch, told = Switch(), None
     for offset, word in words:
+        if word.shard:
+            continue
         switch = switch.after(word, offset)
         if switch.is_on is (word.said is Said.RESUME):
             told = word
@@ -139,15 +143,18 @@ def _print(
     workers: list[Mapping[str, Any]],
     rereads: list[Mapping[str, Any]],
     applier: dict[str, Any],
+    shards: list[Mapping[str, Any]],
 ) -> None:
     if output is Output.JSON:
-        click.echo(json_line({"stores": rows, "workers": workers, "rereads": rereads, "applier": applier}))
+        whole = {"stores": rows, "workers": workers, "rereads": rereads, "applier": applier, "quarantined": shards}
+        click.echo(json_line(whole))
         return
     print_records(rows, output, _COLUMNS)
     if output is Output.JSONL:
         click.echo(json_line({"workers": workers}))
         click.echo(json_line({"rereads": rereads}))
         click.echo(json_line({"applier": applier}))
+        click.echo(json_line({"quarantined": shards}))
         return
     for worker in workers:
         owned = ", ".join(str(partition) for partition in worker["partitions"])
@@ -156,6 +163,8 @@ def _print(
         click.echo(safe_text(_reread_text(row), 400))
     said = f"by {applier['by']} at {applier['at']}" if applier["by"] else applier["why"]
     click.echo(safe_text(f"repairs: {'paused' if applier['paused'] else 'go on'} ({said})"))
+    for shard in shards:
+        click.echo(safe_text(shard_text(shard), 400))
 
 
 @click.command()
@@ -167,25 +176,23 @@ def command(invocation: Invocation, entity: str | None) -> int:
     Times are on the beacons' clock; `behind` is how far the proof is behind the newest beacon.
     """
     from app.adapters.system_clock import wall_ms
-    from app.codec.rereads import decode_done
-    from app.topics import CONTROL, REREADS, STATUS
+    from app.topics import CONTROL
 
     deployment = Deployment.of(invocation, "status")
-    newest: dict[tuple[str, str, int], StatusReport] = {}
-    for _, report in deployment.records(STATUS, deployment.codec.read_status):
-        if entity is None or report.entity == entity:
-            newest[report.entity, report.store, report.partition] = report
+    known = read_known(deployment)
+    newest = {at: report for at, report in known.reports.items() if entity in {None, report.entity}}
     statuses = joined(newest.values())
     now_ms = wall_ms()
     partitions = deployment.settings.partitions
-    done = {(each.entity, each.store): each for _, each in deployment.records(REREADS, decode_done)}
     words = [(record.offset, word) for record, word in deployment.records(CONTROL, decode_control)]
+    stops = quarantined(words)
     _print(
         invocation.output,
         rows_of(statuses, partitions, now_ms),
         worker_rows(owners(newest.values()), now_ms),
-        reread_rows(each for each in done.values() if entity in {None, each.entity}),
+        reread_rows(each for each in known.done.values() if entity in {None, each.entity}),
         applier_document(words),
+        shard_rows(stops, contracts_of(deployment) if stops else {}, known),
     )
     if not statuses:
         click.echo("driftline: no worker has reported yet\n  hint: start one: driftline worker", err=True)

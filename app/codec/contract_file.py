@@ -154,6 +154,8 @@ def _replica(shape: ReplicaShape) -> Replica:
             deletes=repair.deletes,
             deletes_wait=repair.deletes_wait,
             mass_rows=repair.mass_rows,
+            quarantine_rows=repair.quarantine_rows,
+            quarantine_percent=repair.quarantine_percent,
             automatic_per_minute=repair.automatic_per_minute,
             automatic_percent_per_minute=repair.automatic_percent_per_minute,
             allow=tuple(_hours(hours) for hours in repair.allow),

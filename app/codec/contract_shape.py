@@ -178,6 +178,19 @@ class Repair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mass_rows: Annotated[
         int, Meta(ge=1, le=1_000_000_000, description="open drifts beyond which every repair waits for approval")
     ] = _DEFAULTS.mass_rows
+    quarantine_rows: (
+        Annotated[
+            int, Meta(ge=1, le=1_000_000, description="rows of one shard that drift in an hour, beyond which it stops")
+        ]
+        | None
+    ) = None
+    quarantine_percent: (
+        Annotated[
+            float,
+            Meta(ge=0, le=100, description="per cent of a shard's rows that drift in an hour, beyond which it stops"),
+        ]
+        | None
+    ) = None
     automatic_per_minute: (
         Annotated[int, Meta(ge=0, le=1_000_000, description="rows a minute that are written without a person")] | None
     ) = None

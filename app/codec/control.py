@@ -22,6 +22,7 @@ def encode_control(control: Control) -> bytes:
         "lifts_through": control.lifts_through,
         "key_id": control.key_id.hex(),
         "signature": control.signature.hex(),
+        "shard": control.shard,
     }
     return json.dumps(told).encode()
 
@@ -38,6 +39,7 @@ def decode_control(value: bytes | None) -> Control:
             lifts_through=int(found.get("lifts_through", -1)),
             key_id=bytes.fromhex(found.get("key_id", "")),
             signature=bytes.fromhex(found.get("signature", "")),
+            shard=str(found.get("shard", "")),
         )
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, AttributeError):
         raise Undecodable("control", "not a word of ours", hint="who else writes this topic?") from None

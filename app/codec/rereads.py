@@ -33,6 +33,8 @@ class _Done(msgspec.Struct):
     whole_rows: int
     whole_unproven: int
     whole_wall_ms: int
+    begun_wall_ms: int = 0
+    whole_begun_wall_ms: int = 0
 
 
 def record_key(done: Done) -> bytes:

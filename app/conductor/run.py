@@ -18,6 +18,7 @@ from app.core.errors import DriftlineError, Undecodable, Unready
 from app.core.event import ChangeEvent, Operation, Reading
 from app.core.finding import Finding, Stage
 from app.core.status import StatusReport
+from app.core.switch import Control, Said
 
 _AGAIN_MS: Final = 5_000
 _GAPS_MAX: Final = 100_000
@@ -91,19 +92,21 @@ class Tell(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Feeds:
-    """What the conductor reads, by topic: statuses, findings, signal tables by store, and tables by store."""
+    """What the conductor reads, by topic: statuses, findings, words, signal tables by store, and tables by store."""
 
     statuses: str
     read_status: Callable[[bytes | None], StatusReport]
     findings: str
     read_finding: Callable[[bytes | None], Finding]
+    words: str
+    read_word: Callable[[bytes | None], Control]
     signals: Mapping[str, tuple[str, Decoder]]
     tables: Mapping[str, tuple[str, Decoder]]
 
     @property
     def topics(self) -> list[str]:
         """Every topic."""
-        return [self.statuses, self.findings, *self.signals, *self.tables]
+        return [self.statuses, self.findings, self.words, *self.signals, *self.tables]
 
 
 @dataclass(slots=True)
@@ -142,12 +145,11 @@ class Conductor:
         feeds = self.feeds
         try:
             if record.topic == feeds.statuses:
-                if record.value is not None:
-                    report = feeds.read_status(record.value)
-                    for desk in self.desks.values():
-                        desk.seen_status(report)
+                self._take_status(record.value)
             elif record.topic == feeds.findings:
                 self._take_finding(feeds.read_finding(record.value))
+            elif record.topic == feeds.words:
+                self._take_word(feeds.read_word(record.value))
             elif record.topic in feeds.signals:
                 store, decoder = feeds.signals[record.topic]
                 self._take_signal(self.desks[store], decoder.decode(record.key, record.value))
@@ -161,6 +163,20 @@ class Conductor:
         except Unready as fault:
             # A registry that is away: the slice at hand stays unproven and is read again.
             self.tell.unreadable(record.topic, Undecodable("unready", fault.what))
+
+    def _take_status(self, value: bytes | None) -> None:
+        if value is not None:
+            report = self.feeds.read_status(value)
+            for desk in self.desks.values():
+                desk.seen_status(report)
+
+    def _take_word(self, word: Control) -> None:
+        """Have the tables of a quarantined shard read again at once: it stays so until they were."""
+        if word.shard and word.said is not Said.RESUME:
+            entity = word.shard.partition("/")[0]
+            for desk in self.desks.values():
+                # A word that claims to come from the future would have them read without an end.
+                desk.ask(entity, min(word.at_ms, self.wall_ms()))
 
     def _take_finding(self, finding: Finding) -> None:
         if finding.stage is Stage.NOTED and finding.finding_id not in self._gaps and finding.replica in self.desks:

@@ -45,6 +45,7 @@ class RefusalReason(Enum):
     APPROVER_UNKNOWN = "approver_unknown"  # held: who said yes is not, or no longer, an approver
     SAME_PERSON = "same_person"  # held: two persons are needed, and one spoke twice
     SECOND_PERSON = "second_person"  # held: two persons are needed, and one spoke
+    QUARANTINED = "quarantined"  # held: its shard drifted too much (`app.core.quarantine`)
     UNDONE = "undone"  # held: a person has undone the last repair of this row
     OUTSIDE_HOURS = "outside_hours"  # held: the policy's hours
     STOPPED = "stopped"  # held: the flag in the target's own database
@@ -90,6 +91,7 @@ WAITS_FOR_WORD: Final[frozenset[RefusalReason]] = frozenset(
         RefusalReason.SAME_PERSON,
         RefusalReason.SECOND_PERSON,
         RefusalReason.OSCILLATES,
+        RefusalReason.QUARANTINED,
         RefusalReason.UNDONE,
     }
 )

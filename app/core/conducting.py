@@ -78,7 +78,7 @@ class Done:
 
     `rows`, `slices` and `unproven` are of this pass; `whole_rows`, `whole_unproven` and `whole_wall_ms` of the newest
     pass over everything that has ended (0: none), and `sampled_rows` those of the sample. `gaps` counts all that have
-    been found since it began.
+    been found since it began. `begun_wall_ms` and `whole_begun_wall_ms` tell when those two passes began.
     """
 
     entity: str
@@ -95,6 +95,13 @@ class Done:
     whole_rows: int = 0
     whole_unproven: int = 0
     whole_wall_ms: int = 0
+    begun_wall_ms: int = 0
+    whole_begun_wall_ms: int = 0
+
+    @property
+    def is_between(self) -> bool:
+        """Whether the next slice is the first of a pass."""
+        return not self.after and not self.slices and not self.unproven
 
     @property
     def walk(self) -> Walk:
@@ -175,6 +182,7 @@ class Desk:
     back_off: BackOff
     done: dict[str, Done] = field(default_factory=dict)  # by entity
     slice: Slice | None = None
+    _asked: dict[str, int] = field(default_factory=dict)  # by entity: when somebody wanted it to be read whole
     _tries: int = 0
     _spent: dict[str, float] = field(default_factory=dict)
     _statuses: dict[tuple[str, str], dict[int, StatusReport]] = field(default_factory=dict)
@@ -219,6 +227,10 @@ class Desk:
             self.done[entity] = replace(done, gaps=done.gaps + 1)
         return done is not None
 
+    def ask(self, entity: str, wall_ms: int) -> None:
+        """Take in that a table is wanted to be read whole by a pass that begins after this time, without a rest."""
+        self._asked[entity] = max(wall_ms, self._asked.get(entity, 0))
+
     # -- what is done --------------------------------------------------------------------------------------------
 
     def look(self, now_ms: int, wall_ms: int, finished_elsewhere: Mapping[tuple[str, str], int]) -> Look | None:
@@ -240,6 +252,8 @@ class Desk:
         """Begin the slice that a store's answer bounds; None where the pass goes on without reading it."""
         self.back_off.look(bound.answered_ms, self.lag_ms(look.part) or 0)
         done = self.done_of(look.part)
+        if done.is_between:
+            done = self.done[done.entity] = replace(done, begun_wall_ms=wall_ms)
         if done.walk is Walk.SAMPLE and not is_sampled(done.finished, "\0".join(look.after).encode()):
             self._go_on(look.part, replace(done, after=bound.end), bound.end, wall_ms)
             return None
@@ -292,7 +306,13 @@ class Desk:
         self._tries = 0
         if not end:
             if done.walk is Walk.WHOLE:
-                done = replace(done, whole_rows=done.rows, whole_unproven=done.unproven, whole_wall_ms=wall_ms)
+                done = replace(
+                    done,
+                    whole_rows=done.rows,
+                    whole_unproven=done.unproven,
+                    whole_wall_ms=wall_ms,
+                    whole_begun_wall_ms=done.begun_wall_ms,
+                )
             else:
                 done = replace(done, sampled_rows=done.rows)
             done = replace(
@@ -334,9 +354,9 @@ class Desk:
         done, lag_ms = self.done_of(part), self.lag_ms(part)
         if not part.is_supported or lag_ms is None:
             return False
-        is_between = not done.after and not done.slices and not done.unproven
         rested = done.finished < 2 or wall_ms - done.finished_wall_ms >= self.terms.pass_interval_ms  # noqa: PLR2004 - a sample, then all
-        if is_between and not rested:
+        is_asked_for = done.whole_begun_wall_ms <= self._asked.get(part.contract.entity, -1)
+        if done.is_between and not rested and not is_asked_for:
             return False
         if part.store == part.contract.authority:
             entity = part.contract.entity

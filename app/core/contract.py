@@ -123,10 +123,12 @@ class RepairPolicy:
 
     `kinds` and `columns` narrow the mode for kinds of drift and for fields; they never widen it. Deletes wait unless
     `deletes_wait` is switched off; repairs of one incident (a truncated table) or of more than `mass_rows` open drifts
-    of an entity wait too. Without a person at most `automatic_per_minute` rows of the entity and
-    `automatic_percent_per_minute` of its table are written in a minute. Repairs are made within `allow` (always, where
-    it is empty) and never within `deny`. `parents` are the entities whose rows must be there first. `persons` must say
-    yes, and a yes counts for `approval_life_ms`. `expires_after_ms` is how long a command may be applied.
+    of an entity wait too. A shard is quarantined where more than `quarantine_rows` of its rows, or `quarantine_percent`
+    of them, drift within an hour (`app.core.quarantine`). Without a person at most `automatic_per_minute` rows of the
+    entity and `automatic_percent_per_minute` of its table are written in a minute. Repairs are made within `allow`
+    (always, where it is empty) and never within `deny`. `parents` are the entities whose rows must be there first.
+    `persons` must say yes, and a yes counts for `approval_life_ms`. `expires_after_ms` is how long a command may be
+    applied.
     """
 
     mode: RepairMode = RepairMode.OBSERVE
@@ -136,6 +138,8 @@ class RepairPolicy:
     deletes: bool = False
     deletes_wait: bool = True
     mass_rows: int = 1_000
+    quarantine_rows: int | None = None
+    quarantine_percent: float | None = None
     automatic_per_minute: int | None = None
     automatic_percent_per_minute: float | None = None
     allow: tuple[Hours, ...] = ()

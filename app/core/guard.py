@@ -65,6 +65,7 @@ class Known:
     """What is known before the transaction: our own copy of the policy, the clock, what people say, the counts.
 
     `table_rows` is about how many rows the target's table has; only asked for where the policy speaks of shares.
+    `is_quarantined` says that repairs stop in the row's shard.
     """
 
     policy: RepairPolicy | None
@@ -74,6 +75,7 @@ class Known:
     counts: LedgerCounts
     limits: Limits = DEFAULT_LIMITS
     table_rows: int = 0
+    is_quarantined: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,7 @@ BEFORE: Final[Sequence[Check[Known]]] = (
     (RefusalReason.APPROVER_UNKNOWN, _word_is(RefusalReason.APPROVER_UNKNOWN)),
     (RefusalReason.SAME_PERSON, _word_is(RefusalReason.SAME_PERSON)),
     (RefusalReason.SECOND_PERSON, _word_is(RefusalReason.SECOND_PERSON)),
+    (RefusalReason.QUARANTINED, lambda _command, known: known.is_quarantined and known.said.refusal is not None),
     (RefusalReason.UNDONE, _was_undone),
     (
         RefusalReason.OUTSIDE_HOURS,

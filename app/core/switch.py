@@ -23,8 +23,9 @@ class Said(Enum):
 class Control:
     """One word, who says to have said it, when (wall clock), and why.
 
-    `lifts_through` is the offset of the last record of the topic that a `resume` speaks of, -1 of none. `key_id` and
-    `signature` are a `resume`'s; its person is whom the key belongs to.
+    `shard` is the one that it speaks of (`app.core.quarantine`), empty where it speaks of all. `lifts_through` is the
+    offset of the last record of the topic that a `resume` speaks of, -1 of none. `key_id` and `signature` are a
+    `resume`'s; its person is whom the key belongs to.
     """
 
     said: Said
@@ -34,6 +35,7 @@ class Control:
     lifts_through: int = -1
     key_id: bytes = b""
     signature: bytes = b""
+    shard: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,10 +153,14 @@ class WordConsumer(CommandConsumer):
         self.broker.told += [p.offset for p in offsets]
 
     def offsets(self, partitions: object, *, latest: bool) -> dict[tuple[str, int], int]:
-        """There is nothing that `consume` would not give at once."""
+        """Return where control ends."""
         del partitions, latest
         self.broker.is_asked_for_ends = True
-        return {}
+        return {(TOPICS.control, 0): self.broker.switched}
+
+    def position(self, _partitions: object) -> list[TopicPartition]:
+        """`consume` gives at once whatever there is."""
+        return [TopicPartition(TOPICS.control, 0, self.broker.switched)]
 
 
 class Counts(NoMeter):
@@ -218,6 +222,7 @@ class Rig:
         )
         object.__setattr__(applier, "words_on", words.words_on)
         object.__setattr__(applier, "is_stopped", words.asks_to_stop)
+        object.__setattr__(applier, "is_quarantined", words.is_quarantined)
 
     def run(self, turns: int, on_turn: Callable[[int], None] = lambda _turn: None) -> list[CommandOutcome]:
         """Let the loop turn so often; return the outcomes that were acknowledged."""

@@ -12,6 +12,7 @@ import pytest
 
 from app.adapters.signing import verify
 from app.applier.belief import Belief
+from app.codec.control import decode_control
 from app.core.command import DISTRUSTED, Action, Approval, CommandOutcome, RefusalReason, RepairCommand, command_id
 from app.core.contract import RepairMode
 from app.core.signing import MEMBER_BYTES, batch_id
@@ -369,3 +370,32 @@ def test_a_word_of_somebody_who_left_before_it_was_used() -> None:
     (outcome,) = rig.run(6, leave)
     assert outcome.reason is RefusalReason.APPROVER_UNKNOWN
     assert world.value(world.target) == "extra"
+
+
+def test_a_flood_of_words_stops_repairs_and_brings_nothing_through() -> None:
+    """Forged and replayed words by the hundred: one stop, not one of ten; the row stays until a person has looked."""
+    world = World(None, "extra", replace(POLICY, deletes_wait=True))
+    command = replace(world.command("extra", None), needs_approval=True)
+    other = CODEC.approval(word_on([replace(command, finding_id=b"other".ljust(16))]))
+    forged = CODEC.approval(word_on([command], STRANGER))
+
+    def flood(rig: Rig) -> None:
+        for _ in range(200):
+            rig.broker.hear(forged)
+            rig.broker.hear(other)
+        rig.broker.command(command)
+
+    outcomes, rig = carried_out(world, flood)
+    assert {o.reason for o in outcomes} == {RefusalReason.UNKNOWN_KEY, RefusalReason.REPLAYED}
+    assert len(rig.meter.alarms) == len(outcomes) == 399
+    said = [decode_control(r.value) for r in rig.sink.sent if r.topic == TOPICS.control]
+    assert [(word.said, word.why) for word in said] == [(Said.PAUSE, "forgeries")]
+    assert world.value(world.target) == "extra"
+
+    def look(looked: Rig) -> None:
+        looked.broker.approve(command)
+        looked.broker.command(command)
+
+    (outcome,), _ = carried_out(world, look)
+    assert outcome.reason is None
+    assert world.value(world.target) is None

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from app.codec.control import decode_control, encode_control
 from app.codec.rereads import Seal, decode_done, encode_done
 from app.codec.slice_signals import SignalRow, SliceWord, slice_id, word_of
 from app.conductor.run import Conductor, Feeds, SliceStore
@@ -15,6 +16,7 @@ from app.core.errors import DriftlineError, Undecodable, Unready
 from app.core.event import ChangeEvent, Operation, Reading
 from app.core.finding import DriftKind, Evidence, Finding, Stage, Verdict
 from app.core.status import Coverage, StatusReport
+from app.core.switch import Control, Said
 from tests.unit.core.story import contract
 
 ROWS = 950
@@ -163,6 +165,8 @@ class World:
                 lambda _: STATUS,
                 "drifts",
                 lambda _: GAP,
+                "control",
+                decode_control,
                 {"signal": ("R", decoder)},
                 {"R.t": ("R", decoder)},
             ),
@@ -277,3 +281,29 @@ def test_a_table_without_reports_waits() -> None:
     world.desk.seen_status(replace(STATUS, coverage=Coverage.UNCOVERED))
     world.conductor.step()
     assert world.store.coming == []
+
+
+def test_the_tables_of_a_quarantined_shard_are_read_again_at_once() -> None:
+    """Without their rest and once, by a pass that begins since; by no other word."""
+    world = World(Connector(), {})
+    world.run()
+    assert world.desk.done["t"].finished == 2
+    for passes, word in (
+        (2, Control(Said.RESUME, "anna", world.now_ms, shard="t/R/0")),
+        (2, Control(Said.PAUSE, "ada", world.now_ms)),
+        (2, Control(Said.PAUSE, "ada", world.now_ms, shard="others/R/0")),
+        (3, Control(Said.PAUSE, "the applier", world.now_ms, "drift", shard="t/R/0")),
+    ):
+        world.run(Record("control", None, encode_control(replace(word, at_ms=world.now_ms - 1))))
+        assert world.desk.done["t"].finished == passes
+    assert world.desk.done["t"].whole_begun_wall_ms >= word.at_ms
+    assert set(world.store.read.values()) == {2}
+
+
+def test_a_word_from_the_future_does_not_have_tables_read_for_ever() -> None:
+    """Anybody may stop a shard, and nobody's clock keeps the conductor busy by it."""
+    world = World(Connector(), {})
+    world.run(Record("control", None, encode_control(Control(Said.PAUSE, "eve", 10**15, shard="t/R/0"))))
+    passes = world.desk.done["t"].finished
+    world.run()
+    assert world.desk.done["t"].finished == passes

@@ -637,6 +637,8 @@ def test_a_whole_policy_is_read() -> None:
       deletes: true
       kinds: {extra: propose, stale: observe}
       columns: {amount: propose}
+      quarantine_rows: 100
+      quarantine_percent: 2.5
       automatic_per_minute: 50
       automatic_percent_per_minute: 0.5
       allow: [{days: [mon, sun], start: "08:30", end: "18:00", zone: Europe/Zurich}]
@@ -650,6 +652,8 @@ def test_a_whole_policy_is_read() -> None:
         deletes=True,
         kinds={"extra": RepairMode.PROPOSE, "stale": RepairMode.OBSERVE},
         columns={"amount": RepairMode.PROPOSE},
+        quarantine_rows=100,
+        quarantine_percent=2.5,
         automatic_per_minute=50,
         automatic_percent_per_minute=0.5,
         allow=(Hours(frozenset({0, 6}), 510, 1_080, "Europe/Zurich"),),

@@ -1,4 +1,4 @@
-"""The page of hazards keeps to the truth: what it names exists, and no hazard is without an answer."""
+"""The pages of hazards and of faults keep to the truth: what they name exists, and nothing is without an answer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from app.core.preflight.problems import Problem
 
 PROJECT: Final = Path(__file__).parents[2]
 HAZARDS: Final = 100
+_FAULT: Final = re.compile(r"^\| ([FS]\d+) \| .+ \| .+ \| (.+) \|$", re.MULTILINE)
+FAULTS: Final = [*(f"F{number}" for number in range(13, 24)), *(f"S{number}" for number in range(1, 11))]
 _ROW: Final = re.compile(r"\| H(\d+) \| (.+) \| (handled|refused|not detected) \| (.+) \|")
 
 
@@ -96,3 +98,11 @@ def test_what_is_refused_is_a_problem_of_the_closed_list_that_a_test_of_the_line
         text = "".join(file.read_text(encoding="utf-8") for name in answer.tests for file in collected[name])
         for code in answer.codes:
             assert re.search(rf"\bP(roblem)?\.{problems[code].name}\b", text), f"H{answer.number}: {code}"
+
+
+def test_every_fault_of_repairs_is_answered_by_tests_that_are_collected(collected: dict[str, set[Path]]) -> None:
+    """Each once, in order, and none by nothing."""
+    answered = _FAULT.findall((PROJECT / "docs" / "repairs.md").read_text(encoding="utf-8"))
+    assert [number for number, _ in answered] == FAULTS
+    named = {number: set(re.findall(r"`(test_\w+)`", by)) for number, by in answered}
+    assert [number for number, tests in named.items() if not tests or tests - collected.keys()] == []

@@ -229,3 +229,25 @@ def test_gaps_are_counted_to_the_table_that_they_were_found_in() -> None:
     made = desk(table())
     assert [made.seen_gap(entity) for entity in ("t", "unknown")] == [True, False]
     assert made.done["t"].gaps == 1
+
+
+def test_what_is_asked_for_is_read_by_a_pass_that_begins_afterwards() -> None:
+    """Without a rest; one that was under way when it was asked for does not count."""
+    rested = Done("t", "R", finished=2, finished_wall_ms=NIGHT_MS - 1, whole_begun_wall_ms=NIGHT_MS - 9)
+    made = desk(table(), done=rested)
+    made.ask("others", NIGHT_MS)
+    assert made.look(0, NIGHT_MS, {}) is None
+    made.ask("t", NIGHT_MS - 9)
+    assert made.look(0, NIGHT_MS, {}) is not None
+    under_way = replace(rested, after=("5",), begun_wall_ms=NIGHT_MS - 2, whole_begun_wall_ms=NIGHT_MS - 9)
+    made = desk(table(), done=under_way)
+    made.ask("t", NIGHT_MS - 1)
+    for _ in range(2):
+        assert made.begin(looked(made), Bound((), 10, 1.0), "s", 0, NIGHT_MS) is not None
+        made.seen_begin("s", PLACE)
+        for _ in range(10):
+            made.seen_row(table().table_of("R").topic)
+        made.seen_end("s", 0)
+        assert made.conclude(0, NIGHT_MS) is not None
+    assert made.done["t"].whole_begun_wall_ms == NIGHT_MS
+    assert made.look(0, NIGHT_MS, {}) is None

@@ -81,10 +81,13 @@ LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
         *(
             (DELETE, replace(KNOWN, said=Said((), reason)), reason)
             for reason in sorted(
-                WAITS_FOR_WORD - {RefusalReason.OSCILLATES, RefusalReason.UNDONE}, key=lambda r: r.value
+                WAITS_FOR_WORD - {RefusalReason.OSCILLATES, RefusalReason.QUARANTINED, RefusalReason.UNDONE},
+                key=lambda r: r.value,
             )
         ),
         *((UPSERT, replace(KNOWN, said=Said((), reason)), None) for reason in WAITS_FOR_WORD),
+        (UPSERT, replace(KNOWN, is_quarantined=True), RefusalReason.QUARANTINED),
+        (UPSERT, replace(KNOWN, is_quarantined=True, said=ALLOWED), None),
         (UPSERT, replace(KNOWN, policy=replace(POLICY, deny=(ALWAYS,))), RefusalReason.OUTSIDE_HOURS),
         (DELETE, replace(KNOWN, said=ALLOWED, policy=replace(POLICY, deny=(ALWAYS,))), RefusalReason.OUTSIDE_HOURS),
         (UPSERT, replace(KNOWN, policy=SLOW, counts=LedgerCounts(0, 0, 0, automatic_in_minute=2)), None),
