@@ -8,21 +8,12 @@ from __future__ import annotations
 import os
 import secrets
 
-import pytest
 from hypothesis import settings
 
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 
 os.environ.setdefault("DRIFTLINE_SEED", str(secrets.randbelow(2**31)))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares the test stack in one process; a second one runs what brings up a system of its own."""
-    for item in items:
-        if item.get_closest_marker("stack") and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group("test stack"))
 
 
 def pytest_report_header() -> str:

@@ -14,7 +14,7 @@ from judge_parts.opinion import Opinion
 
 from tests.integration.running_demo import running_demo
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("a system of its own")]
+pytestmark = [pytest.mark.stack, pytest.mark.whole_system]
 
 BOTH_WAYS = [damage.name for damage in damages(PRODUCTS) if not damage.only_forward]
 

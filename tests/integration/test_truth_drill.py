@@ -11,7 +11,7 @@ from demo_parts.truth_plan import plan_of
 
 from tests.integration.running_demo import WINDOW_S, running_demo
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("a system of its own")]
+pytestmark = [pytest.mark.stack, pytest.mark.whole_system]
 DRIFTS, SECONDS, SEED = 14, 42.0, 7
 
 
