@@ -10,7 +10,7 @@ is outdated, and a snapshot of a later epoch is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple
@@ -237,9 +237,22 @@ class Progress:
             # Rows of one snapshot at many places are no snapshot as we know it: nothing is proven by them.
             complete = store.snapshot_seen and store.broken_in_a_row <= BREAKS_IN_A_ROW_MAX
             store.pending.append(Pending(at, store.timeline.issued_ms[-1], complete, ends))
+            if complete:
+                self._join(store, ends)
             if len(store.pending) > PENDING_BARRIERS_MAX:
                 store.pending = _thinned(store.pending)
         return restarted or broken
+
+    def _join(self, store: StoreProgress, ends: Mapping[tuple[str, int], int]) -> None:
+        """Let the chains that were read to the end that they had at a beacon be in its epoch.
+
+        What comes next in them stands behind the beacon in the log. Chains of no table, a ledger's and the signals',
+        are in no snapshot and would stay in the log that was.
+        """
+        for at, end in ends.items():
+            chain = self.chains.get(at)
+            if chain is not None and chain.reached >= end:
+                chain.epoch = max(chain.epoch, store.epoch)
 
     def superseded(self, beacon: Beacon) -> bool:
         """Whether a newer writer had begun when an older one issued this beacon.

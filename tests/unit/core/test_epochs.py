@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, Replica, StoreTable
 from app.core.limits import BREAKS_IN_A_ROW_MAX
 from app.core.observation import Barrier, Beacon, Link
@@ -36,7 +38,9 @@ class Log:
         self.sequence = 0
         self.rows = Chain(0)
 
-    def beacon(self, n: int, *, streamed: bool = True, server: str = "one") -> bool:
+    def beacon(
+        self, n: int, *, streamed: bool = True, server: str = "one", others: Sequence[tuple[str, int, int]] = ()
+    ) -> bool:
         """Take in a beacon at place n; True if it broke the epoch."""
         link = Link(f"{self.store}.beacon", 0, self.offset, self.offset + 1)
         self.offset += 1
@@ -44,7 +48,7 @@ class Log:
         beacon = Beacon(self.store, 1, self.sequence, self.sequence * 500, 0, place(n), streamed, server)
         chain = self.progress.extend(link)
         self.progress.extend(Link(f"{self.store}.t", 0, 0, 0))
-        broken = self.progress.take_beacon(Barrier(beacon, link, [(f"{self.store}.t", 0, 0)]), chain)
+        broken = self.progress.take_beacon(Barrier(beacon, link, [(f"{self.store}.t", 0, 0), *others]), chain)
         self.progress.advance()
         return broken
 
@@ -133,6 +137,20 @@ def test_a_log_that_begins_again_ends_coverage() -> None:
     assert not log.covered
     log.beacon(4)
     assert not log.covered, "nothing was read since"
+
+
+def test_chains_of_no_table_follow_when_their_log_begins_again() -> None:
+    """Ledgers and signals are in no snapshot: what comes behind a beacon of the new log is of its epoch."""
+    log = covered_log()
+    signals = Chain(4, newest=BEFORE_ALL)
+    log.progress.chains["A.signal", 0] = signals
+    log.row(2, snapshot=True)
+    log.beacon(2, streamed=False)
+    log.beacon(3, others=[("A.signal", 0, 5)])
+    assert signals.epoch == 0, "what was written before the beacon was not read yet"
+    log.beacon(4, others=[("A.signal", 0, 4)])
+    at, _ = log.progress.place_row("A", signals, place(6), snapshot=False)
+    assert epoch_of(at) == log.progress.stores["A"].epoch > 0
 
 
 def test_snapshots_that_never_end_prove_nothing() -> None:
