@@ -68,6 +68,7 @@ from app.core.rows import (
     apply_floors,
     drop_unseen,
     fold_change,
+    has_drift,
     is_gone,
     is_settled,
     settle,
@@ -75,6 +76,8 @@ from app.core.rows import (
 from app.core.verdict import ABSENT, EVER, surely_followed
 
 __all__ = ["META", "Effects", "Shard", "row_key"]
+
+_STREAMED = bytes(flags for flags in range(256) if not flags & (SNAPSHOT_READ | INCREMENTAL_READ))
 
 
 @dataclass(slots=True)
@@ -178,7 +181,8 @@ class Shard:
                 return []
             prefix = row_key(observation.entity, b"")
             rows = {prefix + key for key in observation.keys}
-            return sorted(rows - live.states.keys() - self._fresh.keys() - self._recent.keys())
+            # A difference from a dict looks up these rows; one from its keys would walk over all that it holds.
+            return sorted(rows.difference(live.states).difference(self._fresh).difference(self._recent))
         if isinstance(observation, LedgerEcho):
             row = self._commands.get(observation.command_id)
             return [row] if row is not None and self._held(row) is None else []
@@ -372,6 +376,8 @@ class Shard:
     ) -> list[tuple[int, bytes]]:
         """Return number and position of a block's rows, without those that its chain has shown before."""
         store = entity.contract.stores[block.store].store
+        if not block.flags.translate(None, _STREAMED) and chain.epoch >= self.progress.stores[store].epoch:
+            return _streamed_places(block, reached, chain)
         found: list[tuple[int, bytes]] = []
         offsets, flags, places = block.offsets, block.flags, block.places
         for n in range(len(block.keys)):
@@ -400,10 +406,11 @@ class Shard:
             self._fresh.update(touched)
             return
         numbers = [0, *(i + 1 for i in judged)]
+        bases_ms = list(enumerate(entity.base_ms))
         for row, state in touched.items():
             looks_ms = [
                 _look_after_touch(state, i, terms[i], base_ms) if base_ms is not None else NEVER
-                for i, base_ms in enumerate(entity.base_ms)
+                for i, base_ms in bases_ms
             ]
             followed = min(looks_ms) == NEVER  # which is later than any other
             if not followed and len(looks_ms) > 1:
@@ -414,8 +421,9 @@ class Shard:
                 live.agree(row, state, numbers)
             else:
                 live.disagree(row)
-            if any(len(side.stays) > STAYS_WORTH_KEEPING for side in state.sides):
-                live.busy[row] = state
+            for side in state.sides:
+                if len(side.stays) > STAYS_WORTH_KEEPING:
+                    live.busy[row] = state
 
     def _conclude(self, entity: EntityProgress) -> None:
         """Let go of rows whose stores agree again, once both logs are known beyond what changed.
@@ -433,9 +441,13 @@ class Shard:
         timelines = [(number, self.progress.timeline_of(entity, number)) for number in numbers]
         for row in live.bracketed(known_ms, [(number, timeline.untold_from) for number, timeline in timelines]):
             state = live.states[row]
+            began_ms = EVER
             for number, timeline in timelines:
-                place_in_time(state.sides[number], timeline)
-            if live.agree(row, state, numbers) > known_ms:
+                side = state.sides[number]
+                place_in_time(side, timeline)
+                began_ms = max(began_ms, side.stays[-1].latest_ms)
+            if began_ms > known_ms:
+                live.agree(row, state, numbers)
                 continue
             if _followed(state, pairs):
                 collapse(state, judged)
@@ -704,7 +716,7 @@ class Shard:
         """Hold a row no longer as live; it stays noted while there is something to say of it."""
         self.live[entity.contract.number].drop(row, state)
         self._fresh[row] = state
-        if not self._is_noted(row, state):
+        if row in self.notes.noted and not self._is_noted(row, state):
             self._records.update(self.notes.forget(row))
 
     def _is_noted(self, row: bytes, state: KeyState) -> bool:
@@ -712,7 +724,7 @@ class Shard:
         live = self.live.get(int.from_bytes(row[1:5], "big"))
         if live is None:
             return False
-        return row in live.states or row in live.unknown or any(r.drift is not None for r in state.replicas)
+        return row in live.states or row in live.unknown or has_drift(state)
 
     def _forget_commands(self, commands: Iterable[bytes], state: KeyState) -> None:
         """Forget those of a row's commands that no drift of it waits for any more."""
@@ -758,6 +770,21 @@ def _end_of(entity: int) -> bytes:
     return row_key(entity + 1, b"") if entity < 2**32 - 1 else b"\x02"
 
 
+def _streamed_places(block: RowBlock, reached: int, chain: Chain) -> list[tuple[int, bytes]]:
+    """Do what `_places` does for a block of streamed changes, none of which can be in another epoch than its chain."""
+    found: list[tuple[int, bytes]] = []
+    head, newest, places = position(chain.epoch, STREAM, b""), chain.newest, block.places
+    for n, offset in enumerate(block.offsets):
+        if offset >= reached:
+            chain.streaming = True
+            at = head + places[n * PLACE_BYTES : (n + 1) * PLACE_BYTES]
+            if at >= newest:
+                newest = at
+                found.append((n, at))
+    chain.newest = newest
+    return found
+
+
 def _links(observation: Observation) -> Sequence[Link]:
     if isinstance(observation, Mark):
         return observation.links
@@ -769,7 +796,8 @@ def _links(observation: Observation) -> Sequence[Link]:
 def _look_after_touch(state: KeyState, i: int, terms: Replica, base_ms: int) -> int:
     """Return when a replica of a row that was just touched is to be judged; `NEVER` where it shows what it should."""
     replica, truth, shown = state.replicas[i], state.sides[0].stays[-1].digest, state.sides[i + 1].stays[-1].digest
-    begin(replica, base_ms)
+    if replica.vouched_until_ms < base_ms:
+        begin(replica, base_ms)
     if replica.drift is not None or len(truth) == 1 or len(shown) == 1:
         return NOW
     return NEVER if shown == truth else replica.vouched_until_ms + terms.window_ms

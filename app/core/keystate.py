@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
 
 from app.core.errors import DriftlineError
 from app.core.finding import Stage
@@ -89,6 +91,10 @@ _DRIFT = struct.Struct(">16sBq?QQq")
 _STAGES = list(Stage)
 _DIGEST_BYTES = 16
 _NO_KEY = bytes(RAW_KEY_BYTES)
+_PAIR: Final = 2
+_WAITING_SIDE_BYTES: Final = _SIDE.size + RAW_KEY_BYTES
+_WAITING_STAY_BYTES: Final = _STAY.size + _DIGEST_BYTES
+_WAITING_STAYS_MAX: Final = 4  # a row that waits with more of them is written part by part
 _REST = [struct.Struct(">BBBH" + _REST_SIDE * n + "q" * (n - 1)) for n in range(1, _STORES_MAX + 1)]
 
 
@@ -98,7 +104,7 @@ def _short(value: bytes) -> bytes:
 
 def encode(state: KeyState) -> bytes:
     """Return the state as bytes."""
-    return _encode_at_rest(state) or _encode_full(state)
+    return _encode_at_rest(state) or _encode_waiting(state) or _encode_full(state)
 
 
 def _encode_at_rest(state: KeyState) -> bytes | None:
@@ -106,8 +112,10 @@ def _encode_at_rest(state: KeyState) -> bytes | None:
     values: list[bytes | int] = []
     absent = 0
     for number, side in enumerate(state.sides):
-        digest, at, earliest_ms, latest_ms, partition, offset, transaction = side.stays[-1]
-        if len(side.stays) > 1 or earliest_ms != EVER or latest_ms != EVER or side.groups or at != side.position:
+        if len(side.stays) > 1:
+            return None
+        digest, at, earliest_ms, latest_ms, partition, offset, transaction = side.stays[0]
+        if earliest_ms != EVER or latest_ms != EVER or side.groups or at != side.position:
             return None
         if len(side.raw_keys) > RAW_KEY_BYTES or side.raw_keys == _NO_KEY:
             return None
@@ -144,6 +152,44 @@ def _decode_at_rest(value: bytes) -> KeyState:
     replicas = [ReplicaState(vouched_ms) for vouched_ms in found[at:]]
     past = [value[n : n + _DIGEST_BYTES] for n in range(form.size, len(value), _DIGEST_BYTES)]
     return KeyState(sides, replicas, past)
+
+
+def _encode_waiting(state: KeyState) -> bytes | None:
+    """Return a row whose stores differ for a moment as `_encode_full` writes it, by one call; None for any other.
+
+    Under a load most rows that are written are at rest or wait so: each store shows few known states, and one raw key.
+    """
+    past = state.past
+    values: list[bytes | int] = [FORMAT, _FULL, len(state.sides), len(past)]
+    for digest in past:
+        if len(digest) != _DIGEST_BYTES:
+            return None
+        values += (_DIGEST_BYTES, digest)
+    counts = [len(past)]
+    for side in state.sides:
+        stays = side.stays
+        if len(stays) > _WAITING_STAYS_MAX or side.groups or len(side.raw_keys) != RAW_KEY_BYTES:
+            return None
+        counts.append(len(stays))
+        values += (len(stays), side.position, RAW_KEY_BYTES, 0, side.raw_keys)
+        for digest, at, earliest_ms, latest_ms, partition, offset, transaction in stays:
+            if len(digest) != _DIGEST_BYTES:
+                return None
+            values += (_DIGEST_BYTES, at, earliest_ms, latest_ms, partition, offset, transaction, digest)
+    for replica in state.replicas:
+        if replica.drift is not None:
+            return None
+        values += (replica.vouched_until_ms, 0)
+    return _waiting_form(*counts).pack(*values)
+
+
+@lru_cache(maxsize=1024)
+def _waiting_form(past: int, *stays: int) -> struct.Struct:
+    """Return the form of a full state with so many past digests, whose sides have so many known stays each."""
+    side, stay = f"{_SIDE.format[1:]}{RAW_KEY_BYTES}s", f"{_STAY.format[1:]}{_DIGEST_BYTES}s"
+    replicas = _REPLICA.format[1:] * (len(stays) - 1)
+    head = _HEAD.format + f"B{_DIGEST_BYTES}s" * past
+    return struct.Struct(head + "".join(side + stay * count for count in stays) + replicas)
 
 
 def _encode_full(state: KeyState) -> bytes:
@@ -216,6 +262,41 @@ def decode(value: bytes) -> KeyState:
         )
     if value[1] == _AT_REST:
         return _decode_at_rest(value)
+    return _decode_waiting(value) or _decode_full(value)
+
+
+def _decode_waiting(value: bytes) -> KeyState | None:
+    """Return a row of two stores that `_encode_waiting` wrote; None for any other."""
+    past_count = value[3]
+    first = _HEAD.size + past_count * (1 + _DIGEST_BYTES)
+    count = int.from_bytes(value[first : first + 2], "big")
+    second = first + _WAITING_SIDE_BYTES + count * _WAITING_STAY_BYTES
+    counts = count, int.from_bytes(value[second : second + 2], "big")
+    if value[2] != _PAIR or max(counts) > _WAITING_STAYS_MAX:
+        return None
+    form = _waiting_form(past_count, *counts)
+    if form.size != len(value):
+        return None
+    found = form.unpack(value)
+    at = 4 + 2 * past_count
+    past = [*found[5:at:2]]
+    fits = [*found[4:at:2]] == [_DIGEST_BYTES] * past_count and not found[-1]
+    sides = []
+    for count in counts:
+        told, position, raw_key_bytes, groups_bytes, raw_key = found[at : at + 5]
+        at += 5
+        fits = fits and (told, raw_key_bytes, groups_bytes) == (count, RAW_KEY_BYTES, 0)
+        stays = []
+        for _ in range(count):
+            n, place, earliest_ms, latest_ms, partition, offset, transaction, digest = found[at : at + 8]
+            at += 8
+            fits = fits and n == _DIGEST_BYTES
+            stays.append(Stay(digest, place, earliest_ms, latest_ms, partition, offset, transaction))
+        sides.append(Side(stays, position, raw_key))
+    return KeyState(sides, [ReplicaState(found[at])], past) if fits else None
+
+
+def _decode_full(value: bytes) -> KeyState:
     _, _, stores, past_count = _HEAD.unpack_from(value)
     r = _Reader(value)
     r.at = _HEAD.size

@@ -67,13 +67,17 @@ class LiveRows:
     def agree(self, row: bytes, state: KeyState, numbers: Sequence[int]) -> int:
         """Note a live row of which these sides show one state; return the time by which it began in all of them."""
         self.disagree(row)
-        began_ms = max([state.sides[number].stays[-1].latest_ms for number in numbers])
+        began_ms = EVER
+        for number in numbers:
+            newest = state.sides[number].stays[-1]
+            if newest.latest_ms == OPEN:
+                self.agreeing[row] = NEVER
+                heapq.heappush(self._untold[number], (newest.position, row))
+                return OPEN
+            began_ms = max(began_ms, newest.latest_ms)
         # A state that begins at the common time is known already, a deadline is over only behind it.
-        self.agreeing[row] = look_ms = NEVER if began_ms == OPEN else began_ms - 1
+        self.agreeing[row] = look_ms = began_ms - 1
         self._bracketed.put(row, look_ms)
-        if began_ms == OPEN:
-            number = next(number for number in numbers if state.sides[number].stays[-1].latest_ms == OPEN)
-            heapq.heappush(self._untold[number], (state.sides[number].stays[-1].position, row))
         return began_ms
 
     def disagree(self, row: bytes) -> None:

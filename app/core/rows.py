@@ -20,11 +20,16 @@ from app.core.timeline import Timeline
 from app.core.verdict import ABSENT, EVER, OPEN, Stay, unknown_state
 
 _NOTHING = bytes(16)
+_IMAGE = PRESENT | QUARANTINED | UNMAPPABLE
 
 
 @dataclass(slots=True)
 class BlockOfStore:
-    """A block with what all its rows need: the entity's progress and the beacons of the store."""
+    """A block with what all its rows need: the entity's progress and the beacons of the store.
+
+    `images[n]` is the digest of the n-th row's groups where that is all there is to its state, None where it needs a
+    closer look: the row is absent or not known, or its table has groups that a log may leave out.
+    """
 
     progress: Progress
     entity: EntityProgress
@@ -36,6 +41,8 @@ class BlockOfStore:
     is_floored: bool  # a truncate may stand behind a row's newest change
     common_ms: list[int | None]
     swept: list[int]
+    raw_keys: list[bytes]
+    images: list[bytes | None]
 
     @classmethod
     def of(cls, progress: Progress, entity: EntityProgress, block: RowBlock) -> BlockOfStore:
@@ -46,7 +53,16 @@ class BlockOfStore:
         common_ms = [entity.common_ms(i) for i in range(len(entity.base_ms))]
         swept = [i for i, swept in enumerate(entity.swept) if swept]
         store = progress.stores[entity.contract.stores[block.store].store]
-        return cls(progress, entity, block, timeline, store, last, issued_ms, is_floored, common_ms, swept)
+        raw_keys = [block.raw_keys[i : i + RAW_KEY_BYTES] for i in range(0, len(block.raw_keys), RAW_KEY_BYTES)]
+        images: list[bytes | None] = [None] * len(block.keys)
+        if block.groups == 1:
+            images = [
+                block.digests[n * 16 : n * 16 + 16] if flags & _IMAGE == PRESENT else None
+                for n, flags in enumerate(block.flags)
+            ]
+        return cls(
+            progress, entity, block, timeline, store, last, issued_ms, is_floored, common_ms, swept, raw_keys, images
+        )
 
 
 def fold_change(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> bool:
@@ -62,9 +78,9 @@ def fold_change(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> boo
     if at[:2] != side.position[:2]:  # the first of this epoch
         if flags & SNAPSHOT_READ:
             side.raw_keys = b""  # this snapshot shows which are there
-        elif epoch_of(at) == source.store.epoch and _raw_key(block, n) == side.raw_keys[-RAW_KEY_BYTES:]:
+        elif epoch_of(at) == source.store.epoch and source.raw_keys[n] == side.raw_keys[-RAW_KEY_BYTES:]:
             _drop_unseen(source.store, side)
-    digest = _row_state(side, block, n)
+    digest = _row_state(source, side, n)
     side.position = at
     # An insert where a row is shown: what ended that row, a truncate, is still on its way through another partition.
     begins_anew = flags & CREATED and digest != ABSENT
@@ -101,7 +117,7 @@ def _fold_behind_floor(source: BlockOfStore, state: KeyState, n: int, at: bytes)
     if last.position != source.entity.floor[store] or last.position != side.position or len(side.stays) < 2:  # noqa: PLR2004
         return False
     before = side.stays[-2]
-    digest = _row_state(side, source.block, n)
+    digest = _row_state(source, side, n)
     side.groups, side.raw_keys = b"", raw_keys
     if at <= before.position or digest == before.digest:
         return False
@@ -116,7 +132,7 @@ def _fold_other_key(source: BlockOfStore, state: KeyState, n: int, at: bytes) ->
     """
     block = source.block
     side = state.sides[block.store]
-    raw_key = _raw_key(block, n)
+    raw_key = source.raw_keys[n]
     if raw_key == side.raw_keys[-RAW_KEY_BYTES:] or epoch_of(at) != epoch_of(side.position):
         return False
     known = _raw_keys_without(side, raw_key)
@@ -131,24 +147,26 @@ def _fold_other_key(source: BlockOfStore, state: KeyState, n: int, at: bytes) ->
     return True
 
 
-def _raw_key(block: RowBlock, n: int) -> bytes:
-    return block.raw_keys[n * RAW_KEY_BYTES : (n + 1) * RAW_KEY_BYTES]
-
-
 def _raw_keys_without(side: Side, raw_key: bytes) -> bytes:
     """Return the raw keys but one; all of them where there are too many to know what is left."""
     keys = [side.raw_keys[i : i + RAW_KEY_BYTES] for i in range(0, len(side.raw_keys), RAW_KEY_BYTES)]
     return side.raw_keys if len(keys) >= RAW_KEYS_MAX else b"".join(key for key in keys if key != raw_key)
 
 
-def _row_state(side: Side, block: RowBlock, n: int) -> bytes:
+def _row_state(source: BlockOfStore, side: Side, n: int) -> bytes:
     """Return the state that a change leaves, and note whose rows may be there then.
 
     It is a digest, absence, or why it is not known. Two raw keys under one canonical key are two rows. Once there was
     more than one, the row is known again when all but one were deleted and that one has shown itself since.
     """
-    raw_key = _raw_key(block, n)
-    others = b"" if side.raw_keys in {b"", raw_key} else _raw_keys_without(side, raw_key)
+    raw_key, known = source.raw_keys[n], side.raw_keys
+    is_alone = known == raw_key or not known
+    image = source.images[n]
+    if is_alone and image is not None:
+        side.raw_keys = raw_key
+        return image
+    block = source.block
+    others = b"" if is_alone else _raw_keys_without(side, raw_key)
     present = bool(block.flags[n] & PRESENT)
     side.raw_keys = others + raw_key if present and len(others) < RAW_KEYS_MAX * RAW_KEY_BYTES else others
     if others:
@@ -232,10 +250,7 @@ def settle(source: BlockOfStore, state: KeyState) -> None:
     swept = source.swept
     if not swept or (source.is_floored and apply_floors(source.progress, source.entity, state)):
         return
-    for replica in state.replicas:
-        if replica.drift is not None:
-            return
-    if not agrees(state, swept):
+    if has_drift(state) or not agrees(state, swept):
         return
     collapse(state, swept)
     for i in swept:
@@ -258,6 +273,14 @@ def _cut(side: Side, kept: int, reason: UnknownReason) -> None:
     side.stays[:-kept] = [Stay(unknown_state(reason), BEFORE_ALL)]
 
 
+def has_drift(state: KeyState) -> bool:
+    """Whether a drift of the row is kept."""
+    for replica in state.replicas:  # noqa: SIM110 - half the time of a generator, for every row
+        if replica.drift is not None:
+            return True
+    return False
+
+
 def agrees(state: KeyState, judged: Iterable[int]) -> bool:
     """Whether these replicas show what the authority shows, and it is known."""
     newest = state.sides[0].stays[-1].digest
@@ -277,11 +300,12 @@ def agrees_for_good(state: KeyState, i: int) -> bool:
 
 def is_settled(state: KeyState, judged: Iterable[int]) -> bool:
     """Whether nothing is to be judged: those replicas agree for good, and no drift is kept."""
-    return all(agrees_for_good(state, i) for i in judged) and all(r.drift is None for r in state.replicas)
+    return all(agrees_for_good(state, i) for i in judged) and not has_drift(state)
 
 
 def is_gone(state: KeyState) -> bool:
     """Whether the row is nowhere and nothing is left to say of it."""
-    if any(r.drift is not None for r in state.replicas):
-        return False
-    return all(len(side.stays) == 1 and side.stays[0].digest == ABSENT for side in state.sides)
+    for side in state.sides:  # a loop, and this first: nearly every row that is written is somewhere
+        if side.stays[-1].digest != ABSENT or len(side.stays) > 1:
+            return False
+    return not has_drift(state)
