@@ -36,7 +36,7 @@ def sides(digests: st.SearchStrategy[bytes]) -> st.SearchStrategy[list[Side]]:
 
 @st.composite
 def states(draw: st.DrawFn) -> KeyState:
-    """Draw a state: often one of two stores with known digests and no drift, so that the quick forms have their turn."""
+    """Draw a state, often one with known digests and no drift, so that the quick forms have their turn."""
     digests = draw(st.sampled_from([DIGESTS, KNOWN]))
     of_stores = draw(sides(digests))
     if draw(st.booleans()):
@@ -55,18 +55,18 @@ def test_every_state_reads_back_as_it_was(state: KeyState) -> None:
 @given(states())
 def test_a_row_that_waits_is_written_as_the_full_form_has_it(state: KeyState) -> None:
     """The form that is written by one call has the very bytes of the one that is written part by part."""
-    quick = keystate._encode_waiting(state)  # noqa: SLF001 - the two forms are one to everybody else
+    quick = keystate._encode_waiting(state)
 
-    assert quick in {None, keystate._encode_full(state)}  # noqa: SLF001 - likewise
+    assert quick in {None, keystate._encode_full(state)}
 
 
 @given(states())
 def test_a_full_state_is_read_alike_by_both_readers(state: KeyState) -> None:
     """What the quick reader takes is what the one that goes part by part reads."""
-    written = keystate._encode_full(state)  # noqa: SLF001 - likewise
-    quick = keystate._decode_waiting(written)  # noqa: SLF001 - likewise
+    written = keystate._encode_full(state)
+    quick = keystate._decode_waiting(written)
 
-    assert quick in [None, keystate._decode_full(written)]  # noqa: SLF001 - likewise
+    assert quick in [None, keystate._decode_full(written)]
 
 
 def test_a_healthy_row_that_waits_takes_the_quick_forms() -> None:
@@ -77,7 +77,7 @@ def test_a_healthy_row_that_waits_takes_the_quick_forms() -> None:
         [ReplicaState(500)],
         [b"c" * 16],
     )
-    written = keystate._encode_waiting(state)  # noqa: SLF001 - likewise
+    written = keystate._encode_waiting(state)
 
     assert written is not None
-    assert keystate._decode_waiting(written) == state  # noqa: SLF001 - likewise
+    assert keystate._decode_waiting(written) == state
