@@ -119,6 +119,23 @@ DRIFTS_OPEN: Final = Metric(
     (Label.ENTITY, Label.KIND),
     ((Label.KIND, _words(DriftKind)),),
 )
+DRIFTS_TOLERATED: Final = Metric(
+    "driftline_drifts_tolerated",
+    _GAUGE,
+    "Bounds of drift up to which the contract wants no alarm; absent where it tolerates none.",
+    (Label.ENTITY, Label.KIND),
+    ((Label.KIND, ("open_rows", "open_per_million", "opened_per_hour")),),
+)
+AGGREGATES: Final = Metric(
+    "driftline_aggregates",
+    _GAUGE,
+    "Aggregates in replicas, by their verdict.",
+    (Label.ENTITY, Label.VERDICT),
+    ((Label.VERDICT, ("agree", "drift", "unknown")),),
+)
+AGGREGATE_GROUPS_OPEN: Final = Metric(
+    "driftline_aggregate_drifts_open", _GAUGE, "Groups of aggregates whose figure is wrong.", (Label.ENTITY,)
+)
 UNKNOWN_KEYS: Final = Metric(
     "driftline_unknown_keys",
     _GAUGE,
@@ -281,6 +298,9 @@ ALL_METRICS: Final[tuple[Metric, ...]] = (
     VERDICTS,
     KEYS,
     DRIFTS_OPEN,
+    DRIFTS_TOLERATED,
+    AGGREGATES,
+    AGGREGATE_GROUPS_OPEN,
     UNKNOWN_KEYS,
     DETECTION_LATENCY,
     VERIFIED_THROUGH,

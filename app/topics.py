@@ -166,6 +166,17 @@ REREADS: Final = Topic(
     writers=frozenset({Part.CONDUCTOR}),
     readers=frozenset({Part.CONDUCTOR, Part.OPERATOR}),
 )
+AGGREGATES: Final = Topic(
+    dataset="aggregates",
+    key="entity, replica and aggregate, joined by `/`",
+    value="how one aggregate stands in one replica (JSON); without figures",
+    schema=None,
+    spread=False,
+    cleanup=Cleanup.COMPACT,
+    retention_ms=None,
+    writers=frozenset({Part.WORKER}),
+    readers=frozenset(Part),
+)
 CONTROL: Final = Topic(
     dataset="control",
     key="what is switched",
@@ -197,6 +208,7 @@ ALL: Final[tuple[Topic, ...]] = (
     STATUS,
     QUARANTINE,
     REREADS,
+    AGGREGATES,
     CONTROL,
 )
 

@@ -15,11 +15,12 @@ from typing import Final, Protocol
 from app.agents.beacon_clock import BeaconClock
 from app.agents.block_consumer import Block
 from app.codec.blocks import unpack
+from app.core import aggregate_fold
 from app.core.contract import EntityContract
 from app.core.errors import Undecodable
 from app.core.finding import DriftKind, Finding, Stage
 from app.core.fold import META, Effects, Shard
-from app.core.observation import Barrier, Observation
+from app.core.observation import Barrier, Contributions, Observation
 from app.core.reread import GAP_RECORDS
 from app.core.status import Coverage, StatusReport
 from app.ports import Sink, StateStore
@@ -38,6 +39,8 @@ def changelog_rank(key: bytes) -> int:
 
     A sweep's end must not be known without the notes of what it found, nor the state that was read without its gap.
     """
+    if key[:1] == aggregate_fold.PREFIX:
+        return aggregate_fold.changelog_rank(key)
     if key[:1] != META:
         return 1
     return _RANKS.get(key[:2], 3)
@@ -52,6 +55,18 @@ class Table(StateStore, Protocol):
 
     async def room(self) -> None:
         """Wait until a commit has taken what was written, where that is much."""
+        ...
+
+
+class Aggregates(Protocol):
+    """Folds what the same observations say of aggregates."""
+
+    def take(self, partition: int, observation: Observation) -> None:
+        """Fold one observation."""
+        ...
+
+    def read_rows(self, partition: int) -> None:
+        """Read some of the rows that figures are made of, if any are to be read."""
         ...
 
 
@@ -71,7 +86,7 @@ class Compare:
     """The compare agent of one worker, over all partitions of `observations` that it holds.
 
     `publish` turns a finding into its record; `explain` names the columns that differ, as far as they can still be
-    read. Findings wait in `_told` until the broker has them.
+    read. Findings wait in `_told` until the broker has them. `aggregates` is there if any contract has some.
     """
 
     def __init__(
@@ -86,6 +101,7 @@ class Compare:
         counts: CompareCounts,
         log_undecodable: Callable[[Block, int, Undecodable], None],
         clock_ms: Callable[[], int],
+        aggregates: Aggregates | None = None,
     ) -> None:
         self._contracts = contracts
         self._table = table
@@ -96,6 +112,7 @@ class Compare:
         self._counts = counts
         self._log_undecodable = log_undecodable
         self._clock_ms = clock_ms
+        self._aggregates = aggregates
         self._shards: dict[int, tuple[int, Shard]] = {}
         self._told: dict[int, list[Finding]] = {}
         self._newest_beacon_ms: int | None = None
@@ -118,10 +135,7 @@ class Compare:
                 # and its store stalls, since what it said is not known.
                 self._log_undecodable(block, record.offset, fault)
                 continue
-            shard = self._shard(block.partition)
-            self._fold(shard, observation)
-            if shard.is_full:
-                self._flush(shard)
+            self._take_observation(block.partition, observation)
             if number % 8 == 7:  # noqa: PLR2004 - a heartbeat has its turn within some ten milliseconds
                 await asyncio.sleep(0)
                 if not block.live:
@@ -133,7 +147,18 @@ class Compare:
                 break
             self._flush(shard)
             self._take_effects(shard, shard.sweep(self._table.scan(block.partition, *wanted)))
+        if self._aggregates is not None:
+            self._aggregates.read_rows(block.partition)
         block.done()
+
+    def _take_observation(self, partition: int, observation: Observation) -> None:
+        if self._aggregates is not None:
+            self._aggregates.take(partition, observation)
+        if not isinstance(observation, Contributions):
+            shard = self._shard(partition)
+            self._fold(shard, observation)
+            if shard.is_full:
+                self._flush(shard)
 
     def _fold(self, shard: Shard, observation: Observation) -> None:
         if isinstance(observation, Barrier) and observation.beacon.streamed:

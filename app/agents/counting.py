@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 from app import observe
+from app.core.aggregate_judging import Told
+from app.core.aggregate_status import AggregateStatus
 from app.core.command import RepairCommand
-from app.core.finding import DriftKind, Finding, Stage, UnknownReason
+from app.core.contract import EntityContract
+from app.core.finding import DriftKind, Finding, Stage, UnknownReason, Verdict
 from app.core.plan import Refusal
 from app.core.status import StatusReport, joined
 from app.observe import Meter
@@ -57,6 +61,28 @@ class AgentCounts:
             self._meter.add(observe.CAPTURE_GAPS, store=finding.replica, entity=finding.entity)
         if detected_after_ms is not None:
             self._meter.observe(observe.DETECTION_LATENCY, max(0, detected_after_ms) / 1_000, entity=finding.entity)
+
+    def aggregate_told(self, told: Told) -> None:
+        """Count one step in the life of a group's drift."""
+        verdict = _VERDICT_OF[told.finding.stage]
+        self._meter.add(observe.VERDICTS, entity=told.finding.entity, verdict=verdict)
+
+    def aggregates_stand(self, statuses: Sequence[AggregateStatus]) -> None:
+        """Set the gauges that say how this worker's aggregates stand."""
+        for entity in {status.entity for status in statuses}:
+            mine = [status for status in statuses if status.entity == entity]
+            for verdict in (Verdict.AGREE, Verdict.DRIFT, Verdict.UNKNOWN):
+                count = sum(status.verdict is verdict for status in mine)
+                self._meter.set(observe.AGGREGATES, count, entity=entity, verdict=verdict.value)
+            self._meter.set(observe.AGGREGATE_GROUPS_OPEN, sum(s.open_drifts for s in mine), entity=entity)
+
+    def tolerated(self, contracts: Iterable[EntityContract]) -> None:
+        """Set the bounds of drift that contracts tolerate, so that alarms can be written against them."""
+        for contract in contracts:
+            bounds = {} if contract.tolerated is None else asdict(contract.tolerated)
+            for kind, bound in bounds.items():
+                if bound is not None:
+                    self._meter.set(observe.DRIFTS_TOLERATED, bound, entity=contract.entity, kind=kind)
 
     def folded(self, rows: int, redelivered: int, dropped_links: int) -> None:
         """Count rows taken in, rows seen before, and links that did not fit."""

@@ -104,6 +104,7 @@ class _Track:
     position: int
     told: list[int]
     waiting: deque[Block] = field(default_factory=deque)
+    contributed: int = 0  # up to where what rows add to aggregates was told
     unreadable_in_a_row: int = 0
     last_place: bytes = bytes(PLACE_BYTES)
 
@@ -164,7 +165,7 @@ class Ingest:
         for at, start in mine.items():
             track = self._tracks.get(at)
             if track is None or track.epoch < epoch:
-                self._tracks[at] = _Track(epoch, start, [start] * self._partitions)
+                self._tracks[at] = _Track(epoch, start, [start] * self._partitions, contributed=start)
 
     def mark(self) -> None:
         """Tell every receiver how far every CDC partition of this worker was read, and finish what that covers."""
@@ -177,6 +178,7 @@ class Ingest:
                 track.told[target] = track.position
             self._send(target, Mark(links))
         for track in self._tracks.values():
+            track.contributed = track.position
             while track.waiting:
                 track.waiting.popleft().done()
 
@@ -191,7 +193,8 @@ class Ingest:
         if track is None or track.epoch != block.epoch or track.position != block.begin:
             # After a seek the chains go on from the committed offset, which every receiver was told. A block that
             # begins elsewhere follows records that the broker deleted: the gap is told as a gap.
-            track = self._tracks[at] = _Track(block.epoch, block.begin, [block.begin] * self._partitions)
+            told = [block.begin] * self._partitions
+            track = self._tracks[at] = _Track(block.epoch, block.begin, told, contributed=block.begin)
         return track
 
     def _link(self, block: Block, track: _Track, target: int, end: int) -> Link:
@@ -303,6 +306,9 @@ class Ingest:
         for target, bucket in buckets.items():
             if bucket.rows:
                 self._send_bucket(block, track, rows, buckets, target, end)
+        for target, part in rows.contributions(block.topic, block.partition, track.contributed, end):
+            self._send(target, part)
+            track.contributed = end
 
     def _send_bucket(
         self, block: Block, track: _Track, rows: RowReader, buckets: dict[int, RowBucket], target: int, end: int
@@ -318,6 +324,7 @@ class Ingest:
         for target in range(self._partitions):
             link = self._link(block, track, target, record.offset + 1)
             self._send(target, Truncated(rows.entity, rows.store, link, event.place, record.offset, transaction))
+        track.contributed = record.offset + 1
 
     def _take_inserts(self, block: Block, track: _Track, source: Source, decoded: Sequence[_Decoded]) -> None:
         """Take what was added to a ledger or a signal table."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from app.adapters.logs import log
 from app.adapters.seal import KeySeals
 from app.codec.records import RecordCodec
+from app.core.aggregate_judging import Told
 from app.core.contract import EntityContract
 from app.core.digest import keyed_hash
 from app.core.finding import Finding, Stage
@@ -39,6 +40,13 @@ class FindingRecords:
         key_hash = keyed_hash(self._digest_key, self._numbers[entity], key)
         task = self._tasks[finding.replica]
         return self._codec.finding(PublishedFinding(finding, self._seals.seal_key(entity, key), key_hash, task))
+
+    def aggregate_record(self, told: Told) -> bytes:
+        """Return the record of a finding on a group: its figures sealed, its name hashed."""
+        finding = told.finding
+        key_hash = keyed_hash(self._digest_key, self._numbers[finding.entity], finding.canonical_key)
+        sealed = self._seals.seal_key(finding.entity, told.figures)
+        return self._codec.finding(PublishedFinding(finding, sealed, key_hash, self._tasks[finding.replica]))
 
 
 def _log_dispute(finding: Finding) -> None:

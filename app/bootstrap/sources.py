@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from app.agents.contributing import ContributingRowReader
 from app.agents.ingest import Role, Source
 from app.agents.rows import KNOWN_KEYS_MAX, RowReader
 from app.bootstrap.decoders import typed_readers_of
@@ -36,15 +37,21 @@ def sources_of(
                 )
             owner[table.topic] = contract.entity
             digester = digesters[contract.entity, table.store]
-            rows = RowReader(
-                contract,
-                table.store,
-                digester,
-                digest_key,
-                settings.partitions,
-                typed=typed_readers_of(settings, settings.stores[table.store]),
-                known_keys_max=KNOWN_KEYS_MAX // tables,
-            )
+            if contract.aggregates:
+                dialect = BY_LOG[settings.stores[table.store].kind]
+                rows: RowReader = ContributingRowReader(
+                    contract, table.store, digester, digest_key, settings.partitions, dialect
+                )
+            else:
+                rows = RowReader(
+                    contract,
+                    table.store,
+                    digester,
+                    digest_key,
+                    settings.partitions,
+                    typed=typed_readers_of(settings, settings.stores[table.store]),
+                    known_keys_max=KNOWN_KEYS_MAX // tables,
+                )
             yield Source(table.topic, table.store, Role.TABLE, decoders[table.store], contract.entity, rows)
     for store in stores_compared(settings, contracts):
         decoder = decoders[store.name]

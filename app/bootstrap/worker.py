@@ -18,6 +18,7 @@ from app.adapters.registry import prepared_book
 from app.adapters.seal import KeySeals, read_key
 from app.adapters.state_news import ToldStateNews
 from app.adapters.system_clock import monotonic_ms, wall_ms
+from app.agents.aggregating import Aggregating
 from app.agents.build import WorkerShape, add_agents, add_table, build_app
 from app.agents.compare import Compare
 from app.agents.counting import AgentCounts
@@ -82,6 +83,7 @@ def build_worker(
     pasts = ChangelogPasts(ends, groups, shape.changelog, shape.group, observations)
     table = add_table(app, shape, changelog, state_home(shape, pasts, news, memory))
     counts = AgentCounts(metrics, [c.entity for c in contracts])
+    counts.tolerated(contracts)
     decoders = {store.name: decoder_of(settings, store) for store in stores}
     readers = dict(row_readers(settings, contracts, decoders, digest_key))
     by_offset = KafkaReader(clients, f"{name}-lookup")
@@ -102,16 +104,28 @@ def build_worker(
         tell_waiting=log_waiting,
         wall_ms=wall_ms,
     )
+    finding_records = FindingRecords(contracts, stores, codec, seals, digest_key)
+    aggregating = Aggregating(
+        contracts=contracts,
+        partitions=settings.partitions,
+        table=held,
+        sink=sink,
+        drifts=topics.DRIFTS.name(settings.deployment),
+        publish=finding_records.aggregate_record,
+        counts=counts,
+        late_after_ms=settings.stall_after_ms,
+    )
     compare = Compare(
         contracts=contracts,
         table=held,
         sink=sink,
         drifts=topics.DRIFTS.name(settings.deployment),
-        publish=FindingRecords(contracts, stores, codec, seals, digest_key).record,
+        publish=finding_records.record,
         explain=DifferingFields(by_offset.several, readers, monotonic_ms).names,
         counts=counts,
         log_undecodable=log_undecodable,
         clock_ms=monotonic_ms,
+        aggregates=aggregating if aggregating.is_wanted else None,
     )
     plan_topics = PlanTopics(
         *(t.name(settings.deployment) for t in (topics.DRIFTS, topics.OUTCOMES, topics.APPROVALS, topics.REPAIRS))
@@ -141,9 +155,13 @@ def build_worker(
         compare=compare,
         plan=plan,
     )
-    app.before_commit += [compare.acknowledge, held.persist]
+    app.before_commit += [
+        *([aggregating.acknowledge] if aggregating.is_wanted else []),
+        compare.acknowledge,
+        held.persist,
+    ]
     app.finalize()
-    reports = StatusReports(settings, compare, counts, codec, sink, metrics, [s.name for s in stores])
+    reports = StatusReports(settings, compare, aggregating, counts, codec, sink, metrics, [s.name for s in stores])
     probing = PipelineReports(
         PipelineProbe(ends, groups.committed, KafkaReader(clients, f"{name}-pipelines").read),
         list(watched_pipelines(settings, contracts)),

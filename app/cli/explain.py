@@ -8,12 +8,14 @@ import click
 
 from app.cli.deployment import MOMENT, Deployment
 from app.cli.exit_codes import ExitCode
+from app.cli.explain_aggregate import explain_aggregate
 from app.cli.invocation import Invocation
 from app.cli.key_history import KeyHistory, canonical_key, change_document, key_values, read_history
 from app.cli.output import Output, json_line, print_records, safe_text
 from app.cli.row_keys import contract_about
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation
+from app.core.finding import DriftKind
 from app.topics import DRIFTS
 
 _OPEN: Final = frozenset({"confirmed", "overtaken"})
@@ -28,6 +30,10 @@ def _key_of_finding(deployment: Deployment, contract: EntityContract, finding_id
     for _, published in deployment.records(DRIFTS, deployment.codec.read_finding):
         finding = published.finding
         if finding.finding_id.hex().startswith(finding_id.lower()) and finding.entity == contract.entity:
+            if finding.kind is DriftKind.AGGREGATE:
+                (name,) = finding.differing_columns
+                hint = f"driftline explain {contract.entity} --aggregate {name}"
+                raise ContractViolation(f"the finding {finding_id} is about a group of rows", hint=hint)
             return seals.open_key(contract.entity, published.sealed_key)
     raise ContractViolation(
         f"{contract.entity} has no finding {finding_id}", hint="`driftline drifts` lists findings with their ids"
@@ -146,20 +152,31 @@ def exit_code_of(contract: EntityContract, history: KeyHistory) -> ExitCode:
 @click.argument("entity")
 @click.argument("key", required=False)
 @click.option("--finding", help="Instead of KEY: the first digits of a finding's id.")
+@click.option("--aggregate", help="Instead of KEY: an aggregate, whose groups are shown with their figures.")
 @click.option("--since", type=MOMENT, help="Only from here on: a time ago (2h) or RFC 3339.")
 @click.pass_obj
-def command(invocation: Invocation, *, entity: str, key: str | None, finding: str | None, since: int | None) -> int:
+def command(
+    invocation: Invocation,
+    *,
+    entity: str,
+    key: str | None,
+    finding: str | None,
+    aggregate: str | None,
+    since: int | None,
+) -> int:
     """Show one key's history in every store, what was said and done about it, and why the verdict.
 
     KEY is the key's value; for a key of several parts a JSON object such as '{"region": "eu", "id": 7}'.
-    Values of rows are not shown.
+    Values of rows are not shown; the figures of an aggregate are, to whom has the deployment's keys.
     """
     from app.adapters.seal import read_key
 
-    if (key is None) is (finding is None):
-        raise click.UsageError("name the row by its KEY, or by --finding")
+    if sum(named is not None for named in (key, finding, aggregate)) != 1:
+        raise click.UsageError("name the row by its KEY, or by --finding, or an --aggregate")
     deployment = Deployment.of(invocation, "explain")
     contract = contract_about(deployment, entity)
+    if aggregate is not None:
+        return explain_aggregate(invocation, deployment, contract, aggregate, since)
     digest_key = read_key(deployment.settings.keys_dir / "digest.key")
     if key is None:
         wanted = _key_of_finding(deployment, contract, finding or "")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from app.adapters.memory_state import MemoryState
 from app.core.contract import EntityContract
-from app.core.finding import Finding
+from app.core.finding import DriftKind, Finding, Stage
 from app.core.fold import Effects, Shard
 from app.core.observation import Observation
 
@@ -45,7 +45,7 @@ class Refold:
 
 
 def differences(told: Iterable[Finding], again: Iterable[Finding]) -> dict[bytes, str]:
-    """Return, by finding id, what the records and the fold do not both say of confirmed drifts."""
+    """Return, by finding id, what the records and the fold do not both say of confirmed drifts of rows."""
     before, after = _confirmed(told), _confirmed(again)
     found = {}
     for finding_id in before.keys() | after.keys():
@@ -64,6 +64,5 @@ def differences(told: Iterable[Finding], again: Iterable[Finding]) -> dict[bytes
 
 
 def _confirmed(findings: Iterable[Finding]) -> dict[bytes, Finding]:
-    from app.core.finding import Stage
-
-    return {f.finding_id: f for f in findings if f.stage is Stage.CONFIRMED and not f.incident_rows}
+    of_rows = (f for f in findings if f.kind is not DriftKind.AGGREGATE and not f.incident_rows)
+    return {f.finding_id: f for f in of_rows if f.stage is Stage.CONFIRMED}

@@ -30,8 +30,9 @@ def contract_about(deployment: Deployment, entity: str) -> EntityContract:
 
 
 def sealed_key_opener(deployment: Deployment) -> Callable[[str, bytes], str]:
-    """Return what shows the sealed key of an entity's row as text; empty where it cannot be opened."""
+    """Return what shows the sealed key of an entity's row, or a group, as text; empty where it cannot be opened."""
     from app.adapters.seal import KeySeals
+    from app.codec.aggregates import group_text, is_figures, read_figures
 
     contracts = contracts_of(deployment)
     seals = KeySeals.from_folder(deployment.settings.keys_dir)
@@ -41,7 +42,10 @@ def sealed_key_opener(deployment: Deployment) -> Callable[[str, bytes], str]:
         if contract is None or not sealed_key:
             return ""
         try:
-            values = decode_key(contract, seals.open_key(entity, sealed_key))
+            plain = seals.open_key(entity, sealed_key)
+            if is_figures(plain):
+                return group_text(read_figures(plain))
+            values = decode_key(contract, plain)
         except Undecodable:
             return ""
         parts = [value.hex() if isinstance(value, bytes) else str(value) for value in values]

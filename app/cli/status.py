@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import click
 
+from app.cli.aggregate_rows import aggregate_rows, aggregate_text, still_declared, verdict_of
+from app.cli.alarms import Alarms, alarms_of
 from app.cli.deployment import Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
@@ -14,7 +16,9 @@ from app.cli.output import Output, json_line, print_records, safe_text
 from app.cli.row_keys import contracts_of
 from app.cli.shards import quarantined, read_known, shard_rows, shard_text
 from app.codec.control import decode_control
+from app.core.aggregate_status import AggregateStatus
 from app.core.conducting import Done
+from app.core.finding import Verdict
 from app.core.status import Coverage, StoreStatus, WorkerStatus, joined, owners
 from app.core.switch import Control, Said, Switch
 
@@ -34,12 +38,20 @@ _OLD_REPORT_MS: Final = 15_000
 """Workers report every few seconds; an older report tells of a worker that is gone."""
 
 
-def exit_code_of(statuses: Iterable[StoreStatus], partitions: int, now_wall_ms: int) -> ExitCode:
-    """Return what the statuses come to: drift before unknown, unknown before agreement."""
+def exit_code_of(
+    statuses: Iterable[StoreStatus],
+    partitions: int,
+    now_wall_ms: int,
+    alarms: Alarms,
+    aggregates: Iterable[AggregateStatus] = (),
+) -> ExitCode:
+    """Return what the statuses come to: drift that is not tolerated before unknown, unknown before agreement."""
     seen = list(statuses)
-    if any(status.open_drifts for status in seen):
+    verdicts = {verdict_of(each, now_wall_ms) for each in aggregates}
+    if alarms or Verdict.DRIFT in verdicts:
         return ExitCode.DRIFT
-    if not seen or any(_is_unproven(status, partitions, now_wall_ms) for status in seen):
+    is_unproven = any(_is_unproven(status, partitions, now_wall_ms) for status in seen)
+    if not seen or is_unproven or Verdict.UNKNOWN in verdicts:
         return ExitCode.UNKNOWN
     return ExitCode.AGREE
 
@@ -54,7 +66,9 @@ def _is_unproven(status: StoreStatus, partitions: int, now_wall_ms: int) -> bool
     )
 
 
-def rows_of(statuses: Iterable[StoreStatus], partitions: int, now_wall_ms: int) -> list[Mapping[str, Any]]:
+def rows_of(
+    statuses: Iterable[StoreStatus], partitions: int, now_wall_ms: int, alarms: Alarms
+) -> list[Mapping[str, Any]]:
     """Return the statuses as they are printed."""
     from app.codec.rendering import status_document
 
@@ -63,6 +77,7 @@ def rows_of(statuses: Iterable[StoreStatus], partitions: int, now_wall_ms: int) 
             **status_document(status),
             "reported_ago_s": round(max(0, now_wall_ms - status.oldest_report_wall_ms) / 1_000, 1),
             "proven": not _is_unproven(status, partitions, now_wall_ms),
+            "alarm": alarm.value if (alarm := alarms.get((status.entity, status.store))) else None,
         }
         for status in statuses
     ]
@@ -142,25 +157,36 @@ def _print(
     rows: list[Mapping[str, Any]],
     workers: list[Mapping[str, Any]],
     rereads: list[Mapping[str, Any]],
+    aggregates: list[Mapping[str, Any]],
     applier: dict[str, Any],
     shards: list[Mapping[str, Any]],
 ) -> None:
+    parts: dict[str, Any] = {
+        "workers": workers,
+        "rereads": rereads,
+        "aggregates": aggregates,
+        "applier": applier,
+        "quarantined": shards,
+    }
     if output is Output.JSON:
-        whole = {"stores": rows, "workers": workers, "rereads": rereads, "applier": applier, "quarantined": shards}
-        click.echo(json_line(whole))
+        click.echo(json_line({"stores": rows, **parts}))
         return
     print_records(rows, output, _COLUMNS)
     if output is Output.JSONL:
-        click.echo(json_line({"workers": workers}))
-        click.echo(json_line({"rereads": rereads}))
-        click.echo(json_line({"applier": applier}))
-        click.echo(json_line({"quarantined": shards}))
+        for name, part in parts.items():
+            click.echo(json_line({name: part}))
         return
+    for row in rows:
+        if row["open_drifts"] and row["alarm"] is None:
+            told = f"drift of {row['entity']} in {row['store']} is tolerated by its contract: no alarm"
+            click.echo(safe_text(told, 400))
     for worker in workers:
         owned = ", ".join(str(partition) for partition in worker["partitions"])
         click.echo(safe_text(f"worker {worker['instance']}: partitions {owned} ({worker['reported_ago_s']} s ago)"))
     for row in rereads:
         click.echo(safe_text(_reread_text(row), 400))
+    for row in aggregates:
+        click.echo(safe_text(aggregate_text(row), 400))
     said = f"by {applier['by']} at {applier['at']}" if applier["by"] else applier["why"]
     click.echo(safe_text(f"repairs: {'paused' if applier['paused'] else 'go on'} ({said})"))
     for shard in shards:
@@ -176,7 +202,8 @@ def command(invocation: Invocation, entity: str | None) -> int:
     Times are on the beacons' clock; `behind` is how far the proof is behind the newest beacon.
     """
     from app.adapters.system_clock import wall_ms
-    from app.topics import CONTROL
+    from app.codec.aggregates import decode_aggregate
+    from app.topics import AGGREGATES, CONTROL
 
     deployment = Deployment.of(invocation, "status")
     known = read_known(deployment)
@@ -184,13 +211,17 @@ def command(invocation: Invocation, entity: str | None) -> int:
     statuses = joined(newest.values())
     now_ms = wall_ms()
     partitions = deployment.settings.partitions
+    held = {(e.entity, e.replica, e.aggregate): e for _, e in deployment.records(AGGREGATES, decode_aggregate)}
+    aggregates = [e for e in still_declared(deployment, held.values()) if entity in {None, e.entity}] if held else []
+    alarms = alarms_of(deployment, statuses, known.done.values(), now_ms)
     words = [(record.offset, word) for record, word in deployment.records(CONTROL, decode_control)]
     stops = quarantined(words)
     _print(
         invocation.output,
-        rows_of(statuses, partitions, now_ms),
+        rows_of(statuses, partitions, now_ms, alarms),
         worker_rows(owners(newest.values()), now_ms),
         reread_rows(each for each in known.done.values() if entity in {None, each.entity}),
+        aggregate_rows(aggregates, now_ms),
         applier_document(words),
         shard_rows(stops, contracts_of(deployment) if stops else {}, known),
     )
@@ -198,4 +229,4 @@ def command(invocation: Invocation, entity: str | None) -> int:
         click.echo("driftline: no worker has reported yet\n  hint: start one: driftline worker", err=True)
     elif any(now_ms - status.oldest_report_wall_ms > _OLD_REPORT_MS for status in statuses):
         click.echo("driftline: some partitions have no worker that reports\n  hint: is every worker up?", err=True)
-    return exit_code_of(statuses, partitions, now_ms)
+    return exit_code_of(statuses, partitions, now_ms, alarms, aggregates)

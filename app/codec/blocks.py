@@ -15,6 +15,7 @@ from app.core.observation import (
     RAW_KEY_BYTES,
     Barrier,
     Beacon,
+    Contributions,
     LedgerEcho,
     Link,
     Mark,
@@ -109,8 +110,19 @@ class _SliceRead(_Record, tag=7):
     place: bytes
 
 
+class _Contributions(_Record, tag=8):
+    entity: int
+    store: int
+    link: _Link
+    rows: list[bytes]
+    flags: bytes
+    places: bytes
+    offsets: list[int]
+    values: list[bytes]
+
+
 _encoder: Final = msgspec.msgpack.Encoder()
-_Any = _RowBlock | _Truncated | _Mark | _Barrier | _LedgerEcho | _PipelineReached | _SliceRead
+_Any = _RowBlock | _Truncated | _Mark | _Barrier | _LedgerEcho | _PipelineReached | _SliceRead | _Contributions
 _decoder: Final = msgspec.msgpack.Decoder(_Any)
 
 
@@ -153,6 +165,17 @@ def _as_record(observation: Observation) -> _Record:
                 observation.offsets,
                 observation.transactions,
                 observation.digests,
+            )
+        case Contributions():
+            return _Contributions(
+                observation.entity,
+                observation.store,
+                _pair(observation.link),
+                observation.rows,
+                observation.flags,
+                observation.places,
+                observation.offsets,
+                observation.values,
             )
         case Truncated():
             return _Truncated(
@@ -222,6 +245,8 @@ def _as_observation(record: _Any) -> Observation:
     match record:
         case _RowBlock():
             return _row_block(record)
+        case _Contributions():
+            return _contributions(record)
         case _Truncated(entity, store, link, place, offset, transaction):
             return Truncated(entity, store, _link(link), _place(place), offset, transaction)
         case _Mark(links):
@@ -271,4 +296,26 @@ def _row_block(record: _RowBlock) -> RowBlock:
         record.offsets,
         record.transactions,
         record.digests,
+    )
+
+
+def _contributions(record: _Contributions) -> Contributions:
+    rows = len(record.rows)
+    fits = (
+        len(record.flags) == rows
+        and len(record.places) == rows * PLACE_BYTES
+        and len(record.offsets) == rows
+        and len(record.values) == rows
+    )
+    if not fits:
+        raise Undecodable("columns", f"the columns of contributions of {rows} rows are not of one length")
+    return Contributions(
+        record.entity,
+        record.store,
+        _link(record.link),
+        record.rows,
+        record.flags,
+        record.places,
+        record.offsets,
+        record.values,
     )

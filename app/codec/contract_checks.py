@@ -10,6 +10,7 @@ import zoneinfo
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from app.codec.aggregate_checks import aggregate_faults
 from app.codec.contract_shape import ComparedField, Element, KeyPart, Repair, ReplicaShape
 from app.core.canonical_key import KEY_KINDS
 from app.core.contract import EntityContract, FieldKind, FieldType, RepairMode
@@ -39,6 +40,7 @@ _REPAIRED_KINDS: Final = frozenset({StoreKind.POSTGRES, StoreKind.MARIADB, Store
 def faults_within(root: Node, parts: Mapping[str, Any], stores: Mapping[str, StoreSettings]) -> Iterator[Fault]:
     """Yield what is wrong with one contract; `parts` is what is right in shape of the document `root`."""
     yield from _Checks(root, parts, stores).all()
+    yield from aggregate_faults(root, parts)
 
 
 class _Checks:

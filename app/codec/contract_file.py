@@ -10,12 +10,16 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from app.codec.contract_checks import faults_between, faults_within
 from app.codec.contract_shape import (
     NOT_BUILT,
+    AggregateShape,
     Authority,
     ComparedField,
     ContractShape,
@@ -26,15 +30,18 @@ from app.codec.contract_shape import (
     ReplicaShape,
 )
 from app.core.contract import (
+    Aggregate,
     EntityContract,
     Field,
     FieldType,
     Hours,
     KeyField,
+    Measure,
     Pipeline,
     RepairPolicy,
     Replica,
     StoreTable,
+    Tolerated,
 )
 from app.core.hours import minute_of
 from app.declared.document import Node, parse_document, read_document
@@ -126,6 +133,23 @@ def _contract(shape: ContractShape, stores: Mapping[str, StoreSettings]) -> Enti
         ),
         replicas=tuple(_replica(replica) for replica in shape.replicas),
         priority=shape.priority,
+        aggregates=tuple(_aggregate(name, part) for name, part in shape.aggregates.items()),
+        tolerated=None if shape.tolerate is None else Tolerated(**msgspec.structs.asdict(shape.tolerate)),
+    )
+
+
+def _aggregate(name: str, shape: AggregateShape) -> Aggregate:
+    measure = Measure.COUNT if shape.count else Measure.SUM if shape.sum else Measure.DISTINCT
+    return Aggregate(
+        name=name,
+        measure=measure,
+        field=shape.sum or shape.distinct or "",
+        by=tuple(shape.by),
+        at=shape.at or "",
+        every_ms=shape.every_ms or 0,
+        absolute=Decimal(shape.tolerance.absolute),
+        percent=Decimal(shape.tolerance.percent),
+        entries_max=shape.entries_max,
     )
 
 

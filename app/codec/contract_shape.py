@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from app.core.contract import FieldKind, RepairMode, RepairPolicy
-from app.core.limits import APPROVAL_LIFE_MS_MAX
+from app.core.limits import AGGREGATE_ENTRIES, APPROVAL_LIFE_MS_MAX
 
 WINDOW_MS_MAX: Final = 86_400_000
 QUIET_MS_MAX: Final = 10 * WINDOW_MS_MAX
@@ -245,6 +245,50 @@ class ReplicaShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     repair: Annotated[Repair, Meta(description="without it nothing is repaired")] = Repair()
 
 
+Decimals = Annotated[
+    str, Meta(pattern=r"^[0-9]{1,30}(\.[0-9]{1,38})?\Z", description='a number in quotes, as "0.01"; it is exact')
+]
+
+
+class AggregateTolerance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """By how much a replica's figure may be off: the larger of the two."""
+
+    absolute: Decimals = "0"
+    percent: Decimals = "0"
+
+
+class AggregateShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A figure on which the stores should agree for every group of rows: one of count, sum and distinct."""
+
+    count: Annotated[bool, Meta(description="true: how many rows there are")] = False
+    sum: Annotated[str, Meta(description="the field that is summed")] | None = None
+    distinct: Annotated[str, Meta(description="the field whose different values are counted")] | None = None
+    by: Annotated[list[str], Meta(max_length=8, description="fields: each of their values is a group")] = []
+    at: Annotated[str, Meta(description="a field that is a time: each window of it is a group")] | None = None
+    every_ms: (
+        Annotated[int, Meta(ge=1_000, le=WINDOW_MS_MAX * 366, description="milliseconds of such a window")] | None
+    ) = None
+    tolerance: Annotated[AggregateTolerance, Meta(description="without it the figures must be the same")] = (
+        AggregateTolerance()
+    )
+    entries_max: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="groups (or values told apart) that are held; of more, it is unknown")
+    ] = AGGREGATE_ENTRIES
+
+
+Rows = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+
+
+class Tolerate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much drift raises no alarm. Each bound that is given must hold; every drift is told all the same."""
+
+    open_rows: Annotated[Rows, Meta(description="drifts that may be open")] | None = None
+    open_per_million: (
+        Annotated[int, Meta(ge=0, le=1_000_000, description="of a million rows, those whose drift may be open")] | None
+    ) = None
+    opened_per_hour: Annotated[Rows, Meta(description="drifts that may have been found within an hour")] | None = None
+
+
 class ContractShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A contract: one entity that several stores should agree on."""
 
@@ -269,14 +313,17 @@ class ContractShape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     priority: Annotated[
         int, Meta(ge=0, le=100, description="how much sooner than others its rows are read again by the conductor")
     ] = 0
+    aggregates: Annotated[
+        dict[str, AggregateShape], Meta(max_length=32, description="figures over groups of rows, by name")
+    ] = {}
+    tolerate: Annotated[Tolerate | None, Meta(description="how much drift raises no alarm; without it none")] = None
 
 
 NOT_BUILT: Final[dict[str, str]] = {
     "tolerance": "remove it and compare the field exactly, or leave the field out of the contract",
     "tolerances": "remove it and compare the fields exactly, or leave them out of the contract",
-    "aggregates": "remove it; rows are compared key by key",
     "shard_key": "remove it; rows are spread by their keys",
-    "rate": "remove it; every drift is told",
+    "rate": "say under tolerate how much drift raises no alarm",
     "authority": "remove it; one store is the authority for the whole entity",
 }
 """Keys that the design has and this version has not, with what to do without them."""

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import Enum
+
+from app.core.limits import AGGREGATE_ENTRIES
 
 
 class FieldKind(Enum):
@@ -171,6 +174,53 @@ class Replica:
     repair: RepairPolicy = field(default_factory=RepairPolicy)
 
 
+class Measure(Enum):
+    """What an aggregate says of a group of rows."""
+
+    COUNT = "count"
+    SUM = "sum"
+    DISTINCT = "distinct"
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A figure on which the stores should agree for every group of rows.
+
+    `field` is what is summed, or told apart; empty for a count. Rows are grouped by the fields `by` and, where `at`
+    names a field that is a time, by the window of `every_ms` in which that falls. A replica's figure may be off by
+    `absolute`, or by `percent` of the authority's where that is more. At most `entries_max` groups are held of a store,
+    and of what is told apart at most that many values: beyond it the aggregate is unknown.
+    """
+
+    name: str
+    measure: Measure
+    field: str = ""
+    by: tuple[str, ...] = ()
+    at: str = ""
+    every_ms: int = 0
+    absolute: Decimal = Decimal(0)
+    percent: Decimal = Decimal(0)
+    entries_max: int = AGGREGATE_ENTRIES
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that it reads of a row."""
+        return tuple(dict.fromkeys(name for name in (*self.by, self.at, self.field) if name))
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerated:
+    """How much drift of an entity raises no alarm. Each bound that is given must hold; drifts are told all the same.
+
+    `open_rows` bounds how many drifts are open, `open_per_million` how many of a million rows, `opened_per_hour` how
+    many were found within the last hour.
+    """
+
+    open_rows: int | None = None
+    open_per_million: int | None = None
+    opened_per_hour: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class EntityContract:
     """One entity that several stores should agree on. `stores[0]` is the authority's, the others the replicas'."""
@@ -184,6 +234,8 @@ class EntityContract:
     stores: tuple[StoreTable, ...]
     replicas: tuple[Replica, ...]
     priority: int = 0  # how much sooner than others it is read again, 0 to 100
+    aggregates: tuple[Aggregate, ...] = ()
+    tolerated: Tolerated | None = None  # None: no drift is
 
     def table_of(self, store: str) -> StoreTable:
         """Return where the entity lives in a store; `KeyError` if it does not."""

@@ -20,7 +20,7 @@ from app.core.event import LEFT_OUT
 from app.core.normalise import NULL, encode, folding, normalisation, reader
 from app.core.types.canonical import Canonical, Dialect, Misfit, Read
 
-__all__ = ["DIGEST_BYTES", "Dialect", "RowDigester", "keyed_hash", "partition_of", "row_digest"]
+__all__ = ["DIGEST_BYTES", "Dialect", "RowDigester", "compared_reader", "keyed_hash", "partition_of", "row_digest"]
 
 DIGEST_BYTES: Final = 16
 ALGORITHM: Final = 1
@@ -239,6 +239,11 @@ class RowDigester:
     def _unmappable(self, name: str, why: Exception) -> Unmappable:
         what = str(why) if isinstance(why, Misfit) else "a value that has no canonical form"
         return Unmappable(name, what, where=self._where, hint="compare the column's type with the contract's")
+
+
+def compared_reader(member: Field | KeyField, store: str, dialect: Dialect) -> Read:
+    """Return what reads a raw value that is not None as it is compared: normalised, and folded by its collation."""
+    return _step(member, store, dialect)[3] if isinstance(member, Field) else _folded(member, store, dialect)
 
 
 def _joined(columns: Sequence[Sequence[bytes | None]], count: int) -> list[bytes | None]:

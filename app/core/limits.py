@@ -72,3 +72,21 @@ PERSON_LENGTH_MAX: Final = 60
 
 NAME_LENGTH_MAX: Final = 200
 """Characters of an id in the history: ours have 64 at most, and an index of PostgreSQL bears some 2,700 bytes."""
+
+AGGREGATE_ENTRIES: Final = 10_000
+"""Groups of one aggregate and store that are held in memory where the contract says no other bound."""
+
+AGGREGATE_CUTS_MAX: Final = 1_200
+"""Beacons of one store that wait to be judged by another's: ten minutes of them; of more, the oldest are dropped."""
+
+AGGREGATE_MOVES_MAX: Final = 200_000
+"""Changes of groups of one store that are held until they are judged; beyond it judging begins anew."""
+
+AGGREGATE_PENDING_MAX: Final = 200_000
+"""Changes of rows of one store that wait for the beacon behind them; beyond it they wait no longer, nor are judged."""
+
+AGGREGATE_DIGITS_MAX: Final = 200
+"""Digits of a number that is summed: more are no number that anybody counts with."""
+
+AGGREGATE_SCALE: Final = 38
+"""Digits after the point of what is summed where the contract does not say how many."""

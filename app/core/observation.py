@@ -58,6 +58,25 @@ class RowBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Contributions:
+    """What changes of one CDC partition make of their rows' part in the aggregates of an entity, in Kafka's order.
+
+    All of an entity's go to one partition of `observations`, whatever partitions its rows belong to, under links of
+    their own. Row i is named by `rows[i]` (its canonical key and the digest of its raw one) and has `flags[i]`,
+    `places[i*17:][:17]`, `offsets[i]` and `values[i]` (`app.core.contribution`), empty where the row is no more.
+    """
+
+    entity: int
+    store: int
+    link: Link
+    rows: list[bytes]
+    flags: bytes
+    places: bytes
+    offsets: list[int]
+    values: list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
 class Truncated:
     """A table was truncated at `place`; one such record goes to every partition of `observations`."""
 
@@ -152,4 +171,4 @@ class SliceRead:
     place: bytes
 
 
-Observation = RowBlock | Truncated | Mark | Barrier | LedgerEcho | PipelineReached | SliceRead
+Observation = RowBlock | Contributions | Truncated | Mark | Barrier | LedgerEcho | PipelineReached | SliceRead

@@ -1,8 +1,8 @@
 """Judge findings again, from nothing but what they cite.
 
 What cannot be judged again says so: a repair's verification or dispute rests on the ledger, an incident on its rows'
-own records. Everything else must come out the same, or the record is wrong: it was forged, damaged, or written by a
-rule that has changed without its version.
+own records, an aggregate on all rows of its group. Everything else must come out the same, or the record is wrong: it
+was forged, damaged, or written by a rule that has changed without its version.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _is_over(evidence: Evidence, truth: list[Stay], shown: list[Stay]) -> bool:
 def recompute(finding: Finding, canonical_key: bytes | None = None) -> Recomputed:
     """Judge a finding again. With the row's key, its id is computed again too."""
     evidence = finding.evidence
-    if finding.incident_rows or finding.stage in _NOT_OF_LOGS:
+    if finding.incident_rows or finding.stage in _NOT_OF_LOGS or finding.kind is DriftKind.AGGREGATE:
         return Recomputed(Again.NOT_JUDGED)
     if not evidence.authority_stays or not evidence.replica_stays:
         return Recomputed(Again.DIFFERENT, "it cites no states")

@@ -259,14 +259,6 @@ MISTAKES = [
         "compare the field exactly",
     ),
     (
-        "an aggregate",
-        "version: 1",
-        "version: 1\naggregates: []",
-        3,
-        '"aggregates" is not built yet',
-        "rows are compared key by key",
-    ),
-    (
         "a large number",
         "scale: 2, nullable: false",
         "scale: 2}\n  n: {type: int32, large: true",

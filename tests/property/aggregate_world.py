@@ -1,0 +1,272 @@
+"""Two stores whose logs reach one fold of aggregates in pieces, late, twice, and across crashes; and what is true."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from app.core.aggregate_fold import AggregateShard
+from app.core.aggregate_judging import Told
+from app.core.aggregate_status import AggregateStatus
+from app.core.contract import (
+    Aggregate,
+    EntityContract,
+    Field,
+    FieldKind,
+    FieldType,
+    KeyField,
+    Measure,
+    Replica,
+    StoreTable,
+)
+from app.core.contribution import NOTHING, ContributionReader
+from app.core.finding import Stage
+from app.core.normalise import encode
+from app.core.observation import PRESENT, SNAPSHOT_READ, Barrier, Beacon, Contributions, Link, Observation, Truncated
+from app.core.position import binlog_place
+from app.core.types.canonical import Dialect
+
+WINDOW_MS = 2_000
+STEP_MS = 100
+BEAT_MS = 500
+STORES = "AR"
+PARTITIONS = 2
+REGION, AMOUNT, BUYER = FieldType(FieldKind.STRING), FieldType(FieldKind.DECIMAL, scale=2), FieldType(FieldKind.INT32)
+Row = tuple[str, Decimal, int]
+"""Region, amount, buyer."""
+
+CONTRACT = EntityContract(
+    entity="t",
+    version=1,
+    number=7,
+    key=(KeyField("id", FieldType(FieldKind.INT32), dict.fromkeys(STORES, "id")),),
+    fields=tuple(
+        Field(name, type_, dict.fromkeys(STORES, name))
+        for name, type_ in (("region", REGION), ("amount", AMOUNT), ("buyer", BUYER))
+    ),
+    authority="A",
+    stores=tuple(StoreTable(store, "t", f"{store}.t", PARTITIONS) for store in STORES),
+    replicas=(Replica("R", WINDOW_MS, 10 * WINDOW_MS),),
+    aggregates=(
+        Aggregate("rows", Measure.COUNT, by=("region",)),
+        Aggregate("revenue", Measure.SUM, "amount", by=("region",)),
+        Aggregate("buyers", Measure.DISTINCT, "buyer"),
+    ),
+)
+READERS = {store: ContributionReader(CONTRACT, store, Dialect.BINLOG_SQL) for store in STORES}
+
+
+def contribution(row: Row | None, store: str = "A") -> bytes:
+    """Return what a row adds."""
+    return NOTHING if row is None else READERS[store].of(dict(zip(("region", "amount", "buyer"), row, strict=True)))
+
+
+def region_group(region: str) -> bytes:
+    """Return the name of a region's group."""
+    return encode(REGION)(region)
+
+
+def figures_of(rows: Iterable[Row]) -> list[dict[bytes, int]]:
+    """Return, from nothing but the rows, what each aggregate's groups come to; figures of nothing are left out."""
+    count: Counter[bytes] = Counter()
+    revenue: Counter[bytes] = Counter()
+    buyers = set()
+    for region, amount, buyer in rows:
+        count[region_group(region)] += 1
+        revenue[region_group(region)] += int(amount * 100)
+        buyers.add(buyer)
+    found = [count, revenue, {b"": len(buyers)}]
+    return [{name: figure for name, figure in each.items() if figure} for each in found]
+
+
+@dataclass
+class AggregateWorld:
+    """Time goes in steps; every change reaches Kafka at once and the fold when the dice say so."""
+
+    seed: int
+    contract: EntityContract = CONTRACT
+    now_ms: int = 0
+    rows: dict[str, dict[int, Row]] = field(default_factory=lambda: {store: {} for store in STORES})
+    told: list[Told] = field(default_factory=list)
+    is_late: bool = True
+
+    def __post_init__(self) -> None:
+        self.dice = random.Random(self.seed)  # noqa: S311 - a world's dice are no secret
+        self.places = dict.fromkeys(STORES, 1_000)
+        self.kafka: dict[tuple[str, int], list[tuple[int, bytes, bytes, bytes]]] = defaultdict(list)
+        self.beats: dict[str, list[Beacon]] = {store: [] for store in STORES}
+        self.read: Counter[tuple[str, int]] = Counter()
+        self.heard: Counter[str] = Counter()
+        self.on_the_way: list[tuple[int, int, Row | None]] = []
+        self.observations: list[Observation] = []
+        self.folded = self.committed = 0
+        self.table: dict[bytes, bytes] = {}
+        self.shard = AggregateShard((self.contract,), 0)
+        for store in STORES:
+            self._beat(store, streamed=False)
+
+    # -- the stores ----------------------------------------------------------------------------------------------
+
+    def snapshot(self, rows: dict[int, Row]) -> None:
+        """Let both stores begin with the same rows."""
+        for store in STORES:
+            for number, row in rows.items():
+                self.rows[store][number] = row
+                self._log(store, number, row, place=binlog_place(1, 1_000, 0, is_delete=False), flag=SNAPSHOT_READ)
+
+    def change(self, number: int, row: Row | None, lag_ms: int) -> None:
+        """Change a row of the authority, and of the replica within its window."""
+        self.write("A", number, row)
+        behind = max((at for at, of, _ in self.on_the_way if of == number), default=0)
+        self.on_the_way.append((max(behind, self.now_ms + min(lag_ms, WINDOW_MS - STEP_MS)), number, row))
+
+    def write(self, store: str, number: int, row: Row | None) -> None:
+        """Change a row of one store."""
+        if row is None and number not in self.rows[store]:
+            return
+        if row is None:
+            del self.rows[store][number]
+        else:
+            self.rows[store][number] = row
+        self._log(store, number, row)
+
+    def truncate(self, store: str) -> None:
+        """Empty a store's table."""
+        self.rows[store].clear()
+        self._log(store, 0, None, flag=-1)
+
+    def _log(self, store: str, number: int, row: Row | None, *, place: bytes = b"", flag: int = 0) -> None:
+        if not place:
+            self.places[store] += 1
+            place = binlog_place(1, self.places[store], 0, is_delete=False)
+        self.kafka[store, number % PARTITIONS].append((flag, b"%d" % number, place, contribution(row, store)))
+
+    def _beat(self, store: str, *, streamed: bool = True) -> None:
+        self.places[store] += streamed
+        place = binlog_place(1, self.places[store], 0, is_delete=False)
+        number, before_ms = len(self.beats[store]), max(0, self.now_ms - BEAT_MS + 20)
+        self.beats[store].append(Beacon(store, 1, number, self.now_ms, before_ms, place, streamed, "server"))
+
+    # -- time ----------------------------------------------------------------------------------------------------
+
+    def step(self, act: Callable[[], None] = lambda: None) -> None:
+        """Let a step of time pass: `act`, what arrives at the replica, a beacon now and then, and what is read."""
+        self.now_ms += STEP_MS
+        act()
+        arrived = [change for change in self.on_the_way if change[0] <= self.now_ms]
+        self.on_the_way = [change for change in self.on_the_way if change[0] > self.now_ms]
+        for _, number, row in sorted(arrived, key=lambda change: change[0]):
+            self.write("R", number, row)
+        if self.now_ms % BEAT_MS == 0:
+            for store in STORES:
+                self._beat(store)
+        self._ingest()
+        self._fold()
+
+    def rest(self, ms: int) -> None:
+        """Let time pass in which nothing changes, and all is read."""
+        self.is_late = False
+        for _ in range(ms // STEP_MS):
+            self.step()
+        self.is_late = True
+
+    def _ingest(self) -> None:
+        streams: list[Callable[[], None]] = []
+        for store in STORES:
+            streams += [lambda s=store, p=p: self._send_rows(s, p) for p in range(PARTITIONS)]  # type: ignore[misc]
+            streams.append(lambda s=store: self._send_beats(s))  # type: ignore[misc]
+        self.dice.shuffle(streams)
+        for send in streams:
+            if not self.is_late or self.dice.random() < 0.5:
+                send()
+
+    def _send_rows(self, store: str, partition: int) -> None:
+        records = self.kafka[store, partition]
+        at = self.read[store, partition]
+        begin = max(0, at - self.dice.choice((0, 0, 0, 3)))  # now and then some records come again
+        end = len(records) if not self.is_late else self.dice.randint(at, len(records))
+        self.read[store, partition] = end
+        i = STORES.index(store)
+        for cut, (flag, *_) in enumerate(records[begin:end], start=begin):
+            if flag < 0:
+                self._send_part(store, partition, begin, cut)
+                place = records[cut][2]
+                for p in range(PARTITIONS):
+                    if p == partition:
+                        link = Link(f"{store}.t", p, cut, cut + 1)
+                        self.observations.append(Truncated(7, i, link, place, cut, 0))
+                begin = cut + 1
+        self._send_part(store, partition, begin, end)
+
+    def _send_part(self, store: str, partition: int, begin: int, end: int) -> None:
+        part = self.kafka[store, partition][begin:end]
+        self.observations.append(
+            Contributions(
+                7,
+                STORES.index(store),
+                Link(f"{store}.t", partition, begin, end),
+                [name for _, name, _, _ in part],
+                bytes(flag | (PRESENT if value else 0) for flag, _, _, value in part),
+                b"".join(place for _, _, place, _ in part),
+                list(range(begin, end)),
+                [value for _, _, _, value in part],
+            )
+        )
+
+    def _send_beats(self, store: str) -> None:
+        for n in range(self.heard[store], len(self.beats[store])):
+            ends = [(f"{store}.t", p, len(self.kafka[store, p])) for p in range(PARTITIONS)]
+            self.observations.append(Barrier(self.beats[store][n], Link(f"{store}.beacon", 0, n, n + 1), ends))
+        self.heard[store] = len(self.beats[store])
+
+    # -- the worker ----------------------------------------------------------------------------------------------
+
+    def _fold(self) -> None:
+        while self.folded < len(self.observations):
+            observation = self.observations[self.folded]
+            states = {key: self.table.get(key) for key in self.shard.needed_keys(observation)}
+            self.told += self.shard.fold(observation, states)
+            self.folded += 1
+            if self.dice.random() < 0.2:
+                self._write(self.shard.flush())
+            wanted = self.shard.scan_range()
+            if wanted is not None:
+                self._write(self.shard.flush())
+                start, end, limit = wanted
+                self.shard.scanned(sorted((k, v) for k, v in self.table.items() if start <= k < end)[:limit])
+        if self.dice.random() < 0.2:
+            self._write(self.shard.flush())
+            self._write(self.shard.flush_told())
+            self.committed = self.folded
+
+    def _write(self, items: Iterable[tuple[bytes, bytes | None]]) -> None:
+        for key, value in items:
+            if value is None:
+                self.table.pop(key, None)
+            else:
+                self.table[key] = value
+
+    def crash(self) -> None:
+        """Kill the worker: it begins again with what was written, and with what was not committed."""
+        self.shard = AggregateShard((self.contract,), 0)
+        self.shard.restore(sorted((k, v) for k, v in self.table.items() if k[:2] != b"ar"))
+        self.folded = self.committed
+
+    # -- what came of it -----------------------------------------------------------------------------------------
+
+    def figures(self, store: str) -> list[dict[bytes, int]]:
+        """Return what the fold holds of a store; figures of nothing are left out."""
+        tallies = self.shard.books[7][STORES.index(store)].tallies
+        return [{name: g.figure for name, g in tally.groups.items() if g.figure} for tally in tallies]
+
+    def statuses(self) -> list[AggregateStatus]:
+        """Return how every aggregate stands."""
+        return self.shard.statuses(self.now_ms, 2_000)
+
+    def open_groups(self) -> set[bytes]:
+        """Return the groups whose last word is a drift, each behind its aggregate's name and a zero byte."""
+        last = {told.finding.canonical_key: told.finding.stage for told in self.told}
+        return {name for name, stage in last.items() if stage is Stage.CONFIRMED}

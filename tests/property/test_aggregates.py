@@ -1,0 +1,105 @@
+"""Aggregates that are kept by adding and taking away are those of the rows, whatever way the changes came."""
+
+from __future__ import annotations
+
+import random
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.core.finding import Verdict
+from tests.property.aggregate_world import WINDOW_MS, AggregateWorld, Row, figures_of
+
+REGIONS = ("eu", "us", "")
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def _row(dice: random.Random) -> Row:
+    return dice.choice(REGIONS), Decimal(dice.randint(-500, 500)) / 100, dice.randint(1, 4)
+
+
+def _begun(seed: int) -> AggregateWorld:
+    world = AggregateWorld(seed)
+    world.snapshot({number: _row(world.dice) for number in range(12)})
+    world.rest(3 * WINDOW_MS)
+    return world
+
+
+def _live(world: AggregateWorld, steps: int, crashes: float = 0.05) -> None:
+    """Let the authority change and the replica follow, with crashes in between."""
+    dice = world.dice
+
+    def act() -> None:
+        for _ in range(dice.randint(0, 3)):
+            row = None if dice.random() < 0.2 else _row(dice)
+            world.change(dice.randrange(16), row, dice.randint(0, WINDOW_MS))
+
+    for _ in range(steps):
+        world.step(act)
+        if dice.random() < crashes:
+            world.crash()
+
+
+@settings(max_examples=8, deadline=None)
+@given(SEEDS)
+def test_figures_are_those_of_the_rows_and_a_replica_in_time_is_never_blamed(seed: int) -> None:
+    """Late, doubled and interleaved changes, kills between writing and committing: at rest nothing is off."""
+    world = _begun(seed)
+    _live(world, 80)
+    world.rest(3 * WINDOW_MS)
+    for store in "AR":
+        assert world.figures(store) == figures_of(world.rows[store].values())
+    assert world.told == []
+    assert {status.verdict for status in world.statuses()} == {Verdict.AGREE}
+
+
+@settings(max_examples=8, deadline=None)
+@given(SEEDS)
+def test_damage_is_found_in_its_groups_and_in_no_other_and_ends_with_its_repair(seed: int) -> None:
+    """Rows that were changed behind the pipeline's back: exactly the figures that they made wrong are told."""
+    world = _begun(seed)
+    _live(world, 20)
+    for _ in range(2):
+        number = world.dice.randrange(16)
+        world.step(lambda number=number: world.write("R", number, _row(world.dice)))  # type: ignore[misc]
+    _live(world, 10)
+    world.rest(3 * WINDOW_MS)
+    truth, shown = (figures_of(world.rows[store].values()) for store in "AR")
+    wrong = {
+        aggregate.name.encode() + b"\x00" + name
+        for aggregate, mine, theirs in zip(world.contract.aggregates, truth, shown, strict=True)
+        for name in mine.keys() | theirs.keys()
+        if mine.get(name, 0) != theirs.get(name, 0)
+    }
+    assert world.open_groups() == wrong
+    for number in range(16):
+        world.write("R", number, world.rows["A"].get(number))
+    world.rest(3 * WINDOW_MS)
+    assert world.open_groups() == set()
+    assert {status.verdict for status in world.statuses()} == {Verdict.AGREE}
+
+
+@settings(max_examples=4, deadline=None)
+@given(SEEDS)
+def test_a_truncated_replica_shows_nothing_and_is_told(seed: int) -> None:
+    """What a truncate ended counts no more, and what came after it does."""
+    world = _begun(seed)
+    world.truncate("R")
+    _live(world, 10)
+    world.rest(3 * WINDOW_MS)
+    assert world.figures("R") == figures_of(world.rows["R"].values())
+    assert {name.partition(b"\x00")[0] for name in world.open_groups()} >= {b"rows"}
+
+
+@pytest.mark.parametrize("lag_ms", [WINDOW_MS + 1_500, 3 * WINDOW_MS])
+def test_a_replica_that_is_late_is_told_and_the_drift_ends_when_it_has_followed(lag_ms: int) -> None:
+    """A change that arrives behind its window was a drift, and is none any more."""
+    world = _begun(1)
+    world.write("A", 3, ("eu", Decimal("7.77"), 9))
+    world.rest(lag_ms)
+    world.write("R", 3, ("eu", Decimal("7.77"), 9))
+    world.rest(3 * WINDOW_MS)
+    assert {told.finding.stage.value for told in world.told} == {"confirmed", "resolved"}
+    assert world.open_groups() == set()
