@@ -9,6 +9,7 @@ The data's way, and where each step is decided (pure) and done (shell):
 | 3 | normalise | canonical values | `core/normalise.py`, `core/types/` | `agents/rows.py` |
 | 4 | digest, re-key | `RowBlock`, `Barrier`, `Mark` | `core/digest.py`, `core/columns.py` | `agents/ingest.py` |
 | 5 | fold, judge | key state, `Finding` | `core/fold.py`, `core/judging.py`, `core/verdict.py` | `agents/compare.py` |
+| 5a | add up groups of rows, judge | `Finding` on a group | `core/aggregate*.py` | `agents/aggregating.py` |
 | 6 | tell | a record on the topic of drifts | `core/finding.py` | `agents/compare.py`, `codec/records.py` |
 | 7 | plan, sign | `RepairCommand` or a refusal | `core/plan.py`, `core/policy.py` | `agents/plan.py` |
 | 8 | a person answers, signs | `Approval` of a `Batch` | `core/batch.py`, `core/approval.py` | `cli/approve.py` |

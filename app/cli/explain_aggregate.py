@@ -72,11 +72,11 @@ def explain_aggregate(
     invocation: Invocation, deployment: Deployment, contract: EntityContract, name: str, since: int | None
 ) -> int:
     """Print the drifts of an aggregate's groups; drift if one is open."""
-    from app.adapters.seal import DeploymentSeals
+    from app.adapters.seal import KeySeals
     from app.codec.aggregates import read_figures
 
     check_declared(contract, name)
-    seals = DeploymentSeals.from_folder(deployment.settings.keys_dir)
+    seals = KeySeals.from_folder(deployment.settings.keys_dir)
     documents = []
     for record, published in deployment.records(DRIFTS, deployment.codec.read_finding, since):
         finding = published.finding

@@ -194,7 +194,7 @@ class AggregateShard:
 
     def _fold_contributions(self, told: Contributions, states: Mapping[bytes, bytes | None]) -> None:
         entity = self.progress.entities.get(told.entity)
-        if entity is None:
+        if entity is None or told.store >= len(entity.contract.stores):
             return
         if not self.progress.extends(told.link):
             self._note_hole(entity, told)

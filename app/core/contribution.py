@@ -102,10 +102,10 @@ class Shares:
         """Return a row's share in each aggregate; None where a value is not known, or cannot be summed."""
         if contribution[:_MEANING_BYTES] != self._head:
             return None
-        parts = _split(contribution)
         try:
+            parts = _split(contribution)
             return [share(parts) for share in self._of]
-        except ValueError:
+        except (ValueError, IndexError, struct.error):  # the last two: nobody of ours wrote it
             return None
 
 

@@ -12,7 +12,8 @@ import pytest
 from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]  # documented, not listed
 
 from app.cli.exit_codes import ExitCode
-from app.core.finding import DriftKind, Stage
+from app.codec.aggregates import decode_aggregate
+from app.core.finding import DriftKind, Stage, Verdict
 from app.core.status import owners
 from tests.integration.worker_world import PROJECT, WorkerWorld, two_agreeing_stores
 
@@ -90,6 +91,45 @@ def test_partitions_that_are_added_while_it_runs_end_the_worker_with_a_word(worl
         assert world.findings() == []
     finally:
         worker.kill()
+
+
+_AGGREGATES = """
+aggregates:
+  revenue: {sum: price}
+  names: {distinct: name}
+"""
+
+
+def test_figures_of_a_killed_worker_are_those_of_the_rows_and_tell_what_is_wrong(tmp_path: Path) -> None:
+    """Sums and distinct counts of real topics: wrong by one row before a kill -9, right again after its repair."""
+    with two_agreeing_stores(tmp_path, _AGGREGATES) as world:
+        worker = world.start()
+        try:
+            world.until(world.covered, within_s=60, why="coverage")
+            world.until(lambda: set(_aggregates(world).values()) == {Verdict.AGREE}, within_s=60, why="agreement")
+            for number in range(1, 60):
+                for store in ("pg", "my"):
+                    world.change(store, number, (f"name {number}", "2.50"))
+            world.change("my", 7, ("name 7", "9.99"))
+            world.until(lambda: _aggregates(world)["revenue"] is Verdict.DRIFT, within_s=30, why="a wrong sum")
+            assert _aggregates(world)["names"] is Verdict.AGREE
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+            world.change("my", 7, ("name 7", "2.50"))
+            worker = world.start()
+            world.until(lambda: set(_aggregates(world).values()) == {Verdict.AGREE}, within_s=60, why="the end")
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            worker.wait(30)
+        told = [f.finding for f in world.findings() if f.finding.kind is DriftKind.AGGREGATE]
+    assert {f.stage for f in told} == {Stage.CONFIRMED, Stage.RESOLVED}
+    assert {(f.differing_columns, f.finding_id) for f in told} == {(("revenue",), told[0].finding_id)}
+
+
+def _aggregates(world: WorkerWorld) -> dict[str, Verdict]:
+    """Return the newest word on each aggregate."""
+    words = [decode_aggregate(value) for _, _, value in world.records(f"{world.prefix}.aggregates.v1")]
+    return {word.aggregate: word.verdict for word in words}
 
 
 def test_partitions_move_between_workers_without_a_missed_or_doubled_verdict(world: WorkerWorld) -> None:

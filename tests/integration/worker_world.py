@@ -78,6 +78,7 @@ class WorkerWorld:
     beats: int = 0
     started_s: float = field(default_factory=time.monotonic)
     acknowledged_ms: int = 0
+    more_of_contract: str = ""
 
     def __post_init__(self) -> None:
         self.clients = KafkaClients(self.bootstrap, {})
@@ -113,7 +114,7 @@ class WorkerWorld:
             lambda key: trust(keys / SIGNERS, signer_line(SignerRole.PLANNER, "worker", key.public_key)),
         )
         (self.folder / "placeholder").write_text("__test_left_out__\n")
-        (self.folder / "contracts" / "items.yaml").write_text(_CONTRACT)
+        (self.folder / "contracts" / "items.yaml").write_text(_CONTRACT + self.more_of_contract)
 
     def settings_file(self, worker: str, own: Mapping[str, object] | None = None) -> Path:
         """Write the settings of one worker; `own` are more of its own settings."""
@@ -387,10 +388,10 @@ _TABLES = (
 
 
 @contextmanager
-def two_agreeing_stores(folder: Path) -> Iterator[WorkerWorld]:
+def two_agreeing_stores(folder: Path, more_of_contract: str = "") -> Iterator[WorkerWorld]:
     """Give a world on the test stack's broker whose two stores agree on two hundred rows; beacons are written."""
     bootstrap = os.environ.get("DRIFTLINE_TEST_BOOTSTRAP") or str(running_stack("kafka")["kafka"]["bootstrap"])
-    made = WorkerWorld(bootstrap, folder)
+    made = WorkerWorld(bootstrap, folder, more_of_contract=more_of_contract)
     for number in range(1, ROWS + 1):
         for store in ("pg", "my"):
             made.change(store, number, (f"name {number}", "1.50"), snapshot=True)

@@ -9,6 +9,7 @@ from app.core.errors import Undecodable
 from app.core.observation import (
     Barrier,
     Beacon,
+    Contributions,
     LedgerEcho,
     Link,
     Mark,
@@ -51,6 +52,23 @@ def row_blocks(draw: st.DrawFn) -> RowBlock:
     )
 
 
+@st.composite
+def contributions(draw: st.DrawFn) -> Contributions:
+    """Draw contributions whose columns fit each other."""
+    rows = draw(st.integers(0, 5))
+    some_bytes = st.lists(st.binary(max_size=40), min_size=rows, max_size=rows)
+    return Contributions(
+        entity=draw(numbers),
+        store=draw(st.integers(0, 7)),
+        link=draw(links()),
+        rows=draw(some_bytes),
+        flags=draw(st.binary(min_size=rows, max_size=rows)),
+        places=draw(st.binary(min_size=rows * 17, max_size=rows * 17)),
+        offsets=draw(st.lists(offsets, min_size=rows, max_size=rows)),
+        values=draw(some_bytes),
+    )
+
+
 beacons = st.builds(
     Beacon,
     store=st.text(max_size=10),
@@ -64,6 +82,7 @@ beacons = st.builds(
 )
 observations: st.SearchStrategy[Observation] = st.one_of(
     row_blocks(),
+    contributions(),
     st.builds(Truncated, numbers, numbers, links(), places, offsets, offsets),
     st.builds(Mark, st.lists(links(), max_size=4)),
     st.builds(Barrier, beacons, links(), st.lists(st.tuples(st.text(max_size=9), numbers, offsets), max_size=4)),
