@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from app.core.errors import Undecodable
 from app.core.guard import Fence
@@ -117,56 +117,67 @@ class AlreadyRecorded(Exception):
     """The ledger holds a row under this id: whatever it says stands."""
 
 
-class RowTransaction(Protocol):
-    """One READ COMMITTED transaction on one row of one target. No call waits for a lock.
+RowName = tuple[str, bytes]
+"""A row by its entity and its canonical key."""
 
-    Every call may raise `app.core.guard.Refused` (the store says no, and why), `app.core.errors.Unready` (the store is
-    gone or overloaded: whether a commit took place is for the ledger to say), and `AlreadyRecorded` for `record`.
-    A transaction that ends in anything but `commit` leaves nothing behind.
+UNREADABLE: Final = b"unreadable"
+"""The digest of a row that is there and that the contract cannot read: no state that anybody ever judged."""
+
+
+class Way(Enum):
+    """How a row is written."""
+
+    INSERT = "insert"  # the contract's columns, by a plain INSERT
+    UPDATE = "update"  # the contract's columns, by key
+    DELETE = "delete"  # by key
+    RESTORE = "restore"  # the contract's columns, by key, to what a before-image has
+    PUT_BACK = "put_back"  # all of its columns as a before-image has them, by a plain INSERT
+
+
+@dataclass(frozen=True, slots=True)
+class RowWrite:
+    """What is done to one row: `values` for an insert and an update, `image` for the two that undo."""
+
+    way: Way
+    values: Mapping[str, object] = field(default_factory=dict)
+    image: bytes = b""
+
+
+class RowTransaction(Protocol):
+    """One READ COMMITTED transaction on some rows of one target, each named once. No call waits for a lock.
+
+    What is said of several rows is said in their order. Every call may raise `app.core.guard.Refused` (the store says
+    no to one of the rows, and why), `app.core.errors.Unready` (the store is gone or overloaded: whether a commit took
+    place is for the ledger to say), and `AlreadyRecorded` for `record`. A transaction that ends in anything but
+    `commit` leaves nothing behind.
     """
 
     def fence(self) -> Fence:
         """Lock the target's own flags in share mode and return what they say."""
         ...
 
-    def look(self) -> WholeRow:
-        """Read the row without a lock."""
+    def look(self) -> list[WholeRow]:
+        """Read the rows without a lock."""
         ...
 
-    def record(self, row: LedgerRow) -> None:
-        """Insert a ledger row."""
+    def record(self, rows: Sequence[LedgerRow]) -> None:
+        """Insert ledger rows."""
         ...
 
-    def lock(self) -> WholeRow:
-        """Lock the row for writing and read it again; an absent row cannot be locked."""
+    def lock(self) -> list[WholeRow]:
+        """Lock the rows for writing, in the order of their keys, and read them again; an absent row has no lock."""
         ...
 
-    def insert(self, values: Mapping[str, object]) -> int:
-        """Insert the contract's columns by a plain INSERT; return the number of rows."""
+    def write(self, writes: Sequence[RowWrite]) -> int:
+        """Write each row in its way, one after the other; return how many rows the store says were written."""
         ...
 
-    def update(self, values: Mapping[str, object]) -> int:
-        """Update the contract's columns by key; return the number of rows."""
-        ...
-
-    def delete(self) -> int:
-        """Delete by key; return the number of rows."""
-        ...
-
-    def restore(self, image: bytes) -> int:
-        """Update the contract's columns by key to what a before-image has; return the number of rows."""
-        ...
-
-    def put_back(self, image: bytes) -> int:
-        """Insert a row as a before-image has it, all of its columns; return the number of rows."""
-        ...
-
-    def read_back(self) -> RowRead:
-        """Read the row as this transaction left it."""
+    def read_back(self) -> list[RowRead]:
+        """Read the rows as this transaction left them."""
         ...
 
     def other_tables(self) -> tuple[str, ...]:
-        """Name the tables that this transaction wrote besides target and ledger, where the store can tell."""
+        """Name the tables that this transaction wrote besides its rows and the ledger, where the store can tell."""
         ...
 
     def commit(self) -> str:
@@ -181,28 +192,28 @@ class RowTransaction(Protocol):
 class RowStore(Protocol):
     """One store, row by row: reads by key, guarded writes, and the ledger beside them. Keys are canonical keys."""
 
-    def read(self, entity: str, key: bytes) -> RowRead:
-        """Read one committed row on a connection of its own."""
+    def read(self, rows: Sequence[RowName]) -> list[RowRead]:
+        """Read committed rows on a connection of its own, those of one table at one moment."""
         ...
 
-    def begin(self, entity: str, key: bytes) -> RowTransaction:
+    def begin(self, rows: Sequence[RowName]) -> RowTransaction:
         """Begin a guarded transaction; refuses tables without transactions."""
         ...
 
-    def recorded(self, row_id: bytes) -> LedgerRow | None:
-        """Return a ledger row by its id."""
+    def recorded(self, row_ids: Sequence[bytes]) -> dict[bytes, LedgerRow]:
+        """Return those ledger rows that there are of these ids."""
         ...
 
     def ledger_rows(self) -> Iterator[LedgerRow]:
         """Yield the whole ledger by partition and sequence."""
         ...
 
-    def record_alone(self, row: LedgerRow) -> None:
-        """Write one ledger row in a transaction of its own; `AlreadyRecorded` if the id is taken."""
+    def record_alone(self, rows: Sequence[LedgerRow]) -> None:
+        """Write ledger rows in a transaction of their own; `AlreadyRecorded`, and none is, if an id is taken."""
         ...
 
-    def counts(self, entity: str, key_hash: bytes, now_wall_ms: int) -> LedgerCounts:
-        """Count what the ledger holds of the last minute, and of one row in the last hour."""
+    def counts(self, rows: Sequence[tuple[str, bytes]], now_wall_ms: int) -> list[LedgerCounts]:
+        """Count what the ledger holds of the last minute, and of each row, by entity and key hash, in the last hour."""
         ...
 
     def table_rows(self, entity: str) -> int:

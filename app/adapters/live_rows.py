@@ -171,7 +171,7 @@ class _Comparison:
 
     def _by_sql(self, key: bytes) -> _Seen | None:
         """Read one row; None if it does not fit the contract, which is noted."""
-        text, parameters = self.table.select(key)
+        text, parameters = self.table.select([key])
         try:
             cursor = self._connected().cursor()
             cursor.execute(text, parameters)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from app.core.chain import FIRST, link
@@ -16,7 +16,7 @@ from app.core.command import Action, Outcome, RefusalReason
 from app.core.errors import Unready
 from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, check_id
-from app.ports import AlreadyRecorded, RowRead, WholeRow
+from app.ports import AlreadyRecorded, RowName, RowRead, RowWrite, Way, WholeRow
 
 Row = dict[str, object]
 
@@ -94,29 +94,30 @@ class MemoryRows:
         values = {name: row[name] for name in self.fields}
         return RowRead(self.digest(values), values)
 
-    def read(self, entity: str, key: bytes) -> RowRead:
-        """Read one committed row."""
+    def read(self, rows: Sequence[RowName]) -> list[RowRead]:
+        """Read committed rows."""
         self.reach()
-        return self.see(self.rows.get((entity, key)))
+        return [self.see(self.rows.get(row)) for row in rows]
 
-    def begin(self, entity: str, key: bytes) -> MemoryTransaction:
-        """Begin a guarded transaction on one row."""
+    def begin(self, rows: Sequence[RowName]) -> MemoryTransaction:
+        """Begin a guarded transaction."""
         self.reach()
         if not self.is_transactional:
             raise Refused(RefusalReason.NOT_TRANSACTIONAL, "the table knows no transactions")
-        return MemoryTransaction(self, entity, key)
+        return MemoryTransaction(self, rows)
 
-    def recorded(self, row_id: bytes) -> LedgerRow | None:
-        """Return a ledger row by its id."""
+    def recorded(self, row_ids: Sequence[bytes]) -> dict[bytes, LedgerRow]:
+        """Return those ledger rows that there are of these ids."""
         self.reach()
-        return self.ledger.get(row_id)
+        return {row_id: self.ledger[row_id] for row_id in row_ids if row_id in self.ledger}
 
-    def record_alone(self, row: LedgerRow) -> None:
-        """Write one ledger row in a transaction of its own."""
+    def record_alone(self, rows: Sequence[LedgerRow]) -> None:
+        """Write ledger rows in a transaction of their own."""
         self.reach()
-        if row.row_id in self.ledger:
+        if any(row.row_id in self.ledger for row in rows):
             raise AlreadyRecorded
-        self.keep(row)
+        for row in rows:
+            self.keep(row)
 
     def keep(self, row: LedgerRow) -> None:
         """Put a row behind the last one of its partition."""
@@ -130,20 +131,23 @@ class MemoryRows:
         self.reach()
         yield from sorted(self.ledger.values(), key=lambda row: (row.partition, row.sequence))
 
-    def counts(self, entity: str, key_hash: bytes, now_wall_ms: int) -> LedgerCounts:
-        """Count what the ledger holds of the last minute, and of one row in the last hour."""
+    def counts(self, rows: Sequence[tuple[str, bytes]], now_wall_ms: int) -> list[LedgerCounts]:
+        """Count what the ledger holds of the last minute, and of each row in the last hour."""
         self.reach()
         done = [r for r in self.ledger.values() if r.kind is LedgerKind.COMMAND and r.outcome is Outcome.APPLIED]
         recent = [r for r in done if r.written_at_ms > now_wall_ms - _MINUTE_MS]
-        same = [r for r in done if r.written_at_ms > now_wall_ms - _HOUR_MS and r.key_hash == key_hash]
-        return LedgerCounts(
-            writes_in_minute=len(recent),
-            deletes_in_minute=sum(r.action is Action.DELETE for r in recent),
-            same_row_in_hour=sum(r.entity == entity for r in same),
-            automatic_in_minute=sum(r.entity == entity and not r.approver for r in recent),
-            newest_at_ms=max((r.written_at_ms for r in recent), default=0),
-            was_undone=self._was_undone(entity, key_hash),
-        )
+        in_hour = [(r.entity, r.key_hash) for r in done if r.written_at_ms > now_wall_ms - _HOUR_MS]
+        return [
+            LedgerCounts(
+                writes_in_minute=len(recent),
+                deletes_in_minute=sum(r.action is Action.DELETE for r in recent),
+                same_row_in_hour=in_hour.count((entity, key_hash)),
+                automatic_in_minute=sum(r.entity == entity and not r.approver for r in recent),
+                newest_at_ms=max((r.written_at_ms for r in recent), default=0),
+                was_undone=self._was_undone(entity, key_hash),
+            )
+            for entity, key_hash in rows
+        ]
 
     def _was_undone(self, entity: str, key_hash: bytes) -> bool:
         kinds = {LedgerKind.COMMAND, LedgerKind.UNDO}
@@ -176,22 +180,21 @@ def _row_of(image: bytes) -> Row:
 
 
 class MemoryTransaction:
-    """A transaction on one row of a `MemoryRows`."""
+    """A transaction on some rows of a `MemoryRows`. What it has written stands in `_written`: None is no row."""
 
-    def __init__(self, store: MemoryRows, entity: str, key: bytes) -> None:
+    def __init__(self, store: MemoryRows, rows: Sequence[RowName]) -> None:
         self._store = store
-        self._at = (entity, key)
-        self._row = store.rows.get(self._at)
+        self._rows = rows
+        self._written: dict[RowName, Row | None] = {}
         self._ledger: dict[bytes, LedgerRow] = {}
-        self._has_written = False
         self._is_over = False
         store.transactions += 1
 
-    def _committed_or_own(self) -> Row | None:
-        return self._row if self._has_written else self._store.rows.get(self._at)
+    def _now(self, at: RowName) -> Row | None:
+        return self._written[at] if at in self._written else self._store.rows.get(at)
 
-    def _take_lock(self) -> None:
-        owner = self._store.locks.setdefault(self._at, self)
+    def _take_lock(self, at: RowName) -> None:
+        owner = self._store.locks.setdefault(at, self)
         if owner is not self:
             raise Refused(RefusalReason.ROW_LOCKED, "somebody is writing the row")
 
@@ -200,78 +203,73 @@ class MemoryTransaction:
         self._store.reach()
         return self._store.flags
 
-    def look(self) -> WholeRow:
-        """Read the row without a lock."""
+    def look(self) -> list[WholeRow]:
+        """Read the rows without a lock."""
         self._store.reach()
-        row = self._committed_or_own()
-        return WholeRow(self._store.see(row), b"" if row is None else repr(sorted(row.items())).encode())
+        found = [self._now(at) for at in self._rows]
+        return [
+            WholeRow(self._store.see(row), b"" if row is None else repr(sorted(row.items())).encode()) for row in found
+        ]
 
-    def record(self, row: LedgerRow) -> None:
-        """Insert a ledger row."""
+    def record(self, rows: Sequence[LedgerRow]) -> None:
+        """Insert ledger rows."""
         self._store.reach()
-        if row.row_id in self._store.ledger or row.row_id in self._ledger:
-            raise AlreadyRecorded
-        if self._store.pending.setdefault(row.row_id, self) is not self:
-            raise Refused(RefusalReason.ROW_LOCKED, "another applier is at it")
-        self._ledger[row.row_id] = row
+        for row in rows:
+            if row.row_id in self._store.ledger or row.row_id in self._ledger:
+                raise AlreadyRecorded
+            if self._store.pending.setdefault(row.row_id, self) is not self:
+                raise Refused(RefusalReason.ROW_LOCKED, "another applier is at it")
+            self._ledger[row.row_id] = row
 
-    def lock(self) -> WholeRow:
-        """Lock the row, if there is one, and read it."""
+    def lock(self) -> list[WholeRow]:
+        """Lock the rows that there are, in the order of their keys, and read them."""
         self._store.reach()
-        if self._committed_or_own() is not None or self._at in self._store.locks:
-            self._take_lock()
+        for at in sorted(self._rows):
+            if self._now(at) is not None or at in self._store.locks:
+                self._take_lock(at)
         return self.look()
 
-    def insert(self, values: Mapping[str, object]) -> int:
-        """Insert the contract's columns."""
+    def write(self, writes: Sequence[RowWrite]) -> int:
+        """Write each row in its way; return how many were there to be written."""
         self._store.reach()
-        self._take_lock()
-        if self._store.rows.get(self._at) is not None:
-            raise Refused(RefusalReason.ROW_MOVED, "the row is there already")
-        if self._store.required:
-            raise Refused(RefusalReason.UNCOVERED_COLUMNS, "a column outside the contract needs a value")
-        return self._leave({}, values)
+        return sum(self._write(at, write) for at, write in zip(self._rows, writes, strict=True))
 
-    def update(self, values: Mapping[str, object]) -> int:
-        """Update the contract's columns."""
-        self._store.reach()
-        row = self._committed_or_own()
-        return 0 if row is None else self._leave(row, values)
+    def _write(self, at: RowName, write: RowWrite) -> int:
+        row = self._now(at)
+        was = _row_of(write.image) if write.image else {}
+        match write.way:
+            case Way.INSERT | Way.PUT_BACK:
+                self._take_lock(at)
+                if row is not None:
+                    raise Refused(RefusalReason.ROW_MOVED, "the row is there already")
+                if write.way is Way.INSERT and self._store.required:
+                    raise Refused(RefusalReason.UNCOVERED_COLUMNS, "a column outside the contract needs a value")
+                return self._leave(at, was, write.values)
+            case Way.UPDATE:
+                return 0 if row is None else self._leave(at, row, write.values)
+            case Way.RESTORE:
+                values = {name: was[name] for name in self._store.fields}
+                return 0 if row is None else self._leave(at, row, values)
+            case Way.DELETE:
+                self._written[at] = None
+                return int(row is not None)
 
-    def _leave(self, row: Row, values: Mapping[str, object]) -> int:
+    def _leave(self, at: RowName, row: Row, values: Mapping[str, object]) -> int:
+        held = {name: self._store.holds(name, value) for name, value in values.items()}
+        left = {**row, **held}
         unique = self._store.unique
-        others = (r for at, r in self._store.rows.items() if at != self._at and at[0] == self._at[0])
-        if unique and any(r.get(unique) == values[unique] for r in others):
+        others = (
+            self._now(other) for other in {**self._store.rows, **self._written} if other != at and other[0] == at[0]
+        )
+        if unique and any(other and other.get(unique) == left[unique] for other in others):
             raise Refused(RefusalReason.UNIQUE_CONFLICT, "another row holds a unique value")
-        self._row = {**row, **{name: self._store.holds(name, value) for name, value in values.items()}}
-        self._has_written = True
+        self._written[at] = left
         return 1
 
-    def delete(self) -> int:
-        """Delete the row."""
+    def read_back(self) -> list[RowRead]:
+        """Read the rows as this transaction left them."""
         self._store.reach()
-        there = self._committed_or_own() is not None
-        self._row, self._has_written = None, True
-        return int(there)
-
-    def restore(self, image: bytes) -> int:
-        """Update the contract's columns to what a before-image has."""
-        was = _row_of(image)
-        return self.update({name: was[name] for name in self._store.fields})
-
-    def put_back(self, image: bytes) -> int:
-        """Insert a row as a before-image has it."""
-        self._store.reach()
-        self._take_lock()
-        if self._store.rows.get(self._at) is not None:
-            raise Refused(RefusalReason.ROW_MOVED, "the row is there already")
-        was = _row_of(image)
-        return self._leave(was, {name: was[name] for name in self._store.fields})
-
-    def read_back(self) -> RowRead:
-        """Read the row as this transaction left it."""
-        self._store.reach()
-        return self._store.see(self._committed_or_own())
+        return [self._store.see(self._now(at)) for at in self._rows]
 
     def other_tables(self) -> tuple[str, ...]:
         """Nothing else can be written here."""
@@ -280,12 +278,13 @@ class MemoryTransaction:
     def commit(self) -> str:
         """Make it all visible at once."""
         self._store.reach()
-        if self._has_written and self._row is None:
-            self._store.rows.pop(self._at, None)
-        elif self._has_written and self._row is not None:
-            self._store.rows[self._at] = self._row
-        for row in self._ledger.values():
-            self._store.keep(row)
+        for at, row in self._written.items():
+            if row is None:
+                self._store.rows.pop(at, None)
+            else:
+                self._store.rows[at] = row
+        for ledger_row in self._ledger.values():
+            self._store.keep(ledger_row)
         self._end()
         return str(self._store.transactions)
 
@@ -296,7 +295,7 @@ class MemoryTransaction:
 
     def _end(self) -> None:
         self._is_over = True
-        if self._store.locks.get(self._at) is self:
-            del self._store.locks[self._at]
+        for at in [at for at in self._rows if self._store.locks.get(at) is self]:
+            del self._store.locks[at]
         for row_id in [row_id for row_id, owner in self._store.pending.items() if owner is self]:
             del self._store.pending[row_id]

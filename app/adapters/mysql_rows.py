@@ -13,11 +13,12 @@ from typing import Final
 import pymysql
 
 from app.adapters.sql_clients import Use, connect_mysql
-from app.adapters.sql_rows import Connection, DuplicateRow, SqlRows, SqlTransaction
+from app.adapters.sql_rows import Connection, DuplicateRow, SqlRows, SqlTarget, SqlTransaction, keys_by_entity
 from app.adapters.sql_table import ALIAS, SqlTable, quoted
 from app.core.command import RefusalReason
 from app.core.guard import Refused
 from app.core.store import StoreKind
+from app.ports import RowName
 
 _BY_NUMBER: Final[dict[int, RefusalReason]] = {
     1205: RefusalReason.ROW_LOCKED,  # lock wait timeout, also NOWAIT
@@ -95,9 +96,13 @@ class MysqlRows(SqlRows):
             return Refused(RefusalReason.CONSTRAINT, f"error {number}")
         return self.unready(error, number)
 
-    def start(self, writer: Connection, table: SqlTable, key: bytes) -> SqlTransaction:
-        """Begin a transaction on one row; MyISAM, Aria and views are refused."""
+    def start(self, writer: Connection, rows: Sequence[RowName]) -> SqlTransaction:
+        """Begin a transaction on some rows; MyISAM, Aria and views are refused."""
         writer.rollback()
+        targets = {entity: self._target(writer, self.table(entity)) for entity in keys_by_entity(rows)}
+        return MysqlTransaction(self, writer, targets, rows)
+
+    def _target(self, writer: Connection, table: SqlTable) -> MysqlTarget:
         place = self.place(table)
         cursor = writer.cursor()
         cursor.execute(_ENGINE, place)
@@ -110,31 +115,20 @@ class MysqlRows(SqlRows):
         found = cursor.fetchall()
         columns = [(str(name), str(kind).lower(), bool(is_text)) for name, kind, is_text, _ in found]
         generated = frozenset(str(name) for name, _, _, is_generated in found if is_generated)
-        return MysqlTransaction(self, writer, table, key, columns, generated)
+        return MysqlTarget(table, columns, generated)
 
 
-class MysqlTransaction(SqlTransaction):
-    """A guarded transaction on one row of an InnoDB table."""
+class MysqlTarget(SqlTarget):
+    """An InnoDB table, with each column's name, type and whether it is text."""
 
-    row_lock = "FOR UPDATE NOWAIT"
-    asks_before = False
-
-    def __init__(
-        self,
-        rows: SqlRows,
-        writer: Connection,
-        table: SqlTable,
-        key: bytes,
-        columns: list[tuple[str, str, bool]],
-        generated: frozenset[str],
-    ) -> None:
-        super().__init__(rows, writer, table, key)
+    def __init__(self, table: SqlTable, columns: list[tuple[str, str, bool]], generated: frozenset[str]) -> None:
+        super().__init__(table)
         self._columns = columns
         self._generated = generated
         self.image = ", ".join(self._as_text(*column) for column in columns)
 
     def _as_text(self, column: str, kind: str, is_text: bool) -> str:  # noqa: FBT001 - as the catalogue says it
-        name = f"{ALIAS}.{quoted(self.rows.store.kind, column)}"
+        name = f"{ALIAS}.{quoted(self.table.kind, column)}"
         if is_text:
             return name
         if kind in _HEX_TYPES:
@@ -157,13 +151,13 @@ class MysqlTransaction(SqlTransaction):
         for column in only:
             kind, value = columns[column]
             expression = "UNHEX(%s)" if kind in _HEX_TYPES else "%s"
-            found.append((quoted(self.rows.store.kind, column), expression, value))
+            found.append((quoted(self.table.kind, column), expression, value))
         return found
 
-    def restoring(self, image: bytes) -> tuple[str, list[object]]:
+    def restoring(self, key: bytes, image: bytes) -> tuple[str, list[object]]:
         """Return the UPDATE of the contract's columns."""
         parts = self._imaged_columns(image, self.table.written)
-        condition, parameters = self.table.where(self.key)
+        condition, parameters = self.table.where(key)
         changes = ", ".join(f"{name} = {expression}" for name, expression, _ in parts)
         text = f"UPDATE {self.table.name} SET {changes} WHERE {condition}"  # noqa: S608 - quoted names only
         return text, [*(value for _, _, value in parts), *parameters]
@@ -176,12 +170,19 @@ class MysqlTransaction(SqlTransaction):
         text = f"INSERT INTO {self.table.name} ({names}) VALUES ({expressions})"  # noqa: S608 - quoted names only
         return text, [value for _, _, value in parts]
 
+
+class MysqlTransaction(SqlTransaction):
+    """A guarded transaction on rows of InnoDB tables."""
+
+    row_lock = "FOR UPDATE NOWAIT"
+    asks_before = False
+
     def other_tables(self) -> tuple[str, ...]:
         """Nothing is told here."""
         return ()
 
     def transaction_id(self) -> str:
         """Return the GTID of the last commit of this connection; MySQL does not tell it."""
-        if self.rows.store.kind is not StoreKind.MARIADB:
+        if self.store.store.kind is not StoreKind.MARIADB:
             return ""
         return str(self.execute("SELECT @@last_gtid").fetchone()[0])

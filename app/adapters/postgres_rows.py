@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
 
 from app.adapters.sql_clients import Use, connect_postgres
-from app.adapters.sql_rows import Connection, DuplicateRow, SqlRows, SqlTransaction
+from app.adapters.sql_rows import Connection, DuplicateRow, SqlRows, SqlTarget, SqlTransaction, keys_by_entity
 from app.adapters.sql_table import ALIAS, SqlTable, quoted
 from app.core.command import RefusalReason
 from app.core.guard import Refused
 from app.core.store import StoreKind
+from app.ports import RowName
 
 _BY_STATE: Final[dict[str, RefusalReason]] = {
     "55P03": RefusalReason.ROW_LOCKED,  # lock not available
@@ -103,61 +103,54 @@ class PostgresRows(SqlRows):
     primary_keys: frozenset[str] = frozenset()
     covered: frozenset[str] = frozenset()
 
-    def start(self, writer: Connection, table: SqlTable, key: bytes) -> SqlTransaction:
-        """Begin a transaction on one row."""
+    def start(self, writer: Connection, rows: Sequence[RowName]) -> SqlTransaction:
+        """Begin a transaction on some rows."""
         writer.rollback()
+        self.primary_keys = self.covered = frozenset()
+        targets = {entity: self._target(writer, self.table(entity)) for entity in keys_by_entity(rows)}
+        before = {row[0]: row[2] for row in writer.execute(_CHANGES).fetchall()}
+        return PostgresTransaction(self, writer, targets, rows, before)
+
+    def _target(self, writer: Connection, table: SqlTable) -> PostgresTarget:
         ledger = self.own("driftline_ledger")
         facts = writer.execute(_TABLE_FACTS, [_plain(ledger), _plain(table.name)]).fetchone()
         kind = facts[1].decode() if isinstance(facts[1], bytes) else facts[1]
         if kind not in {"r", "p"}:
             writer.rollback()
             raise Refused(RefusalReason.NOT_TRANSACTIONAL, "not a table of this server")
-        self.primary_keys = frozenset(facts[2] or ())
-        self.covered = frozenset(table.columns)
-        before = {row[0]: row[2] for row in writer.execute(_CHANGES).fetchall()}
-        of_table = _OfTable(frozenset(facts[3]), facts[4], tuple(facts[5]), frozenset(facts[6]))
-        return PostgresTransaction(self, writer, table, key, of_table, before)
+        self.primary_keys |= frozenset(facts[2] or ())
+        self.covered |= frozenset(table.columns)
+        return PostgresTarget(table, tuple(facts[5]), frozenset(facts[6]), parts=frozenset(facts[3]), ledger=facts[4])
 
 
-@dataclass(frozen=True, slots=True)
-class _OfTable:
-    """What the catalogue says: the table with its parts, the ledger, the table's columns, and which are computed."""
-
-    target: frozenset[int]
-    ledger: int
-    columns: tuple[str, ...]
-    generated: frozenset[str]
-
-
-class PostgresTransaction(SqlTransaction):
-    """A guarded transaction on one row of a PostgreSQL table."""
-
-    row_lock = f"FOR UPDATE OF {ALIAS} NOWAIT"
-    asks_before = True
+class PostgresTarget(SqlTarget):
+    """A table of PostgreSQL: its columns, which are computed, and the relations that rows and ledger may stand in."""
 
     def __init__(
         self,
-        rows: SqlRows,
-        writer: Connection,
         table: SqlTable,
-        key: bytes,
-        of_table: _OfTable,
-        before: dict[int, int],
+        columns: tuple[str, ...],
+        generated: frozenset[str],
+        *,
+        parts: frozenset[int],
+        ledger: int,
     ) -> None:
-        super().__init__(rows, writer, table, key)
-        self._of_table = of_table
-        self._before = before
+        super().__init__(table)
+        self._columns = columns
+        self._generated = generated
+        self.parts = parts
+        self.ledger = ledger
         # Each in the text form that its type reads again: JSON knows no bounds of arrays, and one null for two.
-        self.image = ", ".join(f"{ALIAS}.{quoted(StoreKind.POSTGRES, column)}::text" for column in of_table.columns)
+        self.image = ", ".join(f"{ALIAS}.{quoted(StoreKind.POSTGRES, column)}::text" for column in columns)
 
     def imaged(self, found: Sequence[object]) -> bytes:
         """Return every column's text."""
-        return json.dumps(dict(zip(self._of_table.columns, found, strict=True)), ensure_ascii=False).encode()
+        return json.dumps(dict(zip(self._columns, found, strict=True)), ensure_ascii=False).encode()
 
-    def restoring(self, image: bytes) -> tuple[str, list[object]]:
+    def restoring(self, key: bytes, image: bytes) -> tuple[str, list[object]]:
         """Return the UPDATE of the contract's columns."""
         values: dict[str, object] = json.loads(image)
-        condition, parameters = self.table.where(self.key)
+        condition, parameters = self.table.where(key)
         changes = ", ".join(f"{quoted(StoreKind.POSTGRES, column)} = %s" for column in self.table.written)
         text = f"UPDATE {self.table.name} SET {changes} WHERE {condition}"  # noqa: S608 - quoted names only
         return text, [*(values[column] for column in self.table.written), *parameters]
@@ -165,25 +158,46 @@ class PostgresTransaction(SqlTransaction):
     def putting_back(self, image: bytes) -> tuple[str, list[object]]:
         """Return the INSERT of all columns but generated ones."""
         values: dict[str, object] = json.loads(image)
-        columns = [column for column in self._of_table.columns if column not in self._of_table.generated]
+        columns = [column for column in self._columns if column not in self._generated]
         names = ", ".join(quoted(StoreKind.POSTGRES, column) for column in columns)
         marks = ", ".join(["%s"] * len(columns))
         text = f"INSERT INTO {self.table.name} ({names}) OVERRIDING SYSTEM VALUE VALUES ({marks})"  # noqa: S608
         return text, [values[column] for column in columns]
 
-    def other_tables(self) -> tuple[str, ...]:
-        """Name the tables that this transaction wrote besides target and ledger: triggers, cascades.
 
-        The target itself is named if more than one of its rows was written.
+class PostgresTransaction(SqlTransaction):
+    """A guarded transaction on rows of PostgreSQL tables."""
+
+    row_lock = f"FOR UPDATE OF {ALIAS} NOWAIT"
+    asks_before = True
+
+    def __init__(
+        self,
+        store: SqlRows,
+        writer: Connection,
+        targets: Mapping[str, PostgresTarget],
+        rows: Sequence[RowName],
+        before: Mapping[int, int],
+    ) -> None:
+        super().__init__(store, writer, targets, rows)
+        self._of_entity = targets
+        self._before = before
+
+    def other_tables(self) -> tuple[str, ...]:
+        """Name the tables that this transaction wrote besides its rows and the ledger: triggers, cascades.
+
+        A target itself is named if more of its rows were written than there are in this transaction.
         """
-        with self.rows.translating():
+        with self.store.translating():
             after = self.execute(_CHANGES).fetchall()
-        ours = {*self._of_table.target, self._of_table.ledger}
-        changes = [(relid, str(name), count - self._before.get(relid, 0)) for relid, name, count in after]
-        others = [name for relid, name, n in changes if n and relid not in ours]
-        if sum(n for relid, _, n in changes if relid in self._of_table.target) > 1:
-            others.append(self.table.table)
-        return tuple(others)
+        changes = {relid: (str(name), count - self._before.get(relid, 0)) for relid, name, count in after}
+        for entity, keys in keys_by_entity(self.rows).items():
+            target = self._of_entity[entity]
+            changes.pop(target.ledger, None)
+            mine = [changes.pop(relid)[1] for relid in target.parts & changes.keys()]
+            if sum(mine) > len(keys):
+                changes[min(target.parts)] = (target.table.table, sum(mine))
+        return tuple(name for name, count in changes.values() if count)
 
     def transaction_id(self) -> str:
         """Return the id under which Debezium will send this transaction."""

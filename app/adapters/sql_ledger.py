@@ -66,7 +66,7 @@ class LedgerStatements:
         self._is_aware = kind is StoreKind.POSTGRES
         self.insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - quoted names only
         select = f"SELECT {picked}, {own_id} FROM {table} AS ledger"  # noqa: S608
-        self.by_id = f"{select} WHERE ledger.command_id = %s"
+        self._by_ids = f"{select} WHERE ledger.command_id IN"
         place = f"ledger.{quoted(kind, 'partition')}"
         self.head = f"SELECT sequence, chain FROM {table} AS ledger WHERE {place} = %s ORDER BY sequence DESC LIMIT 1"  # noqa: S608
         self.page = (
@@ -85,11 +85,23 @@ class LedgerStatements:
             " max(ledger.written_at)"
             f" FROM {table} AS ledger WHERE ledger.kind = 'command' AND ledger.written_at > %s"
         )
-        self.of_row = (
-            "SELECT ledger.kind, ledger.written_at"  # noqa: S608
+        self._of_row = (
+            "(SELECT ledger.kind, ledger.written_at, %s AS place"  # noqa: S608
             f" FROM {table} AS ledger WHERE ledger.key_hash = %s AND ledger.entity = %s"
-            " AND ledger.kind IN ('command', 'undo') ORDER BY ledger.written_at DESC, ledger.sequence DESC LIMIT %s"
+            " AND ledger.kind IN ('command', 'undo') ORDER BY ledger.written_at DESC, ledger.sequence DESC LIMIT %s)"
         )
+
+    def by_ids(self, row_ids: Sequence[bytes]) -> tuple[str, list[object]]:
+        """Return the statement that reads the rows of these ids."""
+        marks = ", ".join(["%s"] * len(row_ids))
+        return f"{self._by_ids} ({marks})", [row_id.hex() for row_id in row_ids]
+
+    def of_rows(self, rows: Sequence[tuple[str, bytes]], most: int) -> tuple[str, list[object]]:
+        """Return the statement that reads the newest repairs of each row, with the row's place in `rows`."""
+        parameters: list[object] = []
+        for place, (entity, key_hash) in enumerate(rows):
+            parameters += [place, key_hash.hex(), entity, most]
+        return " UNION ALL ".join([self._of_row] * len(rows)), parameters
 
     def _at(self, wall_ms: int) -> datetime:
         at = instant(wall_ms)

@@ -10,6 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from app.adapters.server_identity import as_token
@@ -22,7 +25,7 @@ from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, Unready
 from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow
-from app.ports import AlreadyRecorded, RowRead, WholeRow
+from app.ports import AlreadyRecorded, RowName, RowRead, RowWrite, Way, WholeRow
 from app.settings import StoreSettings
 
 Connection = Any
@@ -89,8 +92,8 @@ class SqlRows(ABC):
         """Return `Refused`, `DuplicateRow` or `Unready` for a driver's error, without its text."""
 
     @abstractmethod
-    def start(self, writer: Connection, table: SqlTable, key: bytes) -> SqlTransaction:
-        """Begin a transaction on one row; `Refused` for a table that has none."""
+    def start(self, writer: Connection, rows: Sequence[RowName]) -> SqlTransaction:
+        """Begin a transaction on some rows; `Refused` for a table that has none."""
 
     # -- connections --------------------------------------------------------------------------------------------------
 
@@ -146,20 +149,24 @@ class SqlRows(ABC):
 
     # -- RowStore -----------------------------------------------------------------------------------------------------
 
-    def read(self, entity: str, key: bytes) -> RowRead:
-        """Read one committed row."""
-        table = self.table(entity)
-        text, parameters = table.select(key)
-        with self.translating():
-            cursor = self._reading().cursor()
-            cursor.execute(text, parameters)
-            rows = cursor.fetchall()
-        return table.seen(key, rows)
+    def read(self, rows: Sequence[RowName]) -> list[RowRead]:
+        """Read committed rows, those of one table at one moment."""
+        found: dict[RowName, RowRead] = {}
+        for entity, keys in keys_by_entity(rows).items():
+            table = self.table(entity)
+            text, parameters = table.select(keys)
+            with self.translating():
+                cursor = self._reading().cursor()
+                cursor.execute(text, parameters)
+                selected = cursor.fetchall()
+            seen = table.seen(keys, selected)
+            found |= {(entity, key): read for key, (read, _) in zip(keys, seen, strict=True)}
+        return [found[row] for row in rows]
 
-    def begin(self, entity: str, key: bytes) -> SqlTransaction:
-        """Begin a guarded transaction on one row."""
+    def begin(self, rows: Sequence[RowName]) -> SqlTransaction:
+        """Begin a guarded transaction."""
         with self.translating():
-            return self.start(self.writing(), self.table(entity), key)
+            return self.start(self.writing(), rows)
 
     def _ask(self, text: str, parameters: Sequence[object]) -> list[Any]:
         with self.translating():
@@ -170,19 +177,28 @@ class SqlRows(ABC):
             writer.rollback()
             return rows
 
-    def recorded(self, row_id: bytes) -> LedgerRow | None:
-        """Return a ledger row by its id."""
-        rows = self._ask(self.ledger.by_id, [row_id.hex()])
-        return ledger_row(rows[0]) if rows else None
+    def recorded(self, row_ids: Sequence[bytes]) -> dict[bytes, LedgerRow]:
+        """Return those ledger rows that there are of these ids."""
+        if not row_ids:
+            return {}
+        rows = [ledger_row(row) for row in self._ask(*self.ledger.by_ids(row_ids))]
+        return {row.row_id: row for row in rows}
 
-    def insert_into_ledger(self, cursor: Connection, row: LedgerRow) -> None:
-        """Insert a row behind the last one of its partition, in the transaction of a cursor."""
-        cursor.execute(self.ledger.head, [row.partition])
-        last = cursor.fetchone()
-        sequence, before = (int(last[0]), bytes.fromhex(last[1])) if last else (0, FIRST)
-        placed = replace(row, sequence=sequence + 1)
-        chained = replace(placed, chain=link(self._chain_key, before, placed))
-        cursor.execute(self.ledger.insert, self.ledger.parameters(chained))
+    def insert_into_ledger(self, cursor: Connection, rows: Sequence[LedgerRow]) -> None:
+        """Insert rows behind the last one of their partition, in the transaction of a cursor."""
+        heads: dict[int, tuple[int, bytes]] = {}
+        inserted = []
+        for row in rows:
+            if row.partition not in heads:
+                cursor.execute(self.ledger.head, [row.partition])
+                last = cursor.fetchone()
+                heads[row.partition] = (int(last[0]), bytes.fromhex(last[1])) if last else (0, FIRST)
+            sequence, before = heads[row.partition]
+            placed = replace(row, sequence=sequence + 1)
+            chained = replace(placed, chain=link(self._chain_key, before, placed))
+            heads[row.partition] = (chained.sequence, chained.chain)
+            inserted.append(self.ledger.parameters(chained))
+        cursor.executemany(self.ledger.insert, inserted)
 
     def ledger_fault(self, duplicate: DuplicateRow) -> Exception:
         """Return what a unique index of the ledger means: the id is taken, or another applier was quicker."""
@@ -201,13 +217,13 @@ class SqlRows(ABC):
                 return
             partition, sequence = rows[-1].partition, rows[-1].sequence
 
-    def record_alone(self, row: LedgerRow) -> None:
-        """Write one ledger row in a transaction of its own."""
+    def record_alone(self, rows: Sequence[LedgerRow]) -> None:
+        """Write ledger rows in a transaction of their own."""
         try:
             with self.translating():
                 writer = self.writing()
                 try:
-                    self.insert_into_ledger(writer.cursor(), row)
+                    self.insert_into_ledger(writer.cursor(), rows)
                     writer.commit()
                 finally:
                     writer.rollback()
@@ -217,19 +233,27 @@ class SqlRows(ABC):
             # Nobody else writes this table but another applier, which is at this very row.
             raise Unready(f"the ledger takes no row now: {no.reason.value} {no.what}", where=self.where) from None
 
-    def counts(self, entity: str, key_hash: bytes, now_wall_ms: int) -> LedgerCounts:
-        """Count what the ledger holds of the last minute, and of one row in the last hour."""
+    def counts(self, rows: Sequence[tuple[str, bytes]], now_wall_ms: int) -> list[LedgerCounts]:
+        """Count what the ledger holds of the last minute, and of each row in the last hour."""
         minute_ago, hour_ago = self.ledger.since(now_wall_ms)
-        ((writes, deletes, automatic, newest),) = self._ask(self.ledger.in_minute, [entity, minute_ago])
-        of_row = self._ask(self.ledger.of_row, [key_hash.hex(), entity, _ROWS_OF_ONE])
-        return LedgerCounts(
-            writes_in_minute=int(writes),
-            deletes_in_minute=int(deletes),
-            same_row_in_hour=sum(kind == LedgerKind.COMMAND.value and at > hour_ago for kind, at in of_row),
-            automatic_in_minute=int(automatic),
-            newest_at_ms=wall_ms_of(newest) if newest is not None else 0,
-            was_undone=bool(of_row) and of_row[0][0] == LedgerKind.UNDO.value,
-        )
+        in_minute = {entity: self._ask(self.ledger.in_minute, [entity, minute_ago])[0] for entity, _ in rows}
+        of_rows: list[list[tuple[str, datetime]]] = [[] for _ in rows]
+        for kind, at, place in self._ask(*self.ledger.of_rows(rows, _ROWS_OF_ONE)):
+            of_rows[int(place)].append((kind, at))
+        found = []
+        for (entity, _), of_row in zip(rows, of_rows, strict=True):
+            writes, deletes, automatic, newest = in_minute[entity]
+            found.append(
+                LedgerCounts(
+                    writes_in_minute=int(writes),
+                    deletes_in_minute=int(deletes),
+                    same_row_in_hour=sum(kind == LedgerKind.COMMAND.value and at > hour_ago for kind, at in of_row),
+                    automatic_in_minute=int(automatic),
+                    newest_at_ms=wall_ms_of(newest) if newest is not None else 0,
+                    was_undone=bool(of_row) and of_row[0][0] == LedgerKind.UNDO.value,
+                )
+            )
+        return found
 
     def table_rows(self, entity: str) -> int:
         """Return about how many rows an entity's table has, by the catalogue's estimate."""
@@ -241,36 +265,68 @@ class SqlRows(ABC):
         return [ledger_row(row) for row in self._ask(self.ledger.unchecked, [limit])]
 
 
-class SqlTransaction(ABC):
-    """One guarded transaction on one row."""
+def keys_by_entity(rows: Sequence[RowName]) -> dict[str, list[bytes]]:
+    """Return the keys of each entity among some rows, in order."""
+    found: dict[str, list[bytes]] = {}
+    for entity, key in rows:
+        found.setdefault(entity, []).append(key)
+    return found
 
-    def __init__(self, rows: SqlRows, writer: Connection, table: SqlTable, key: bytes) -> None:
-        self.rows = rows
-        self.writer = writer
-        self.table = table
-        self.key = key
-        self.is_over = False
 
-    # -- what the two kinds do differently ----------------------------------------------------------------------------
+class SqlTarget(ABC):
+    """One table as a transaction found it in the store's catalogue. `image` is what selects a whole row's image."""
 
     image: str
-    row_lock: str
+
+    def __init__(self, table: SqlTable) -> None:
+        self.table = table
 
     @abstractmethod
     def imaged(self, found: Sequence[object]) -> bytes:
         """Return the whole row's image from what `image` selected."""
 
     @abstractmethod
-    def restoring(self, image: bytes) -> tuple[str, list[object]]:
+    def restoring(self, key: bytes, image: bytes) -> tuple[str, list[object]]:
         """Return the UPDATE of the contract's columns to what a before-image has."""
 
     @abstractmethod
     def putting_back(self, image: bytes) -> tuple[str, list[object]]:
         """Return the INSERT of a row as a before-image has it; columns that the store computes itself are left out."""
 
+    def writing(self, key: bytes, write: RowWrite) -> tuple[str, list[object]]:
+        """Return the statement that writes one row."""
+        match write.way:
+            case Way.INSERT:
+                return self.table.insert(key, write.values)
+            case Way.UPDATE:
+                return self.table.update(key, write.values)
+            case Way.DELETE:
+                return self.table.delete(key)
+            case Way.RESTORE:
+                return self.restoring(key, write.image)
+            case Way.PUT_BACK:
+                return self.putting_back(write.image)
+
+
+class SqlTransaction(ABC):
+    """One guarded transaction on some rows, in the tables that `targets` holds by entity."""
+
+    def __init__(
+        self, store: SqlRows, writer: Connection, targets: Mapping[str, SqlTarget], rows: Sequence[RowName]
+    ) -> None:
+        self.store = store
+        self.writer = writer
+        self.targets = targets
+        self.rows = rows
+        self.is_over = False
+
+    # -- what the two kinds do differently ----------------------------------------------------------------------------
+
+    row_lock: str
+
     @abstractmethod
     def other_tables(self) -> tuple[str, ...]:
-        """Name the tables that this transaction wrote besides target and ledger, where the store can tell."""
+        """Name the tables that this transaction wrote besides its rows and the ledger, where the store can tell."""
 
     @abstractmethod
     def transaction_id(self) -> str:
@@ -288,86 +344,89 @@ class SqlTransaction(ABC):
 
     def fence(self) -> Fence:
         """Lock the store's own flags in share mode and return what they say."""
-        with self.rows.translating():
-            found = self.execute(self.rows.fence, [EVERYWHERE, STOP, SERVER]).fetchall()
+        with self.store.translating():
+            found = self.execute(self.store.fence, [EVERYWHERE, STOP, SERVER]).fetchall()
         flags = {scope: int(token) for scope, token, _ in found}
         if flags.keys() != {EVERYWHERE, STOP, SERVER}:
-            raise Unready("the fence lacks a row", where=self.rows.where, hint="run `driftline init` for this store")
+            raise Unready("the fence lacks a row", where=self.store.where, hint="run `driftline init` for this store")
         is_another_server = flags[SERVER] != int(found[0][2])
         return Fence(flags[EVERYWHERE], is_stopped=bool(flags[STOP]), is_another_server=is_another_server)
 
-    def _whole(self, ending: str) -> WholeRow:
-        text, parameters = self.table.select(self.key, self.image, ending)
-        with self.rows.translating():
-            found = self.execute(text, parameters).fetchall()
-        width = len(self.table.columns)
-        if len(found) > 1:
-            raise Refused(RefusalReason.WIDER_THAN_ONE_ROW, "the key finds several rows")
-        read = self.table.seen(self.key, found)
-        return WholeRow(read, self.imaged(found[0][width:]) if read.digest else b"")
+    def _whole(self, *, locks: bool) -> list[WholeRow]:
+        whole: dict[RowName, WholeRow] = {}
+        for entity, keys in keys_by_entity(self.rows).items():
+            target = self.targets[entity]
+            ending = f"ORDER BY {target.table.key_order} {self.row_lock}" if locks else ""
+            text, parameters = target.table.select(keys, target.image, ending)
+            with self.store.translating():
+                found = self.execute(text, parameters).fetchall()
+            seen = target.table.seen(keys, found)
+            if len(found) > 1 and len(found) != sum(bool(row) for _, row in seen):
+                raise Refused(RefusalReason.WIDER_THAN_ONE_ROW, "a key finds several rows")
+            width = len(target.table.columns)
+            for key, (read, row) in zip(keys, seen, strict=True):
+                whole[entity, key] = WholeRow(read, target.imaged(row[width:]) if row else b"")
+        return [whole[row] for row in self.rows]
 
-    def look(self) -> WholeRow:
-        """Read the row without a lock."""
-        return self._whole("")
+    def look(self) -> list[WholeRow]:
+        """Read the rows without a lock."""
+        return self._whole(locks=False)
 
-    def lock(self) -> WholeRow:
-        """Lock the row for writing and read it again."""
-        return self._whole(self.row_lock)
+    def lock(self) -> list[WholeRow]:
+        """Lock the rows for writing, in the order of their keys, and read them again."""
+        return self._whole(locks=True)
 
-    def record(self, row: LedgerRow) -> None:
-        """Insert a ledger row."""
+    def record(self, rows: Sequence[LedgerRow]) -> None:
+        """Insert ledger rows."""
         try:
-            with self.rows.translating():
-                self.rows.insert_into_ledger(self.writer.cursor(), row)
+            with self.store.translating():
+                self.store.insert_into_ledger(self.writer.cursor(), rows)
         except DuplicateRow as duplicate:
-            raise self.rows.ledger_fault(duplicate) from None
+            raise self.store.ledger_fault(duplicate) from None
 
-    def _write(self, text: str, parameters: Sequence[object]) -> int:
+    def write(self, writes: Sequence[RowWrite]) -> int:
+        """Write each row in its way, one after the other; statements of the same text travel together."""
+        written = 0
+        with self._unique(), self.store.translating():
+            statements = [
+                self.targets[entity].writing(key, write) for (entity, key), write in zip(self.rows, writes, strict=True)
+            ]
+            for text, alike in groupby(statements, itemgetter(0)):
+                cursor = self.writer.cursor()
+                cursor.executemany(text, [parameters for _, parameters in alike])
+                written += int(cursor.rowcount)
+        return written
+
+    @contextmanager
+    def _unique(self) -> Iterator[None]:
+        """Say what a unique index of a repaired table means."""
         try:
-            with self.rows.translating():
-                return int(self.execute(text, parameters).rowcount)
+            yield
         except DuplicateRow as duplicate:
             reason = RefusalReason.ROW_MOVED if duplicate.is_primary else RefusalReason.UNIQUE_CONFLICT
             raise Refused(reason, "a unique index has the value already") from None
 
-    def insert(self, values: Mapping[str, object]) -> int:
-        """Insert the contract's columns."""
-        return self._write(*self.table.insert(self.key, values))
-
-    def update(self, values: Mapping[str, object]) -> int:
-        """Update the contract's columns by key."""
-        return self._write(*self.table.update(self.key, values))
-
-    def delete(self) -> int:
-        """Delete by key."""
-        return self._write(*self.table.delete(self.key))
-
-    def restore(self, image: bytes) -> int:
-        """Update the contract's columns by key to what a before-image has."""
-        return self._write(*self.restoring(image))
-
-    def put_back(self, image: bytes) -> int:
-        """Insert a row as a before-image has it."""
-        with self.rows.translating():
-            made = self.putting_back(image)
-        return self._write(*made)
-
-    def read_back(self) -> RowRead:
-        """Read the row as this transaction left it."""
-        text, parameters = self.table.select(self.key)
-        with self.rows.translating():
-            found = self.execute(text, parameters).fetchall()
-        return self.table.seen(self.key, found)
+    def read_back(self) -> list[RowRead]:
+        """Read the rows as this transaction left them."""
+        found: dict[RowName, RowRead] = {}
+        for entity, keys in keys_by_entity(self.rows).items():
+            table = self.targets[entity].table
+            text, parameters = table.select(keys)
+            with self.store.translating():
+                selected = self.execute(text, parameters).fetchall()
+            found |= {(entity, key): read for key, (read, _) in zip(keys, table.seen(keys, selected), strict=True)}
+        return [found[row] for row in self.rows]
 
     def commit(self) -> str:
         """Commit; an error here leaves open whether it took place, and the ledger will tell."""
-        with self.rows.translating():
+        # A constraint that is deferred says no here.
+        with self._unique(), self.store.translating():
             told = self.transaction_id() if self.asks_before else ""
             self.writer.commit()
             self.is_over = True
         if self.asks_before:
             return told
-        with self.rows.translating():
+        with self.store.translating():
             told = self.transaction_id()
             self.writer.rollback()
             return told
@@ -379,6 +438,6 @@ class SqlTransaction(ABC):
         self.is_over = True
         try:
             self.writer.rollback()
-        except (self.rows.errors, OSError):
+        except (self.store.errors, OSError):
             # The server rolls back what a lost client left.
-            self.rows.close()
+            self.store.close()

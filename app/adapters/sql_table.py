@@ -6,7 +6,7 @@ so a `%` in a name is doubled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from app.adapters.sql_values import parameter, select_expression
@@ -19,7 +19,7 @@ from app.core.errors import Unmappable
 from app.core.guard import Refused
 from app.core.store import StoreKind
 from app.core.types.canonical import Canonical
-from app.ports import RowRead
+from app.ports import UNREADABLE, RowRead
 
 ALIAS: Final = "driftline_row"
 
@@ -65,12 +65,26 @@ class SqlTable:
         parts = self._bound_key(key)
         return " AND ".join(f"{name} = {text}" for name, text, _ in parts), [bound for _, _, bound in parts]
 
-    def select(self, key: bytes, more: str = "", ending: str = "") -> tuple[str, list[object]]:
-        """Return the statement that reads a row's compared columns, then `more`."""
-        condition, parameters = self.where(key)
+    def select(self, keys: Sequence[bytes], more: str = "", ending: str = "") -> tuple[str, list[object]]:
+        """Return the statement that reads the rows' compared columns, then `more`."""
+        condition, parameters = self._any_of(keys)
         rest = f", {more}" if more else ""
         text = f"SELECT {self._select}{rest} FROM {self.name} AS {ALIAS} WHERE {condition} {ending}"  # noqa: S608
         return text, parameters
+
+    @property
+    def key_order(self) -> str:
+        """The key's columns, to order rows by."""
+        return ", ".join(quoted(self.kind, column) for column, _, _ in self._keys)
+
+    def _any_of(self, keys: Sequence[bytes]) -> tuple[str, list[object]]:
+        if len(keys) > 1 and len(self._keys) == 1:
+            parts = [part for key in keys for part in self._bound_key(key)]
+            texts = ", ".join(text for _, text, _ in parts)
+            return f"{parts[0][0]} IN ({texts})", [bound for _, _, bound in parts]
+        conditions = [self.where(key) for key in keys]
+        text = " OR ".join(f"({condition})" for condition, _ in conditions)
+        return text, [bound for _, parameters in conditions for bound in parameters]
 
     def insert(self, key: bytes, values: Mapping[str, object]) -> tuple[str, list[object]]:
         """Return a plain INSERT of the contract's columns."""
@@ -108,13 +122,24 @@ class SqlTable:
             found.append((quoted(self.kind, column), text, bound))
         return found
 
-    def seen(self, key: bytes, rows: Sequence[Sequence[object]]) -> RowRead:
-        """Return what was selected as the contract sees it; `Unmappable` where a value does not fit its type.
+    def seen(self, keys: Sequence[bytes], rows: Iterable[Sequence[object]]) -> list[tuple[RowRead, Sequence[object]]]:
+        """Return of each key what the contract sees of its row, and all that was selected of it.
 
         A row that the store's collation takes for the same key, and that is another key to us, is not this row.
         """
+        found: dict[bytes, tuple[RowRead, Sequence[object]]] = {}
+        absent = RowRead()
         for row in rows:
             raw = dict(zip(self.columns, row, strict=False))
-            if self._digester.canonical_key(raw) == key:
-                return RowRead(row_digest(self._digester.groups(raw)), self._digester.values(raw))
-        return RowRead()
+            try:
+                key = self._digester.canonical_key(raw)
+            except Unmappable:
+                # It may be any of them.
+                absent = RowRead(UNREADABLE)
+                continue
+            try:
+                read = RowRead(row_digest(self._digester.groups(raw)), self._digester.values(raw))
+            except Unmappable:
+                read = RowRead(UNREADABLE)
+            found.setdefault(key, (read, row))
+        return [found.get(key, (absent, ())) for key in keys]

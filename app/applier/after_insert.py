@@ -6,15 +6,16 @@ the check is made again, by whoever asks next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from app.applier.answers import Answers, look, readable
+from app.applier.answers import Answers
 from app.core.command import Action, CommandOutcome, Outcome, RefusalReason, RepairCommand, inverse_id
 from app.core.errors import Undecodable
 from app.core.guard import Refused, Written
 from app.core.ledger import LedgerKind, LedgerRow, check_id
-from app.ports import AlreadyRecorded, RowRead, RowStore
+from app.ports import AlreadyRecorded, RowName, RowStore, RowWrite, Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,49 +27,80 @@ class AfterInsert:
     failpoint: Callable[[str], None]
 
     def check(
-        self, command: RepairCommand, store: RowStore, transaction: str, at_ms: int | None = None
-    ) -> CommandOutcome:
-        """After an insert, see that the authority has not moved meanwhile; if it has, take the insert back."""
-        if command.action is Action.DELETE or command.expected_digest:
-            return self.answers.outcome(command, Outcome.APPLIED, None, transaction=transaction, at_ms=at_ms)
-        row_id = check_id(command.command_id)
-        checked = store.recorded(row_id)
-        if checked is None:
-            checked = self._make_check(command, store, row_id)
-        outcome = Outcome.INVERTED if checked.outcome is Outcome.INVERTED else Outcome.APPLIED
-        return self.answers.outcome(command, outcome, checked.reason, transaction=transaction, at_ms=at_ms)
+        self, commands: Sequence[RepairCommand], store: RowStore, transaction: str, at_ms: int | None = None
+    ) -> dict[bytes, CommandOutcome]:
+        """Return the outcomes of what one transaction wrote, by the commands' ids.
 
-    def _make_check(self, command: RepairCommand, store: RowStore, row_id: bytes) -> LedgerRow:
-        check = replace(self.answers.row(command, LedgerKind.CHECK, Outcome.APPLIED), row_id=row_id)
-        try:
-            key = self.answers.seals.open_key(command.entity, command.sealed_key)
-            authority = readable(lambda: self.stores[command.authority].read(command.entity, key))
-        except Undecodable:
-            # The seal's key was taken away after the insert: nobody can check any more, and compare will judge.
-            check = replace(check, reason=RefusalReason.UNREADABLE)
-            key, authority = b"", RowRead(command.intended_digest)
+        After an insert, see that the authority has not moved meanwhile; if it has, take the insert back.
+        """
+        inserts = [c for c in commands if c.action is Action.UPSERT and not c.expected_digest]
+        checks = store.recorded([check_id(c.command_id) for c in inserts])
+        checks |= self._make_checks([c for c in inserts if check_id(c.command_id) not in checks], store)
+        found = {}
+        for command in commands:
+            checked = checks.get(check_id(command.command_id))
+            outcome = Outcome.INVERTED if checked and checked.outcome is Outcome.INVERTED else Outcome.APPLIED
+            reason = checked.reason if checked else None
+            found[command.command_id] = self.answers.outcome(
+                command, outcome, reason, transaction=transaction, at_ms=at_ms
+            )
+        return found
+
+    def _make_checks(self, commands: Sequence[RepairCommand], store: RowStore) -> dict[bytes, LedgerRow]:
+        """Make the checks that were not made yet; return their ledger rows by id."""
+        if not commands:
+            return {}
+        looked = self._look_again(commands)
         self.failpoint("authority_read_again")
-        check = replace(check, found_digest=authority.digest)
-        try:
-            if authority.digest == command.intended_digest:
-                store.record_alone(check)
-            else:
-                check = self._take_back(command, store, key, check)
-        except AlreadyRecorded:
-            check = store.recorded(row_id) or check
+        stood = [check for command, _, check in looked if check.found_digest == command.intended_digest]
+        if stood:
+            try:
+                store.record_alone(stood)
+            except AlreadyRecorded:
+                self._record_one_by_one(stood, store)
+        for command, key, check in looked:
+            if check.found_digest != command.intended_digest:
+                with suppress(AlreadyRecorded):
+                    self._take_back(command, store, key, check)
         self.failpoint("check_recorded")
-        return check
+        return store.recorded([check.row_id for _, _, check in looked])
 
-    def _take_back(self, command: RepairCommand, store: RowStore, key: bytes, check: LedgerRow) -> LedgerRow:
+    def _look_again(self, commands: Sequence[RepairCommand]) -> list[tuple[RepairCommand, bytes, LedgerRow]]:
+        """Read the authority again; return the rows' keys, and the checks' ledger rows as far as they are known."""
+        found = []
+        keys: dict[str, list[RowName]] = {}
+        for command in commands:
+            check = self.answers.row(command, LedgerKind.CHECK, Outcome.APPLIED)
+            check = replace(check, row_id=check_id(command.command_id))
+            try:
+                key = self.answers.seals.open_key(command.entity, command.sealed_key)
+                keys.setdefault(command.authority, []).append((command.entity, key))
+            except Undecodable:
+                # The seal's key was taken away after the insert: nobody can check any more, and compare will judge.
+                key, check = b"", replace(check, reason=RefusalReason.UNREADABLE)
+            found.append((command, key, check))
+        seen = {name: dict(zip(rows, self.stores[name].read(rows), strict=True)) for name, rows in keys.items()}
+        return [
+            (c, key, replace(check, found_digest=seen[c.authority][c.entity, key].digest if key else c.intended_digest))
+            for c, key, check in found
+        ]
+
+    def _record_one_by_one(self, checks: Sequence[LedgerRow], store: RowStore) -> None:
+        for check in checks:
+            # Another applier makes the same checks.
+            with suppress(AlreadyRecorded):
+                store.record_alone([check])
+
+    def _take_back(self, command: RepairCommand, store: RowStore, key: bytes, check: LedgerRow) -> None:
         """Delete what was inserted, if it still stands as it was inserted; the check's row goes in the same commit."""
         taken = replace(check, outcome=Outcome.INVERTED, reason=RefusalReason.AUTHORITY_MOVED)
         left = replace(check, reason=RefusalReason.ROW_MOVED)
-        transaction = store.begin(command.entity, key)
+        transaction = store.begin([(command.entity, key)])
         try:
             self.failpoint("inverse_begun")
             transaction.fence()
-            transaction.record(taken)
-            locked = look(transaction.lock)
+            transaction.record([taken])
+            (locked,) = transaction.lock()
             inverse = replace(
                 self.answers.row(command, LedgerKind.INVERSE, Outcome.APPLIED, looked=locked),
                 row_id=inverse_id(command.command_id),
@@ -77,18 +109,18 @@ class AfterInsert:
                 intended_digest=b"",
             )
             if locked.read.digest == command.intended_digest:
-                transaction.record(replace(inverse, before_image=self.answers.sealed(inverse.row_id, locked)))
-                rows = transaction.delete()
+                transaction.record([replace(inverse, before_image=self.answers.sealed(inverse.row_id, locked))])
+                rows = transaction.write([RowWrite(Way.DELETE)])
                 self.failpoint("inverse_written")
-                written = Written(rows, readable(transaction.read_back).digest, transaction.other_tables())
+                (read,) = transaction.read_back()
+                written = Written(rows, read.digest, transaction.other_tables())
                 if written == Written(1, b"", ()):
                     transaction.commit()
                     self.failpoint("inverse_committed")
-                    return taken
+                    return
         except Refused as no:
             # Mostly that somebody is writing the row: what they leave is theirs, and compare will judge it.
             left = replace(left, reason=no.reason)
         finally:
             transaction.rollback()
-        store.record_alone(left)
-        return left
+        store.record_alone([left])

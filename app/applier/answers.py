@@ -8,14 +8,10 @@ from typing import Final
 
 from app.core.approval import Said
 from app.core.command import CommandOutcome, Outcome, RefusalReason, RepairCommand
-from app.core.errors import Unmappable
 from app.core.ledger import LedgerKind, LedgerRow
 from app.ports import RowRead, Seals, WholeRow
 
 _APPROVER_MAX: Final = 200
-
-# States that a store shows but the contract cannot read are states that nobody judged.
-_UNREADABLE_ROW: Final = b"unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +86,3 @@ class Answers:
             trace_id=command.trace_id,
             detail=detail,
         )
-
-
-def readable(read: Callable[[], RowRead]) -> RowRead:
-    """Read a row; one that the contract cannot read has a digest that nobody ever judged."""
-    try:
-        return read()
-    except Unmappable:
-        return RowRead(digest=_UNREADABLE_ROW)
-
-
-def look(look: Callable[[], WholeRow]) -> WholeRow:
-    """Read a whole row likewise."""
-    try:
-        return look()
-    except Unmappable:
-        return WholeRow(RowRead(digest=_UNREADABLE_ROW))

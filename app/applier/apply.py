@@ -1,4 +1,4 @@
-"""Carry out one repair command: ports only, no Kafka, no driver, no decision.
+"""Carry out repair commands: ports only, no Kafka, no driver, no decision.
 
 Decisions are the tables of `app.core.guard`; this file owns the order of reads and writes between them. It may be
 killed at any step and asked again: the ledger row that is written in the target's own transaction says what was done.
@@ -6,17 +6,21 @@ killed at any step and asked again: the ledger row that is written in the target
     signature -> ledger -> before
     -> [ fence -> look -> ledger row -> lock -> authority -> write -> read back -> commit ] -> check
 
+A transaction has some rows, and every step is made for all of them before the next: all are locked before one is
+written. A row to which a check says no is left out, and the others are tried again without it; where the store says no
+to some row or other, they are tried again in halves, down to the one.
+
 The check, after an INSERT only, is `app.applier.after_insert`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from app.applier.after_insert import AfterInsert
-from app.applier.answers import Answers, look, readable
+from app.applier.answers import Answers
 from app.applier.belief import Belief
 from app.applier.failpoints import no_failpoint
 from app.core.approval import SILENCE, Said, Word, said
@@ -29,6 +33,8 @@ from app.core.guard import (
     FENCE,
     LOCKED,
     WRITTEN,
+    Check,
+    FactsT,
     Known,
     Limits,
     Locked,
@@ -38,14 +44,41 @@ from app.core.guard import (
     is_well_formed,
     repair_policy,
 )
-from app.core.ledger import LedgerKind, LedgerRow, recorded_command
+from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, recorded_command
 from app.core.policy import columns_mode
+from app.core.together import halves, together
 from app.core.trust import SignerRole
 from app.core.undo import undoes
-from app.ports import AlreadyRecorded, KeyNotHeld, RowRead, RowStore, RowTransaction, Seals, WholeRow
+from app.ports import AlreadyRecorded, KeyNotHeld, RowRead, RowStore, RowTransaction, RowWrite, Seals, Way, WholeRow
 
 ABSENT: Final = object()
 """What stands for the value of a field in a row that is not there: no value, and not NULL either."""
+
+
+class SomeRefused(Exception):
+    """Of the commands of one transaction these are refused, by their ids; the others may be tried without them."""
+
+    def __init__(self, by_id: Mapping[bytes, Refused]) -> None:
+        super().__init__()
+        self.by_id = by_id
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command with its row's key and the before-image that an undo leaves, empty where it leaves no row."""
+
+    command: RepairCommand
+    key: bytes
+    image: bytes
+
+    def write(self, authority: RowRead) -> RowWrite:
+        """Return what is done to the row: what the authority has of it, or for an undo, what was there before."""
+        command, is_there = self.command, bool(self.command.expected_digest)
+        if command.action is Action.DELETE or not command.intended_digest:
+            return RowWrite(Way.DELETE)
+        if command.undoes:
+            return RowWrite(Way.RESTORE if is_there else Way.PUT_BACK, image=self.image)
+        return RowWrite(Way.UPDATE if is_there else Way.INSERT, values=authority.values)
 
 
 def never() -> bool:
@@ -90,53 +123,89 @@ class Applier:
         return AfterInsert(self.stores, self.answers, self.failpoint)
 
     def apply(self, command: RepairCommand, partition: int) -> CommandOutcome:
-        """Carry out a command that came in a partition, once in effect however often it is asked.
+        """Carry out one command that came in a partition; see `apply_all`."""
+        return self.apply_all([(command, partition)])[0]
 
-        `Unready` means ask again. Nothing that a command says is acted upon before its signature was found right.
+    def apply_all(self, received: Sequence[tuple[RepairCommand, int]]) -> list[CommandOutcome]:
+        """Carry out commands, each with the partition that it came in, once in effect however often they are asked.
+
+        `Unready` means ask again for all of them: the ledger knows what was done. Nothing that a command says is acted
+        upon before its signature was found right.
         """
         self.failpoint("received")
+        outcomes = {place: self._not_ours(*asked) for place, asked in enumerate(received)}
+        ours = [place for place, no in outcomes.items() if no is None]
+        commands = [received[place][0] for place in ours]
+        for members in together(commands, self.limits.rows_per_transaction):
+            answered = self._apply_together([commands[n] for n in members])
+            outcomes |= {ours[n]: answered[commands[n].command_id] for n in members}
+        return [outcome for outcome in outcomes.values() if outcome is not None]
+
+    def _not_ours(self, command: RepairCommand, partition: int) -> CommandOutcome | None:
+        """Refuse what is no command of ours, without a ledger row: there is none, or nothing of ours to write there."""
         distrusted = self._distrusted(command, partition)
         if distrusted is not None:
             no = self.answers.outcome(command, Outcome.REFUSED, distrusted, detail="not a command of ours")
             return replace(no, partition=partition)
-        store = self.stores.get(command.target) if command.target in self.targets else None
-        # These two refusals have no ledger row either: there is no ledger, or nothing of ours to write into it.
         if not is_well_formed(command):
             return self.answers.outcome(
                 command, Outcome.REFUSED, RefusalReason.UNREADABLE, detail="not a command of ours"
             )
-        if store is None or command.authority not in self.stores or command.entity not in self.contracts:
+        is_known = command.target in self.targets and {command.target, command.authority} <= self.stores.keys()
+        if not is_known or command.entity not in self.contracts:
             return self.answers.outcome(
                 command, Outcome.REFUSED, RefusalReason.OUTSIDE_CONTRACT, detail="not in a contract"
             )
-        standing = store.recorded(command.command_id)
-        if standing is not None:
-            return self._standing(command, store, standing)
+        return None
+
+    def _apply_together(self, commands: Sequence[RepairCommand]) -> dict[bytes, CommandOutcome]:
+        """Carry out what may go into one transaction; what the ledger has already is said again."""
+        store = self.stores[commands[0].target]
+        standing = store.recorded([command.command_id for command in commands])
+        again = {
+            c.command_id: self._standing(c, store, standing[c.command_id]) for c in commands if _id_in(c, standing)
+        }
+        return again | self._carry_out([c for c in commands if not _id_in(c, again)], store)
+
+    def _carry_out(self, commands: Sequence[RepairCommand], store: RowStore) -> dict[bytes, CommandOutcome]:
+        """Write rows together: without those that say no, and in halves where nobody knows which of them does."""
+        if not commands:
+            return {}
         try:
-            transaction = self._write(command, store)
-        except AlreadyRecorded:
-            standing = store.recorded(command.command_id)
-            if standing is None:
-                # Another applier's row was there and was rolled back: a passing state, so try again later.
-                return self.answers.outcome(command, Outcome.HELD, RefusalReason.ROW_LOCKED)
-            return self._standing(command, store, standing)
-        except Undecodable as fault:
-            return self._refuse(command, store, Refused(RefusalReason.UNREADABLE, fault.what))
-        except Refused as no:
+            transaction = self._write(commands, store)
+        except SomeRefused as some:
+            refused = {
+                c.command_id: self._refuse(c, store, some.by_id[c.command_id])
+                for c in commands
+                if _id_in(c, some.by_id)
+            }
+            return refused | self._carry_out([c for c in commands if not _id_in(c, refused)], store)
+        except (AlreadyRecorded, Refused) as no:
+            if len(commands) > 1:
+                first, second = halves(commands)
+                return self._carry_out(first, store) | self._carry_out(second, store)
+            return {commands[0].command_id: self._refused_alone(commands[0], store, no)}
+        return self.after_insert.check(commands, store, transaction)
+
+    def _refused_alone(self, command: RepairCommand, store: RowStore, no: AlreadyRecorded | Refused) -> CommandOutcome:
+        if isinstance(no, Refused):
             return self._refuse(command, store, no)
-        if command.undoes:
-            return self.answers.outcome(command, Outcome.APPLIED, None, transaction=transaction)
-        return self.after_insert.check(command, store, transaction)
+        standing = store.recorded([command.command_id]).get(command.command_id)
+        if standing is None:
+            # Another applier's row was there and was rolled back: a passing state, so try again later.
+            return self.answers.outcome(command, Outcome.HELD, RefusalReason.ROW_LOCKED)
+        return self._standing(command, store, standing)
 
     def check_unchecked(self, limit: int = 1_000) -> list[CommandOutcome]:
         """Make the checks that a crash kept from being made; call it once at the start."""
-        found = []
+        found: list[CommandOutcome] = []
         for target in sorted(self.targets):
             store = self.stores[target]
             for row in store.unchecked_inserts(limit):
                 contract = self.contracts.get(row.entity)
                 if contract is not None and contract.authority in self.stores:
-                    found.append(self.after_insert.check(recorded_command(row, contract), store, row.transaction))
+                    command = recorded_command(row, contract)
+                    found += self.after_insert.check([command], store, row.transaction).values()
         return found
 
     # -- before -----------------------------------------------------------------------------------------------------
@@ -164,10 +233,28 @@ class Applier:
             words.append(Word(command.key_id, True, command.planned_at_ms, command.expires_at_ms, is_genuine=True))
         return said(words, self.belief.signers(), policy.persons, policy.approval_life_ms, now_ms)
 
-    def _known(self, command: RepairCommand, store: RowStore) -> Known:
-        policy, version = self._policy(command)
+    def _refused_before(self, commands: Sequence[RepairCommand], store: RowStore) -> dict[bytes, Refused]:
+        """Return what needs no lock to be refused; each command finds those before it counted as written."""
         now_ms = self.now_wall_ms()
-        counts = store.counts(command.entity, command.key_hash, now_ms)
+        counts = store.counts([(command.entity, command.key_hash) for command in commands], now_ms)
+        refused = {}
+        writes: list[tuple[str, Action, bool]] = []
+        for command, counted in zip(commands, counts, strict=True):
+            spent = counted.with_more(
+                writes=len(writes),
+                deletes=sum(action is Action.DELETE for _, action, _ in writes),
+                automatic=sum(entity == command.entity and alone for entity, _, alone in writes),
+            )
+            known = self._known(command, store, spent, now_ms)
+            reason = first_refusal(BEFORE, command, known)
+            if reason is not None:
+                refused[command.command_id] = Refused(reason)
+            elif not command.undoes:
+                writes.append((command.entity, command.action, known.said.refusal is not None))
+        return refused
+
+    def _known(self, command: RepairCommand, store: RowStore, counts: LedgerCounts, now_ms: int) -> Known:
+        policy, version = self._policy(command)
         has_share = policy is not None and policy.automatic_percent_per_minute is not None
         return Known(
             policy=policy,
@@ -181,24 +268,43 @@ class Applier:
             is_quarantined=self.is_quarantined(command),
         )
 
+    def _ordered(self, commands: Sequence[RepairCommand], store: RowStore) -> list[Order]:
+        """Return what each command asks for, once nothing that needs no lock speaks against it."""
+        refused = self._refused_before(commands, store)
+        orders = []
+        for command in commands:
+            if _id_in(command, refused):
+                continue
+            try:
+                key = self.seals.open_key(command.entity, command.sealed_key)
+                orders.append(Order(command, key, self._image_to_restore(command, store)))
+            except Undecodable as fault:
+                refused[command.command_id] = Refused(RefusalReason.UNREADABLE, fault.what)
+            except Refused as no:
+                refused[command.command_id] = no
+        if refused:
+            raise SomeRefused(refused)
+        return orders
+
     # -- the transaction --------------------------------------------------------------------------------------------
 
-    def _write(self, command: RepairCommand, store: RowStore) -> str:
-        _say_no(first_refusal(BEFORE, command, self._known(command, store)))
-        key = self.seals.open_key(command.entity, command.sealed_key)
-        image = self._image_to_restore(command, store)
-        kind = LedgerKind.UNDO if command.undoes else LedgerKind.COMMAND
+    def _write(self, commands: Sequence[RepairCommand], store: RowStore) -> str:
+        orders = self._ordered(commands, store)
+        rows = [(order.command.entity, order.key) for order in orders]
+        if len(set(rows)) < len(rows):
+            raise Refused(RefusalReason.WIDER_THAN_ONE_ROW, "two commands name one row")
         self.failpoint("before_transaction")
-        transaction = store.begin(command.entity, key)
+        transaction = store.begin(rows)
         try:
             self.failpoint("transaction_begun")
-            _say_no(first_refusal(FENCE, command, transaction.fence()))
+            flags = transaction.fence()
+            _say_no(FENCE, [(order.command, flags) for order in orders])
             self.failpoint("fence_shared")
-            looked = look(transaction.look)
+            looked = transaction.look()
             self.failpoint("row_looked_at")
-            transaction.record(self.answers.row(command, kind, Outcome.APPLIED, looked=looked))
+            transaction.record([self._ledger_row(o.command, whole) for o, whole in zip(orders, looked, strict=True)])
             self.failpoint("ledger_row_inserted")
-            self._write_row(command, transaction, key, looked, image)
+            self._write_rows(orders, transaction, looked)
             written = transaction.commit()
         finally:
             # After a commit this does nothing.
@@ -206,11 +312,15 @@ class Applier:
         self.failpoint("committed")
         return written
 
+    def _ledger_row(self, command: RepairCommand, looked: WholeRow) -> LedgerRow:
+        kind = LedgerKind.UNDO if command.undoes else LedgerKind.COMMAND
+        return self.answers.row(command, kind, Outcome.APPLIED, looked=looked)
+
     def _image_to_restore(self, command: RepairCommand, store: RowStore) -> bytes:
         """Return the before-image that an undo leaves; empty where it leaves no row, or is none."""
         if not command.undoes:
             return b""
-        original = store.recorded(command.undoes)
+        original = store.recorded([command.undoes]).get(command.undoes)
         if original is None or not undoes(command, original):
             raise Refused(RefusalReason.NOT_UNDOABLE, "the ledger knows of no such repair")
         if not original.before_image:
@@ -222,33 +332,49 @@ class Applier:
         except Undecodable as fault:
             raise Refused(RefusalReason.NOT_UNDOABLE, fault.what) from fault
 
-    def _write_row(
-        self, command: RepairCommand, transaction: RowTransaction, key: bytes, looked: WholeRow, image: bytes
-    ) -> None:
-        locked = look(transaction.lock)
+    def _write_rows(self, orders: Sequence[Order], transaction: RowTransaction, looked: Sequence[WholeRow]) -> None:
+        locked = transaction.lock()
         self.failpoint("row_locked")
-        authority = self._authority(command, key)
+        authorities = self._authorities(orders)
         self.failpoint("authority_read")
-        stood_still = locked.image == looked.image
-        seen = Locked(
+        _say_no(
+            LOCKED,
+            [
+                (order.command, self._locked(order.command, before, now, there))
+                for order, before, now, there in zip(orders, looked, locked, authorities, strict=True)
+            ],
+        )
+        rows = transaction.write([order.write(there) for order, there in zip(orders, authorities, strict=True)])
+        self.failpoint("row_written")
+        left = transaction.read_back()
+        self.failpoint("row_read_back")
+        others = transaction.other_tables()
+        for order, read in zip(orders, left, strict=True):
+            # Of several rows nobody knows which was not written, or wrote more: asked again in halves, it shows.
+            written = Written(rows - len(orders) + 1, read.digest, others)
+            reason = first_refusal(WRITTEN, order.command, written)
+            if reason is not None:
+                raise Refused(reason)
+        self.failpoint("before_commit")
+        if self.is_stopped():
+            where = orders[0].command.target
+            raise Unready("repairs were stopped while rows were written: none is", where=where)
+        self._heed_quarantine([order.command for order in orders])
+
+    def _heed_quarantine(self, commands: Sequence[RepairCommand]) -> None:
+        """Ask once more: this process may have slept since it looked, and what it was told in between counts."""
+        asleep = [c for c in commands if self.is_quarantined(c) and self._said(c).refusal is not None]
+        if asleep:
+            raise SomeRefused({c.command_id: Refused(RefusalReason.QUARANTINED) for c in asleep})
+
+    def _locked(self, command: RepairCommand, looked: WholeRow, locked: WholeRow, authority: RowRead) -> Locked:
+        return Locked(
             target_digest=locked.read.digest,
-            whole_row_stood_still=stood_still,
+            whole_row_stood_still=locked.image == looked.image,
             authority_digest=authority.digest,
             columns_mode=self._columns_mode(command, locked.read, authority),
             said=self._said(command),
         )
-        _say_no(first_refusal(LOCKED, command, seen))
-        rows = _restored(command, transaction, image) if command.undoes else _repaired(command, transaction, authority)
-        self.failpoint("row_written")
-        left = readable(transaction.read_back)
-        self.failpoint("row_read_back")
-        _say_no(first_refusal(WRITTEN, command, Written(rows, left.digest, transaction.other_tables())))
-        self.failpoint("before_commit")
-        if self.is_stopped():
-            raise Unready("repairs were stopped while this row was written: nothing is", where=command.target)
-        if self.is_quarantined(command) and self._said(command).refusal is not None:
-            # This process may have slept since it looked: what it was told in between counts.
-            raise Refused(RefusalReason.QUARANTINED)
 
     def _columns_mode(self, command: RepairCommand, target: RowRead, authority: RowRead) -> RepairMode:
         """Return how far the policy lets the fields be repaired that differ between these two rows."""
@@ -259,11 +385,14 @@ class Applier:
         differing = [name for name in fields if target.values.get(name, ABSENT) != authority.values.get(name, ABSENT)]
         return columns_mode(policy, differing)
 
-    def _authority(self, command: RepairCommand, key: bytes) -> RowRead:
-        if command.undoes:
-            # What was, and not what the authority has, is to be.
-            return RowRead(command.intended_digest)
-        return readable(lambda: self.stores[command.authority].read(command.entity, key))
+    def _authorities(self, orders: Sequence[Order]) -> list[RowRead]:
+        """Read what the authority has of each row; for an undo, what was is to be, and not what the authority has."""
+        found = {order.command.command_id: RowRead(order.command.intended_digest) for order in orders}
+        for name in {order.command.authority for order in orders}:
+            asked = [order for order in orders if order.command.authority == name and not order.command.undoes]
+            rows = self.stores[name].read([(order.command.entity, order.key) for order in asked]) if asked else []
+            found |= {order.command.command_id: read for order, read in zip(asked, rows, strict=True)}
+        return [found[order.command.command_id] for order in orders]
 
     # -- refusals ---------------------------------------------------------------------------------------------------
 
@@ -271,11 +400,11 @@ class Applier:
         if no.reason not in FINAL_REASONS:
             return self.answers.outcome(command, Outcome.HELD, no.reason, detail=no.what)
         try:
-            store.record_alone(self.answers.row(command, LedgerKind.REFUSAL, Outcome.REFUSED, reason=no.reason))
+            store.record_alone([self.answers.row(command, LedgerKind.REFUSAL, Outcome.REFUSED, reason=no.reason)])
         except AlreadyRecorded:
-            standing = store.recorded(command.command_id)
-            if standing is not None:
-                return self._standing(command, store, standing)
+            standing = store.recorded([command.command_id])
+            if standing:
+                return self._standing(command, store, standing[command.command_id])
         self.failpoint("refusal_recorded")
         return self.answers.outcome(command, Outcome.REFUSED, no.reason, detail=no.what)
 
@@ -285,30 +414,20 @@ class Applier:
         """Say again what the ledger says; make the check after an insert if it was not made."""
         if row.kind is LedgerKind.REFUSAL:
             return self.answers.outcome(command, Outcome.REFUSED, row.reason, at_ms=row.written_at_ms)
-        if row.kind is LedgerKind.UNDO:
-            return self.answers.outcome(
-                command, Outcome.APPLIED, None, transaction=row.transaction, at_ms=row.written_at_ms
-            )
         ours = replace(
             command, action=row.action, expected_digest=row.expected_digest, intended_digest=row.intended_digest
         )
-        return self.after_insert.check(ours, store, row.transaction, at_ms=row.written_at_ms)
+        checked = self.after_insert.check([ours], store, row.transaction, at_ms=row.written_at_ms)
+        return checked[command.command_id]
 
 
-def _say_no(reason: RefusalReason | None) -> None:
-    if reason is not None:
-        raise Refused(reason)
+def _id_in(command: RepairCommand, ids: Container[bytes]) -> bool:
+    return command.command_id in ids
 
 
-def _repaired(command: RepairCommand, transaction: RowTransaction, authority: RowRead) -> int:
-    """Write what the authority has; return the number of rows."""
-    if command.action is Action.DELETE:
-        return transaction.delete()
-    return transaction.update(authority.values) if command.expected_digest else transaction.insert(authority.values)
-
-
-def _restored(command: RepairCommand, transaction: RowTransaction, image: bytes) -> int:
-    """Write what was there before; return the number of rows."""
-    if not command.intended_digest:
-        return transaction.delete()
-    return transaction.restore(image) if command.expected_digest else transaction.put_back(image)
+def _say_no(checks: Sequence[Check[FactsT]], facts: Iterable[tuple[RepairCommand, FactsT]]) -> None:
+    """Raise `SomeRefused` if a check says no to any of the commands, each with the facts of its row."""
+    reasons = {command.command_id: first_refusal(checks, command, known) for command, known in facts}
+    refused = {command_id: Refused(reason) for command_id, reason in reasons.items() if reason is not None}
+    if refused:
+        raise SomeRefused(refused)

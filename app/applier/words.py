@@ -141,7 +141,8 @@ class Words:
 
     def words_on(self, command: RepairCommand) -> Sequence[Word]:
         """Return what was said of exactly this command, as far as it was read."""
-        return self._by_member.get(member_of(self._belief.deployment, command), ())
+        # Mostly nobody has said anything, and to name the member is dear.
+        return self._by_member.get(member_of(self._belief.deployment, command), ()) if self._by_member else ()
 
     def were_told(self) -> None:
         """Note that somebody has told of all that was refused so far."""

@@ -1,4 +1,4 @@
-"""Decide whether one repair command may still touch its target row.
+"""Decide whether a repair command may still touch its target row.
 
 Everything here is arithmetic on facts that the applier has already read. The applier owns the reads, the write and
 the ledger; this file owns the order in which a command can be refused, because that order is the safety argument.
@@ -44,12 +44,14 @@ class Limits:
     """How much one applier may write to one target.
 
     `writes_per_minute` counts every applied command, `deletes_per_minute` those that delete. A row repaired
-    `same_row_per_hour` times waits for a person: two writers are fighting over it.
+    `same_row_per_hour` times waits for a person: two writers are fighting over it. `rows_per_transaction` bounds how
+    long a transaction keeps its locks, and how much one bad row makes to be written again.
     """
 
     writes_per_minute: int = 6_000
     deletes_per_minute: int = 600
     same_row_per_hour: int = 12
+    rows_per_transaction: int = 200
 
 
 DEFAULT_LIMITS: Final = Limits()

@@ -7,7 +7,7 @@ later; an inverse and the check after an insert have ids of their own, derived f
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from app.core.command import Action, Outcome, RefusalReason, RepairCommand
@@ -75,6 +75,15 @@ class LedgerCounts:
     automatic_in_minute: int = 0
     newest_at_ms: int = 0
     was_undone: bool = False
+
+    def with_more(self, writes: int, deletes: int, automatic: int) -> LedgerCounts:
+        """Return the counts once so many more will have been written."""
+        return replace(
+            self,
+            writes_in_minute=self.writes_in_minute + writes,
+            deletes_in_minute=self.deletes_in_minute + deletes,
+            automatic_in_minute=self.automatic_in_minute + automatic,
+        )
 
 
 def check_id(original: bytes) -> bytes:

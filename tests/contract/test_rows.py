@@ -12,9 +12,9 @@ import pytest
 from app.core.chain import Break, breaks
 from app.core.command import Action, Outcome, RefusalReason
 from app.core.guard import Fence, Refused
-from app.core.ledger import LedgerKind, LedgerRow, check_id
+from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, check_id
 from app.core.store import StoreKind
-from app.ports import AlreadyRecorded
+from app.ports import AlreadyRecorded, RowTransaction, RowWrite, Way
 from tests.contract.row_worlds import (
     ENTITY,
     MariadbWorld,
@@ -80,39 +80,54 @@ def ledger_row(number: int = 1, *, action: Action = Action.UPSERT, expected: byt
     )
 
 
+def begun(world: World, *keys: bytes) -> RowTransaction:
+    """Begin a transaction on some things, usually the one."""
+    return world.store.begin([(ENTITY, key) for key in keys or (KEY,)])
+
+
+def recorded(world: World, row_id: bytes) -> LedgerRow | None:
+    """Return a ledger row by its id."""
+    return world.store.recorded([row_id]).get(row_id)
+
+
+def counts(world: World, entity: str, key_hash: bytes) -> LedgerCounts:
+    """Count what the ledger holds of one row."""
+    return world.store.counts([(entity, key_hash)], NOW_MS)[0]
+
+
 def test_a_row_is_read_as_its_canonical_values(world: World) -> None:
     """What was put is what is seen; an absent row has the empty digest; equal values have equal digests."""
-    assert world.store.read(ENTITY, KEY).digest == b""
+    assert world.store.read([(ENTITY, KEY)])[0].digest == b""
     world.put(1, thing())
     world.put(2, thing(code="d"))
     world.put(3, thing(name="b", code="e"))
-    seen = world.store.read(ENTITY, KEY)
+    seen = world.store.read([(ENTITY, KEY)])[0]
     assert dict(seen.values) == thing()
-    assert len({world.store.read(ENTITY, key_of(n)).digest for n in (1, 2, 3)}) == 3
+    assert len({world.store.read([(ENTITY, key_of(n))])[0].digest for n in (1, 2, 3)}) == 3
     before = seen.digest
     world.put(1, thing(amount="1.50") if isinstance(world, MemoryWorld) else thing())
-    assert isinstance(world, MemoryWorld) or world.store.read(ENTITY, KEY).digest == before
+    assert isinstance(world, MemoryWorld) or world.store.read([(ENTITY, KEY)])[0].digest == before
 
 
 def test_insert_update_delete_go_with_their_ledger_row(world: World) -> None:
     """Each is seen after its commit, with the ledger row beside it, and reads back within."""
     for number, before, after in ((1, None, thing()), (2, thing(), thing(name="b")), (3, thing(name="b"), None)):
-        transaction = world.store.begin(ENTITY, KEY)
+        transaction = begun(world)
         assert transaction.fence() == Fence(0)
-        looked = transaction.look()
+        (looked,) = transaction.look()
         assert dict(looked.read.values) == (before or {})
-        transaction.record(ledger_row(number))
-        assert transaction.lock() == looked
+        transaction.record([ledger_row(number)])
+        assert transaction.lock() == [looked]
         if after is None:
-            rows = transaction.delete()
+            rows = transaction.write([RowWrite(Way.DELETE)])
         else:
-            rows = transaction.update(after) if before else transaction.insert(after)
+            rows = transaction.write([RowWrite(Way.UPDATE if before else Way.INSERT, after)])
         assert rows == 1
-        assert dict(transaction.read_back().values) == (after or {})
+        assert dict(transaction.read_back()[0].values) == (after or {})
         assert transaction.other_tables() == ()
         assert transaction.commit()
-        assert dict(world.store.read(ENTITY, KEY).values) == (after or {})
-        found = world.store.recorded(bytes([number]) * 16)
+        assert dict(world.store.read([(ENTITY, KEY)])[0].values) == (after or {})
+        found = recorded(world, bytes([number]) * 16)
         assert found is not None
         assert (found.before_image, found.sealed_key) == (bytes(range(256)), b"\x00sealed\xff")
         assert (found.written_at_ms, found.approver, found.partition) == (NOW_MS, "anna", 3)
@@ -121,37 +136,37 @@ def test_insert_update_delete_go_with_their_ledger_row(world: World) -> None:
 def test_a_rollback_leaves_nothing(world: World) -> None:
     """Neither the row nor the ledger row outlives a transaction that did not commit."""
     world.put(1, thing())
-    transaction = world.store.begin(ENTITY, KEY)
-    transaction.record(ledger_row())
+    transaction = begun(world)
+    transaction.record([ledger_row()])
     transaction.lock()
-    transaction.update(thing(name="b"))
+    transaction.write([RowWrite(Way.UPDATE, thing(name="b"))])
     transaction.rollback()
     transaction.rollback()
-    assert dict(world.store.read(ENTITY, KEY).values) == thing()
-    assert world.store.recorded(ledger_row().row_id) is None
+    assert dict(world.store.read([(ENTITY, KEY)])[0].values) == thing()
+    assert recorded(world, ledger_row().row_id) is None
 
 
 def test_columns_outside_the_contract_stay_and_are_in_the_image(world: World) -> None:
     """An update writes the contract's columns; the image has all."""
     world.put(1, thing())
-    transaction = world.store.begin(ENTITY, KEY)
-    assert b"theirs" in transaction.look().image
+    transaction = begun(world)
+    assert b"theirs" in transaction.look()[0].image
     transaction.lock()
-    transaction.update(thing(name="b"))
+    transaction.write([RowWrite(Way.UPDATE, thing(name="b"))])
     transaction.commit()
-    transaction = world.store.begin(ENTITY, KEY)
-    assert b"theirs" in transaction.look().image
+    transaction = begun(world)
+    assert b"theirs" in transaction.look()[0].image
     transaction.rollback()
 
 
 def test_an_id_is_recorded_once(world: World) -> None:
     """Whoever comes second is told, in a transaction and alone."""
-    world.store.record_alone(ledger_row())
+    world.store.record_alone([ledger_row()])
     with pytest.raises(AlreadyRecorded):
-        world.store.record_alone(ledger_row())
-    transaction = world.store.begin(ENTITY, KEY)
+        world.store.record_alone([ledger_row()])
+    transaction = begun(world)
     with pytest.raises(AlreadyRecorded):
-        transaction.record(ledger_row())
+        transaction.record([ledger_row()])
     transaction.rollback()
 
 
@@ -168,86 +183,86 @@ def test_a_locked_row_is_not_waited_for(world: World) -> None:
     """A row that another session is writing is a refusal at once, and can be written when it is free."""
     world.put(1, thing())
     with world.hold(1):
-        transaction = world.store.begin(ENTITY, KEY)
+        transaction = begun(world)
         assert refused(transaction.lock) is RefusalReason.ROW_LOCKED
         transaction.rollback()
-    transaction = world.store.begin(ENTITY, KEY)
-    assert transaction.lock().read.digest
+    transaction = begun(world)
+    assert transaction.lock()[0].read.digest
     transaction.rollback()
 
 
 def test_a_row_that_is_being_inserted_is_not_waited_for(world: World) -> None:
     """An absent row cannot be locked, but an insert meets the other's, at once."""
     with world.hold(1):
-        transaction = world.store.begin(ENTITY, KEY)
+        transaction = begun(world)
         if not isinstance(world, MemoryWorld):
             transaction.look()
-        assert refused(transaction.insert, thing()) is RefusalReason.ROW_LOCKED
+        assert refused(transaction.write, [RowWrite(Way.INSERT, thing())]) is RefusalReason.ROW_LOCKED
         transaction.rollback()
 
 
 def test_a_row_that_came_meanwhile_has_moved(world: World) -> None:
     """The primary key says so, and the row that came stays."""
-    transaction = world.store.begin(ENTITY, KEY)
-    assert transaction.lock().read.digest == b""
+    transaction = begun(world)
+    assert transaction.lock()[0].read.digest == b""
     world.put(1, thing(name="came"))
-    assert refused(transaction.insert, thing()) is RefusalReason.ROW_MOVED
+    assert refused(transaction.write, [RowWrite(Way.INSERT, thing())]) is RefusalReason.ROW_MOVED
     transaction.rollback()
-    assert world.store.read(ENTITY, KEY).values["name"] == "came"
+    assert world.store.read([(ENTITY, KEY)])[0].values["name"] == "came"
 
 
 def test_another_unique_value_is_a_conflict_of_its_own(world: World) -> None:
     """Only the primary key means that the row has moved, whatever text the value holds."""
     code = "x' for key 'PRIMARY'"
     world.put(2, thing(code=code))
-    transaction = world.store.begin(ENTITY, KEY)
-    assert refused(transaction.insert, thing(code=code)) is RefusalReason.UNIQUE_CONFLICT
+    transaction = begun(world)
+    assert refused(transaction.write, [RowWrite(Way.INSERT, thing(code=code))]) is RefusalReason.UNIQUE_CONFLICT
     transaction.rollback()
     world.put(1, thing())
-    transaction = world.store.begin(ENTITY, KEY)
+    transaction = begun(world)
     transaction.lock()
-    assert refused(transaction.update, thing(code=code)) is RefusalReason.UNIQUE_CONFLICT
+    assert refused(transaction.write, [RowWrite(Way.UPDATE, thing(code=code))]) is RefusalReason.UNIQUE_CONFLICT
     transaction.rollback()
 
 
 def test_a_value_that_the_column_cannot_hold_does_not_pass(world: World) -> None:
     """Refused by the store, or seen when it is read back."""
     world.put(1, thing())
-    transaction = world.store.begin(ENTITY, KEY)
+    transaction = begun(world)
     transaction.lock()
     longer = thing(name="longer than the column is wide")
     reason = None
     try:
-        transaction.update(longer)
+        transaction.write([RowWrite(Way.UPDATE, longer)])
     except Refused as no:
         reason = no.reason
-    assert reason is RefusalReason.NOT_HELD_BY_COLUMN or dict(transaction.read_back().values) != longer
+    assert reason is RefusalReason.NOT_HELD_BY_COLUMN or dict(transaction.read_back()[0].values) != longer
     transaction.rollback()
 
 
 def test_a_missing_row_that_needs_more_than_the_contract_knows_is_refused(world: World) -> None:
     """Nobody invents a value for a column outside the contract."""
     world.require_a_column()
-    transaction = world.store.begin(ENTITY, KEY)
-    assert refused(transaction.insert, thing()) is RefusalReason.UNCOVERED_COLUMNS
+    transaction = begun(world)
+    assert refused(transaction.write, [RowWrite(Way.INSERT, thing())]) is RefusalReason.UNCOVERED_COLUMNS
     transaction.rollback()
 
 
 def test_a_table_without_transactions_is_refused(world: World) -> None:
     """Nothing could be taken back there."""
     world.make_unsafe()
-    assert refused(world.store.begin, ENTITY, KEY) is RefusalReason.NOT_TRANSACTIONAL
+    assert refused(begun, world) is RefusalReason.NOT_TRANSACTIONAL
 
 
 def test_the_fence_is_read_in_the_transaction(world: World) -> None:
     """A raised token, and the flag that stops all, are seen by the next transaction."""
     world.raise_fence(5)
-    transaction = world.store.begin(ENTITY, KEY)
+    transaction = begun(world)
     assert transaction.fence() == Fence(5)
     transaction.rollback()
     world.raise_fence(0)
     world.stop()
-    transaction = world.store.begin(ENTITY, KEY)
+    transaction = begun(world)
     assert transaction.fence() == Fence(0, is_stopped=True)
     transaction.rollback()
 
@@ -256,30 +271,30 @@ def test_the_fence_is_read_in_the_transaction(world: World) -> None:
 def test_a_before_image_brings_a_row_back(world: World, name: str) -> None:
     """Updated back in the contract's columns, and inserted again with all of them."""
     world.put(1, thing(name=name))
-    first = world.store.begin(ENTITY, KEY)
-    was = first.look()
+    first = begun(world)
+    (was,) = first.look()
     first.lock()
-    first.update(thing(name="b", code="z"))
-    assert first.restore(was.image) == 1
-    assert first.look() == was
+    first.write([RowWrite(Way.UPDATE, thing(name="b", code="z"))])
+    assert first.write([RowWrite(Way.RESTORE, image=was.image)]) == 1
+    assert first.look() == [was]
     first.commit()
-    second = world.store.begin(ENTITY, KEY)
+    second = begun(world)
     second.lock()
-    assert second.delete() == 1
+    assert second.write([RowWrite(Way.DELETE)]) == 1
     second.commit()
-    third = world.store.begin(ENTITY, KEY)
-    assert third.put_back(was.image) == 1
-    assert third.look() == was
+    third = begun(world)
+    assert third.write([RowWrite(Way.PUT_BACK, image=was.image)]) == 1
+    assert third.look() == [was]
     third.commit()
-    assert world.store.read(ENTITY, KEY) == was.read
+    assert world.store.read([(ENTITY, KEY)])[0] == was.read
 
 
 def test_a_row_that_is_there_is_not_put_back(world: World) -> None:
     """A duplicate key is a row that moved."""
     world.put(1, thing())
-    transaction = world.store.begin(ENTITY, KEY)
-    image = transaction.look().image
-    assert refused(transaction.put_back, image) is RefusalReason.ROW_MOVED
+    transaction = begun(world)
+    image = transaction.look()[0].image
+    assert refused(transaction.write, [RowWrite(Way.PUT_BACK, image=image)]) is RefusalReason.ROW_MOVED
     transaction.rollback()
 
 
@@ -288,11 +303,11 @@ def test_the_ledger_s_rows_are_chained_by_partition(world: World) -> None:
     for number in range(1, 7):
         placed = replace(ledger_row(number), partition=number % 2)
         if number % 3:
-            transaction = world.store.begin(ENTITY, KEY)
-            transaction.record(placed)
+            transaction = begun(world)
+            transaction.record([placed])
             (transaction.rollback if number == 4 else transaction.commit)()
         else:
-            world.store.record_alone(placed)
+            world.store.record_alone([placed])
     rows = list(world.store.ledger_rows())
     assert [(row.partition, row.sequence) for row in rows] == [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3)]
     assert list(breaks(world.chain_key, rows)) == []
@@ -307,11 +322,11 @@ def test_the_ledger_counts_by_minute_and_row(world: World) -> None:
         (3, Action.UPSERT, 61_000),
         (4, Action.UPSERT, 3_601_000),
     ):
-        world.store.record_alone(_aged(ledger_row(number, action=action), age_ms))
-    counts = world.store.counts(ENTITY, b"h" * 16, NOW_MS)
-    assert (counts.writes_in_minute, counts.deletes_in_minute, counts.same_row_in_hour) == (2, 1, 3)
-    assert world.store.counts("others", b"h" * 16, NOW_MS).same_row_in_hour == 0
-    assert world.store.counts(ENTITY, b"g" * 16, NOW_MS).same_row_in_hour == 0
+        world.store.record_alone([_aged(ledger_row(number, action=action), age_ms)])
+    counted = counts(world, ENTITY, b"h" * 16)
+    assert (counted.writes_in_minute, counted.deletes_in_minute, counted.same_row_in_hour) == (2, 1, 3)
+    assert counts(world, "others", b"h" * 16).same_row_in_hour == 0
+    assert counts(world, ENTITY, b"g" * 16).same_row_in_hour == 0
 
 
 def _aged(row: LedgerRow, age_ms: int) -> LedgerRow:
@@ -320,10 +335,10 @@ def _aged(row: LedgerRow, age_ms: int) -> LedgerRow:
 
 def test_an_insert_without_its_check_is_found(world: World) -> None:
     """Updates and deletes need no check; an insert's check ends the search for it."""
-    world.store.record_alone(ledger_row(1))
-    world.store.record_alone(ledger_row(2, action=Action.DELETE))
+    world.store.record_alone([ledger_row(1)])
+    world.store.record_alone([ledger_row(2, action=Action.DELETE)])
     insert = ledger_row(3, expected=b"")
-    world.store.record_alone(insert)
+    world.store.record_alone([insert])
     assert [row.row_id for row in world.store.unchecked_inserts(10)] == [insert.row_id]
-    world.store.record_alone(replace(insert, row_id=check_id(insert.row_id), kind=LedgerKind.CHECK))
+    world.store.record_alone([replace(insert, row_id=check_id(insert.row_id), kind=LedgerKind.CHECK)])
     assert world.store.unchecked_inserts(10) == []

@@ -7,7 +7,7 @@ import collections
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from app.core.contract import EntityContract
 from app.core.errors import Unready
 from app.core.guard import Limits, Refused
 from app.core.store import StoreKind
-from app.ports import RowRead
+from app.ports import RowName, RowRead
 from tests.contract.row_worlds import (
     COLUMNS,
     ENTITY,
@@ -76,10 +76,9 @@ class Authority(MemoryRows):
         super().__init__(())
         self.shown = RowRead()
 
-    def read(self, entity: str, key: bytes) -> RowRead:
+    def read(self, rows: Sequence[RowName]) -> list[RowRead]:
         """Return what it was told to show."""
-        del entity, key
-        return self.shown
+        return [self.shown for _ in rows]
 
 
 def repair(
@@ -88,7 +87,7 @@ def repair(
     """Return an applier, and the command that leaves these values in the target's row."""
     agreed: EntityContract = world.agreed
     target = agreed.replicas[0].store
-    expected = world.store.read(ENTITY, KEY).digest
+    expected = world.store.read([(ENTITY, KEY)])[0].digest
     authority = Authority()
     if values is not None:
         table = world.sql.table(ENTITY)
@@ -142,7 +141,7 @@ def test_the_digest_of_these_tests_is_the_stores_own(make: Callable[..., SqlWorl
     """What the authority is made to show has the digest that the target has for the same values."""
     world = make()
     world.put(1, thing())
-    assert world.store.read(ENTITY, KEY).digest == _digest_of(world.sql.table(ENTITY), thing())
+    assert world.store.read([(ENTITY, KEY)])[0].digest == _digest_of(world.sql.table(ENTITY), thing())
 
 
 FORBIDDEN = [
@@ -372,7 +371,7 @@ def test_a_lost_answer_to_a_commit_is_no_second_write(make: Callable[..., SqlWor
     world.sql._writer = Cut()
     with pytest.raises(Unready):
         applier.carry_out(command)
-    assert world.store.read(ENTITY, KEY).values["name"] == "new"
+    assert world.store.read([(ENTITY, KEY)])[0].values["name"] == "new"
     world.execute(f"UPDATE {SCHEMA}.things SET outside = 'touched since' WHERE id = 1")
     again = applier.carry_out(command)
     assert (again.outcome, again.reason) == (Outcome.APPLIED, None)
@@ -399,8 +398,8 @@ def test_a_session_that_the_server_ends_leaves_nothing(make: Callable[..., SqlWo
 
     with pytest.raises(Unready):
         replace(applier, failpoint=cut).carry_out(command)
-    assert world.store.read(ENTITY, KEY).values["name"] == "old"
-    assert world.store.recorded(command.command_id) is None
+    assert world.store.read([(ENTITY, KEY)])[0].values["name"] == "old"
+    assert world.store.recorded([command.command_id]) == {}
     assert applier.carry_out(command).outcome is Outcome.APPLIED
 
 
@@ -408,13 +407,13 @@ def test_two_appliers_at_one_command_write_once(make: Callable[..., SqlWorld]) -
     """The second meets the first's uncommitted ledger row at once, and waits for nothing."""
     world = make()
     world.put(1, thing())
-    first = world.store.begin(ENTITY, KEY)
-    first.record(ledger_row())
+    first = world.store.begin([(ENTITY, KEY)])
+    first.record([ledger_row()])
     second = type(world.sql)(world.settings, [world.agreed], b"d" * 32)
-    transaction = second.begin(ENTITY, KEY)
+    transaction = second.begin([(ENTITY, KEY)])
     began = time.monotonic()
     with pytest.raises(Refused) as no:
-        transaction.record(ledger_row())
+        transaction.record([ledger_row()])
     assert no.value.reason is RefusalReason.ROW_LOCKED
     assert time.monotonic() - began < 0.5
     transaction.rollback()
@@ -439,7 +438,7 @@ def test_a_number_squeezed_into_a_double_is_refused(make: Callable[..., SqlWorld
         assert outcome.outcome is Outcome.APPLIED
         return
     assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.NOT_HELD_BY_COLUMN)
-    assert world.store.read(ENTITY, KEY).values["amount"] == "1.5"
+    assert world.store.read([(ENTITY, KEY)])[0].values["amount"] == "1.5"
 
 
 def test_an_insert_goes_through_with_its_check(make: Callable[..., SqlWorld]) -> None:
@@ -457,8 +456,8 @@ def test_the_image_holds_the_whole_row_without_loss(make: Callable[..., SqlWorld
     """Floats keep every digit and bytes every bit, also of columns that the contract does not know."""
     world = make()
     world.put(1, thing())
-    transaction = world.store.begin(ENTITY, KEY)
-    image = transaction.look().image
+    transaction = world.store.begin([(ENTITY, KEY)])
+    image = transaction.look()[0].image
     transaction.rollback()
     assert b"theirs" in image
     if world.settings.kind is StoreKind.MARIADB:
@@ -494,7 +493,7 @@ def test_a_trigger_that_writes_more_than_the_row_is_a_refusal(postgres: SqlWorld
     )
     applier, command = repair(postgres, thing(name="new"))
     assert applier.carry_out(command).reason is RefusalReason.WIDER_THAN_ONE_ROW
-    assert postgres.store.read(ENTITY, KEY).values["name"] == "old"
+    assert postgres.store.read([(ENTITY, KEY)])[0].values["name"] == "old"
     assert postgres.execute(f"SELECT count(*) FROM {SCHEMA}.audit") == [(0,)]
 
 

@@ -285,8 +285,8 @@ class Deployment:
         authority, replica = ENTITIES[entity]
         contract = self.contracts[entity]
         key = key_of(number)
-        expected = self.rows[replica].read(entity, key).digest
-        intended = self.rows[authority].read(entity, key).digest
+        expected = self.rows[replica].read([(entity, key)])[0].digest
+        intended = self.rows[authority].read([(entity, key)])[0].digest
         key_hash = keyed_hash(self.digest_key, contract.number, key)
         finding_id = self.drifts.to_bytes(16, "big")
         return RepairCommand(
