@@ -1,8 +1,8 @@
-"""Take commands from Kafka and carry them out, one after the other, until told to stop.
+"""Take commands from Kafka and carry them out, as many together as one transaction may have, until told to stop.
 
 For each command: its effect and its ledger row (`apply`), then its outcome acknowledged by the broker, then its
 offset. Killed anywhere between, the command comes again and the ledger answers. A store that does not answer is tried
-again with growing pauses, and the command in hand is kept: nothing is skipped.
+again with growing pauses, and the commands in hand are kept: nothing is skipped.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from app.core.guard import repair_policy
 from app.core.published import QuarantinedRecord
 from app.core.quarantine import DRIFTS_TOO_MUCH, Drifting, shard_name
 from app.core.switch import Control, Said
+from app.core.together import together
 from app.ports import Sink
 
-_AT_ONCE: Final = 50
+_AT_ONCE: Final = 500
 _POLL_S: Final = 0.2
 _WAIT_FIRST_S: Final = 0.2
 _WAIT_MOST_S: Final = 10.0
@@ -87,7 +88,7 @@ class ApplierLoop:
     _lost: set[Place] = field(default_factory=set)
 
     def run(self) -> None:
-        """Carry out commands until `stopping` is set; then finish the one in hand, and leave."""
+        """Carry out commands until `stopping` is set; then finish those in hand, and leave."""
         self._make_old_checks()
         self.consumer.subscribe([self.topics.repairs], on_assign=self._on_assign, on_revoke=self._on_revoke)
         self.is_reading = True
@@ -149,28 +150,48 @@ class ApplierLoop:
     # -- commands ---------------------------------------------------------------------------------------------------
 
     def _carry_out(self, messages: list[Any]) -> None:
-        done: dict[Place, int] = {}
-        for message in messages:
-            place = (message.topic(), message.partition())
-            self._wait_while_paused()
-            if self.stopping.is_set():
-                break
-            if place in self._lost:
-                # Its new owner reads it from the last commit.
-                continue
+        commands: dict[int, RepairCommand] = {}
+        for number, message in enumerate(messages):
             command = self._read(message)
             if command is not None:
-                began = time.monotonic()
-                outcome = self._patiently(partial(self._apply, command, message.partition()))
-                if outcome is None:
-                    break
-                self._send(outcome)
-                self._quarantine_where_too_much(command, outcome)
-                latency_s = time.monotonic() - began
-                self.meter.observe(observe.REPAIR_LATENCY, latency_s, entity=self._counted(outcome.entity))
-            done[place] = message.offset() + 1
+                commands[number] = command
+        left = set(commands)
+        numbers = list(commands)
+        for members in together(list(commands.values()), self.applier.limits.rows_per_transaction):
+            self._wait_while_paused()
+            # The new owner of a partition that was taken away reads it from the last commit.
+            mine = [n for n in (numbers[m] for m in members) if self._place(messages[n]) not in self._lost]
+            if self.stopping.is_set() or not self._answer([(commands[n], messages[n].partition()) for n in mine]):
+                break
+            left -= set(mine)
+        self._acknowledge_up_to(messages, left)
+
+    def _answer(self, received: list[tuple[RepairCommand, int]]) -> bool:
+        """Carry out what goes into one transaction and tell the outcomes; False if told to stop before it was done."""
+        began = time.monotonic()
+        outcomes = self._patiently(partial(self._apply, received))
+        for (command, _), outcome in zip(received, outcomes or (), strict=outcomes is not None):
+            self._send(outcome)
+            self._quarantine_where_too_much(command, outcome)
+            self.meter.observe(observe.REPAIR_LATENCY, time.monotonic() - began, entity=self._counted(outcome.entity))
+        return outcomes is not None
+
+    def _acknowledge_up_to(self, messages: list[Any], left: set[int]) -> None:
+        """Commit each partition up to before its first command that is left."""
+        done: dict[Place, int] = {}
+        stopped: set[Place] = set()
+        for number, message in enumerate(messages):
+            place = self._place(message)
+            if number in left:
+                stopped.add(place)
+            elif place not in stopped:
+                done[place] = message.offset() + 1
         if done:
             self._acknowledge(done)
+
+    @staticmethod
+    def _place(message: Any) -> Place:  # noqa: ANN401 - confluent_kafka's message
+        return message.topic(), message.partition()
 
     def _wait_while_paused(self) -> None:
         self.words.poll()
@@ -222,11 +243,11 @@ class ApplierLoop:
             self._quarantine(message, fault)
             return None
 
-    def _apply(self, command: RepairCommand, partition: int) -> CommandOutcome:
-        if command.needs_approval and not self.words.words_on(command):
+    def _apply(self, commands: list[tuple[RepairCommand, int]]) -> list[CommandOutcome]:
+        if any(command.needs_approval and not self.words.words_on(command) for command, _ in commands):
             # The planner may know of a word that has not been read here yet.
             self.words.catch_up()
-        return self.applier.apply(command, partition)
+        return self.applier.apply_all(commands)
 
     def _tell_refused_words(self) -> None:
         """Put what was refused of people's words on the topic of outcomes, under the batch's id, and remember it."""
