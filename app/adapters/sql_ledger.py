@@ -85,10 +85,17 @@ class LedgerStatements:
             " max(ledger.written_at)"
             f" FROM {table} AS ledger WHERE ledger.kind = 'command' AND ledger.written_at > %s"
         )
-        self._of_row = (
-            "(SELECT ledger.kind, ledger.written_at, %s AS place"  # noqa: S608
-            f" FROM {table} AS ledger WHERE ledger.key_hash = %s AND ledger.entity = %s"
-            " AND ledger.kind IN ('command', 'undo') ORDER BY ledger.written_at DESC, ledger.sequence DESC LIMIT %s)"
+        self._repeated = (
+            "SELECT ledger.entity, ledger.key_hash, count(*)"  # noqa: S608
+            f" FROM {table} AS ledger WHERE ledger.kind = 'command' AND ledger.written_at > %s AND ledger.key_hash IN"
+        )
+        self._undone = (
+            f"SELECT ledger.entity, ledger.key_hash FROM {table} AS ledger WHERE ledger.kind = 'undo'"  # noqa: S608
+            f" AND NOT EXISTS (SELECT 1 FROM {table} AS later"
+            " WHERE later.key_hash = ledger.key_hash AND later.entity = ledger.entity"
+            " AND later.kind IN ('command', 'undo') AND (later.written_at > ledger.written_at"
+            " OR (later.written_at = ledger.written_at AND later.sequence > ledger.sequence)))"
+            " AND ledger.key_hash IN"
         )
 
     def by_ids(self, row_ids: Sequence[bytes]) -> tuple[str, list[object]]:
@@ -96,12 +103,16 @@ class LedgerStatements:
         marks = ", ".join(["%s"] * len(row_ids))
         return f"{self._by_ids} ({marks})", [row_id.hex() for row_id in row_ids]
 
-    def of_rows(self, rows: Sequence[tuple[str, bytes]], most: int) -> tuple[str, list[object]]:
-        """Return the statement that reads the newest repairs of each row, with the row's place in `rows`."""
-        parameters: list[object] = []
-        for place, (entity, key_hash) in enumerate(rows):
-            parameters += [place, key_hash.hex(), entity, most]
-        return " UNION ALL ".join([self._of_row] * len(rows)), parameters
+    def repeated(self, key_hashes: Sequence[bytes], since: datetime) -> tuple[str, list[object]]:
+        """Return the statement that counts the repairs of each row since a moment."""
+        marks = ", ".join(["%s"] * len(key_hashes))
+        text = f"{self._repeated} ({marks}) GROUP BY ledger.entity, ledger.key_hash"
+        return text, [since, *(key_hash.hex() for key_hash in key_hashes)]
+
+    def undone(self, key_hashes: Sequence[bytes]) -> tuple[str, list[object]]:
+        """Return the statement that finds the rows to which the last thing done was undoing a repair."""
+        marks = ", ".join(["%s"] * len(key_hashes))
+        return f"{self._undone} ({marks})", [key_hash.hex() for key_hash in key_hashes]
 
     def _at(self, wall_ms: int) -> datetime:
         at = instant(wall_ms)

@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -24,7 +23,7 @@ from app.core.command import RefusalReason
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, Unready
 from app.core.guard import Fence, Refused
-from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow
+from app.core.ledger import LedgerCounts, LedgerRow
 from app.ports import AlreadyRecorded, RowName, RowRead, RowWrite, Way, WholeRow
 from app.settings import StoreSettings
 
@@ -32,8 +31,6 @@ Connection = Any
 """A connection of either driver, as DB-API describes it."""
 
 _PAGE: Final = 1_000
-_ROWS_OF_ONE: Final = 100
-"""The newest ledger rows of one row of the table that are counted: more than any limit of an hour."""
 EVERYWHERE: Final = "*"
 """The scope of the fence that holds for a whole store."""
 STOP: Final = "stop"
@@ -236,21 +233,22 @@ class SqlRows(ABC):
     def counts(self, rows: Sequence[tuple[str, bytes]], now_wall_ms: int) -> list[LedgerCounts]:
         """Count what the ledger holds of the last minute, and of each row in the last hour."""
         minute_ago, hour_ago = self.ledger.since(now_wall_ms)
-        in_minute = {entity: self._ask(self.ledger.in_minute, [entity, minute_ago])[0] for entity, _ in rows}
-        of_rows: list[list[tuple[str, datetime]]] = [[] for _ in rows]
-        for kind, at, place in self._ask(*self.ledger.of_rows(rows, _ROWS_OF_ONE)):
-            of_rows[int(place)].append((kind, at))
+        entities = {entity for entity, _ in rows}
+        in_minute = {entity: self._ask(self.ledger.in_minute, [entity, minute_ago])[0] for entity in entities}
+        hashes = sorted({key_hash for _, key_hash in rows})
+        repeated = {(e, h): int(n) for e, h, n in self._ask(*self.ledger.repeated(hashes, hour_ago))}
+        undone = {(entity, key_hash) for entity, key_hash in self._ask(*self.ledger.undone(hashes))}
         found = []
-        for (entity, _), of_row in zip(rows, of_rows, strict=True):
+        for entity, key_hash in rows:
             writes, deletes, automatic, newest = in_minute[entity]
             found.append(
                 LedgerCounts(
                     writes_in_minute=int(writes),
                     deletes_in_minute=int(deletes),
-                    same_row_in_hour=sum(kind == LedgerKind.COMMAND.value and at > hour_ago for kind, at in of_row),
+                    same_row_in_hour=repeated.get((entity, key_hash.hex()), 0),
                     automatic_in_minute=int(automatic),
                     newest_at_ms=wall_ms_of(newest) if newest is not None else 0,
-                    was_undone=bool(of_row) and of_row[0][0] == LedgerKind.UNDO.value,
+                    was_undone=(entity, key_hash.hex()) in undone,
                 )
             )
         return found

@@ -15,6 +15,7 @@ The check, after an INSERT only, is `app.applier.after_insert`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -238,19 +239,18 @@ class Applier:
         now_ms = self.now_wall_ms()
         counts = store.counts([(command.entity, command.key_hash) for command in commands], now_ms)
         refused = {}
-        writes: list[tuple[str, Action, bool]] = []
+        writes = deletes = 0
+        automatic: Counter[str] = Counter()
         for command, counted in zip(commands, counts, strict=True):
-            spent = counted.with_more(
-                writes=len(writes),
-                deletes=sum(action is Action.DELETE for _, action, _ in writes),
-                automatic=sum(entity == command.entity and alone for entity, _, alone in writes),
-            )
+            spent = counted.with_more(writes, deletes, automatic[command.entity])
             known = self._known(command, store, spent, now_ms)
             reason = first_refusal(BEFORE, command, known)
             if reason is not None:
                 refused[command.command_id] = Refused(reason)
             elif not command.undoes:
-                writes.append((command.entity, command.action, known.said.refusal is not None))
+                writes += 1
+                deletes += command.action is Action.DELETE
+                automatic[command.entity] += known.said.refusal is not None
         return refused
 
     def _known(self, command: RepairCommand, store: RowStore, counts: LedgerCounts, now_ms: int) -> Known:

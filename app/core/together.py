@@ -7,6 +7,7 @@ target, so that nobody there sees half of it, unless one of them is refused: eac
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 
 from app.core.command import RepairCommand
 
@@ -21,33 +22,40 @@ def unit_of(command: RepairCommand) -> Hashable:
 def together(commands: Sequence[RepairCommand], rows_max: int) -> list[list[int]]:
     """Return the places of commands by transaction: one target each, no row twice, `rows_max` rows at most.
 
-    Commands on the same row stay in their order unless their units are brought together; a unit is cut only where it
-    is larger than a transaction may be.
+    A unit is cut only where it is larger than a transaction may be, or names a row twice.
     """
     units: dict[Hashable, list[int]] = {}
     for place, command in enumerate(commands):
         units.setdefault(unit_of(command), []).append(place)
-    open_now: dict[str, list[int]] = {}
-    found = []
+    begun: dict[str, _Begun] = {}
+    found: list[list[int]] = []
     for unit in units.values():
         for part in (unit[at : at + rows_max] for at in range(0, len(unit), rows_max)):
             target = commands[part[0]].target
-            begun = open_now.setdefault(target, [])
-            if begun and (len(begun) + len(part) > rows_max or _share_a_row(commands, begun, part)):
-                found.append(begun)
-                begun = open_now[target] = []
+            names = [name for place in part for name in _names_of(commands[place])]
+            current = begun.setdefault(target, _Begun())
+            if len(current.places) + len(part) > rows_max or not current.names.isdisjoint(names):
+                found.append(current.places)
+                current = begun[target] = _Begun()
             for place in part:
-                if _share_a_row(commands, begun, [place]):
-                    found.append(begun)
-                    begun = open_now[target] = []
-                begun.append(place)
-    return found + [begun for begun in open_now.values() if begun]
+                if not current.names.isdisjoint(_names_of(commands[place])):
+                    found.append(current.places)
+                    current = begun[target] = _Begun()
+                current.places.append(place)
+                current.names.update(_names_of(commands[place]))
+    return found + [current.places for current in begun.values()]
 
 
-def _share_a_row(commands: Sequence[RepairCommand], some: Sequence[int], others: Sequence[int]) -> bool:
-    rows = {(commands[n].entity, commands[n].key_hash) for n in some}
-    ids = {commands[n].command_id for n in some}
-    return any((commands[n].entity, commands[n].key_hash) in rows or commands[n].command_id in ids for n in others)
+@dataclass(slots=True)
+class _Begun:
+    """A transaction that is being put together, and the rows and commands that it has by name."""
+
+    places: list[int] = field(default_factory=list)
+    names: set[Hashable] = field(default_factory=set)
+
+
+def _names_of(command: RepairCommand) -> tuple[Hashable, Hashable]:
+    return command.command_id, (command.entity, command.key_hash)
 
 
 def halves(commands: Sequence[RepairCommand]) -> tuple[Sequence[RepairCommand], Sequence[RepairCommand]]:
