@@ -71,3 +71,7 @@ class PlannedApplier(Applier):
     def carry_out(self, command: RepairCommand) -> CommandOutcome:
         """Sign a command as it stands, put it into its own partition, and carry it out."""
         return self.apply(signed(command), command.partition)
+
+    def carry_out_all(self, commands: Sequence[RepairCommand]) -> list[CommandOutcome]:
+        """Sign commands as they stand, and carry them out together."""
+        return self.apply_all([(signed(command), command.partition) for command in commands])

@@ -159,8 +159,10 @@ def measure(sides: Sides, rows: int, rounds: int, together: int, *, missing: boo
 def sides_of(kind: StoreKind, told: dict[str, Any], folder: Path) -> Sides:
     """Make both tables anew, this kind being the target."""
     agreed = contract(OTHER[kind])
-    worlds = [BOTH[each](settings_of(each, told[SERVERS[each]], folder), agreed) for each in (kind, OTHER[kind])]
-    return Sides(*worlds)
+    target, authority = (
+        BOTH[each](settings_of(each, told[SERVERS[each]], folder), agreed) for each in (kind, OTHER[kind])
+    )
+    return Sides(target, authority)
 
 
 def main() -> None:

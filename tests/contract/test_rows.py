@@ -133,6 +133,42 @@ def test_insert_update_delete_go_with_their_ledger_row(world: World) -> None:
         assert (found.written_at_ms, found.approver, found.partition) == (NOW_MS, "anna", 3)
 
 
+def test_several_rows_are_written_by_one_transaction(world: World) -> None:
+    """In the order they are named: one inserted, one updated, one deleted, each looked at, locked and read back."""
+    world.put(2, thing(code="d"))
+    world.put(3, thing(code="e"))
+    names = [(ENTITY, key_of(n)) for n in (3, 1, 2)]
+    assert [bool(read.digest) for read in world.store.read(names)] == [True, False, True]
+    transaction = world.store.begin(names)
+    looked = transaction.look()
+    assert [whole.read.values.get("code") for whole in looked] == ["e", None, "d"]
+    transaction.record([ledger_row(1), ledger_row(2), replace(ledger_row(3), partition=4)])
+    assert transaction.lock() == looked
+    new, changed = thing(name="new"), thing(name="changed", code="d")
+    assert transaction.write([RowWrite(Way.DELETE), RowWrite(Way.INSERT, new), RowWrite(Way.UPDATE, changed)]) == 3
+    assert [dict(read.values) for read in transaction.read_back()] == [{}, new, changed]
+    assert transaction.other_tables() == ()
+    transaction.commit()
+    assert [dict(read.values) for read in world.store.read(names)] == [{}, new, changed]
+    rows = list(world.store.ledger_rows())
+    assert [(row.partition, row.sequence) for row in rows] == [(3, 1), (3, 2), (4, 1)]
+    assert list(breaks(world.chain_key, rows)) == []
+    assert world.store.recorded([bytes([n]) * 16 for n in (1, 3, 9)]).keys() == {b"\x01" * 16, b"\x03" * 16}
+
+
+def test_one_locked_row_of_several_is_not_waited_for(world: World) -> None:
+    """None of them is locked then: a transaction that lets go leaves all to others."""
+    world.put(1, thing())
+    world.put(2, thing(code="d"))
+    with world.hold(2):
+        transaction = begun(world, key_of(1), key_of(2))
+        assert refused(transaction.lock) is RefusalReason.ROW_LOCKED
+        transaction.rollback()
+        alone = begun(world, key_of(1))
+        assert alone.lock()[0].read.digest
+        alone.rollback()
+
+
 def test_a_rollback_leaves_nothing(world: World) -> None:
     """Neither the row nor the ledger row outlives a transaction that did not commit."""
     world.put(1, thing())

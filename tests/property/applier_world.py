@@ -73,7 +73,9 @@ class World:
             failpoint=step,
         )
 
-    def command(self, expected: object, intended: object) -> RepairCommand:
+    def command(
+        self, expected: object, intended: object, key: bytes = KEY, source_transaction: str = ""
+    ) -> RepairCommand:
         """Plan a repair from one value to another, for a drift of its own."""
         self.drifts += 1
         finding_id = self.drifts.to_bytes(16, "big")
@@ -87,8 +89,8 @@ class World:
             target="copy",
             action=Action.DELETE if intended is None else Action.UPSERT,
             kind="different",
-            sealed_key=SEALS.seal_key(ENTITY, KEY),
-            key_hash=b"h" * 16,
+            sealed_key=SEALS.seal_key(ENTITY, key),
+            key_hash=b"h" * 16 if key == KEY else key.ljust(16, b"."),
             partition=0,
             expected_digest=digest(expected),
             intended_digest=digest(intended),
@@ -98,16 +100,22 @@ class World:
             expires_at_ms=10_000,
             fence_token=0,
             trace_id=b"t" * 16,
+            source_transaction=source_transaction,
         )
+
+    def put(self, key: bytes, authority: object, target: object) -> None:
+        """Let the application have written a row in both stores; None is no row."""
+        for store, value in ((self.authority, authority), (self.target, target)):
+            store.put(ENTITY, key, None if value is None else row(value))
 
     def say(self, command: RepairCommand, *, approved: bool = True) -> None:
         """Let a person speak."""
         word = Word(ANNA.key_id, approved, self.now_ms, self.now_ms + 3_600_000, is_genuine=True)
         self.words[command.command_id] = [word]
 
-    def value(self, store: MemoryRows) -> object:
+    def value(self, store: MemoryRows, key: bytes = KEY) -> object:
         """Return the compared value in a store, None where there is no row."""
-        found: Mapping[str, object] | None = store.rows.get((ENTITY, KEY))
+        found: Mapping[str, object] | None = store.rows.get((ENTITY, key))
         return None if found is None else found["value"]
 
 
