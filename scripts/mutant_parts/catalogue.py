@@ -523,8 +523,8 @@ MUTANTS: tuple[Mutant, ...] = (
         Rule.REPAIRS,
         "app.applier.after_insert",
         "the authority is not read again after an insert",
-        "            if authority.digest == command.intended_digest:\n",
-        "            if True:\n",
+        "        stood = [check for command, _, check in looked if check.found_digest == command.intended_digest]\n",
+        "        stood = [check for _, _, check in looked]\n",
     ),
     Mutant(
         "verified by the row alone",

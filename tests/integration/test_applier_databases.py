@@ -302,7 +302,7 @@ def test_behind_a_locked_table_commands_are_held_and_go_when_it_is_free(make: Ca
     world.other.rollback()
     world.other.cursor().execute("UNLOCK TABLES" if world.settings.kind is StoreKind.MARIADB else "SELECT 1")
     assert applier.carry_out(command).outcome is Outcome.APPLIED
-    assert world.store.read(ENTITY, KEY).values["name"] == "new"
+    assert world.store.read([(ENTITY, KEY)])[0].values["name"] == "new"
 
 
 def test_a_target_that_takes_no_writes_is_waited_for(make: Callable[..., SqlWorld]) -> None:
@@ -323,8 +323,8 @@ def test_a_target_that_takes_no_writes_is_waited_for(make: Callable[..., SqlWorl
             applier.carry_out(command)
     finally:
         world.execute(switch.format("off" if is_postgres else 0))
-    assert world.store.read(ENTITY, KEY).values["name"] == "old"
-    assert world.store.recorded(command.command_id) is None
+    assert world.store.read([(ENTITY, KEY)])[0].values["name"] == "old"
+    assert world.store.recorded([command.command_id]) == {}
     assert applier.carry_out(command).outcome is Outcome.APPLIED
 
 
@@ -341,8 +341,8 @@ def test_on_another_server_nothing_is_written_before_a_person_accepts_it(make: C
         outcome = applier.carry_out(command)
         assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.ANOTHER_SERVER)
         assert run(world.settings, statements(world.settings, [world.agreed])) == []
-    assert world.store.read(ENTITY, KEY).values["name"] == "old"
-    assert world.store.recorded(command.command_id) is None
+    assert world.store.read([(ENTITY, KEY)])[0].values["name"] == "old"
+    assert world.store.recorded([command.command_id]) == {}
     assert run(world.settings, [accepts_server(world.settings)]) == []
     assert applier.carry_out(command).outcome is Outcome.APPLIED
 

@@ -203,7 +203,7 @@ class OfAll:
         """Return a command that leaves in a row what the authority is made to show."""
         self.authority.shown = shown
         target = self.agreed.replicas[0].store
-        expected = self.world.store.read(ENTITY, key_of(row)).digest
+        expected = self.world.store.read([(ENTITY, key_of(row))])[0].digest
         finding_id = next(self._drifts).to_bytes(16, "big")
         return RepairCommand(
             command_id=command_id(finding_id, target, expected, shown.digest),
@@ -274,7 +274,7 @@ def test_a_repair_is_undone_value_by_value_in_every_column(of_all: OfAll) -> Non
         assert of_all.repair_and_undo(row, RowRead()) == {}
         assert of_all.whole(row) == after
     absent = of_all.rows
-    shown = of_all.world.store.read(ENTITY, key_of(0))
+    shown = of_all.world.store.read([(ENTITY, key_of(0))])[0]
     assert of_all.repair_and_undo(absent, shown)
     assert of_all.whole(absent) == {}
     # Else nothing was proven: every column that a contract names held something else in between.
