@@ -236,8 +236,8 @@ def test_the_apply_role_may_do_no_more_than_its_work(make: Callable[..., SqlWorl
     """No delete that the contract does not allow, no column outside it, and never the ledger's rows or the token."""
     world = make(deletes=False)
     world.put(1, thing())
-    transaction = world.store.begin(ENTITY, KEY)
-    transaction.record(ledger_row())
+    transaction = world.store.begin([(ENTITY, KEY)])
+    transaction.record([ledger_row()])
     transaction.commit()
     before = _all_that_is_there(world)
     is_postgres = world.settings.kind is StoreKind.POSTGRES

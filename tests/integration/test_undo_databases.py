@@ -235,9 +235,8 @@ class OfAll:
         outcome = self.applier.carry_out(command)
         assert (outcome.outcome, outcome.reason, outcome.detail) == (Outcome.APPLIED, None, "")
         between = self.whole(row)
-        recorded = self.world.store.recorded(command.command_id)
-        assert recorded is not None
-        undo = undo_of(recorded, self.agreed, 1_800_000_000_000, 3_600_000)
+        recorded = self.world.store.recorded([command.command_id])
+        undo = undo_of(recorded[command.command_id], self.agreed, 1_800_000_000_000, 3_600_000)
         outcome = self.applier.apply(signed(undo, ANNA), undo.partition)
         assert (outcome.outcome, outcome.reason, outcome.detail) == (Outcome.APPLIED, None, "")
         return between
@@ -264,7 +263,7 @@ def test_a_repair_is_undone_value_by_value_in_every_column(of_all: OfAll) -> Non
     changed: set[str] = set()
     for row in range(of_all.rows):
         before = of_all.whole(row)
-        shown = of_all.world.store.read(ENTITY, key_of((row + of_all.rows // 2) % of_all.rows))
+        (shown,) = of_all.world.store.read([(ENTITY, key_of((row + of_all.rows // 2) % of_all.rows))])
         between = of_all.repair_and_undo(row, shown)
         changed |= {name for name, value in before.items() if between[name] != value}
         after = of_all.whole(row)
@@ -274,7 +273,7 @@ def test_a_repair_is_undone_value_by_value_in_every_column(of_all: OfAll) -> Non
         assert of_all.repair_and_undo(row, RowRead()) == {}
         assert of_all.whole(row) == after
     absent = of_all.rows
-    shown = of_all.world.store.read([(ENTITY, key_of(0))])[0]
+    (shown,) = of_all.world.store.read([(ENTITY, key_of(0))])
     assert of_all.repair_and_undo(absent, shown)
     assert of_all.whole(absent) == {}
     # Else nothing was proven: every column that a contract names held something else in between.
