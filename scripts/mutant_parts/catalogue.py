@@ -127,8 +127,8 @@ MUTANTS: tuple[Mutant, ...] = (
         Rule.VERDICT,
         "app.core.fold",
         "an agreement is concluded before the logs are known beyond it",
-        "            if live.agree(row, state, numbers) > known_ms:\n                continue\n",
-        "",
+        "            if began_ms > known_ms:\n",
+        "            if began_ms > 2**62:\n",
     ),
     Mutant(
         "agree before settled",
