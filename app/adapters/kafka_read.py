@@ -21,6 +21,14 @@ Spot = tuple[str, int, int]
 
 _REQUEST_S: Final = 10.0
 _LOOK_AGAIN_S: Final = 0.1
+_OF_LEADERS: Final = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+    }
+)
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 
@@ -123,18 +131,20 @@ class KafkaEnds:
             self._admin.list_topics(timeout=_REQUEST_S)
 
     def offsets(self, partitions: Iterable[tuple[str, int]], *, latest: bool) -> dict[tuple[str, int], int]:
-        """Return the earliest or latest committed offsets. Blocks."""
-        spec = _LATEST if latest else _EARLIEST
-        asked = self._admin.list_offsets(
-            {TopicPartition(*at): spec for at in partitions},
-            isolation_level=IsolationLevel.READ_COMMITTED,
-            request_timeout=_REQUEST_S,
-        )
-        try:
-            return {(at.topic, at.partition): answer.result().offset for at, answer in asked.items()}
-        except KafkaException as error:
-            self._learn_leaders()
-            raise Unready(f"cannot ask for the ends of partitions: {error}", where="Kafka") from error
+        """Return the earliest or latest committed offsets; a leader that is not known yet is waited for. Blocks."""
+        spec = dict.fromkeys((TopicPartition(*at) for at in partitions), _LATEST if latest else _EARLIEST)
+        deadline = time.monotonic() + _REQUEST_S
+        while True:
+            asked = self._admin.list_offsets(
+                spec, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_REQUEST_S
+            )
+            try:
+                return {(at.topic, at.partition): answer.result().offset for at, answer in asked.items()}
+            except KafkaException as error:
+                self._learn_leaders()
+                if error.args[0].code() not in _OF_LEADERS or time.monotonic() > deadline:
+                    raise Unready(f"cannot ask for the ends of partitions: {error}", where="Kafka") from error
+                time.sleep(_LOOK_AGAIN_S)
 
     def topic_id(self, topic: str) -> str:
         """Return the broker's own id of a topic; one that was made again has another. Blocks.
