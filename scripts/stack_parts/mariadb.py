@@ -32,10 +32,11 @@ SETTINGS = {
 }
 
 
-def _initialise(user: str | None, folder: Path) -> None:
+def _initialise(user: str | None, folder: Path, temporary: Path) -> None:
     as_who = () if user is None else (f"--user={user}",)
     options = ("--no-defaults", f"--datadir={folder}", "--auth-root-authentication-method=normal", "--skip-test-db")
-    run("mariadb-install-db", (*as_user(user), require("mariadb-install-db"), *options, *as_who))
+    own_temporary = (require("env"), f"TMPDIR={temporary}")
+    run("mariadb-install-db", (*as_user(user), *own_temporary, require("mariadb-install-db"), *options, *as_who))
 
 
 def socket_path(layout: Layout) -> Path:
@@ -105,10 +106,13 @@ def part(layout: Layout, faketime_file: Path | None = None) -> Part:
     """The server; makes its data folder at the first start."""
     user = server_user("mysql", "postgres")
     folder = layout.databases / "mariadb"
-    make_once(folder, user, lambda fresh: _initialise(user, fresh))
+    # A server that starts removes what others have left in its folder for temporary tables, or have in use there.
+    temporary = owned_folder(layout.databases / "mariadb-tmp", user)
+    make_once(folder, user, lambda fresh: _initialise(user, fresh, temporary))
     owned_folder(layout.sockets / "mariadb", user)
     places = {
         "datadir": str(folder),
+        "tmpdir": str(temporary),
         "port": str(layout.ports.mariadb),
         "bind-address": LOOPBACK,
         "socket": str(socket_path(layout)),

@@ -144,6 +144,13 @@ def test_nothing_listens_beyond_loopback(layout: Layout) -> None:
     assert seen >= set(range(layout.ports.base, layout.ports.base + 8)) - {layout.ports.registry_management}
 
 
+def test_temporary_tables_lie_in_the_stack_s_own_folder(layout: Layout) -> None:
+    """A server that starts beside this one clears the folder it was given: a pipeline's query failed of that."""
+    told = mariadb.sql(layout, "SELECT @@tmpdir").strip()
+    assert Path(told).is_relative_to(layout.databases)
+    assert (Path(told).stat().st_mode & 0o777) == 0o700
+
+
 def test_topics_were_made_before_any_row(layout: Layout) -> None:
     """An empty table has its topic on both sides; own tables and marks have a single partition."""
     topics = kafka_wire.topics(("127.0.0.1", layout.ports.kafka))
