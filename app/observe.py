@@ -215,6 +215,13 @@ REPAIR_REFUSALS: Final = Metric(
     (Label.REASON,),
     ((Label.REASON, _words(RefusalReason)),),
 )
+REHEARSALS: Final = Metric(
+    "driftline_rehearsals_total",
+    _COUNTER,
+    "Commands that were tried and rolled back, by the first check that said no; empty where they would be written.",
+    (Label.REASON,),
+    ((Label.REASON, ("", *_words(RefusalReason))),),
+)
 REPAIR_ALARMS: Final = Metric(
     "driftline_repair_alarms_total",
     _COUNTER,
@@ -313,6 +320,7 @@ ALL_METRICS: Final[tuple[Metric, ...]] = (
     BEACON_ROLE,
     REPAIRS,
     REPAIR_REFUSALS,
+    REHEARSALS,
     REPAIR_ALARMS,
     REPAIR_LATENCY,
     BREAKER_TRIPS,

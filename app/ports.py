@@ -13,6 +13,7 @@ from app.core.guard import Fence
 from app.core.history.cells import Row
 from app.core.history.tables import Entry, Table
 from app.core.ledger import LedgerCounts, LedgerRow
+from app.core.rehearsal import Tally
 
 
 class StateStore(Protocol):
@@ -178,6 +179,13 @@ class RowTransaction(Protocol):
 
     def other_tables(self) -> tuple[str, ...]:
         """Name the tables that this transaction wrote besides its rows and the ledger, where the store can tell."""
+        ...
+
+    def tally(self) -> Tally:
+        """Have the store check now what it would check at the commit, and tell what was written since the first asking.
+
+        For rehearsals, which ask once before anything is written.
+        """
         ...
 
     def commit(self) -> str:

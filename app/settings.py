@@ -70,6 +70,14 @@ class RoleSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StagingSettings:
+    """A copy of a store, with the same tables and logins, in which repairs are rehearsed instead of in the store."""
+
+    host: Annotated[str, Meta(min_length=1, max_length=253, description="the copy's address")]
+    port: Port
+
+
+@dataclass(frozen=True, slots=True)
 class StoreSettings:
     """One store: how to reach it, how its connector writes, and who may do what in it."""
 
@@ -97,6 +105,11 @@ class StoreSettings:
     roles: Annotated[
         dict[str, RoleSettings], Meta(description="logins by role: capture, beacon, read, apply, conduct, admin")
     ] = field(default_factory=dict)
+
+    staging: (
+        Annotated[StagingSettings, Meta(description="a copy with the same tables and logins, to rehearse repairs in")]
+        | None
+    ) = None
 
     @property
     def connector_task(self) -> str:

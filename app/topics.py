@@ -133,6 +133,17 @@ OUTCOMES: Final = Topic(
     writers=frozenset({Part.APPLIER}),
     readers=frozenset(Part),
 )
+REHEARSALS: Final = Topic(
+    dataset="rehearsals",
+    key="batch id",
+    value="what came of trying a command of a batch and rolling it back; without values",
+    schema="rehearsal",
+    spread=True,
+    cleanup=Cleanup.DELETE,
+    retention_ms=365 * _DAY_MS,
+    writers=frozenset({Part.APPLIER}),
+    readers=frozenset(Part),
+)
 STATUS: Final = Topic(
     dataset="status",
     key="entity, store and partition of `observations`, joined by `/`",
@@ -205,6 +216,7 @@ ALL: Final[tuple[Topic, ...]] = (
     REPAIRS,
     APPROVALS,
     OUTCOMES,
+    REHEARSALS,
     STATUS,
     QUARANTINE,
     REREADS,

@@ -46,6 +46,7 @@ def word_on(
     key: SigningKey = ANNA,
     *,
     approved: bool = True,
+    rehearses: bool = False,
     said_at_ms: int = 0,
     life_ms: int = 3_600_000,
     deployment: str = DEPLOYMENT,
@@ -53,7 +54,14 @@ def word_on(
     """Return a person's signed word on commands."""
     members = tuple(member_of(deployment, command) for command in commands)
     named = batch_id(deployment, members)
-    word = Approval(named, members, approved=approved, said_at_ms=said_at_ms, expires_at_ms=said_at_ms + life_ms)
+    word = Approval(
+        named,
+        members,
+        approved=approved,
+        said_at_ms=said_at_ms,
+        expires_at_ms=said_at_ms + life_ms,
+        rehearses=rehearses,
+    )
     return signed_word(word, key, deployment)
 
 

@@ -16,6 +16,7 @@ from app.core.command import Action, Outcome, RefusalReason
 from app.core.errors import Unready
 from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, check_id
+from app.core.rehearsal import Tally, Touched
 from app.ports import AlreadyRecorded, RowName, RowRead, RowWrite, Way, WholeRow
 
 Row = dict[str, object]
@@ -274,6 +275,20 @@ class MemoryTransaction:
     def other_tables(self) -> tuple[str, ...]:
         """Nothing else can be written here."""
         return ()
+
+    def tally(self) -> Tally:
+        """Tell what was written, by entity."""
+        self._store.reach()
+        found: dict[str, Touched] = {}
+        for at, left in self._written.items():
+            was, held = self._store.rows.get(at), found.get(at[0], Touched(at[0]))
+            found[at[0]] = Touched(
+                at[0],
+                held.inserted + (was is None and left is not None),
+                held.updated + (was is not None and left is not None),
+                held.deleted + (was is not None and left is None),
+            )
+        return Tally(tuple(found.values()))
 
     def commit(self) -> str:
         """Make it all visible at once."""

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import pymysql
 
+from app.adapters.mysql_tally import MysqlTally
 from app.adapters.sql_clients import Use, connect_mysql
 from app.adapters.sql_rows import Connection, DuplicateRow, SqlRows, SqlTarget, SqlTransaction, keys_by_entity
 from app.adapters.sql_table import ALIAS, SqlTable, quoted
 from app.core.command import RefusalReason
 from app.core.guard import Refused
+from app.core.ledger import LedgerRow
+from app.core.rehearsal import Tally
 from app.core.store import StoreKind
-from app.ports import RowName
+from app.ports import RowName, RowWrite
 
 _BY_NUMBER: Final[dict[int, RefusalReason]] = {
     1205: RefusalReason.ROW_LOCKED,  # lock wait timeout, also NOWAIT
@@ -49,6 +52,16 @@ _BY_NUMBER: Final[dict[int, RefusalReason]] = {
     3105: RefusalReason.OUTSIDE_CONTRACT,
 }
 _DUPLICATE: Final = 1062
+# None of these messages carries a value.
+_NAMED: Final = {
+    1048: re.compile(r"Column '([^']+)'"),
+    1364: re.compile(r"Field '([^']+)'"),
+    1451: re.compile(r"CONSTRAINT `([^`]+)`"),
+    1452: re.compile(r"CONSTRAINT `([^`]+)`"),
+    3819: re.compile(r"constraint '([^']+)'"),
+    4025: re.compile(r"CONSTRAINT `([^`]+)`"),
+}
+"""Where an error's text names the constraint, or the column that must not be NULL."""
 # The value stands before it and may hold anything, so the name is taken from the end.
 _KEY_NAME: Final = re.compile(r"for key '(?:[^']*\.)?([^'.]+)'\Z")
 
@@ -89,7 +102,8 @@ class MysqlRows(SqlRows):
             name = _KEY_NAME.search(str(error.args[-1]))
             return DuplicateRow(name[1] if name else "", is_primary=name is not None and name[1] == "PRIMARY")
         if number in _BY_NUMBER:
-            return Refused(_BY_NUMBER[number], f"error {number}")
+            named = _NAMED[number].search(str(error.args[-1])) if number in _NAMED else None
+            return Refused(_BY_NUMBER[number], f'error {number}, "{named[1]}"' if named else f"error {number}")
         if isinstance(error, pymysql.err.DataError):
             return Refused(RefusalReason.NOT_HELD_BY_COLUMN, f"error {number}")
         if isinstance(error, pymysql.err.IntegrityError):
@@ -177,9 +191,36 @@ class MysqlTransaction(SqlTransaction):
     row_lock = "FOR UPDATE NOWAIT"
     asks_before = False
 
+    def __init__(
+        self, store: MysqlRows, writer: Connection, targets: Mapping[str, SqlTarget], rows: Sequence[RowName]
+    ) -> None:
+        super().__init__(store, writer, targets, rows)
+        tables = [(targets[entity].table, key) for entity, key in rows]
+        self._tally = MysqlTally(self._ask, [(table, store.place(table), key) for table, key in tables])
+
     def other_tables(self) -> tuple[str, ...]:
         """Nothing is told here."""
         return ()
+
+    def record(self, rows: Sequence[LedgerRow]) -> None:
+        """Insert ledger rows."""
+        super().record(rows)
+        self._tally.recorded(len(rows))
+
+    def write(self, writes: Sequence[RowWrite]) -> int:
+        """Write each row in its way."""
+        written = super().write(writes)
+        self._tally.wrote([each.way for each in writes])
+        return written
+
+    def tally(self) -> Tally:
+        """Tell what this transaction wrote, as far as the store lets it be known. Nothing is deferred to a commit."""
+        return self._tally.taken()
+
+    def _ask(self, text: str, parameters: Sequence[object]) -> Sequence[Sequence[Any]]:
+        with self.store.translating():
+            found: Sequence[Sequence[Any]] = self.execute(text, parameters).fetchall()
+        return found
 
     def transaction_id(self) -> str:
         """Return the GTID of the last commit of this connection; MySQL does not tell it."""

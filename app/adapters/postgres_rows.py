@@ -13,6 +13,7 @@ from app.adapters.sql_rows import Connection, DuplicateRow, SqlRows, SqlTarget, 
 from app.adapters.sql_table import ALIAS, SqlTable, quoted
 from app.core.command import RefusalReason
 from app.core.guard import Refused
+from app.core.rehearsal import Tally, Touched
 from app.core.store import StoreKind
 from app.ports import RowName
 
@@ -53,9 +54,11 @@ SELECT c.oid, c.relkind,
 """
 # Counts of this backend's earlier transactions stay here for up to a second, so only what has been added counts.
 _CHANGES: Final = """
-SELECT relid, schemaname || '.' || relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables
+SELECT relid, schemaname || '.' || relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_xact_user_tables
  WHERE n_tup_ins + n_tup_upd + n_tup_del > 0
 """
+_Counts = Mapping[int, Touched]
+"""What was written to tables, by their numbers."""
 
 
 class PostgresRows(SqlRows):
@@ -88,10 +91,11 @@ class PostgresRows(SqlRows):
             column = (diagnosis.column_name or "") if diagnosis else ""
             reason = RefusalReason.CONSTRAINT if column in self.covered else RefusalReason.UNCOVERED_COLUMNS
             return Refused(reason, f'column "{column}" must not be NULL')
+        told = f'SQLSTATE {state}, constraint "{constraint}"' if constraint else f"SQLSTATE {state}"
         if state in _BY_STATE:
-            return Refused(_BY_STATE[state], f"SQLSTATE {state}")
+            return Refused(_BY_STATE[state], told)
         if state.startswith(_INTEGRITY):
-            return Refused(RefusalReason.CONSTRAINT, f'SQLSTATE {state}, constraint "{constraint}"')
+            return Refused(RefusalReason.CONSTRAINT, told)
         if state.startswith(_DATA):
             return Refused(RefusalReason.NOT_HELD_BY_COLUMN, f"SQLSTATE {state}")
         if isinstance(error, psycopg.DataError):
@@ -108,7 +112,7 @@ class PostgresRows(SqlRows):
         writer.rollback()
         self.primary_keys = self.covered = frozenset()
         targets = {entity: self._target(writer, self.table(entity)) for entity in keys_by_entity(rows)}
-        before = {row[0]: row[2] for row in writer.execute(_CHANGES).fetchall()}
+        before = _counts(writer.execute(_CHANGES).fetchall())
         return PostgresTransaction(self, writer, targets, rows, before)
 
     def _target(self, writer: Connection, table: SqlTable) -> PostgresTarget:
@@ -177,20 +181,19 @@ class PostgresTransaction(SqlTransaction):
         writer: Connection,
         targets: Mapping[str, PostgresTarget],
         rows: Sequence[RowName],
-        before: Mapping[int, int],
+        before: _Counts,
     ) -> None:
         super().__init__(store, writer, targets, rows)
         self._of_entity = targets
         self._before = before
+        self._is_counting = False
 
     def other_tables(self) -> tuple[str, ...]:
         """Name the tables that this transaction wrote besides its rows and the ledger: triggers, cascades.
 
         A target itself is named if more of its rows were written than there are in this transaction.
         """
-        with self.store.translating():
-            after = self.execute(_CHANGES).fetchall()
-        changes = {relid: (str(name), count - self._before.get(relid, 0)) for relid, name, count in after}
+        changes = {relid: (touched.table, _rows_of(touched)) for relid, touched in self._changes().items()}
         for entity, keys in keys_by_entity(self.rows).items():
             target = self._of_entity[entity]
             changes.pop(target.ledger, None)
@@ -199,9 +202,42 @@ class PostgresTransaction(SqlTransaction):
                 changes[min(target.parts)] = (target.table.table, sum(mine))
         return tuple(name for name, count in changes.values() if count)
 
+    def _changes(self) -> dict[int, Touched]:
+        """Return what was written since the transaction began."""
+        with self.store.translating():
+            after = _counts(self.execute(_CHANGES).fetchall())
+        changes = {}
+        for relid, now in after.items():
+            was = self._before.get(relid, Touched(now.table))
+            changes[relid] = Touched(
+                now.table, now.inserted - was.inserted, now.updated - was.updated, now.deleted - was.deleted
+            )
+        return changes
+
+    def tally(self) -> Tally:
+        """Have deferred constraints and triggers take effect, and tell what this transaction wrote, wherever.
+
+        The row of a partitioned table is counted in its part.
+        """
+        if not self._is_counting:
+            self._is_counting = True
+            return Tally()
+        with self._unique(), self.store.translating():
+            self.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        ledgers = {target.ledger for target in self._of_entity.values()}
+        return Tally(tuple(each for at, each in self._changes().items() if at not in ledgers and _rows_of(each)))
+
     def transaction_id(self) -> str:
         """Return the id under which Debezium will send this transaction."""
         return str(self.execute("SELECT pg_current_xact_id()::xid::text").fetchone()[0])
+
+
+def _counts(rows: Sequence[Sequence[Any]]) -> _Counts:
+    return {int(relid): Touched(str(name), int(ins), int(upd), int(dels)) for relid, name, ins, upd, dels in rows}
+
+
+def _rows_of(touched: Touched) -> int:
+    return touched.inserted + touched.updated + touched.deleted
 
 
 def _plain(name: str) -> str:

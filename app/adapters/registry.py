@@ -41,6 +41,7 @@ SUBJECTS: Final[dict[str, str]] = {
     "outcome": "outcomes",
     "status": "status",
     "quarantine": "quarantine",
+    "rehearsal": "rehearsals",
 }
 """Our schemas by the dataset whose topic they are the values of: subjects are `<topic>-value`."""
 

@@ -24,6 +24,7 @@ from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, Unready
 from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerRow
+from app.core.rehearsal import Tally
 from app.ports import AlreadyRecorded, RowName, RowRead, RowWrite, Way, WholeRow
 from app.settings import StoreSettings
 
@@ -327,6 +328,10 @@ class SqlTransaction(ABC):
         """Name the tables that this transaction wrote besides its rows and the ledger, where the store can tell."""
 
     @abstractmethod
+    def tally(self) -> Tally:
+        """Have the store check now what it would check at the commit, and tell what was written since first asked."""
+
+    @abstractmethod
     def transaction_id(self) -> str:
         """Return the store's own id of the transaction, asked for before the commit if `asks_before`, else after."""
 
@@ -402,7 +407,7 @@ class SqlTransaction(ABC):
             yield
         except DuplicateRow as duplicate:
             reason = RefusalReason.ROW_MOVED if duplicate.is_primary else RefusalReason.UNIQUE_CONFLICT
-            raise Refused(reason, "a unique index has the value already") from None
+            raise Refused(reason, f'the unique index "{duplicate.index}" has the value already') from None
 
     def read_back(self) -> list[RowRead]:
         """Read the rows as this transaction left them."""

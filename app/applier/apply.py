@@ -24,7 +24,7 @@ from app.applier.after_insert import AfterInsert
 from app.applier.answers import Answers
 from app.applier.belief import Belief
 from app.applier.failpoints import no_failpoint
-from app.core.approval import SILENCE, Said, Word, said
+from app.core.approval import SILENCE, SUPPOSED, Said, Word, said
 from app.core.command import FINAL_REASONS, Action, CommandOutcome, Outcome, RefusalReason, RepairCommand
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.errors import Undecodable, Unready
@@ -47,6 +47,7 @@ from app.core.guard import (
 )
 from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, recorded_command
 from app.core.policy import columns_mode
+from app.core.rehearsal import yes_counts_from_ms
 from app.core.together import halves, together
 from app.core.trust import SignerRole
 from app.core.undo import undoes
@@ -92,6 +93,10 @@ def nowhere(_command: RepairCommand) -> bool:
     return False
 
 
+def not_rehearsed(_command: RepairCommand) -> None:
+    """Tell that a command was never rehearsed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Applier:
     """What carrying out a command needs of the world.
@@ -99,6 +104,8 @@ class Applier:
     `targets` are the stores that are some contract's replica: only they have a ledger that is written. `belief` says
     whose signatures count, `words_on` what was said of a command, and `now_wall_ms` is the wall clock, for expiry and
     the ledger. `is_stopped` is asked before each commit, and so is `is_quarantined`, of the command's shard.
+    `rehearsed_at_ms` says when a command was first rehearsed, and `supposes_approval` that it is now: as if every
+    person had said yes.
     """
 
     contracts: Mapping[str, EntityContract]
@@ -111,6 +118,8 @@ class Applier:
     limits: Limits = DEFAULT_LIMITS
     is_stopped: Callable[[], bool] = never
     is_quarantined: Callable[[RepairCommand], bool] = nowhere
+    rehearsed_at_ms: Callable[[RepairCommand], int | None] = not_rehearsed
+    supposes_approval: bool = False
     failpoint: Callable[[str], None] = no_failpoint
 
     @property
@@ -228,11 +237,16 @@ class Applier:
         policy, _ = self._policy(command)
         if policy is None:
             return SILENCE
+        if self.supposes_approval:
+            return SUPPOSED
         words, now_ms = list(self.words_on(command)), self.now_wall_ms()
         if command.undoes:
             # Who signed it has said so; a second person, where two are needed, says it by a word.
             words.append(Word(command.key_id, True, command.planned_at_ms, command.expires_at_ms, is_genuine=True))
-        return said(words, self.belief.signers(), policy.persons, policy.approval_life_ms, now_ms)
+        from_ms = yes_counts_from_ms(policy, command, self.rehearsed_at_ms(command))
+        return said(
+            words, self.belief.signers(), policy.persons, policy.approval_life_ms, now_ms, not_before_ms=from_ms
+        )
 
     def _refused_before(self, commands: Sequence[RepairCommand], store: RowStore) -> dict[bytes, Refused]:
         """Return what needs no lock to be refused; each command finds those before it counted as written."""

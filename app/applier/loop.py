@@ -20,6 +20,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from app import observe
 from app.applier.apply import Applier
+from app.applier.rehearse import Rehearsing
 from app.applier.words import Log, Words
 from app.codec.control import KEY, encode_control
 from app.core.breaker import Breaker, Trip
@@ -28,6 +29,7 @@ from app.core.errors import Undecodable, Unready
 from app.core.guard import repair_policy
 from app.core.published import QuarantinedRecord
 from app.core.quarantine import DRIFTS_TOO_MUCH, Drifting, shard_name
+from app.core.rehearsal import Rehearsal
 from app.core.switch import Control, Said
 from app.core.together import together
 from app.ports import Sink
@@ -52,6 +54,10 @@ class CommandCodec(Protocol):
         """Encode what became of a command."""
         ...
 
+    def rehearsal(self, rehearsal: Rehearsal) -> bytes:
+        """Encode what came of trying a command."""
+        ...
+
     def quarantine(self, record: QuarantinedRecord) -> bytes:
         """Encode a record that could not be read."""
         ...
@@ -65,6 +71,7 @@ class Topics:
     outcomes: str
     quarantine: str
     control: str
+    rehearsals: str
 
 
 @dataclass
@@ -72,6 +79,7 @@ class ApplierLoop:
     """What the loop speaks to. `words` must have been started."""
 
     applier: Applier
+    rehearsing: Rehearsing
     words: Words
     consumer: Consumer
     sink: Sink
@@ -247,7 +255,17 @@ class ApplierLoop:
         if any(command.needs_approval and not self.words.words_on(command) for command, _ in commands):
             # The planner may know of a word that has not been read here yet.
             self.words.catch_up()
+        for command, partition in commands:
+            for batch_id in self.words.asked_of(command):
+                self._rehearse(batch_id, command, partition)
         return self.applier.apply_all(commands)
+
+    def _rehearse(self, batch_id: bytes, command: RepairCommand, partition: int) -> None:
+        """Try a command that a person asks about, and tell what came of it; twice after a crash, which does no harm."""
+        shown = self.rehearsing.rehearse(batch_id, command, partition)
+        if shown is not None:
+            self.sink.send(self.topics.rehearsals, shown.partition, shown.batch_id, self.codec.rehearsal(shown))
+            self.meter.add(observe.REHEARSALS, reason=shown.reason.value if shown.reason else "")
 
     def _tell_refused_words(self) -> None:
         """Put what was refused of people's words on the topic of outcomes, under the batch's id, and remember it."""

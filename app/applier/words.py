@@ -1,4 +1,4 @@
-"""What people have said: words on batches and the switch, read from the beginning of their topics and followed.
+"""What people have said and been shown: words on batches, the switch and rehearsals, read from their topics' beginning.
 
 The applier starts stopped: without an approver's signed `resume` nothing is written, also after a restart. A file on
 this host stops it too, for whoever cannot reach Kafka. A word that is refused is kept in `refused` until somebody has
@@ -21,6 +21,7 @@ from app.core.approval import Word
 from app.core.command import Approval, RefusalReason, RepairCommand
 from app.core.errors import Undecodable, Unready
 from app.core.quarantine import Shards, shard_name
+from app.core.rehearsal import Rehearsal
 from app.core.signing import member_of
 from app.core.switch import Said, Switch
 from app.core.trust import SignerRole
@@ -33,11 +34,15 @@ _STAYS_KNOWN: Final = frozenset(
 )
 
 
-class ApprovalCodec(Protocol):
-    """Reads approvals."""
+class WordCodec(Protocol):
+    """Reads people's words, and what was shown to people."""
 
     def read_approval(self, value: bytes | None) -> Approval:
         """Decode a person's word; `Undecodable` if it is none."""
+        ...
+
+    def read_rehearsal(self, value: bytes | None) -> Rehearsal:
+        """Decode what came of trying a command; `Undecodable` if it is none."""
         ...
 
 
@@ -85,7 +90,8 @@ class Words:
         ends: Ends,
         approvals: str,
         control: str,
-        codec: ApprovalCodec,
+        rehearsals: str,
+        codec: WordCodec,
         log: Log,
         belief: Belief,
         now_wall_ms: Callable[[], int],
@@ -95,12 +101,16 @@ class Words:
         self._ends = ends
         self._approvals = approvals
         self._control = control
+        self._rehearsals = rehearsals
         self._codec = codec
         self._log = log
         self._partitions: list[TopicPartition] = []
         self._belief = belief
         self._now_wall_ms = now_wall_ms
         self._by_member: dict[bytes, list[Word]] = {}
+        self._asked: dict[bytes, dict[bytes, Approval]] = {}
+        self._rehearsed: dict[bytes, int] = {}
+        self._answered: dict[tuple[bytes, bytes], int] = {}
         self._heard: set[tuple[int, bytes]] = set()
         self._told: dict[tuple[str, int], int] = {}
         self._panic_file = panic_file
@@ -127,7 +137,7 @@ class Words:
         try:
             known = self._consumer.list_topics(timeout=_ASK_S).topics
             self._partitions = []
-            for topic in (self._approvals, self._control):
+            for topic in (self._approvals, self._control, self._rehearsals):
                 if topic not in known or known[topic].error is not None:
                     raise Unready(f"there is no topic {topic}", hint="`driftline init` makes the topics")
                 self._partitions += [TopicPartition(topic, p, 0) for p in known[topic].partitions]
@@ -143,6 +153,19 @@ class Words:
         """Return what was said of exactly this command, as far as it was read."""
         # Mostly nobody has said anything, and to name the member is dear.
         return self._by_member.get(member_of(self._belief.deployment, command), ()) if self._by_member else ()
+
+    def asked_of(self, command: RepairCommand) -> Sequence[bytes]:
+        """Return the batches that are to be rehearsed now, that exactly this command is in and was not tried for."""
+        member, now_ms = member_of(self._belief.deployment, command), self._now_wall_ms()
+        return [
+            batch_id
+            for batch_id, word in self._asked.get(member, {}).items()
+            if now_ms < word.expires_at_ms and self._answered.get((batch_id, member), -1) < word.said_at_ms
+        ]
+
+    def rehearsed_at_ms(self, command: RepairCommand) -> int | None:
+        """Return when exactly this command was first rehearsed, as far as it was read; None if it was not."""
+        return self._rehearsed.get(member_of(self._belief.deployment, command))
 
     def were_told(self) -> None:
         """Note that somebody has told of all that was refused so far."""
@@ -182,6 +205,8 @@ class Words:
             try:
                 if message.topic() == self._control:
                     self._take_switch(message.value(), place, message.offset())
+                elif message.topic() == self._rehearsals:
+                    self._see(self._codec.read_rehearsal(message.value()))
                 else:
                     self._hear(self._codec.read_approval(message.value()), message.partition(), message.offset())
             except Undecodable as fault:
@@ -191,11 +216,17 @@ class Words:
         """Take a word in. One whose key or time does not count stays known, so that an outcome can say why."""
         no = self._belief.refusal_of(word, self._now_wall_ms())
         said = (partition, word.signature)
-        if no is None and said in self._heard:
+        if said in self._heard and (no is None or word.rehearses):
             no = RefusalReason.REPLAYED
+        elif word.rehearses and no in {None, RefusalReason.APPROVAL_EXPIRED}:
+            # One that is over was answered in its time, or nobody was there to answer.
+            self._heard.add(said)
+            for member in word.members:
+                self._asked.setdefault(member, {})[word.batch_id] = word
+            return
         if no is not None:
             self._refuse(RefusedWord(word.batch_id, no, self._approvals, partition, offset))
-        if no not in _STAYS_KNOWN:
+        if no not in _STAYS_KNOWN or word.rehearses:
             return
         self._heard.add(said)
         is_genuine = no in {None, RefusalReason.APPROVAL_EXPIRED}
@@ -205,6 +236,11 @@ class Words:
             # The same word stands in every partition that it speaks of.
             if heard not in words:
                 words.append(heard)
+
+    def _see(self, shown: Rehearsal) -> None:
+        """Note when a command was first tried, and what it was last tried for."""
+        self._rehearsed.setdefault(shown.member, shown.at_ms)
+        self._answered[shown.batch_id, shown.member] = shown.at_ms
 
     def _refuse(self, refused: RefusedWord) -> None:
         if refused.offset >= self._told.get((refused.topic, refused.partition), 0):

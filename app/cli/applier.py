@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -87,6 +88,7 @@ def compose(
     from app.applier.apply import Applier
     from app.applier.belief import Belief
     from app.applier.loop import ApplierLoop, Topics
+    from app.applier.rehearse import Rehearsing
     from app.applier.words import Words
     from app.codec.contract_file import load_contracts
     from app.codec.records import FIXED_IDS, RecordCodec
@@ -106,6 +108,7 @@ def compose(
         KafkaEnds(clients.admin("driftline-applier-ends")),
         topics.APPROVALS.name(name),
         topics.CONTROL.name(name),
+        topics.REHEARSALS.name(name),
         codec,
         log(),
         belief,
@@ -126,11 +129,13 @@ def compose(
         now_wall_ms=wall_ms,
         is_stopped=words.asks_to_stop,
         is_quarantined=words.is_quarantined,
+        rehearsed_at_ms=words.rehearsed_at_ms,
         failpoint=failpoint,
     )
     member = settings.applier.instance_id
     return ApplierLoop(
         applier=applier,
+        rehearsing=Rehearsing(applier, row_stores(settings, targets_only=True, of_staging=True)),
         words=words,
         consumer=clients.consumer(
             f"driftline-{member}",
@@ -140,7 +145,13 @@ def compose(
         ),
         sink=clients.producer(f"driftline-{member}"),
         codec=codec,
-        topics=Topics(*(t.name(name) for t in (topics.REPAIRS, topics.OUTCOMES, topics.QUARANTINE, topics.CONTROL))),
+        topics=Topics(
+            topics.REPAIRS.name(name),
+            topics.OUTCOMES.name(name),
+            topics.QUARANTINE.name(name),
+            topics.CONTROL.name(name),
+            topics.REHEARSALS.name(name),
+        ),
         meter=metrics,
         log=log(),
         stopping=stopping,
@@ -148,8 +159,8 @@ def compose(
     )
 
 
-def row_stores(settings: Settings, *, targets_only: bool = False) -> dict[str, RowStore]:
-    """Return every SQL store row by row, or those that are some contract's replica."""
+def row_stores(settings: Settings, *, targets_only: bool = False, of_staging: bool = False) -> dict[str, RowStore]:
+    """Return every SQL store row by row, or those that are some contract's replica, or the copies that they have."""
     from app.adapters.mysql_rows import MysqlRows
     from app.adapters.postgres_rows import PostgresRows
     from app.adapters.seal import read_key
@@ -158,6 +169,11 @@ def row_stores(settings: Settings, *, targets_only: bool = False) -> dict[str, R
     contracts = load_contracts(settings.contracts_dir, settings)
     digest_key = read_key(settings.keys_dir / "digest.key")
     replicas = {replica.store for contract in contracts for replica in contract.replicas}
+    if of_staging:
+        copies = [(each, each.staging) for each in settings.stores.values() if each.staging is not None]
+        chosen = [replace(each, host=copy.host, port=copy.port) for each, copy in copies]
+    else:
+        chosen = list(settings.stores.values())
     kinds: dict[StoreKind, type[PostgresRows | MysqlRows]] = {
         StoreKind.POSTGRES: PostgresRows,
         StoreKind.MARIADB: MysqlRows,
@@ -165,7 +181,7 @@ def row_stores(settings: Settings, *, targets_only: bool = False) -> dict[str, R
     }
     return {
         store.name: kinds[store.kind](store, contracts, digest_key)
-        for store in settings.stores.values()
+        for store in chosen
         if store.kind in kinds and (store.name in replicas or not targets_only)
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -108,7 +108,15 @@ def approver_key(settings: Settings) -> tuple[SigningKey, str]:
 
 
 def signed_word(
-    deployment: str, batch: Batch, key: SigningKey, now_wall_ms: int, *, approved: bool, why: str, life_ms: int
+    deployment: str,
+    batch: Batch,
+    key: SigningKey,
+    now_wall_ms: int,
+    *,
+    approved: bool,
+    why: str,
+    life_ms: int,
+    rehearses: bool = False,
 ) -> Approval:
     """Return a person's signed word on a batch."""
     word = Approval(
@@ -118,6 +126,7 @@ def signed_word(
         said_at_ms=now_wall_ms,
         expires_at_ms=now_wall_ms + life_ms,
         why=why[:WHY_LENGTH_MAX],
+        rehearses=rehearses,
         key_id=key.key_id,
     )
     return replace(word, signature=key.sign(signed_form(deployment, word)))
@@ -214,16 +223,30 @@ def _say(
     life_ms: int | None,
 ) -> str:
     """Sign and send one word on each batch, to every partition that has some of it; return who spoke."""
-    from app.adapters.kafka import KafkaClients
     from app.adapters.system_clock import wall_ms
 
     key, person = approver_key(deployment.settings)
-    name = deployment.settings.deployment
-    sink = KafkaClients.of(deployment.settings).producer(deployment.client)
+    name, now_ms = deployment.settings.deployment, wall_ms()
+    words = []
     for batch in chosen:
         life = life_ms or proposals.policy_of(batch).approval_life_ms
-        word = signed_word(name, batch, key, wall_ms(), approved=approved, why=why, life_ms=life)
-        for partition in sorted({each.partition for each in batch.commands}):
-            sink.send(APPROVALS.name(name), partition, word.batch_id, deployment.codec.approval(word))
-    sink.flush()
+        said_at_ms = proposals.says_yes_from_ms(batch, now_ms) if approved else now_ms
+        words.append((batch, signed_word(name, batch, key, said_at_ms, approved=approved, why=why, life_ms=life)))
+    send_words(deployment, words)
     return person
+
+
+def send_words(deployment: Deployment, words: Iterable[tuple[Batch, Approval]]) -> None:
+    """Send words on batches, each to every partition that has some of its batch."""
+    from app.adapters.kafka import KafkaClients
+
+    sink = KafkaClients.of(deployment.settings).producer(deployment.client)
+    for batch, word in words:
+        for partition in sorted({each.partition for each in batch.commands}):
+            sink.send(
+                APPROVALS.name(deployment.settings.deployment),
+                partition,
+                word.batch_id,
+                deployment.codec.approval(word),
+            )
+    sink.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -11,15 +12,16 @@ from app.cli.deployment import Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import print_records
-from app.cli.proposals import Proposals, read_proposals
+from app.cli.proposals import Proposals, Rehearsals, read_proposals
 from app.cli.row_keys import sealed_key_opener
-from app.codec.rendering import wall_text
+from app.codec.rendering import touched_text, wall_text, would_text
 from app.core.batch import Batch
 from app.core.command import Action, RepairCommand
 from app.core.errors import ContractViolation
+from app.core.rehearsal import summed
 
-LISTED: Final = ("batch", "effect", "why", "kinds", "columns", "sample_keys", "approved_by", "expires_at")
-_ROWS: Final = ("command_id", "finding_id", "key", "kind", "action", "columns", "source_transaction")
+LISTED: Final = ("batch", "effect", "why", "kinds", "columns", "sample_keys", "rehearsed", "approved_by", "expires_at")
+ROWS: Final = ("command_id", "finding_id", "key", "kind", "action", "columns", "source_transaction", "would", "touches")
 _SAMPLE: Final = 5
 _SHORT: Final = 16
 _PREFIX_MIN: Final = 8
@@ -47,6 +49,8 @@ def batch_document(batch: Batch, proposals: Proposals, key_text: KeyText, now_wa
         "transactions": batch.transactions,
         "incident_id": first.incident_id.hex(),
         "sample_keys": [key_text(first.entity, command.sealed_key) or "?" for command in batch.commands[:_SAMPLE]],
+        "rehearsed": rehearsal_document(batch, proposals.rehearsals),
+        "rehearsal": proposals.policy_of(batch).rehearsal.value,
         "persons_needed": proposals.policy_of(batch).persons,
         "approved_by": proposals.persons(batch),
         "is_gathering": not first.incident_id and now_wall_ms < batch.gathers_until_ms,
@@ -66,8 +70,27 @@ def _effect(batch: Batch, table: str) -> str:
     return f"{', '.join(parts)} of {where}, as {batch.first.authority} has them"
 
 
-def _row_document(command: RepairCommand, key_text: KeyText) -> dict[str, object]:
+def rehearsal_document(batch: Batch, rehearsals: Rehearsals) -> dict[str, object]:
+    """Return what the rehearsals of a batch's rows say together; empty where none was tried."""
+    tried = [rehearsals.last[member] for member in batch.members if member in rehearsals.last]
+    if not tried:
+        return {}
+    refused = Counter(would_text(each) for each in tried if each.reason)
     return {
+        "tried": len(tried),
+        "would_write": sum(each.reason is None for each in tried),
+        "would_not": dict(refused.most_common()),
+        "touches": [touched_text(each) for each in summed(tried)],
+        "may_touch_more": not all(each.is_complete for each in tried),
+    }
+
+
+def row_document(command: RepairCommand, member: bytes, rehearsals: Rehearsals, key_text: KeyText) -> dict[str, object]:
+    """Return one row of a batch, with what trying it has shown."""
+    tried = rehearsals.last.get(member)
+    return {
+        "would": would_text(tried) if tried else "",
+        "touches": [touched_text(each) for each in tried.touched] if tried else [],
         "command_id": command.command_id.hex(),
         "finding_id": command.finding_id.hex(),
         "key": key_text(command.entity, command.sealed_key) or "?",
@@ -99,7 +122,10 @@ def the_batch(batches: list[Batch], prefix: str) -> Batch:
 @click.option("--entity", help="Only this entity's.")
 @click.pass_obj
 def command(invocation: Invocation, *, batch: str | None, entity: str | None) -> int:
-    """List the batches that wait for a person, or the rows of one BATCH. Exit code 4 if any wait."""
+    """List the batches that wait for a person, or the rows of one BATCH, with what a rehearsal has shown.
+
+    Exit code 4 if any wait.
+    """
     from app.adapters.system_clock import wall_ms
 
     deployment = Deployment.of(invocation, "batches")
@@ -107,8 +133,10 @@ def command(invocation: Invocation, *, batch: str | None, entity: str | None) ->
     batches = [each for each in proposals.batches() if entity in {None, each.first.entity}]
     key_text = sealed_key_opener(deployment)
     if batch is not None:
-        rows = the_batch(batches, batch).commands
-        print_records([_row_document(row, key_text) for row in rows], invocation.output, _ROWS)
+        named = the_batch(batches, batch)
+        rows = zip(named.commands, named.members, strict=True)
+        shown = [row_document(row, member, proposals.rehearsals, key_text) for row, member in rows]
+        print_records(shown, invocation.output, ROWS)
         return ExitCode.REFUSED
     now_ms = wall_ms()
     shown = [batch_document(each, proposals, key_text, now_ms) for each in batches]

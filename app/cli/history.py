@@ -40,13 +40,14 @@ def command() -> None:
 def _projection(deployment: Deployment, store: SqlHistory) -> Projection:
     from app.codec.control import decode_control
     from app.history.projection import Projection, Readers
-    from app.topics import APPROVALS, CONTROL, DRIFTS, OUTCOMES, REPAIRS
+    from app.topics import APPROVALS, CONTROL, DRIFTS, OUTCOMES, REHEARSALS, REPAIRS
 
     codec = deployment.codec
     readers: Readers = {
         DRIFTS.dataset: codec.read_finding,
         REPAIRS.dataset: codec.read_command,
         APPROVALS.dataset: codec.read_approval,
+        REHEARSALS.dataset: codec.read_rehearsal,
         OUTCOMES.dataset: codec.read_outcome,
         CONTROL.dataset: decode_control,
     }

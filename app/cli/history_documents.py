@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from app.codec.rendering import evidence_document, wall_text
+from app.codec.rendering import evidence_document, touched_text, wall_text, word_text, would_text
 from app.core.finding import Finding
-from app.core.history.changes import Change, Heard, Step
+from app.core.history.changes import Change, Heard, Placed, Step
+from app.core.rehearsal import Rehearsal
 
 KeyText = Callable[[str, bytes], str]
 """Shows the sealed key of an entity's row; empty text where it may not, or cannot."""
@@ -53,6 +54,7 @@ def change_document(change: Change, key_text: KeyText) -> Document:
         "source_transaction": command.source_transaction if command else "",
         "drift": [_step(step) for step in change.steps],
         "words": [_word(heard) for heard in change.words],
+        "rehearsals": [_rehearsal(each) for each in change.rehearsals],
         "outcomes": [
             {
                 "at": wall_text(each.at_wall_ms),
@@ -68,9 +70,9 @@ def change_document(change: Change, key_text: KeyText) -> Document:
 
 
 def who(change: Change) -> str:
-    """Say who made a change: the planner, and the persons who approved or rejected it."""
+    """Say who made a change: the planner, and the persons who have spoken of it."""
     told = [change.planner] if change.planner else []
-    told += [f"{_speaker(heard)} {'approved' if heard.word.record.approved else 'rejected'}" for heard in change.words]
+    told += [f"{_speaker(heard)} {word_text(heard.word.record)}" for heard in change.words]
     if change.doubt is not None:
         told.append(f"nobody who is trusted ({change.doubt.value})")
     return ", ".join(told)
@@ -110,7 +112,7 @@ def _word(heard: Heard) -> Document:
     word = heard.word.record
     return {
         "at": wall_text(heard.word.at_wall_ms),
-        "said": "approved" if word.approved else "rejected",
+        "said": word_text(word),
         "person": heard.person,
         "key_id": word.key_id.hex(),
         "doubt": heard.doubt.value if heard.doubt else "",
@@ -118,6 +120,18 @@ def _word(heard: Heard) -> Document:
         "batch_id": word.batch_id.hex(),
         "said_at": wall_text(word.said_at_ms),
         "place": heard.word.place,
+    }
+
+
+def _rehearsal(tried: Placed[Rehearsal]) -> Document:
+    rehearsal = tried.record
+    return {
+        "at": wall_text(tried.at_wall_ms),
+        "would": would_text(rehearsal),
+        "touches": [touched_text(each) for each in rehearsal.touched],
+        "may_touch_more": not rehearsal.is_complete,
+        "batch_id": rehearsal.batch_id.hex(),
+        "place": tried.place,
     }
 
 
@@ -165,6 +179,17 @@ def acts_of(documents: Sequence[Document]) -> list[Document]:
                 "evidence": f"signed batch {word['batch_id'][:_SHORT]}",
             }
             for word in document["words"]
+        ]
+        acts += [
+            {
+                **of,
+                "at": each["at"],
+                "what": "rehearsed",
+                "who": "applier",
+                "why": f"would {each['would']}",
+                "evidence": "; ".join(each["touches"]),
+            }
+            for each in document["rehearsals"]
         ]
         acts += [
             {

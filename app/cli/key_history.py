@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from app.codec.envelope import Decoder, decoder_for
-from app.codec.rendering import digest_text, finding_document, wall_text
+from app.codec.rendering import digest_text, finding_document, wall_text, word_text
 from app.core.contract import EntityContract
 from app.core.dialects import BY_LOG, by_sql
 from app.core.digest import RowDigester, keyed_hash, row_digest
@@ -164,7 +164,7 @@ def _acts(deployment: Deployment, key_hash: bytes, since_wall_ms: int | None) ->
         for command_id in ours.intersection(id_of_member(member) for member in approval.members):
             yield {
                 "at": wall_text(record.at_wall_ms),
-                "what": "approved" if approval.approved else "rejected",
+                "what": word_text(approval),
                 "store": "",
                 "command_id": command_id.hex(),
                 "why": f"by key {approval.key_id.hex()}" + (f": {approval.why}" if approval.why else ""),

@@ -32,6 +32,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "conductor": ("app.cli.conductor", "command", "Have tables read again, and hold them against their logs."),
     "applier": ("app.cli.applier", "command", "Carry out repair commands, guarded."),
     "batches": ("app.cli.batches", "command", "List the batches of repairs that wait for a person."),
+    "rehearse": ("app.cli.rehearse", "command", "Try batches of repairs, to a rollback: what they would touch."),
     "approve": ("app.cli.approve", "command", "Say yes to batches of repairs, signed."),
     "reject": ("app.cli.approve", "reject", "Say no to batches of repairs, signed, for good."),
     "keys": ("app.cli.keys", "command", "Make keys to sign with, list who is trusted, rotate master keys."),

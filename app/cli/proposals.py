@@ -9,24 +9,45 @@ from typing import TYPE_CHECKING
 from app.core.approval import Said, Word, refusal_of, said
 from app.core.batch import Batch, batches_of
 from app.core.command import DISTRUSTED, WAITS_FOR_WORD, Approval, CommandOutcome, Outcome, RepairCommand
-from app.core.contract import EntityContract, RepairPolicy
+from app.core.contract import EntityContract, RehearsalRule, RepairPolicy
+from app.core.errors import ContractViolation
 from app.core.guard import repair_policy
+from app.core.rehearsal import Rehearsal, yes_counts_from_ms
 from app.core.signing import member_of
 from app.core.trust import Signers, Verify
-from app.topics import APPROVALS, OUTCOMES, REPAIRS
+from app.topics import APPROVALS, OUTCOMES, REHEARSALS, REPAIRS
 
 if TYPE_CHECKING:
     from app.cli.deployment import Deployment
 
 
 @dataclass(frozen=True, slots=True)
+class Rehearsals:
+    """The first and the last rehearsal of each member of a batch."""
+
+    first: Mapping[bytes, Rehearsal]
+    last: Mapping[bytes, Rehearsal]
+
+    @classmethod
+    def of(cls, told: Iterable[Rehearsal]) -> Rehearsals:
+        """Put rehearsals together, in the order in which they were told."""
+        first: dict[bytes, Rehearsal] = {}
+        last: dict[bytes, Rehearsal] = {}
+        for each in told:
+            first.setdefault(each.member, each)
+            last[each.member] = each
+        return cls(first, last)
+
+
+@dataclass(frozen=True, slots=True)
 class Proposals:
-    """The commands that wait for people, with what was said of each."""
+    """The commands that wait for people, with what was said of each and what rehearsals have shown."""
 
     deployment: str
     contracts: Mapping[str, EntityContract]
     commands: Sequence[RepairCommand]
     said: Mapping[bytes, Said]
+    rehearsals: Rehearsals
 
     def batches(self) -> list[Batch]:
         """Return the batches that all of them make."""
@@ -39,6 +60,23 @@ class Proposals:
     def policy_of(self, batch: Batch) -> RepairPolicy:
         """Return the policy that a batch's commands were planned by."""
         return repair_policy(self.contracts.get(batch.first.entity), batch.first.target) or RepairPolicy()
+
+    def is_rehearsed(self, batch: Batch) -> bool:
+        """Tell whether all of a batch was tried."""
+        return all(member in self.rehearsals.last for member in batch.members)
+
+    def says_yes_from_ms(self, batch: Batch, now_wall_ms: int) -> int:
+        """Return the time of a yes that is said now; `ContractViolation` where the policy wants a rehearsal first.
+
+        Not before the rehearsal, whose clock may be ahead of this one.
+        """
+        if self.policy_of(batch).rehearsal is not RehearsalRule.REQUIRED:
+            return now_wall_ms
+        if not self.is_rehearsed(batch):
+            name = batch.batch_id.hex()[:16]
+            what = "the policy wants this batch rehearsed before it is approved"
+            raise ContractViolation(what, where=f"batch {name}", hint=f"driftline rehearse {name}")
+        return max(now_wall_ms, *(self.rehearsals.first[member].at_ms for member in batch.members))
 
     def persons(self, batch: Batch) -> list[str]:
         """Return who has said yes to something in a batch already."""
@@ -59,7 +97,8 @@ class Hearing:
         """Return the words that count, by what they speak of."""
         found: dict[bytes, list[Word]] = {}
         for word in words:
-            if refusal_of(self.signers, self.verify, self.deployment, word, self.now_wall_ms) is None:
+            no = refusal_of(self.signers, self.verify, self.deployment, word, self.now_wall_ms)
+            if no is None and not word.rehearses:
                 heard = Word(word.key_id, word.approved, word.said_at_ms, word.expires_at_ms, is_genuine=True)
                 for member in word.members:
                     if heard not in found.setdefault(member, []):
@@ -67,11 +106,15 @@ class Hearing:
         return found
 
     def proposals(
-        self, commands: Iterable[RepairCommand], outcomes: Iterable[CommandOutcome], words: Iterable[Approval]
+        self,
+        commands: Iterable[RepairCommand],
+        outcomes: Iterable[CommandOutcome],
+        words: Iterable[Approval],
+        rehearsals: Iterable[Rehearsal],
     ) -> Proposals:
         """Return the commands that need a word and have not enough, are not done, and have not expired."""
         last = {outcome.command_id: outcome for outcome in outcomes if outcome.reason not in DISTRUSTED}
-        spoken = self.by_member(words)
+        spoken, shown = self.by_member(words), Rehearsals.of(rehearsals)
         waiting: dict[bytes, RepairCommand] = {}
         heard: dict[bytes, Said] = {}
         for command in commands:
@@ -81,13 +124,21 @@ class Hearing:
             asks = command.needs_approval or (outcome is not None and outcome.reason in WAITS_FOR_WORD)
             if policy is None or is_done or not asks or command.expires_at_ms <= self.now_wall_ms:
                 continue
-            words_on = spoken.get(member_of(self.deployment, command), ())
-            what = said(words_on, self.signers, policy.persons, policy.approval_life_ms, self.now_wall_ms)
+            member = member_of(self.deployment, command)
+            tried = shown.first.get(member)
+            what = said(
+                spoken.get(member, ()),
+                self.signers,
+                policy.persons,
+                policy.approval_life_ms,
+                self.now_wall_ms,
+                not_before_ms=yes_counts_from_ms(policy, command, tried.at_ms if tried else None),
+            )
             waiting.pop(command.command_id, None)
             if what.refusal in WAITS_FOR_WORD:
                 waiting[command.command_id] = command
                 heard[command.command_id] = what
-        return Proposals(self.deployment, self.contracts, list(waiting.values()), heard)
+        return Proposals(self.deployment, self.contracts, list(waiting.values()), heard, shown)
 
 
 def read_proposals(deployment: Deployment) -> Proposals:
@@ -110,4 +161,5 @@ def read_proposals(deployment: Deployment) -> Proposals:
         ),
         (found for _, found in deployment.records(OUTCOMES, codec.read_outcome)),
         (found for _, found in deployment.records(APPROVALS, codec.read_approval)),
+        (found for _, found in deployment.records(REHEARSALS, codec.read_rehearsal)),
     )

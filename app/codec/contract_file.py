@@ -187,6 +187,7 @@ def _replica(shape: ReplicaShape) -> Replica:
             parents=tuple(repair.parents),
             persons=repair.persons,
             approval_life_ms=repair.approval_life_ms,
+            rehearsal=repair.rehearsal,
             expires_after_ms=repair.expires_after_ms,
         ),
     )

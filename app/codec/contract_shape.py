@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
-from app.core.contract import FieldKind, RepairMode, RepairPolicy
+from app.core.contract import FieldKind, RehearsalRule, RepairMode, RepairPolicy
 from app.core.limits import AGGREGATE_ENTRIES, APPROVAL_LIFE_MS_MAX
 
 WINDOW_MS_MAX: Final = 86_400_000
@@ -214,6 +214,9 @@ class Repair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     approval_life_ms: Annotated[
         int, Meta(ge=1_000, le=APPROVAL_LIFE_MS_MAX, description="milliseconds for which an approval counts")
     ] = _DEFAULTS.approval_life_ms
+    rehearsal: Annotated[
+        RehearsalRule, Meta(description="required: a batch must be rehearsed before a person says yes to it")
+    ] = _DEFAULTS.rehearsal
     expires_after_ms: Annotated[
         int, Meta(ge=1_000, le=WINDOW_MS_MAX * 7, description="milliseconds in which a command may be applied")
     ] = _DEFAULTS.expires_after_ms

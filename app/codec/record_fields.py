@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from enum import Enum
 from typing import Any, Final, TypeVar
 
@@ -10,6 +11,7 @@ from app.core.command import Action, Approval, CommandOutcome, Outcome, RefusalR
 from app.core.errors import Undecodable
 from app.core.finding import DriftKind, Evidence, Finding, Shown, Stage, UnknownReason, Verdict
 from app.core.published import Provenance, PublishedFinding, QuarantinedRecord
+from app.core.rehearsal import Rehearsal, Touched
 from app.core.status import Coverage, StatusReport
 
 Fields = Mapping[str, Any]
@@ -247,6 +249,7 @@ def approval_fields(approval: Approval) -> dict[str, object]:
         "said_at_ms": approval.said_at_ms,
         "expires_at_ms": approval.expires_at_ms,
         "why": approval.why,
+        "rehearses": approval.rehearses,
         "key_id": approval.key_id,
         "signature": approval.signature,
     }
@@ -261,6 +264,7 @@ def approval_of(fields: Fields) -> Approval:
         said_at_ms=fields["said_at_ms"],
         expires_at_ms=fields["expires_at_ms"],
         why=fields["why"],
+        rehearses=fields["rehearses"],
         key_id=fields["key_id"],
         signature=fields["signature"],
     )
@@ -298,6 +302,43 @@ def outcome_of(fields: Fields) -> CommandOutcome:
         partition=fields["partition"],
         trace_id=fields["trace_id"],
         detail=fields["detail"],
+    )
+
+
+def rehearsal_fields(rehearsal: Rehearsal) -> dict[str, object]:
+    """Return a rehearsal's own fields."""
+    return {
+        "batch_id": rehearsal.batch_id,
+        "command_id": rehearsal.command_id,
+        "content": rehearsal.content,
+        "entity": rehearsal.entity,
+        "target": rehearsal.target,
+        "reason": rehearsal.reason.value if rehearsal.reason else None,
+        "detail": rehearsal.detail,
+        "touched": [asdict(each) for each in rehearsal.touched],
+        "is_complete": rehearsal.is_complete,
+        "partition": rehearsal.partition,
+        "at_ms": rehearsal.at_ms,
+        "trace_id": rehearsal.trace_id,
+    }
+
+
+def rehearsal_of(fields: Fields) -> Rehearsal:
+    """Return the rehearsal that the fields of a record say."""
+    reason = fields["reason"]
+    return Rehearsal(
+        batch_id=fields["batch_id"],
+        command_id=fields["command_id"],
+        content=fields["content"],
+        entity=fields["entity"],
+        target=fields["target"],
+        reason=None if reason is None else _word(RefusalReason, reason),
+        detail=fields["detail"],
+        touched=tuple(Touched(**each) for each in fields["touched"]),
+        is_complete=fields["is_complete"],
+        partition=fields["partition"],
+        at_ms=fields["at_ms"],
+        trace_id=fields["trace_id"],
     )
 
 

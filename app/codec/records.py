@@ -17,6 +17,7 @@ from app.codec.schema_files import schema_text
 from app.codec.wire import Reason, check_size, frame, undecodable, unframe
 from app.core.command import Approval, CommandOutcome, RepairCommand
 from app.core.published import Provenance, PublishedFinding, QuarantinedRecord
+from app.core.rehearsal import Rehearsal
 from app.core.status import StatusReport
 
 Schema = Any
@@ -29,6 +30,7 @@ FIXED_IDS: Final[dict[str, int]] = {
     "outcome": 4,
     "status": 5,
     "quarantine": 6,
+    "rehearsal": 7,
 }
 """Every schema of ours, and its id in a deployment without a registry. An id is never given to another schema."""
 
@@ -138,6 +140,14 @@ class RecordCodec:
     def read_outcome(self, value: bytes | None) -> CommandOutcome:
         """Decode what became of a command."""
         return fields.outcome_of(self.decode("outcome", value))
+
+    def rehearsal(self, rehearsal: Rehearsal, provenance: Provenance = _NOWHERE) -> bytes:
+        """Encode what came of trying a command."""
+        return self._encode("rehearsal", self._with_provenance(fields.rehearsal_fields(rehearsal), provenance))
+
+    def read_rehearsal(self, value: bytes | None) -> Rehearsal:
+        """Decode what came of trying a command."""
+        return fields.rehearsal_of(self.decode("rehearsal", value))
 
     def status(self, report: StatusReport, provenance: Provenance = _NOWHERE) -> bytes:
         """Encode a status report."""

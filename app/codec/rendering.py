@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from app.core.command import Approval
 from app.core.finding import Evidence, Shown
 from app.core.position import POSITION_BYTES, STREAM, epoch_of, phase_of, place_of
 from app.core.published import PublishedFinding
+from app.core.rehearsal import UNCOUNTED, Rehearsal, Touched
 from app.core.status import StoreStatus
 
 _YEAR_10000_MS: Final = 253_402_300_800_000
@@ -114,3 +116,23 @@ def status_document(status: StoreStatus) -> dict[str, Any]:
         "partitions": status.partitions,
         "reported_at": wall_text(status.oldest_report_wall_ms),
     }
+
+
+def word_text(word: Approval) -> str:
+    """Say what a person's word says."""
+    if word.rehearses:
+        return "asked for a rehearsal"
+    return "approved" if word.approved else "rejected"
+
+
+def touched_text(touched: Touched) -> str:
+    """Say what was written to one table."""
+    counts = (("inserted", touched.inserted), ("updated", touched.updated), ("deleted", touched.deleted))
+    told = ", ".join(f"{'some' if count == UNCOUNTED else count} {verb}" for verb, count in counts if count)
+    through = f" through {touched.through}" if touched.through else ""
+    return f"{touched.table or 'tables that the store does not name'}: {told or 'nothing'}{through}"
+
+
+def would_text(rehearsal: Rehearsal) -> str:
+    """Say what would become of a command that was tried."""
+    return f"{rehearsal.reason.value} {rehearsal.detail}".strip() if rehearsal.reason else "write"

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from app.core.command import Approval, RefusalReason
-from app.core.limits import APPROVAL_LIFE_MS_MAX, BATCH_COMMANDS_MAX, CLOCK_SKEW_MS_MAX, WHY_LENGTH_MAX
+from app.core.limits import (
+    APPROVAL_LIFE_MS_MAX,
+    BATCH_COMMANDS_MAX,
+    CLOCK_SKEW_MS_MAX,
+    REHEARSAL_LIFE_MS,
+    WHY_LENGTH_MAX,
+)
 from app.core.signing import MEMBER_BYTES, batch_id
 from app.core.trust import SignerRole, Signers, Verify, distrust
 
@@ -36,6 +42,8 @@ class Said:
 
 
 SILENCE: Final = Said((), RefusalReason.NOT_APPROVED)
+SUPPOSED: Final = Said((), None)
+"""As if everybody who is needed had said yes: for trying what would happen."""
 
 
 def _person(word: Word, signers: Signers, now_wall_ms: int) -> str:
@@ -46,13 +54,27 @@ def _person(word: Word, signers: Signers, now_wall_ms: int) -> str:
     return "" if signer.until_ms is not None and now_wall_ms >= signer.until_ms else signer.person
 
 
-def said(words: Iterable[Word], signers: Signers, persons_needed: int, life_ms: int, now_wall_ms: int) -> Said:
-    """Put the words on one command together; a yes counts for `life_ms` at most, whatever it says of itself."""
+def said(
+    words: Iterable[Word],
+    signers: Signers,
+    persons_needed: int,
+    life_ms: int,
+    now_wall_ms: int,
+    *,
+    not_before_ms: int | None = 0,
+) -> Said:
+    """Put the words on one command together; a yes counts for `life_ms` at most, whatever it says of itself.
+
+    A yes that was said before `not_before_ms` does not count: its person had not seen what the rehearsal showed.
+    None: there was no rehearsal yet, and must be one.
+    """
     heard = [(word, _person(word, signers, now_wall_ms)) for word in words]
     against = tuple(dict.fromkeys(person for word, person in heard if person and not word.approved))
     if against:
         return Said(against, RefusalReason.REJECTED)
-    yes = [(word, person) for word, person in heard if word.approved]
+    if not_before_ms is None:
+        return Said((), RefusalReason.NOT_REHEARSED)
+    yes = [(word, person) for word, person in heard if word.approved and word.said_at_ms >= not_before_ms]
     trusted = [(word, person) for word, person in yes if person]
     fresh = [p for word, p in trusted if now_wall_ms < min(word.expires_at_ms, word.said_at_ms + life_ms)]
     persons = tuple(dict.fromkeys(fresh))
@@ -72,7 +94,8 @@ def is_well_formed(word: Approval) -> bool:
         and all(len(member) == MEMBER_BYTES for member in word.members)
         and len(set(word.members)) == len(word.members)
         and len(word.why) <= WHY_LENGTH_MAX
-        and 0 < word.expires_at_ms - word.said_at_ms <= APPROVAL_LIFE_MS_MAX
+        and not (word.rehearses and word.approved)
+        and 0 < word.expires_at_ms - word.said_at_ms <= (REHEARSAL_LIFE_MS if word.rehearses else APPROVAL_LIFE_MS_MAX)
     )
 
 

@@ -40,6 +40,7 @@ class RefusalReason(Enum):
     CLOCKS_DISAGREE = "clocks_disagree"  # held: it was signed at a time that has not come here
     EXPIRED = "expired"
     REJECTED = "rejected"  # a person said no
+    NOT_REHEARSED = "not_rehearsed"  # held: the policy wants a rehearsal before a person says yes
     NOT_APPROVED = "not_approved"  # held
     APPROVAL_EXPIRED = "approval_expired"  # held: the word came too early, or the command too late
     APPROVER_UNKNOWN = "approver_unknown"  # held: who said yes is not, or no longer, an approver
@@ -85,6 +86,7 @@ DISTRUSTED: Final[frozenset[RefusalReason]] = frozenset(
 
 WAITS_FOR_WORD: Final[frozenset[RefusalReason]] = frozenset(
     {
+        RefusalReason.NOT_REHEARSED,
         RefusalReason.NOT_APPROVED,
         RefusalReason.APPROVAL_EXPIRED,
         RefusalReason.APPROVER_UNKNOWN,
@@ -157,10 +159,11 @@ class RepairCommand:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A person's word on one batch of commands.
+    """A person's word on one batch of commands: yes, no, or that it be rehearsed.
 
-    `members` are the batch's commands (`app.core.signing.member_of`), `batch_id` the hash over them all. Times are
-    wall-clock time; the word counts before `expires_at_ms`. Who spoke is said by the key, not by the record.
+    A word that `rehearses` asks what would happen, and is neither a yes nor a no. `members` are the batch's commands
+    (`app.core.signing.member_of`), `batch_id` the hash over them all. Times are wall-clock time; the word counts before
+    `expires_at_ms`. Who spoke is said by the key, not by the record.
     """
 
     batch_id: bytes
@@ -169,6 +172,7 @@ class Approval:
     said_at_ms: int
     expires_at_ms: int
     why: str = ""
+    rehearses: bool = False
     key_id: bytes = b""
     signature: bytes = b""
 

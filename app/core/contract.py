@@ -107,6 +107,13 @@ class RepairMode(Enum):
     APPLY = "apply"  # commands are planned and applied, except those that always wait
 
 
+class RehearsalRule(Enum):
+    """Whether a batch is rehearsed before a person says yes to it."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"  # a yes that was said before does not count
+
+
 @dataclass(frozen=True, slots=True)
 class Hours:
     """A part of the week: from `start_minute` of each of the days to `end_minute`, of the next day if not after it.
@@ -130,8 +137,8 @@ class RepairPolicy:
     of them, drift within an hour (`app.core.quarantine`). Without a person at most `automatic_per_minute` rows of the
     entity and `automatic_percent_per_minute` of its table are written in a minute. Repairs are made within `allow`
     (always, where it is empty) and never within `deny`. `parents` are the entities whose rows must be there first.
-    `persons` must say yes, and a yes counts for `approval_life_ms`. `expires_after_ms` is how long a command may be
-    applied.
+    `persons` must say yes, and a yes counts for `approval_life_ms`; `rehearsal` says whether what they say yes to must
+    have been tried. `expires_after_ms` is how long a command may be applied.
     """
 
     mode: RepairMode = RepairMode.OBSERVE
@@ -150,6 +157,7 @@ class RepairPolicy:
     parents: tuple[str, ...] = ()
     persons: int = 1
     approval_life_ms: int = 3_600_000
+    rehearsal: RehearsalRule = RehearsalRule.OPTIONAL
     expires_after_ms: int = 3_600_000
 
 

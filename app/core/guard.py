@@ -221,6 +221,7 @@ BEFORE: Final[Sequence[Check[Known]]] = (
     ),
     (RefusalReason.EXPIRED, lambda command, known: known.now_wall_ms >= command.expires_at_ms),
     (RefusalReason.REJECTED, lambda _command, known: known.said.refusal is RefusalReason.REJECTED),
+    (RefusalReason.NOT_REHEARSED, _word_is(RefusalReason.NOT_REHEARSED)),
     (RefusalReason.NOT_APPROVED, _word_is(RefusalReason.NOT_APPROVED)),
     (RefusalReason.APPROVAL_EXPIRED, _word_is(RefusalReason.APPROVAL_EXPIRED)),
     (RefusalReason.APPROVER_UNKNOWN, _word_is(RefusalReason.APPROVER_UNKNOWN)),

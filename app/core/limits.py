@@ -61,6 +61,9 @@ BATCH_GATHERS_MS: Final = 60_000
 APPROVAL_LIFE_MS_MAX: Final = 7 * 86_400_000
 """A word counts for a week at most, whatever policy or person say."""
 
+REHEARSAL_LIFE_MS: Final = 600_000
+"""A rehearsal that was asked for is begun within this time or not at all; a batch of 2,000 rows needs some seconds."""
+
 CLOCK_SKEW_MS_MAX: Final = 300_000
 """What was signed so far in the future means that two clocks disagree, and nobody knows by which to call it expired."""
 

@@ -230,8 +230,8 @@ def on_outcome(get: Get, outcome: CommandOutcome, now_wall_ms: int) -> Step:
 def _held(reason: RefusalReason | None, state: CommandState) -> Happening:
     if reason is RefusalReason.OUTSIDE_HOURS:
         return Happening.HELD_FOR_HOURS
-    if reason is RefusalReason.NOT_APPROVED and state.approved:
-        # The applier will hear in a moment of the word that was heard here.
+    if reason in {RefusalReason.NOT_APPROVED, RefusalReason.NOT_REHEARSED} and state.approved:
+        # The applier will hear in a moment of what was heard here.
         return Happening.HELD_FOR_A_WHILE
     return Happening.HELD_FOR_PERSON if reason in WAITS_FOR_WORD else Happening.HELD_FOR_A_WHILE
 
@@ -239,13 +239,16 @@ def _held(reason: RefusalReason | None, state: CommandState) -> Happening:
 def on_approval(get: Get, word: Approval, deployment: str) -> Step:
     """Send again what a person has spoken of, in the batch's order: a yes lets it be written, a no is recorded.
 
-    The word must have been found to be an approver's. A member that is not exactly the command that is kept here is
-    left alone.
+    What is to be rehearsed is sent as well, and waits on as it did. The word must have been found to be an approver's.
+    A member that is not exactly the command that is kept here is left alone.
     """
     step = Step()
     for member in word.members:
         state = _state_of(get, step, id_of_member(member))
         if state is None or member_of(deployment, state.command) != member:
+            continue
+        if word.rehearses:
+            step.commands.append(state.command)
             continue
         moved = _move(state, Happening.SPOKEN_OF)
         if moved is None:

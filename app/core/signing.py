@@ -2,7 +2,8 @@
 
 Every field but the key's id and the signature itself goes in, with its name, its type and its length, in the order of
 the fields' names: a field that is added later is signed without anybody remembering it. The deployment goes in too, so
-that nothing signed for one counts in another.
+that nothing signed for one counts in another, and what it is signed for: a word that asks for a rehearsal is no yes,
+whatever is made of it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from app.core.switch import Control
 _ID_BYTES: Final = 16
 DIGEST_BYTES: Final = 32
 MEMBER_BYTES: Final = _ID_BYTES + DIGEST_BYTES
-_UNSIGNED: Final = frozenset({"key_id", "signature"})
+_UNSIGNED: Final = frozenset({"key_id", "signature", "rehearses"})
+"""What is not among the fields: a word that rehearses is signed for another purpose instead."""
 
 Signed = RepairCommand | Approval | Control
 
@@ -37,12 +39,14 @@ def _names(value_type: type[Signed]) -> list[tuple[str, bytes]]:
 
 _NAMES: Final = {each: _names(each) for each in (RepairCommand, Approval, Control)}
 _PURPOSES: Final = {RepairCommand: b"driftline-cmd", Approval: b"driftline-word", Control: b"driftline-switch"}
+_REHEARSES: Final = b"driftline-trial"
 
 
 def signed_form(deployment: str, value: Signed) -> bytes:
     """Return what a signature over a command or a word is made over (32 bytes)."""
     parts = (told + packed(getattr(value, name)) for name, told in _NAMES[type(value)])
-    return _digest(_PURPOSES[type(value)], deployment, parts)
+    is_trial = isinstance(value, Approval) and value.rehearses
+    return _digest(_REHEARSES if is_trial else _PURPOSES[type(value)], deployment, parts)
 
 
 def member_of(deployment: str, command: RepairCommand) -> bytes:

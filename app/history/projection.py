@@ -12,9 +12,9 @@ from typing import Final, Protocol
 from app.core.errors import ContractViolation, Undecodable
 from app.core.history.tables import Entry, Place, Told, entries_of, unreadable_entry
 from app.ports import HistoryStore, Span, Spans
-from app.topics import APPROVALS, CONTROL, DRIFTS, OUTCOMES, REPAIRS, Topic
+from app.topics import APPROVALS, CONTROL, DRIFTS, OUTCOMES, REHEARSALS, REPAIRS, Topic
 
-TOPICS: Final[tuple[Topic, ...]] = (DRIFTS, REPAIRS, APPROVALS, OUTCOMES, CONTROL)
+TOPICS: Final[tuple[Topic, ...]] = (DRIFTS, REPAIRS, APPROVALS, REHEARSALS, OUTCOMES, CONTROL)
 """What the history is made from."""
 
 _AT_ONCE: Final = 500

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from app.core.command import Approval
 from app.core.history.cells import Row, record_of
 from app.core.history.changes import Material
-from app.core.history.tables import COMMANDS, FINDINGS, MEMBERS, OUTCOMES, WORDS
+from app.core.history.tables import COMMANDS, FINDINGS, MEMBERS, OUTCOMES, REHEARSALS, WORDS
 from app.core.signing import id_of_member
 from app.ports import HistoryStore
 
@@ -83,5 +83,6 @@ def _gathered(store: HistoryStore, command_ids: set[str], finding_ids: set[str])
         findings=store.rows(FINDINGS, "finding_id", wanted - {""}),
         commands=commands,
         words=store.rows(WORDS, "place", places),
+        rehearsals=store.rows(REHEARSALS, "command_id", command_ids),
         outcomes=outcomes,
     )

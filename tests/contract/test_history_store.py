@@ -161,7 +161,7 @@ def test_a_row_that_is_there_stays_as_it_is(history: SqlHistory) -> None:
     before = history.rows(COMMANDS, "command_id", [COMMAND.command_id.hex()])
     history.add(entries())
     history.add(entries_of(Place("repairs", 0, 1, 9_999), replace(COMMAND, reason="another")))
-    assert sizes(history) == [1, 1, 1, 1, 0, 0, 0]
+    assert sizes(history) == [1, 1, 1, 1, 0, 0, 0, 0]
     assert history.rows(COMMANDS, "command_id", [COMMAND.command_id.hex()]) == before
 
 

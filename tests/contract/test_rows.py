@@ -182,6 +182,27 @@ def test_a_rollback_leaves_nothing(world: World) -> None:
     assert recorded(world, ledger_row().row_id) is None
 
 
+def test_a_tally_says_what_would_be_written(world: World) -> None:
+    """Table by table, without the ledger's row, and counted from the first asking; a rollback leaves nothing of it."""
+    world.put(2, thing(code="d"))
+    cases = (
+        (1, RowWrite(Way.INSERT, thing()), (1, 0, 0)),
+        (2, RowWrite(Way.UPDATE, thing(name="b", code="e")), (0, 1, 0)),
+        (2, RowWrite(Way.DELETE), (0, 0, 1)),
+    )
+    for number, write, expected in cases:
+        transaction = world.store.begin([(ENTITY, key_of(number))])
+        assert transaction.tally().touched == ()
+        transaction.record([ledger_row(number)])
+        transaction.lock()
+        transaction.write([write])
+        (touched,) = transaction.tally().touched
+        assert (touched.inserted, touched.updated, touched.deleted, touched.through) == (*expected, "")
+        assert touched.table.endswith("things")
+        transaction.rollback()
+    assert dict(world.store.read([(ENTITY, key_of(2))])[0].values) == thing(code="d")
+
+
 def test_columns_outside_the_contract_stay_and_are_in_the_image(world: World) -> None:
     """An update writes the contract's columns; the image has all."""
     world.put(1, thing())

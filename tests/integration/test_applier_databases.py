@@ -21,10 +21,12 @@ from app.adapters.own_tables import accepts_server, run, statements
 from app.adapters.seal import DeploymentSeals, Seal
 from app.adapters.side_effects import side_effects
 from app.adapters.sql_clients import Use
+from app.applier.rehearse import Rehearsing
 from app.core.command import Action, Outcome, RefusalReason, RepairCommand, command_id
 from app.core.contract import EntityContract
 from app.core.errors import Unready
 from app.core.guard import Limits, Refused
+from app.core.rehearsal import UNCOUNTED, Rehearsal, Touched
 from app.core.store import StoreKind
 from app.ports import RowName, RowRead
 from tests.contract.row_worlds import (
@@ -42,7 +44,7 @@ from tests.contract.row_worlds import (
 )
 from tests.contract.test_rows import ledger_row
 from tests.integration.running_stack import running_stack
-from tests.signatures import BELIEF, PlannedApplier
+from tests.signatures import BELIEF, PlannedApplier, signed
 
 pytestmark = pytest.mark.stack
 
@@ -331,7 +333,7 @@ def test_a_target_that_takes_no_writes_is_waited_for(make: Callable[..., SqlWorl
 def test_on_another_server_nothing_is_written_before_a_person_accepts_it(make: Callable[..., SqlWorld]) -> None:
     """A promoted standby and a restored backup carry the flags of the server they come from, and are not that server.
 
-    Running init again accepts nothing by itself.
+    Running init again accepts nothing by itself, and only a staging copy may be such a server.
     """
     world = make()
     world.put(1, thing(name="old"))
@@ -342,6 +344,10 @@ def test_on_another_server_nothing_is_written_before_a_person_accepts_it(make: C
         assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.ANOTHER_SERVER)
         assert run(world.settings, statements(world.settings, [world.agreed])) == []
     assert world.store.read([(ENTITY, KEY)])[0].values["name"] == "old"
+    for copies, reason in (({}, RefusalReason.ANOTHER_SERVER), ({command.target: world.store}, None)):
+        shown = Rehearsing(applier, copies).rehearse(b"b" * 32, signed(command), 0)
+        assert shown is not None
+        assert shown.reason is reason
     assert world.store.recorded([command.command_id]) == {}
     assert run(world.settings, [accepts_server(world.settings)]) == []
     assert applier.carry_out(command).outcome is Outcome.APPLIED
@@ -505,6 +511,116 @@ def test_a_delete_that_cascades_is_a_refusal(postgres: SqlWorld) -> None:
     applier, command = repair(postgres, None)
     assert applier.carry_out(command).reason is RefusalReason.WIDER_THAN_ONE_ROW
     assert postgres.execute(f"SELECT count(*) FROM {SCHEMA}.child") == [(1,)]
+
+
+def rehearsed(world: SqlWorld, values: dict[str, object] | None) -> Rehearsal:
+    """Return what a rehearsal shows of leaving these values; the row and the ledger are as before."""
+    before = world.store.read([(ENTITY, KEY)])
+    applier, command = repair(world, values)
+    shown = Rehearsing(applier).rehearse(b"b" * 32, signed(command), 0)
+    assert shown is not None
+    assert world.store.read([(ENTITY, KEY)]) == before
+    assert list(world.store.ledger_rows()) == []
+    return shown
+
+
+def test_a_rehearsal_counts_what_triggers_and_cascades_write(postgres: SqlWorld) -> None:
+    """PostgreSQL tells each table, also of what is deferred to the commit; nothing of it stays."""
+    postgres.put(1, thing())
+    postgres.execute(f"CREATE TABLE {SCHEMA}.child (parent bigint REFERENCES {SCHEMA}.things ON DELETE CASCADE)")
+    postgres.execute(f"INSERT INTO {SCHEMA}.child VALUES (1), (1), (1)")
+    shown = rehearsed(postgres, None)
+    assert shown.reason is RefusalReason.WIDER_THAN_ONE_ROW
+    assert shown.is_complete
+    assert sorted(shown.touched, key=lambda each: each.table) == [
+        Touched(f"{SCHEMA}.child", deleted=3),
+        Touched(f"{SCHEMA}.things", deleted=1),
+    ]
+    postgres.execute(
+        f"CREATE FUNCTION {SCHEMA}.noted() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN"
+        f" INSERT INTO {SCHEMA}.audit VALUES ('a'), ('b'); RETURN NULL; END $$"
+    )
+    postgres.execute(
+        f"CREATE CONSTRAINT TRIGGER noted AFTER UPDATE ON {SCHEMA}.things DEFERRABLE INITIALLY DEFERRED"
+        f" FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.noted()"
+    )
+    shown = rehearsed(postgres, thing(name="new"))
+    assert Touched(f"{SCHEMA}.audit", inserted=2) in shown.touched
+    assert postgres.execute(f"SELECT count(*) FROM {SCHEMA}.audit") == [(0,)]
+    assert postgres.execute(f"SELECT count(*) FROM {SCHEMA}.child") == [(3,)]
+
+
+def test_a_rehearsal_meets_what_is_checked_at_the_commit(postgres: SqlWorld) -> None:
+    """A deferred unique or foreign key would say no only then; it is named, and no row's value is."""
+    postgres.put(1, thing())
+    postgres.put(2, thing(code="d"))
+    postgres.execute(f"ALTER TABLE {SCHEMA}.things DROP CONSTRAINT things_code_key")
+    postgres.execute(f"ALTER TABLE {SCHEMA}.things ADD CONSTRAINT codes UNIQUE (code) DEFERRABLE INITIALLY DEFERRED")
+    shown = rehearsed(postgres, thing(code="d"))
+    assert (shown.reason, shown.detail) == (
+        RefusalReason.UNIQUE_CONFLICT,
+        'the unique index "codes" has the value already',
+    )
+
+
+def test_a_constraint_that_says_no_is_named(make: Callable[..., SqlWorld]) -> None:
+    """In both databases: a check, a unique index, a foreign key; a person knows what stands in the way."""
+    world = make()
+    world.put(1, thing())
+    world.put(2, thing(code="taken"))
+    world.execute(f"ALTER TABLE {SCHEMA}.things ADD CONSTRAINT small CHECK (amount < 100)")
+    shown = rehearsed(world, thing(amount="123.45"))
+    assert (shown.reason, shown.touched) == (RefusalReason.CONSTRAINT, ())
+    assert '"small"' in shown.detail
+    assert "123" not in shown.detail
+    shown = rehearsed(world, thing(code="taken"))
+    assert shown.reason is RefusalReason.UNIQUE_CONFLICT
+    assert "code" in shown.detail
+    assert "taken" not in shown.detail
+    world.execute(f"CREATE TABLE {SCHEMA}.kinds (code varchar(190) PRIMARY KEY)")
+    world.execute(f"INSERT INTO {SCHEMA}.kinds VALUES ('c'), ('taken')")
+    world.execute(
+        f"ALTER TABLE {SCHEMA}.things ADD CONSTRAINT kinds FOREIGN KEY (code) REFERENCES {SCHEMA}.kinds (code)"
+    )
+    shown = rehearsed(world, thing(code="unheard of"))
+    assert shown.reason is RefusalReason.FOREIGN_KEY
+    assert '"kinds"' in shown.detail
+
+
+def test_a_rehearsal_in_mariadb_says_what_it_cannot_count(tmp_path: Path) -> None:
+    """Rows of triggers are counted without their table, those of a foreign key where they may be read; never as all."""
+    told = running_stack("mariadb")["mariadb"]
+    settings = settings_of(StoreKind.MARIADB, told, tmp_path)
+    world = MariadbWorld(settings, contract(StoreKind.POSTGRES))
+    try:
+        world.put(1, thing())
+        assert rehearsed(world, thing(name="new")).touched == (Touched(f"{SCHEMA}.things", updated=1),)
+        world.execute(
+            f"CREATE TRIGGER {SCHEMA}.noted AFTER UPDATE ON {SCHEMA}.things FOR EACH ROW"
+            f" INSERT INTO {SCHEMA}.audit VALUES ('a'), ('b')"
+        )
+        shown = rehearsed(world, thing(name="new"))
+        assert (shown.reason, shown.is_complete) == (None, False)
+        assert shown.touched == (
+            Touched(f"{SCHEMA}.things", updated=1),
+            Touched("", inserted=2, through="trigger noted"),
+        )
+        assert world.execute(f"SELECT count(*) FROM {SCHEMA}.audit") == [(0,)]
+        world.execute(
+            f"CREATE TABLE {SCHEMA}.child (parent bigint, CONSTRAINT parents FOREIGN KEY (parent)"
+            f" REFERENCES {SCHEMA}.things (id) ON DELETE CASCADE) ENGINE = InnoDB"
+        )
+        world.execute(f"INSERT INTO {SCHEMA}.child VALUES (1), (1)")
+        for right, rows in (("UPDATE", UNCOUNTED), ("SELECT", 2)):
+            world.execute(f"GRANT {right} ON {SCHEMA}.child TO applier_test_apply@'%'")
+            shown = rehearsed(world, None)
+            assert shown.touched == (
+                Touched(f"{SCHEMA}.things", deleted=1),
+                Touched(f"{SCHEMA}.child", deleted=rows, through="foreign key parents"),
+            )
+        assert world.execute(f"SELECT count(*) FROM {SCHEMA}.child") == [(2,)]
+    finally:
+        world.close()
 
 
 def test_a_policy_that_allows_less_takes_rights_away(make: Callable[..., SqlWorld]) -> None:

@@ -13,17 +13,19 @@ from confluent_kafka import TopicPartition
 from app.adapters.kafka import MemorySink
 from app.adapters.logs import log
 from app.applier.loop import ApplierLoop, Topics
+from app.applier.rehearse import Rehearsing
 from app.applier.words import Words
 from app.codec.control import decode_control, encode_control
 from app.codec.records import FixedSchemas, RecordCodec
 from app.core.command import CommandOutcome, RepairCommand
+from app.core.rehearsal import Rehearsal
 from app.core.switch import Control, Said
 from app.observe import REPAIR_ALARMS, Metric, NoMeter
 from tests.property.applier_world import World
 from tests.signatures import BELIEF, resume_word, signed, word_on
 
 CODEC = RecordCodec("d", FixedSchemas())
-TOPICS = Topics("d.repairs.v1", "d.outcomes.v1", "d.quarantine.v1", "d.control.v1")
+TOPICS = Topics("d.repairs.v1", "d.outcomes.v1", "d.quarantine.v1", "d.control.v1", "d.rehearsals.v1")
 
 
 class Message:
@@ -190,10 +192,12 @@ class EchoSink(MemorySink):
         value: bytes | None,
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
-        """Keep one record, and bring a word of control back."""
+        """Keep one record, and bring a word of control or a rehearsal back."""
         super().send(topic, partition, key, value, headers)
         if topic == TOPICS.control:
             self.broker.switch(decode_control(value))
+        elif topic == TOPICS.rehearsals:
+            self.broker.words.append(Message(topic, partition, len(self.sent), value))
 
 
 class Rig:
@@ -206,11 +210,21 @@ class Rig:
         self.meter = Counts()
         heard: Any = WordConsumer(self.broker)
         words: Any = Words(
-            heard, heard, "d.approvals.v1", "d.control.v1", CODEC, log(), BELIEF, lambda: world.now_ms, panic_file
+            heard,
+            heard,
+            "d.approvals.v1",
+            TOPICS.control,
+            TOPICS.rehearsals,
+            CODEC,
+            log(),
+            BELIEF,
+            lambda: world.now_ms,
+            panic_file,
         )
         applier = world.applier()
         self.loop = ApplierLoop(
             applier=applier,
+            rehearsing=Rehearsing(applier),
             words=words,
             consumer=CommandConsumer(self.broker),  # type: ignore[arg-type] # what the loop calls of it
             sink=self.sink,
@@ -221,6 +235,7 @@ class Rig:
             stopping=threading.Event(),
         )
         object.__setattr__(applier, "words_on", words.words_on)
+        object.__setattr__(applier, "rehearsed_at_ms", words.rehearsed_at_ms)
         object.__setattr__(applier, "is_stopped", words.asks_to_stop)
         object.__setattr__(applier, "is_quarantined", words.is_quarantined)
 
@@ -236,3 +251,8 @@ class Rig:
         self.loop.run()
         sent = self.sink.sent[: self.sink.flushed]
         return [CODEC.read_outcome(r.value) for r in sent if r.topic == TOPICS.outcomes]
+
+    def rehearsals(self) -> list[Rehearsal]:
+        """Return what was told of commands that were tried."""
+        sent = self.sink.sent[: self.sink.flushed]
+        return [CODEC.read_rehearsal(r.value) for r in sent if r.topic == TOPICS.rehearsals]

@@ -10,9 +10,11 @@ from app.codec.control import decode_control, encode_control
 from app.codec.records import FixedSchemas, RecordCodec
 from app.core.command import Action, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
 from app.core.history.changes import Belief
+from app.core.rehearsal import Rehearsal, Touched
+from app.core.signing import member_of
 from app.core.switch import Control, Said
 from app.history.projection import Readers
-from app.topics import APPROVALS, CONTROL, DRIFTS, OUTCOMES, REPAIRS, Topic
+from app.topics import APPROVALS, CONTROL, DRIFTS, OUTCOMES, REHEARSALS, REPAIRS, Topic
 from tests.signatures import ANNA, SIGNERS, signed, word_on
 
 DEPLOYMENT = "shop"
@@ -23,6 +25,7 @@ READERS: Readers = {
     DRIFTS.dataset: CODEC.read_finding,
     REPAIRS.dataset: CODEC.read_command,
     APPROVALS.dataset: CODEC.read_approval,
+    REHEARSALS.dataset: CODEC.read_rehearsal,
     OUTCOMES.dataset: CODEC.read_outcome,
     CONTROL.dataset: decode_control,
 }
@@ -68,6 +71,25 @@ def outcome(
     """Return what became of a command."""
     return CommandOutcome(
         command.command_id, command.finding_id, "orders", "my", what, reason, NOW_MS, "0-1-9", 0, b"", ""
+    )
+
+
+def rehearsal(command: RepairCommand = COMMAND, reason: RefusalReason | None = None) -> Rehearsal:
+    """Return what came of trying a command."""
+    member, touched = member_of(DEPLOYMENT, command), (Touched("shop.orders", updated=1),)
+    return Rehearsal(
+        batch_id=b"b" * 32,
+        command_id=member[:16],
+        content=member[16:],
+        entity="orders",
+        target="my",
+        reason=reason,
+        detail="",
+        touched=() if reason else touched,
+        is_complete=True,
+        partition=0,
+        at_ms=NOW_MS,
+        trace_id=b"t" * 16,
     )
 
 

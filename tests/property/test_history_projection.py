@@ -19,7 +19,7 @@ from app.core.finding import Stage
 from app.core.history.tables import TABLES
 from app.history.projection import Projection, check_nothing_forgotten, check_same_topics, deleted_unread
 from app.ports import Span
-from app.topics import APPROVALS, CONTROL, DRIFTS, OUTCOMES, REPAIRS, Topic
+from app.topics import APPROVALS, CONTROL, DRIFTS, OUTCOMES, REHEARSALS, REPAIRS, Topic
 from tests.property.history_records import (
     CODEC,
     COMMAND,
@@ -29,6 +29,7 @@ from tests.property.history_records import (
     another,
     outcome,
     record,
+    rehearsal,
     stop,
     word,
 )
@@ -45,6 +46,7 @@ VALUES: dict[Topic, list[bytes | None]] = {
         CODEC.outcome(outcome(OTHERS[0], Outcome.HELD, RefusalReason.NOT_APPROVED)),
         CODEC.outcome(outcome()),
     ],
+    REHEARSALS: [CODEC.rehearsal(rehearsal()), CODEC.rehearsal(rehearsal(OTHERS[1], RefusalReason.FENCED))],
     CONTROL: [stop(), b'{"said": "pause", "by": "x", "at_ms": 1e400}', b"[" * 100_000],
 }
 LOGS: list[list[LogRecord]] = [
@@ -115,6 +117,7 @@ def test_every_record_leaves_its_rows_and_what_cannot_be_read_its_place() -> Non
         "commands": 8,
         "words": 4,
         "members": 6,
+        "rehearsals": 4,
         "outcomes": 4,
         "switches": 1,
         "unreadable": 6,

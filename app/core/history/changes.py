@@ -18,6 +18,7 @@ from app.core.finding import Stage
 from app.core.history.cells import Row, record_of
 from app.core.history.tables import finding_of
 from app.core.published import PublishedFinding
+from app.core.rehearsal import Rehearsal
 from app.core.replay import Again, recompute
 from app.core.signing import batch_id, member_of
 from app.core.trust import SignerRole, Signers, Verify, distrust
@@ -89,6 +90,7 @@ class Change:
     planner: str
     doubt: RefusalReason | None
     words: Sequence[Heard]
+    rehearsals: Sequence[Placed[Rehearsal]]
     outcomes: Sequence[Placed[CommandOutcome]]
     right: Right
 
@@ -140,6 +142,7 @@ class Material:
     findings: Sequence[Row]
     commands: Sequence[Row]
     words: Sequence[Row]
+    rehearsals: Sequence[Row]
     outcomes: Sequence[Row]
 
 
@@ -174,16 +177,18 @@ def changes(material: Material, belief: Belief) -> list[Change]:
     findings = _by((placed(row, finding_of) for row in material.findings), lambda f: f.finding.finding_id)
     commands = _by((placed(r, lambda row: record_of(RepairCommand, row)) for r in material.commands), _command_id)
     outcomes = _by((placed(r, lambda row: record_of(CommandOutcome, row)) for r in material.outcomes), _outcome_id)
+    tried = _by((placed(r, lambda row: record_of(Rehearsal, row)) for r in material.rehearsals), _member)
     words = _words((placed(r, lambda row: record_of(Approval, row)) for r in material.words), belief)
     steps = {finding_id: _steps(told) for finding_id, told in findings.items()}
     found = []
     for command_id in sorted(commands.keys() | outcomes.keys()):
         versions, told = commands.get(command_id, []), outcomes.get(command_id, [])
         finding_id = versions[-1].record.finding_id if versions else told[-1].record.finding_id
-        found.append(_change(command_id, finding_id, steps.get(finding_id, []), versions, told, words, belief))
+        taken = steps.get(finding_id, [])
+        found.append(_change(command_id, finding_id, taken, versions, told, words, tried, belief))
     answered = {change.finding_id for change in found}
     found += [
-        Change(b"", finding_id, taken, None, "", None, (), (), Right.NOT_WRITTEN)
+        Change(b"", finding_id, taken, None, "", None, (), (), (), Right.NOT_WRITTEN)
         for finding_id, taken in steps.items()
         if finding_id not in answered
     ]
@@ -196,6 +201,10 @@ def _command_id(command: RepairCommand) -> bytes:
 
 def _outcome_id(outcome: CommandOutcome) -> bytes:
     return outcome.command_id
+
+
+def _member(rehearsal: Rehearsal) -> bytes:
+    return rehearsal.member
 
 
 def _steps(told: Iterable[Placed[PublishedFinding]]) -> list[Step]:
@@ -224,6 +233,7 @@ def _change(
     versions: Sequence[Placed[RepairCommand]],
     told: Sequence[Placed[CommandOutcome]],
     words: Mapping[bytes, list[Heard]],
+    tried: Mapping[bytes, list[Placed[Rehearsal]]],
     belief: Belief,
 ) -> Change:
     """Put one command together. Of several under its id the newest that a planner signed is the true one."""
@@ -231,7 +241,8 @@ def _change(
     doubt, command = next(
         (pair for pair in reversed(doubted) if pair[0] is None), doubted[-1] if doubted else (None, None)
     )
-    heard = words.get(member_of(belief.deployment, command.record), []) if command else []
+    member = member_of(belief.deployment, command.record) if command else b""
+    heard = words.get(member, [])
     # What was refused as a forgery says nothing of the true command under the same id.
     believed = [each for each in told if each.record.reason not in DISTRUSTED] or list(told)
     return Change(
@@ -242,6 +253,7 @@ def _change(
         belief.person(command.record.key_id) if command and doubt is None else "",
         doubt,
         heard,
+        tried.get(member, []),
         believed,
         _right(command_id, steps, command, doubt, heard, believed),
     )

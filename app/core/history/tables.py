@@ -18,10 +18,11 @@ from app.core.finding import Finding
 from app.core.history.cells import Cell, Column, cell_of, cells_of, columns_of, record_of
 from app.core.limits import NAME_LENGTH_MAX
 from app.core.published import PublishedFinding
+from app.core.rehearsal import Rehearsal
 from app.core.signing import id_of_member
 from app.core.switch import Control
 
-Told = PublishedFinding | RepairCommand | Approval | CommandOutcome | Control
+Told = PublishedFinding | RepairCommand | Approval | Rehearsal | CommandOutcome | Control
 """A record that the history keeps."""
 
 _PLACE: Final[Mapping[str, Column]] = {
@@ -79,11 +80,12 @@ MEMBERS: Final = Table(
     searched=("command_id",),
 )
 OUTCOMES: Final = Table("outcomes", {**_PLACE, **columns_of(CommandOutcome)}, searched=("command_id", "recorded_at_ms"))
+REHEARSALS: Final = Table("rehearsals", {**_PLACE, **columns_of(Rehearsal)}, searched=("command_id",))
 SWITCHES: Final = Table("switches", {**_PLACE, **columns_of(Control)}, searched=("recorded_at_ms",))
 UNREADABLE: Final = Table(
     "unreadable", {"dataset": Column.TEXT, **_PLACE, "reason": Column.TEXT}, key=("dataset", "place")
 )
-TABLES: Final = (FINDINGS, COMMANDS, WORDS, MEMBERS, OUTCOMES, SWITCHES, UNREADABLE)
+TABLES: Final = (FINDINGS, COMMANDS, WORDS, MEMBERS, REHEARSALS, OUTCOMES, SWITCHES, UNREADABLE)
 
 FORMAT: Final = hashlib.blake2b(repr(TABLES).encode(), digest_size=8, person=b"driftline-hist").hexdigest()
 """Names this form of the tables: tables of another one are made anew from the topics."""
@@ -133,6 +135,8 @@ def entries_of(place: Place, told: Told) -> Iterator[Entry]:
                     "command_id": id_of_member(member).hex(),
                 }
                 yield _entry(MEMBERS, cells)
+        case Rehearsal():
+            yield _entry(REHEARSALS, {**where, **cells_of(told)})
         case CommandOutcome():
             yield _entry(OUTCOMES, {**where, **cells_of(told)})
         case Control():

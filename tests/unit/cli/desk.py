@@ -14,8 +14,10 @@ from app.codec.contract_file import load_contracts
 from app.core.canonical_key import key_writer
 from app.core.command import Action, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand, command_id
 from app.core.contract import FieldKind, FieldType
+from app.core.rehearsal import Rehearsal, Touched
+from app.core.signing import member_of
 from app.core.trust import SignerRole
-from app.topics import APPROVALS, OUTCOMES, REPAIRS
+from app.topics import APPROVALS, OUTCOMES, REHEARSALS, REPAIRS
 from tests.signatures import signed
 from tests.unit.cli.reading_world import CODEC, NOW_MS, World
 
@@ -27,7 +29,7 @@ replicas:
   - store: my
     table: shop.orders
     window_ms: 10000
-    repair: {{mode: propose, deletes: true, persons: {persons}}}
+    repair: {{mode: propose, deletes: true, persons: {persons}, rehearsal: {rehearsal}}}
 key:
   id: {{type: int64}}
 fields:
@@ -55,9 +57,9 @@ class Desk(World):
         monkeypatch.setattr("app.adapters.kafka.KafkaClients.producer", lambda *_: self.sink)
         monkeypatch.setattr("app.cli.invocation.Invocation.settings", lambda _: self.settings)
 
-    def ask_for(self, persons: int) -> None:
-        """Let the policy ask for so many persons."""
-        (self.contracts / "orders.yaml").write_text(CONTRACT.format(persons=persons))
+    def ask_for(self, persons: int, rehearsal: str = "optional") -> None:
+        """Let the policy ask for so many persons, and for a rehearsal."""
+        (self.contracts / "orders.yaml").write_text(CONTRACT.format(persons=persons, rehearsal=rehearsal))
         load_contracts(self.contracts, self.settings)
 
     def trusted(self, name: str, role: SignerRole, person: str) -> SigningKey:
@@ -111,6 +113,19 @@ class Desk(World):
         """Put an outcome onto its topic."""
         what = CommandOutcome(command.command_id, b"", "orders", "my", outcome, reason, 0, "", 0, b"", "")
         self.put(OUTCOMES, CODEC.outcome(what))
+
+    def show(
+        self, command: RepairCommand, reason: RefusalReason | None = None, at_ms: int = NOW_MS, *, batch: bytes = b""
+    ) -> None:
+        """Put what came of trying a command onto its topic."""
+        touched = () if reason else (Touched("shop.orders", deleted=1), Touched("shop.lines", deleted=2, through="fk"))
+        content = member_of("shop", command)[16:]
+        self.put(
+            REHEARSALS,
+            CODEC.rehearsal(
+                Rehearsal(batch, command.command_id, content, "orders", "my", reason, "", touched, False, 0, at_ms, b"")
+            ),
+        )
 
     def said(self) -> list[Approval]:
         """Return the words that were sent and acknowledged, each once."""

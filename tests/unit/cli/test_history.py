@@ -16,9 +16,9 @@ from app.core.digest import keyed_hash
 from app.core.finding import Finding, Stage
 from app.core.signing import signed_form
 from app.core.trust import SignerRole
-from app.topics import APPROVALS, DRIFTS, OUTCOMES, REPAIRS
-from tests.property.history_records import CODEC, COMMAND, DEPLOYMENT, outcome, word
-from tests.signatures import ANNA, BERT, PLANNER, STRANGER, signed
+from app.topics import APPROVALS, DRIFTS, OUTCOMES, REHEARSALS, REPAIRS
+from tests.property.history_records import CODEC, COMMAND, DEPLOYMENT, outcome, rehearsal, word
+from tests.signatures import ANNA, BERT, PLANNER, STRANGER, signed, word_on
 from tests.unit.cli.reading_world import NOW_MS, stale
 from tests.unit.cli.test_explain import OrderWorld
 
@@ -114,6 +114,24 @@ def test_a_person_reads_it_as_a_list_of_what_happened(world: Repaired, capsys: p
     places = [shown.index(what) for what in whats]
     assert places == sorted(places)
     assert shown.splitlines()[-1] == "my: stale in amount: overtaken; applied; verified"
+
+
+def test_a_rehearsal_is_told_with_its_command_and_is_no_word_of_yes(
+    world: Repaired, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it would touch stands there; what was tried under another content is not this command's."""
+    command = world.of_row(7, COMMAND)
+    world.put(REPAIRS, CODEC.command(command))
+    question = word_on([command], approved=False, rehearses=True, said_at_ms=NOW_MS, life_ms=9, deployment=DEPLOYMENT)
+    world.put(APPROVALS, CODEC.approval(question), NOW_MS + 1)
+    world.put(REHEARSALS, CODEC.rehearsal(rehearsal(command)), NOW_MS + 2)
+    world.put(REHEARSALS, CODEC.rehearsal(rehearsal(replace(command, fence_token=9))), NOW_MS + 3)
+    _, (told,) = asked(capsys, "row", "orders", "7")
+    assert [(each["would"], each["touches"]) for each in told["rehearsals"]] == [("write", ["shop.orders: 1 updated"])]
+    assert "anna asked for a rehearsal" in told["who"]
+    assert told["right"] == "not_written"
+    assert run(["history", "row", "orders", "7"]) == 0
+    assert "would write" in capsys.readouterr().out
 
 
 def test_keys_are_sealed_in_the_history_and_open_for_those_who_hold_the_key(

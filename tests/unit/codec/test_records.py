@@ -24,6 +24,7 @@ from app.core.command import Action, Approval, CommandOutcome, Outcome, RefusalR
 from app.core.errors import Undecodable
 from app.core.finding import DriftKind, Evidence, Finding, Shown, Stage, UnknownReason, Verdict
 from app.core.published import Provenance, PublishedFinding, QuarantinedRecord
+from app.core.rehearsal import UNCOUNTED, Rehearsal, Touched
 from app.core.status import Coverage, StatusReport
 
 SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
@@ -96,7 +97,9 @@ commands = st.builds(
     key_id=ids,
     signature=ids,
 )
-approvals = st.builds(Approval, ids, st.lists(ids, max_size=3).map(tuple), st.booleans(), longs, longs, words, ids, ids)
+approvals = st.builds(
+    Approval, ids, st.lists(ids, max_size=3).map(tuple), st.booleans(), longs, longs, words, st.booleans(), ids, ids
+)
 outcomes = st.builds(
     CommandOutcome,
     ids,
@@ -271,6 +274,16 @@ def test_a_record_says_where_it_comes_from() -> None:
     }
 
 
+def test_a_rehearsal_comes_back_as_it_was_told() -> None:
+    """With every table that it touched, and the reason where one said no."""
+    touched = (Touched("shop.lines", 0, UNCOUNTED, 2, "foreign key parents"), Touched("", inserted=1))
+    told = Rehearsal(
+        b"b" * 32, b"c" * 16, b"d" * 32, "orders", "my", RefusalReason.ROW_MOVED, "why", touched, False, 3, 7, b"t" * 16
+    )
+    for each in (told, replace(told, reason=None, touched=(), is_complete=True)):
+        assert CODEC.read_rehearsal(CODEC.rehearsal(each)) == each
+
+
 def test_a_provenance_goes_with_any_record() -> None:
     """An approval is traced as a finding is."""
     approval = Approval(b"b", (b"m",), approved=True, said_at_ms=1, expires_at_ms=2)
@@ -369,7 +382,13 @@ def test_every_field_of_every_schema_has_a_meaning(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("value_type", "name"),
-    [(RepairCommand, "repair_command"), (Approval, "approval"), (CommandOutcome, "outcome"), (StatusReport, "status")],
+    [
+        (RepairCommand, "repair_command"),
+        (Approval, "approval"),
+        (CommandOutcome, "outcome"),
+        (Rehearsal, "rehearsal"),
+        (StatusReport, "status"),
+    ],
 )
 def test_every_field_of_a_value_is_in_its_schema(value_type: Any, name: str) -> None:  # noqa: ANN401 - a dataclass
     """A field that is added to a value and forgotten in its schema would be lost in silence."""

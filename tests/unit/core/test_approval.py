@@ -55,6 +55,22 @@ def test_words_together(words: list[Word], persons: int, now_ms: int, what: Said
     assert said(words, SIGNERS, persons, LIFE_MS, now_ms) == what
 
 
+@pytest.mark.parametrize(
+    ("words", "from_ms", "what"),
+    [
+        ([], None, Said((), RefusalReason.NOT_REHEARSED)),
+        ([yes(ANNA)], None, Said((), RefusalReason.NOT_REHEARSED)),
+        ([no(ANNA)], None, Said(("anna",), RefusalReason.REJECTED)),
+        ([yes(ANNA, 499)], 500, Said((), RefusalReason.NOT_APPROVED)),
+        ([yes(ANNA, 499), yes(BERT, 500)], 500, Said(("bert",), None)),
+        ([yes(BERT, 900), no(ANNA, 1)], 500, Said(("anna",), RefusalReason.REJECTED)),
+    ],
+)
+def test_a_yes_from_before_the_rehearsal_does_not_count(words: list[Word], from_ms: int | None, what: Said) -> None:
+    """Its person had not seen what it showed; a no counts whenever it was said."""
+    assert said(words, SIGNERS, 1, LIFE_MS, 900, not_before_ms=from_ms) == what
+
+
 def test_who_left_counts_no_more() -> None:
     """Trust is asked when the command is carried out, not when the word was said."""
     without_anna = {key_id: s for key_id, s in SIGNERS.items() if s.person != "anna"}

@@ -85,9 +85,9 @@ class Table:
         )
         assert self._take(planner.on_outcome(self.rows.get, what, now)) == []
 
-    def say(self, command: RepairCommand, *, approved: bool = True) -> list[RepairCommand]:
-        """Let an approval happen."""
-        word = word_on([command], approved=approved)
+    def say(self, command: RepairCommand, *, approved: bool = True, rehearses: bool = False) -> list[RepairCommand]:
+        """Let a person's word happen."""
+        word = word_on([command], approved=approved, rehearses=rehearses)
         return self._take(planner.on_approval(self.rows.get, word, DEPLOYMENT))
 
     def tick(self, now: int) -> list[RepairCommand]:
@@ -176,7 +176,10 @@ def test_a_no_is_sent_on_to_be_recorded_and_then_forgotten() -> None:
     assert table.rows == {}
 
 
-@pytest.mark.parametrize("reason", [r for r in RefusalReason if r in WAITS_FOR_WORD - {RefusalReason.NOT_APPROVED}])
+NOT_HEARD_YET = {RefusalReason.NOT_APPROVED, RefusalReason.NOT_REHEARSED}
+
+
+@pytest.mark.parametrize("reason", [r for r in RefusalReason if r in WAITS_FOR_WORD - NOT_HEARD_YET])
 def test_a_word_that_was_not_enough_leaves_it_waiting_for_people(reason: RefusalReason) -> None:
     """It is not tried again by itself, and goes again with the next word."""
     table = Table()
@@ -185,6 +188,29 @@ def test_a_word_that_was_not_enough_leaves_it_waiting_for_people(reason: Refusal
     table.end(command, Outcome.HELD, reason, now=100)
     assert table.tick(command.expires_at_ms - 1) == []
     assert table.say(command) == [command]
+
+
+def test_what_is_to_be_rehearsed_is_sent_and_waits_on() -> None:
+    """The applier tries it when it comes; nothing of what is kept changes, and the same word of yes lets it go."""
+    table = Table()
+    (command,) = table.find(finding_of(1, intended=b""))
+    table.end(command, Outcome.HELD, RefusalReason.NOT_REHEARSED)
+    kept = dict(table.rows)
+    assert table.say(command, approved=False, rehearses=True) == [command]
+    table.end(command, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    assert table.rows == kept
+    assert table.say(replace(command, fence_token=1), approved=False, rehearses=True) == []
+    assert table.say(command) == [command]
+
+
+def test_a_yes_that_the_rehearsal_has_not_reached_yet_is_tried_again() -> None:
+    """The applier reads of the rehearsal in a moment: nobody has to say yes twice."""
+    table = Table()
+    (command,) = table.find(finding_of(1, intended=b""))
+    table.end(command, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    table.say(command)
+    table.end(command, Outcome.HELD, RefusalReason.NOT_REHEARSED, now=100)
+    assert table.tick(100 + planner.RESEND_FIRST_MS) == [command]
 
 
 def test_a_word_on_another_content_sends_nothing() -> None:
