@@ -18,6 +18,7 @@ from app.simulation.stores import Store
 _ABSENT_AT_FIRST: Final = 0.1
 _DELETES: Final = 0.1
 _HOT_MS: Final = 60
+_KEY_CHANGES: Final = 0.05
 _VALUE_BITS: Final = 24
 
 Carry = Callable[[int, bytes, int | None], None]
@@ -47,6 +48,11 @@ class Application:
                 self._write(number, None, 0)
         for at_ms, stamp_ms, number in sorted(self._changes()):
             self.schedule.put(at_ms, partial(self._write, number, stamp_ms))
+        if self.setting.has(Fault.KEYS_CHANGE):
+            dice = self.setting.dice(Fault.KEYS_CHANGE.value)
+            for _ in range(max(2, round(self.setting.keys * _KEY_CHANGES))):
+                at_ms = dice.randint(START_MS, self.setting.end_ms)
+                self.schedule.put(at_ms, partial(self._change_key, dice.randrange(self.setting.keys)))
 
     def _changes(self) -> Iterator[tuple[int, int, int]]:
         """Draw when which row changes, and when its statement began."""
@@ -72,6 +78,19 @@ class Application:
             return []
         begins = [dice.randint(0, self.setting.end_ms) for _ in range(3)]
         return [(begin, begin + dice.choice([1_000, 6_000])) for begin in begins]
+
+    def _change_key(self, number: int, at_ms: int) -> None:
+        """Let a row have another key, or its own again."""
+        key, other = key_of(number), b"m" + key_of(number)[1:]
+        if self.authority.value(key) is None:
+            key, other = other, key
+        value = self.authority.change_key(at_ms, key, other)
+        if value is None:
+            return
+        self.diary.note(Fault.KEYS_CHANGE, at_ms, self.authority.name, key)
+        for carry in self.carry:
+            carry(at_ms, key, None)
+            carry(at_ms, other, value)
 
     def _write(self, number: int, stamp_ms: int | None, at_ms: int) -> None:
         dice = self._dice

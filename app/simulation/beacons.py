@@ -148,6 +148,10 @@ class Beacons:
             process.writer.acknowledged(store.name, beat, process.now(at_ms))
         self.schedule.put(max(issued_ms + BEACON_MS, at_ms + 1), partial(self._turn, process, store))
 
+    def now_ms(self, at_ms: int) -> int:
+        """Return a common time that no beacon issued before this moment is later than, as a worker reckons it."""
+        return max(common_ms + at_ms - issued_ms for issued_ms, common_ms, _ in self._issued)
+
     def clock(self) -> CommonClock:
         """Return the common time as it went."""
         points: list[tuple[int, int]] = []

@@ -7,7 +7,6 @@ from random import Random
 from typing import Final
 
 from app.core.beacon_writer import BeaconRow
-from app.core.position import binlog_place
 from app.simulation.diary import Diary
 from app.simulation.faults import Fault
 from app.simulation.setting import START_MS, Setting
@@ -38,8 +37,12 @@ class Connector:
     _first: int = 0
     _stalls: list[tuple[int, int]] = field(default_factory=list)
     _repeats_ms: list[int] = field(default_factory=list)
+    _furthest: int = 0
     _again_ms: int = NEVER_MS
     _outage_ms: int = 0
+    _restarted_ms: int = NEVER_MS
+    _reads_new_log: bool = False
+    _loses_end: bool = False
     _numbers: dict[bytes, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -50,6 +53,7 @@ class Connector:
             self.partitions[self.store.topic, number] = []
         self.partitions[self.beacon_topic, 0] = []
         self.partitions[self.ledger_topic, 0] = []
+        self.partitions[self.signal_topic, 0] = []
         is_last = name == setting.store_names[-1]
         if is_last and setting.has(Fault.REPLICA_COVERED_LATE):
             self.starts_ms = dice.randint(START_MS + 2_000, setting.end_ms)
@@ -65,8 +69,22 @@ class Connector:
         if setting.has(Fault.CONNECTOR_SNAPSHOTS_AGAIN) and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
             self._again_ms = dice.randint(START_MS + 4_000, setting.end_ms)
             self._outage_ms = dice.choice([0, 2_000, 6_000])
+        elif setting.has(Fault.LOG_RESTARTS) and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
+            self._restarted_ms = dice.randint(START_MS + 4_000, setting.end_ms)
+            self._again_ms = self._restarted_ms + dice.choice([0, 2_000, 6_000])
+            self._reads_new_log, self._loses_end = dice.choice([True, False]), dice.choice([True, False])
         elif setting.has(Fault.CONNECTOR_REPEATS):
             self._repeats_ms = sorted(dice.sample(range(START_MS, setting.end_ms), 2))
+
+    @property
+    def restarts_log_ms(self) -> int:
+        """When the store's log begins anew, `NEVER_MS` if it does not."""
+        return self._restarted_ms
+
+    @property
+    def signal_topic(self) -> str:
+        """The CDC topic in which slices are said to be complete."""
+        return f"{self.store.name}.signal"
 
     @property
     def beacon_topic(self) -> str:
@@ -99,11 +117,18 @@ class Connector:
             if now_ms < self._again_ms + self._outage_ms:
                 return
             self._again_ms = NEVER_MS
-            self.diary.note(Fault.CONNECTOR_SNAPSHOTS_AGAIN, now_ms, self.store.name)
+            if self._restarted_ms == NEVER_MS:
+                self.diary.note(Fault.CONNECTOR_SNAPSHOTS_AGAIN, now_ms, self.store.name)
             self._snapshot(len(self.store.log))
         elif self.sent == 0:
-            self._first = sum(1 for e in self.store.log if e.at_ms <= self.starts_ms - _SNAPSHOT_LATE_MS)
+            late = sum(1 for e in self.store.log if e.at_ms <= self.starts_ms - _SNAPSHOT_LATE_MS)
+            self._first = max(late, self.store.log_begins)
             self._snapshot(self._first)
+        elif self._loses_end:
+            # What it had not read of the log that was, nobody tells any more.
+            self.sent = max(self.sent, self.store.log_begins)
+        if self._again_ms != NEVER_MS and now_ms >= self._restarted_ms and not self._reads_new_log:
+            return
         if self._repeats_ms and now_ms >= self._repeats_ms[0]:
             self._repeats_ms.pop(0)
             self.diary.note(Fault.CONNECTOR_REPEATS, now_ms, self.store.name)
@@ -116,6 +141,7 @@ class Connector:
         while sent < len(log) and log[sent].at_ms <= until_ms:
             entry = log[sent]
             sent += 1
+            is_again = sent <= self._furthest
             if entry.kind is Kind.BEACON:
                 beacons.append((entry, False))
                 if self._dice.random() < _MARKERS:
@@ -123,14 +149,19 @@ class Connector:
                         partition.append(None)
             elif entry.kind is Kind.LEDGER:
                 self.partitions[self.ledger_topic, 0].append((entry, False))
+            elif entry.kind is Kind.SLICE:
+                self.partitions[self.signal_topic, 0].append((entry, False))
+            elif entry.kind is Kind.READ and is_again:
+                pass  # a connector that starts again reads its chunk again: what an older one read comes never twice
             elif not entry.hidden:
-                number = self.partition_of(entry.key) if entry.kind is Kind.ROW else 0
+                number = 0 if entry.kind is Kind.TRUNCATE else self.partition_of(entry.key)
                 self.partitions[topic, number].append((entry, False))
         self.sent = sent
+        self._furthest = max(self._furthest, sent)
 
     def _snapshot(self, n: int) -> None:
         """Deliver what the table shows after n entries of the log, as reads; the stream goes on from there."""
-        rows: dict[bytes, int] = {}
+        rows: dict[tuple[bytes, bytes], int] = {}  # by key, and by how it is written if not as usual
         beacon: BeaconRow | None = None
         at_ms = 0
         for entry in self.store.log[:n]:
@@ -140,15 +171,16 @@ class Connector:
             elif entry.kind is Kind.BEACON:
                 beacon = entry.beacon
             elif entry.kind is Kind.ROW and entry.value is None:
-                rows.pop(entry.key, None)
+                rows.pop((entry.key, entry.raw_key), None)
             elif entry.kind is Kind.ROW and entry.value is not None:
-                rows[entry.key] = entry.value
-        place = binlog_place(1, n, 0, is_delete=False)
-        read = Entry(at_ms, Kind.BEACON, place, beacon=beacon or BeaconRow(0, 0, 0, 0))
+                rows[entry.key, entry.raw_key] = entry.value
+        place = self.store.place_after(n)
+        read = Entry(at_ms, Kind.BEACON, place, beacon=beacon or BeaconRow(0, 0, 0, 0), server=self.store.server)
         self.partitions[self.beacon_topic, 0].append((read, True))
-        for key, value in rows.items():
-            row = Entry(at_ms, Kind.ROW, place, key=key, value=value)
+        for (key, raw_key), value in rows.items():
+            row = Entry(at_ms, Kind.ROW, place, key=key, value=value, raw_key=raw_key)
             self.partitions[self.store.topic, self.partition_of(key)].append((row, True))
-        self.store.was_read(n, at_ms, rows)
+        shared = {key: {raw or at for at, raw in rows if at == key} for key, raw_key in rows if raw_key}
+        self.store.was_read(n, at_ms, {key: value for (key, _), value in rows.items()}, shared)
         self.snapshots += 1
         self.sent = n

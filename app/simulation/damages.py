@@ -18,6 +18,8 @@ _ROGUE: Final = 1 << 60
 _PER_KEY: Final = 0.15
 _RETURN_SHARE: Final = 0.7
 _RESTORED_SHARE: Final = 0.3
+_SHARED_KEYS: Final = 0.03
+_SHARED_MS: Final = (300, 3_000, 8_000)
 
 
 @dataclass(slots=True)
@@ -41,6 +43,12 @@ class Damages:
                 for _ in range(max(2, round(setting.keys * _PER_KEY))):
                     at_ms = dice.randint(START_MS, setting.end_ms)
                     self.schedule.put(at_ms, partial(self._damage, fault, dice.randrange(setting.keys)))
+        if setting.has(Fault.KEYS_COLLIDE):
+            dice = setting.dice(f"{Fault.KEYS_COLLIDE.value} {self.replica.name}")
+            for _ in range(max(2, round(setting.keys * _SHARED_KEYS))):
+                at_ms, key = dice.randint(START_MS, setting.end_ms), key_of(dice.randrange(setting.keys))
+                self.schedule.put(at_ms, partial(self._share_key, key, _ROGUE | dice.randrange(1 << 20)))
+                self.schedule.put(at_ms + dice.choice(_SHARED_MS), partial(self._share_key, key, None))
         if setting.has(Fault.TABLE_TRUNCATED):
             self.schedule.put(self._dice.randint(START_MS + 5_000, setting.end_ms - 3_000), self._truncate)
         if setting.has(Fault.OLD_COPY_RESTORED):
@@ -54,6 +62,12 @@ class Damages:
         value = None if fault is Fault.ROGUE_DELETES else _ROGUE | self._number << 2
         if self.replica.write(at_ms, key, value):
             self.diary.note(fault, at_ms, self.replica.name, key)
+
+    def _share_key(self, key: bytes, value: int | None, at_ms: int) -> None:
+        if value is not None and self.replica.value(key) is None:
+            return  # alone it would be the row itself
+        if self.replica.put_twin(at_ms, key, value) and value is not None:
+            self.diary.note(Fault.KEYS_COLLIDE, at_ms, self.replica.name, key)
 
     def _truncate(self, at_ms: int) -> None:
         if self.replica.rows.locks:

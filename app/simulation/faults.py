@@ -19,9 +19,13 @@ class Fault(Enum):
     RECORDS_UNREADABLE = "records_unreadable"
     VALUES_UNMAPPABLE = "values_unmappable"  # a type that the contract does not allow
     VALUES_LEFT_OUT = "values_left_out"  # the log names only what changed
+    LOG_RESTARTS = "log_restarts"  # a reset, or another server: its places begin anew, and its end may be lost
+    ROWS_HIDDEN = "rows_hidden"  # changed past the log, until a slice is read again
+    SLICES_READ_AMID_CHANGES = "slices_read_amid_changes"  # selected at one moment, in the log at a later one
     # Kafka and ingest.
     PARTITIONS_REORDER = "partitions_reorder"  # one partition is read long before another
     INGEST_CRASHES = "ingest_crashes"
+    OFFSETS_GO_BACK = "offsets_go_back"  # what was committed is lost: much is read once more
     BLOCKS_REPEAT = "blocks_repeat"
     BLOCKS_LOST = "blocks_lost"  # a block is lost, later ones arrive, and then the sender dies of it
     # The worker.
@@ -40,6 +44,8 @@ class Fault(Enum):
     # The application.
     ROW_HOT = "row_hot"
     OLD_STATES_RETURN = "old_states_return"
+    KEYS_CHANGE = "keys_change"  # one place in the log for the row that goes and the one that comes
+    KEYS_COLLIDE = "keys_collide"  # two rows of a replica whose keys mean the same
     # Pipelines.
     PIPELINE_STALLS = "pipeline_stalls"
     PIPELINE_LOSES = "pipeline_loses"
@@ -48,6 +54,7 @@ class Fault(Enum):
     PIPELINE_DOUBLES = "pipeline_doubles"  # an older change arrives once more
     PIPELINE_ALTERS = "pipeline_alters"
     PIPELINE_KEEPS_DELETED = "pipeline_keeps_deleted"
+    PIPELINE_REPORTS_LATE = "pipeline_reports_late"  # how far it has come, as it was some time ago
     # Repairs.
     PLANNER_CRASHES = "planner_crashes"  # it has sent and not committed
     COMMANDS_REPEAT = "commands_repeat"

@@ -11,6 +11,7 @@ from app.core.finding import UnknownReason
 from app.core.ledger import LedgerKind, LedgerRow
 from app.core.observation import (
     CREATED,
+    INCREMENTAL_READ,
     PRESENT,
     QUARANTINED,
     SNAPSHOT_READ,
@@ -22,6 +23,7 @@ from app.core.observation import (
     Mark,
     Observation,
     RowBlock,
+    SliceRead,
     Truncated,
 )
 from app.simulation.connector import Connector, Record
@@ -33,6 +35,7 @@ from app.simulation.stores import NUMBER, Entry, Kind, groups_of
 MARK_MS: Final = 500
 _FEW: Final = 0.3
 _ECHOED: Final = frozenset({LedgerKind.COMMAND, LedgerKind.INVERSE, LedgerKind.REFUSAL})
+_ROWS: Final = frozenset({Kind.ROW, Kind.READ})
 _NOTHING: Final = bytes(16)
 _FLAGS: Final = {None: 0, UnknownReason.QUARANTINED: QUARANTINED, UnknownReason.SCHEMA: UNMAPPABLE}
 
@@ -77,6 +80,10 @@ class Ingest:
         elif crash and not calm:
             self.diary.note(Fault.INGEST_CRASHES, now_ms)
             self._restart()
+        elif not calm and self.setting.has(Fault.OFFSETS_GO_BACK) and dice.random() < 0.005:  # noqa: PLR2004 - a chance
+            self.diary.note(Fault.OFFSETS_GO_BACK, now_ms)
+            self._committed = {at: dice.randint(0, offset) for at, offset in self._committed.items()}
+            self._restart()
         for connector in self.connectors:
             for at, records in connector.partitions.items():
                 if not calm and self.setting.has(Fault.PARTITIONS_REORDER) and dice.random() < 0.5:  # noqa: PLR2004
@@ -103,6 +110,11 @@ class Ingest:
             self._read[at] = end
             if few:
                 return
+
+    def tell(self, observation: Observation) -> None:
+        """Send what is not read from a CDC partition to all."""
+        for sent in self.sent:
+            sent.append(observation)
 
     def _restart(self) -> None:
         """Begin again at what was committed, as a new process does."""
@@ -159,7 +171,7 @@ class Ingest:
                 row.previous_acknowledged_ms,
                 entry.place,
                 streamed=not snapshot,
-                server="server",
+                server=entry.server,
             )
             ends = [(topic, number, len(found)) for (topic, number), found in connector.partitions.items()]
             for target in range(self.setting.targets):
@@ -183,16 +195,15 @@ class Ingest:
             if record is None:
                 continue
             entry, snapshot = record
-            if entry.kind is Kind.ROW:
+            if entry.kind in _ROWS:
                 rows[self.target_of(entry.key)].append((offset, entry, snapshot))
             elif entry.ledger is not None and entry.ledger.kind in _ECHOED:
                 self._echo(connector, at, offset, entry, entry.ledger, now_ms, calm=calm)
-            elif entry.kind is Kind.TRUNCATE:
+            elif entry.kind is Kind.TRUNCATE or entry.slice is not None:
                 send(offset)
                 for target in range(self.setting.targets):
-                    link = self._link(target, at, offset + 1)
-                    cut = Truncated(NUMBER, connector.store.index, link, entry.place, offset, entry.transaction)
-                    self._send(target, cut, now_ms, calm=calm)
+                    told = _told_to_all(connector.store.index, entry, self._link(target, at, offset + 1), offset)
+                    self._send(target, told, now_ms, calm=calm)
         send(end)
 
     def _echo(
@@ -221,7 +232,7 @@ class Ingest:
             link=link,
             groups=2 if has_large else 1,
             keys=[entry.key for entry in entries],
-            raw_keys=b"".join([entry.key[-8:] for entry in entries]),
+            raw_keys=b"".join([entry.raw_key or entry.key[-8:] for entry in entries]),
             flags=bytes([_flags(entry, snapshot=snapshot) for _, entry, snapshot in rows]),
             places=b"".join([entry.place for entry in entries]),
             offsets=[offset for offset, _, _ in rows],
@@ -230,12 +241,25 @@ class Ingest:
         )
 
 
+def _told_to_all(store: int, entry: Entry, link: Link, offset: int) -> Observation:
+    """Return what every receiver is told of a truncate, or of a slice that is complete."""
+    if entry.slice is None:
+        return Truncated(NUMBER, store, link, entry.place, offset, entry.transaction)
+    return SliceRead(NUMBER, store, link, *entry.slice, entry.place)
+
+
 def _begins_chain(observation: Observation) -> bool:
     """Whether a link is the first of its chain, which is taken wherever it begins: nobody sees its loss."""
     match observation:
         case Mark(links=links):
             return any(link.begin == 0 for link in links)
-        case RowBlock(link=link) | Truncated(link=link) | Barrier(link=link) | LedgerEcho(link=link):
+        case (
+            RowBlock(link=link)
+            | Truncated(link=link)
+            | Barrier(link=link)
+            | LedgerEcho(link=link)
+            | SliceRead(link=link)
+        ):
             return link.begin == 0
         case _:
             return False
@@ -246,6 +270,7 @@ def _flags(entry: Entry, *, snapshot: bool) -> int:
         (0 if entry.value is None else PRESENT)
         | (SNAPSHOT_READ if snapshot else 0)
         | (CREATED if entry.created else 0)
+        | (INCREMENTAL_READ if entry.kind is Kind.READ else 0)
         | _FLAGS[entry.reason]
     )
 

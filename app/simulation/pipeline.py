@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -17,6 +18,17 @@ _ALTERED: Final = 1 << 61
 _LAG_MOST_MS: Final = 800
 _SHARE_MOST: Final = 0.05
 _PER_KEY: Final = 0.3
+_LATE_SHARE: Final = 0.3
+_LATE_REPORTS: Final = 4
+
+
+@dataclass(slots=True)
+class Carried:
+    """A change that the authority committed at a place of its log, and when the replica had it; None: not yet."""
+
+    at_ms: int
+    place: bytes
+    done_ms: int | None = None
 
 
 @dataclass(slots=True)
@@ -24,12 +36,17 @@ class Pipeline:
     """Carries each change of the authority into one replica, some time later, in the order of each row's changes."""
 
     setting: Setting
+    authority: Store
     replica: Store
     schedule: Schedule
     diary: Diary
+    carried: defaultdict[bytes, list[Carried]] = field(default_factory=lambda: defaultdict(list))  # by row
+    _under_way: deque[Carried] = field(default_factory=deque)
+    _through: bytes = b""
+    _reports: list[tuple[bytes, int]] = field(default_factory=list)
     _dice: dict[str, Random] = field(default_factory=dict)
     _arrived_ms: dict[bytes, int] = field(default_factory=dict)
-    _held: dict[bytes, int | None] = field(default_factory=dict)
+    _held: dict[bytes, tuple[int | None, list[Carried]]] = field(default_factory=dict)
     _stalls: list[tuple[int, int]] = field(default_factory=list)
     _share: float = field(init=False)
     _lag_ms: int = field(init=False)
@@ -59,11 +76,14 @@ class Pipeline:
     def carry(self, at_ms: int, key: bytes, value: int | None) -> None:
         """Take a change that the authority has committed."""
         if not at_ms:
-            self._write(key, value, 0)
+            self.replica.write(0, key, value)
             return
-        if self._happens(Fault.PIPELINE_LOSES, at_ms, key):
-            return
-        if value is None and self._happens(Fault.PIPELINE_KEEPS_DELETED, at_ms, key):
+        change = Carried(at_ms, self.authority.log[-1].place)
+        self.carried[key].append(change)
+        self._under_way.append(change)
+        is_lost = self._happens(Fault.PIPELINE_LOSES, at_ms, key)
+        if is_lost or (value is None and self._happens(Fault.PIPELINE_KEEPS_DELETED, at_ms, key)):
+            change.done_ms = at_ms
             return
         if value is not None and self._happens(Fault.PIPELINE_ALTERS, at_ms, key):
             value |= _ALTERED
@@ -75,27 +95,42 @@ class Pipeline:
                 self.diary.note(Fault.PIPELINE_STALLS, at_ms, self.replica.name, key)
         if self._happens(Fault.PIPELINE_REORDERS, at_ms, key):
             late_ms = self._dice_of("late").randint(self._lag_ms, self.setting.window_ms + 3_000)
-            self.schedule.put(arrives_ms + late_ms, partial(self._write, key, value))
+            self.schedule.put(arrives_ms + late_ms, partial(self._write, key, value, [change]))
             return
         self._arrived_ms[key] = arrives_ms
         if self.setting.has(Fault.PIPELINE_SKIPS):
-            self._collect(key, value, at_ms, arrives_ms)
+            self._collect(key, value, change, arrives_ms)
         else:
-            self.schedule.put(arrives_ms, partial(self._write, key, value))
+            self.schedule.put(arrives_ms, partial(self._write, key, value, [change]))
         if self._happens(Fault.PIPELINE_DOUBLES, at_ms, key):
             again_ms = self._dice_of("again").choice([200, 2_000, self.setting.window_ms + 2_000])
-            self.schedule.put(arrives_ms + again_ms, partial(self._write, key, value))
+            self.schedule.put(arrives_ms + again_ms, partial(self._write, key, value, []))
 
-    def _collect(self, key: bytes, value: int | None, at_ms: int, arrives_ms: int) -> None:
+    def _collect(self, key: bytes, value: int | None, change: Carried, arrives_ms: int) -> None:
         """Write only the newest of the changes of a row that are under way."""
-        if key in self._held:
-            self.diary.note(Fault.PIPELINE_SKIPS, at_ms, self.replica.name, key)
+        _, changes = self._held.get(key, (None, []))
+        if changes:
+            self.diary.note(Fault.PIPELINE_SKIPS, change.at_ms, self.replica.name, key)
         else:
             self.schedule.put(arrives_ms, partial(self._write_held, key))
-        self._held[key] = value
+        self._held[key] = (value, [*changes, change])
 
     def _write_held(self, key: bytes, at_ms: int) -> None:
-        self.replica.write(at_ms, key, self._held.pop(key))
+        value, changes = self._held.pop(key)
+        self._write(key, value, changes, at_ms)
 
-    def _write(self, key: bytes, value: int | None, at_ms: int) -> None:
+    def _write(self, key: bytes, value: int | None, changes: list[Carried], at_ms: int) -> None:
         self.replica.write(at_ms, key, value)
+        for change in changes:
+            change.done_ms = at_ms
+
+    def report(self, now_ms: int, seen_at_ms: int) -> tuple[bytes, int]:
+        """Return up to which place everything was carried, and when that was seen; late, what it was some time ago."""
+        while self._under_way and self._under_way[0].done_ms is not None:
+            self._through = self._under_way.popleft().place
+        self._reports.append((self._through, seen_at_ms))
+        dice = self._dice_of("reports")
+        if self.setting.has(Fault.PIPELINE_REPORTS_LATE) and dice.random() < _LATE_SHARE:
+            self.diary.note(Fault.PIPELINE_REPORTS_LATE, now_ms, self.replica.name)
+            return dice.choice(self._reports[-_LATE_REPORTS:])
+        return self._reports[-1]

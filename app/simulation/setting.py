@@ -11,7 +11,13 @@ START_MS = 3_000
 """When connectors begin, and so the first moment of which anything can be told."""
 QUIET_MS = 12_000
 """How long the world is left alone before it is judged, beyond its longest window."""
+REREAD_MS = 14_000
+"""How long after its last changes a world is read again: longer than a read says nothing of a row that changed."""
 _REPAIRING = 0.5
+_REPORTING = 0.4
+_MANY = 5_000
+_TICKS_MS = (50, 100, 250, 500)
+_LONG_TICKS_MS = (250, 500, 500, 1_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,8 @@ class Setting:
     block_rows: int
     quiet_for_ms: int
     repairs: bool
+    commit_ms: int
+    pipelines_report: bool
 
     @classmethod
     def draw(cls, seed: int, changes: int, faults: frozenset[Fault] | None = None) -> Setting:
@@ -49,10 +57,12 @@ class Setting:
             replicas=dice.choice([1, 1, 1, 2]),
             cdc_partitions=dice.randint(1, 3),
             targets=dice.choice([1, 1, 2, 3]),
-            tick_ms=dice.choice([50, 100, 250, 500]),
+            tick_ms=dice.choice(_TICKS_MS if changes < _MANY else _LONG_TICKS_MS),
             block_rows=dice.choice([1, 20, 1_000, 1_000, 1_000]),
             quiet_for_ms=dice.choice([500, 4_000, 20_000]),
             repairs=dice.random() < _REPAIRING or bool(faults and faults & REPAIRS),
+            commit_ms=dice.choice([0, 500, 2_000]),
+            pipelines_report=dice.random() < _REPORTING or bool(faults and Fault.PIPELINE_REPORTS_LATE in faults),
         )
 
     def dice(self, name: str) -> Random:
@@ -69,6 +79,12 @@ class Setting:
         return ("A", "R", "S")[: 1 + self.replicas]
 
     @property
+    def reread_ms(self) -> int:
+        """When all stores are read again, if rows of theirs are hidden: everything is at rest since long."""
+        return self.end_ms + self.window_ms + REREAD_MS
+
+    @property
     def last_ms(self) -> int:
         """When the world ends."""
-        return self.end_ms + self.window_ms + QUIET_MS
+        begin_ms = self.reread_ms if self.has(Fault.ROWS_HIDDEN) else self.end_ms
+        return begin_ms + self.window_ms + QUIET_MS

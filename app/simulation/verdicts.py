@@ -12,6 +12,7 @@ from app.simulation.beacons import CommonClock
 from app.simulation.connector import NEVER_MS, Connector
 from app.simulation.faults import Fault
 from app.simulation.oracle import History, Stretch, drifts, is_told, stretches, vouched_at
+from app.simulation.pipeline import Pipeline
 from app.simulation.setting import Setting
 from app.simulation.stores import NUMBER, Kind, Store
 from app.simulation.worker import Told, Worker
@@ -20,6 +21,8 @@ SLACK_MS: Final = 1_500
 """How long a drift must last to be seen for certain, and how late its deadline may be: two beacons, and commits."""
 SLOW_SLACK_MS: Final = 4_000
 """Likewise where beacons are slow or miss a turn."""
+_FOUND_LATE_MS: Final = 4_000
+"""How much later a row is seen to be gone that a slice did not show: its log has to be known beyond the slice."""
 _SLOW: Final = frozenset(
     {
         Fault.BEACONS_SLOW,
@@ -85,12 +88,14 @@ class Judge:
         setting: Setting,
         stores: Sequence[Store],
         connectors: Sequence[Connector],
+        pipelines: Sequence[Pipeline],
         workers: Sequence[Worker],
         clock: CommonClock,
     ) -> None:
         self._setting = setting
         self._stores = stores
         self._connectors = connectors
+        self._pipelines = pipelines
         self._workers = workers
         self._clock = clock
         self._slack_ms = SLOW_SLACK_MS if setting.faults & _SLOW else SLACK_MS
@@ -107,7 +112,27 @@ class Judge:
             else:
                 for worker in self._workers:
                     self._judge_partition(i, worker)
+        for store, connector in zip(self._stores, self._connectors, strict=True):
+            if connector.starts_ms != NEVER_MS:
+                self._judge_gaps(store)
         return self.score
+
+    def _judge_gaps(self, store: Store) -> None:
+        """Each row that was read otherwise than the log had told is told of, once, and no other."""
+        told = {
+            each.finding.finding_id: each.finding.canonical_key
+            for worker in self._workers
+            for each in worker.told
+            if each.finding.stage is Stage.NOTED and each.finding.replica == store.name
+        }
+        found = Counter(told.values())
+        for key in sorted({*found, *store.gaps}):
+            if found[key] < store.gaps[key]:
+                self.score.missed += 1
+                self.score.complain("a gap of the log was not told", store.name, key, self._setting.reread_ms)
+            elif found[key] > store.gaps[key]:
+                self.score.false_alarms += 1
+                self.score.complain("told of a gap that is none", store.name, key, self._setting.reread_ms)
 
     def judge_repairs(self, wrong: Sequence[tuple[str, bytes, int]], applied: Container[bytes]) -> None:
         """Complain of every commit of a repair that was not allowed, and of what was verified and never applied."""
@@ -153,6 +178,8 @@ class Judge:
             if finding.stage is Stage.CONFIRMED:
                 told[key].append(_TimeOfDrift(judged_ms, self._clock.common_ms(at_ms)))
                 self._judge_alarm(i, finding, rows.get(key, []))
+            elif finding.stage is Stage.OVERTAKEN and self._setting.pipelines_report:
+                self._judge_overtaken(i, finding, rows.get(key, []))
             elif finding.stage is Stage.VERIFIED and told[key]:
                 # Seen with its echo, however far the common time is.
                 told[key][-1].end_ms = self._clock.common_ms(at_ms)
@@ -200,9 +227,25 @@ class Judge:
             self.score.false_alarms += 1
             self.score.complain("another kind of drift", name, key, judged_ms)
 
+    def _judge_overtaken(self, i: int, finding: Finding, row: list[Stretch]) -> None:
+        """A drift may be repaired once its pipeline has come past the row's change, and what it brought was read."""
+        if finding.canonical_key in self._stores[0].lied_of:
+            return  # of a change that its log has left out nobody knows
+        through_ms = min(finding.evidence.authority_watermark_ms, finding.evidence.replica_watermark_ms)
+        changes = self._pipelines[i].carried[finding.canonical_key]
+        known = [change for change in changes if self._clock.common_ms(change.at_ms) <= through_ms]
+        if not known or vouched_at(row, through_ms) >= self._clock.common_ms(known[-1].at_ms):
+            return
+        done_ms = known[-1].done_ms
+        if done_ms is None or self._clock.common_ms(done_ms) > through_ms:
+            self.score.false_alarms += 1
+            self.score.complain("overtaken before its pipeline", finding.replica, finding.canonical_key, through_ms)
+
     def _judge_drift(self, name: str, key: bytes, begin_ms: int, end_ms: int, told: list[_TimeOfDrift]) -> None:
         left_ms = begin_ms - self._setting.window_ms
         slack_ms = self._slack_ms + max(self._clock.gap_ms(left_ms), self._clock.gap_ms(begin_ms))
+        if any(key in store.missed for store in self._stores if store.name in {name, self._stores[0].name}):
+            slack_ms += _FOUND_LATE_MS
         if end_ms - begin_ms < slack_ms:
             return
         self.score.planted += 1

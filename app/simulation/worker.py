@@ -39,7 +39,10 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class UnknownSeen:
-    """A row that was not proven when somebody looked, at `at_ms` of the world and `common_ms` of common time."""
+    """A row that was not proven when somebody looked, at `at_ms` of the world.
+
+    Its replicas are concluded together: they are known up to `common_ms` of common time, all of them.
+    """
 
     at_ms: int
     common_ms: int
@@ -67,6 +70,7 @@ class Worker:
     _read: int = 0
     _committed: int = 0
     _waiting: list[Finding] = field(default_factory=list)
+    _commits_ms: int = 0
     _stalled_until_ms: int = 0
     _now_ms: int = 0
 
@@ -96,6 +100,9 @@ class Worker:
             return
         waiting, self._waiting = self._waiting, []
         self._take(self.shard.acknowledged(waiting))
+        if not calm and now_ms < self._commits_ms:
+            return
+        self._commits_ms = now_ms + self.setting.commit_ms
         if not calm and self._happens(Fault.COMMITS_TORN, 0.02):
             writes = self.shard.flush()
             self._write(writes[: dice.randint(0, len(writes))])
@@ -145,10 +152,11 @@ class Worker:
     def look(self, now_ms: int) -> None:
         """Note all rows that are unknown now."""
         entity, live = self.shard.progress.entities[NUMBER], self.shard.live[NUMBER]
+        known_ms = [entity.common_ms(i) for i in range(len(entity.base_ms))]
+        common_ms = min((at_ms for at_ms in known_ms if at_ms is not None), default=0)
         for row, reasons in live.unknown.items():
             for i, reason in enumerate(reasons):
-                common_ms = entity.common_ms(i)
-                if reason is not None and common_ms is not None:
+                if reason is not None and known_ms[i] is not None:
                     self.unknowns.append(UnknownSeen(now_ms, common_ms, i, row[_ROW_PREFIX_BYTES:], reason))
 
     def _restart(self) -> None:

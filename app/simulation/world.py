@@ -16,15 +16,18 @@ from app.core.contract import (
     Replica,
     StoreTable,
 )
+from app.core.contract import Pipeline as FillingPipeline
+from app.core.observation import PipelineReached
 from app.simulation.application import Application
 from app.simulation.beacons import BEGIN_MS, Beacons
-from app.simulation.connector import Connector
+from app.simulation.connector import NEVER_MS, Connector
 from app.simulation.damages import Damages
 from app.simulation.diary import Diary
 from app.simulation.faults import Fault
 from app.simulation.ingest import Ingest
 from app.simulation.pipeline import Pipeline
 from app.simulation.repairs import Repairs
+from app.simulation.rereads import Rereads
 from app.simulation.schedule import Schedule
 from app.simulation.setting import START_MS, Setting
 from app.simulation.stores import ENTITY, NUMBER, VALUE, Store
@@ -43,6 +46,7 @@ def contract_of(setting: Setting) -> EntityContract:
     names = setting.store_names
     int64 = FieldType(FieldKind.INT64)
     columns = dict.fromkeys(names, VALUE)
+    pipeline = FillingPipeline("pipeline", ENTITY) if setting.pipelines_report else None
     large = (Field("large", int64, columns, large=True),) if setting.has(Fault.VALUES_LEFT_OUT) else ()
     return EntityContract(
         entity=ENTITY,
@@ -52,7 +56,9 @@ def contract_of(setting: Setting) -> EntityContract:
         fields=(Field(VALUE, int64, columns), *large),
         authority=names[0],
         stores=tuple(StoreTable(name, ENTITY, f"{name}.{ENTITY}", setting.cdc_partitions) for name in names),
-        replicas=tuple(Replica(name, setting.window_ms, setting.quiet_for_ms, repair=_POLICY) for name in names[1:]),
+        replicas=tuple(
+            Replica(name, setting.window_ms, setting.quiet_for_ms, pipeline, repair=_POLICY) for name in names[1:]
+        ),
     )
 
 
@@ -66,15 +72,20 @@ class World:
         self.stores = [Store(name, n, setting, self.schedule, self.diary) for n, name in enumerate(setting.store_names)]
         self.beacons = Beacons(setting, self.stores, self.schedule, self.diary)
         self.schedule.run(0)
-        pipelines = [Pipeline(setting, store, self.schedule, self.diary) for store in self.stores[1:]]
+        truth, *copies = self.stores
+        self.pipelines = [Pipeline(setting, truth, store, self.schedule, self.diary) for store in copies]
         self.application = Application(
-            setting, self.stores[0], self.schedule, self.diary, [pipeline.carry for pipeline in pipelines]
+            setting, truth, self.schedule, self.diary, [pipeline.carry for pipeline in self.pipelines]
         )
-        self.damages = [Damages(setting, store, self.schedule, self.diary) for store in self.stores[1:]]
+        self.damages = [Damages(setting, store, self.schedule, self.diary) for store in copies]
+        self.rereads = [Rereads(setting, store, self.schedule, self.diary) for store in self.stores]
         if setting.has(Fault.STORE_CLOCK_STEPS):
             for store in self.stores:
                 self.schedule.put(setting.dice(f"clock {store.name}").randint(1, setting.end_ms), store.step_clock)
         self.connectors = [Connector(setting, store, self.diary) for store in self.stores]
+        for connector in self.connectors:
+            if connector.restarts_log_ms != NEVER_MS:
+                self.schedule.put(connector.restarts_log_ms, connector.store.restart_log)
         self.ingest = Ingest(setting, self.connectors, self.diary)
         self.contract = contract_of(setting)
         self.workers = [
@@ -96,6 +107,8 @@ class World:
             self._stream(now_ms, calm=now_ms >= self.setting.last_ms - _CALM_MS)
             if now_ms >= looked_ms:
                 looked_ms += _LOOK_MS
+                if self.setting.pipelines_report:
+                    self._report(now_ms)
                 for worker in self.workers:
                     worker.look(now_ms)
         self.schedule.run(self.setting.last_ms)
@@ -105,11 +118,17 @@ class World:
                 break
         for worker in self.workers:
             worker.look(self.setting.last_ms)
-        judge = Judge(self.setting, self.stores, self.connectors, self.workers, self.beacons.clock())
+        judge = Judge(self.setting, self.stores, self.connectors, self.pipelines, self.workers, self.beacons.clock())
         score = judge.judge()
         judge.judge_repairs(self.repairs.wrong, self.repairs.applied)
         score.faults = self.diary.counts
         return score
+
+    def _report(self, now_ms: int) -> None:
+        """Let a probe tell how far each pipeline has come."""
+        for i, pipeline in enumerate(self.pipelines):
+            place, seen_at_ms = pipeline.report(now_ms, self.beacons.now_ms(now_ms))
+            self.ingest.tell(PipelineReached(NUMBER, i, place, seen_at_ms))
 
     def _stream(self, now_ms: int, *, calm: bool) -> None:
         for connector in self.connectors:

@@ -1,0 +1,93 @@
+"""Slices of a store that are read again, as Debezium reads them, and rows that somebody changed past its log.
+
+A slice is selected at one moment and stands in the log at a later one, without the rows that changed in between. What
+is hidden is hidden when the world is at rest, so that nobody can doubt whether a read has seen a row's last change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Final
+
+from app.simulation.application import key_of
+from app.simulation.diary import Diary
+from app.simulation.faults import Fault
+from app.simulation.schedule import Schedule
+from app.simulation.setting import START_MS, Setting
+from app.simulation.stores import Kind, Slice, Store, twin_of
+
+_SLICES: Final = 2
+_READ_MOST_MS: Final = 3_000
+_DONE_MOST_MS: Final = 400
+_HIDDEN_BEFORE_MS: Final = 1_000
+_HIDDEN_MOST: Final = 4
+_HIDDEN: Final = 1 << 62
+_DOUBTFUL: Final = frozenset(
+    {
+        Fault.CONNECTOR_LIES,
+        Fault.RECORDS_UNREADABLE,
+        Fault.VALUES_UNMAPPABLE,
+        Fault.VALUES_LEFT_OUT,
+        Fault.KEYS_COLLIDE,
+    }
+)
+"""Where rows of a busy store are not known by its log, nobody can say exactly which of its reads told them."""
+
+
+@dataclass(slots=True)
+class Rereads:
+    """The slices of one store."""
+
+    setting: Setting
+    store: Store
+    schedule: Schedule
+    diary: Diary
+    _dice: Random = field(init=False)
+    _number: int = 0
+
+    def __post_init__(self) -> None:
+        setting = self.setting
+        self._dice = dice = setting.dice(f"rereads {self.store.name}")
+        if setting.has(Fault.SLICES_READ_AMID_CHANGES) and not setting.faults & _DOUBTFUL:
+            for _ in range(_SLICES):
+                low, high = sorted(dice.sample(range(setting.keys + 1), 2))
+                begin = partial(self._begin, key_of(low), key_of(high))
+                self.schedule.put(dice.randint(START_MS + 2_000, setting.end_ms), begin)
+        if setting.has(Fault.ROWS_HIDDEN):
+            self.schedule.put(setting.reread_ms - _HIDDEN_BEFORE_MS, self._hide)
+            self.schedule.put(setting.reread_ms, partial(self._begin, b"", b""))
+
+    def _hide(self, at_ms: int) -> None:
+        dice, store = self._dice, self.store
+        there = sorted(key for _, key in store.rows.rows)
+        for key in dice.sample(there, min(_HIDDEN_MOST, len(there))):
+            store.hide(at_ms, key, dice.choice([None, _HIDDEN | store.index]))
+        store.hide(at_ms, f"y{store.name}".encode(), _HIDDEN)
+
+    def _begin(self, low: bytes, high: bytes, at_ms: int) -> None:
+        self._number += 1
+        store = self.store
+        begun = store.begin_slice(at_ms, f"{store.name}{self._number}".encode(), low, high)
+        rows = {key: value for _, key in store.rows.rows if begun.has(key) and (value := store.value(key)) is not None}
+        twins = {key: value for key, value in store.twins.items() if begun.has(key)}
+        close = partial(self._close, begun, len(store.log), rows, twins)
+        self.schedule.put(at_ms + self._dice.randint(20, _READ_MOST_MS), close)
+
+    def _close(self, begun: Slice, n: int, rows: dict[bytes, int], twins: dict[bytes, int], at_ms: int) -> None:
+        store = self.store
+        changed = {entry.key for entry in store.log[n:] if entry.kind is Kind.ROW and not entry.hidden}
+        for key, value in sorted(rows.items()):
+            if key not in changed:
+                if self.setting.has(Fault.SLICES_READ_AMID_CHANGES):
+                    self.diary.note(Fault.SLICES_READ_AMID_CHANGES, at_ms, store.name, key)
+                store.log_read(at_ms, key, value)
+                if key in twins:
+                    store.log_read(at_ms, key, twins[key], twin_of(key))
+        done = partial(self._end, begun, n, frozenset(rows))
+        self.schedule.put(at_ms + self._dice.randint(10, _DONE_MOST_MS), done)
+
+    def _end(self, begun: Slice, n: int, read: frozenset[bytes], at_ms: int) -> None:
+        changed = {entry.key for entry in self.store.log[n:] if entry.kind is Kind.ROW and not entry.hidden}
+        self.store.end_slice(at_ms, begun, read | changed)
