@@ -41,7 +41,6 @@ class Connector:
     _again_ms: int = NEVER_MS
     _outage_ms: int = 0
     _restarted_ms: int = NEVER_MS
-    _reads_new_log: bool = False
     _loses_end: bool = False
     _numbers: dict[bytes, int] = field(default_factory=dict)
 
@@ -69,10 +68,10 @@ class Connector:
         if setting.has(Fault.CONNECTOR_SNAPSHOTS_AGAIN) and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
             self._again_ms = dice.randint(START_MS + 4_000, setting.end_ms)
             self._outage_ms = dice.choice([0, 2_000, 6_000])
-        elif setting.has(Fault.LOG_RESTARTS) and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
+        elif setting.restarts_logs and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
             self._restarted_ms = dice.randint(START_MS + 4_000, setting.end_ms)
             self._again_ms = self._restarted_ms + dice.choice([0, 2_000, 6_000])
-            self._reads_new_log, self._loses_end = dice.choice([True, False]), dice.choice([True, False])
+            self._loses_end = dice.choice([True, False])
         elif setting.has(Fault.CONNECTOR_REPEATS):
             self._repeats_ms = sorted(dice.sample(range(START_MS, setting.end_ms), 2))
 
@@ -124,21 +123,22 @@ class Connector:
             late = sum(1 for e in self.store.log if e.at_ms <= self.starts_ms - _SNAPSHOT_LATE_MS)
             self._first = max(late, self.store.log_begins)
             self._snapshot(self._first)
-        elif self._loses_end:
-            # What it had not read of the log that was, nobody tells any more.
-            self.sent = max(self.sent, self.store.log_begins)
-        if self._again_ms != NEVER_MS and now_ms >= self._restarted_ms and not self._reads_new_log:
-            return
+        if self._again_ms != NEVER_MS and now_ms >= self._restarted_ms:
+            if self._loses_end:
+                return  # what it had not read of the log that was, nobody tells any more
+            until = self.store.log_begins
+        else:
+            until = len(self.store.log)
         if self._repeats_ms and now_ms >= self._repeats_ms[0]:
             self._repeats_ms.pop(0)
             self.diary.note(Fault.CONNECTOR_REPEATS, now_ms, self.store.name)
             self.sent = max(self.sent - self._dice.randint(1, 60), self._first)
-        self._stream(now_ms - self._lag_ms)
+        self._stream(now_ms - self._lag_ms, until)
 
-    def _stream(self, until_ms: int) -> None:
+    def _stream(self, until_ms: int, until: int) -> None:
         log, sent = self.store.log, self.sent
         topic, beacons = self.store.topic, self.partitions[self.beacon_topic, 0]
-        while sent < len(log) and log[sent].at_ms <= until_ms:
+        while sent < until and log[sent].at_ms <= until_ms:
             entry = log[sent]
             sent += 1
             is_again = sent <= self._furthest

@@ -78,13 +78,14 @@ class Rereads:
     def _close(self, begun: Slice, n: int, rows: dict[bytes, int], twins: dict[bytes, int], at_ms: int) -> None:
         store = self.store
         changed = {entry.key for entry in store.log[n:] if entry.kind is Kind.ROW and not entry.hidden}
+        was_cut = any(entry.kind is Kind.TRUNCATE for entry in store.log[n:])
         for key, value in sorted(rows.items()):
             if key not in changed:
                 if self.setting.has(Fault.SLICES_READ_AMID_CHANGES):
                     self.diary.note(Fault.SLICES_READ_AMID_CHANGES, at_ms, store.name, key)
-                store.log_read(at_ms, key, value)
+                store.log_read(at_ms, key, value, was_cut=was_cut)
                 if key in twins:
-                    store.log_read(at_ms, key, twins[key], twin_of(key))
+                    store.log_read(at_ms, key, twins[key], twin_of(key), was_cut=was_cut)
         done = partial(self._end, begun, n, frozenset(rows))
         self.schedule.put(at_ms + self._dice.randint(10, _DONE_MOST_MS), done)
 

@@ -16,6 +16,7 @@ REREAD_MS = 14_000
 _REPAIRING = 0.5
 _REPORTING = 0.4
 _MANY = 5_000
+_KEYS_FOR_ALL = 20
 _TICKS_MS = (50, 100, 250, 500)
 _LONG_TICKS_MS = (250, 500, 500, 1_000)
 
@@ -77,6 +78,11 @@ class Setting:
     def store_names(self) -> tuple[str, ...]:
         """The stores' names, the authority's first."""
         return ("A", "R", "S")[: 1 + self.replicas]
+
+    @property
+    def restarts_logs(self) -> bool:
+        """Whether logs begin anew: in tables of which a snapshot shows something in each partition."""
+        return self.has(Fault.LOG_RESTARTS) and not self.has(Fault.TABLE_TRUNCATED) and self.keys >= _KEYS_FOR_ALL
 
     @property
     def reread_ms(self) -> int:

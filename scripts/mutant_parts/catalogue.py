@@ -13,6 +13,9 @@ class Rule(Enum):
     BARRIERS = "barriers"
     EPOCHS = "epochs"
     TRUNCATES = "truncates"
+    REREADS = "rereads"
+    KEYS = "keys"
+    PIPELINES = "pipelines"
     RESTARTS = "restarts"
     BEACONS = "beacon writers"
     REPAIRS = "repairs"
@@ -420,6 +423,98 @@ MUTANTS: tuple[Mutant, ...] = (
         "rows cut by a truncate are not judged",
         "        self._begin_sweep(cut.entity, entity.judged & {cut.store - 1} if cut.store else entity.judged)\n",
         "",
+    ),
+    Mutant(
+        "ledgers and signals stay in the log that was",
+        Rule.EPOCHS,
+        "app.core.progress",
+        "chains of no table do not follow when their log restarts",
+        "            if complete:\n                self._join(store, ends)\n",
+        "",
+    ),
+    Mutant(
+        "a restart is not seen",
+        Rule.EPOCHS,
+        "app.core.progress",
+        "a log that begins anew goes on in the epoch that was",
+        '        if restarted:\n            self.break_epoch(beacon.store, b"", log_restarted=True)\n',
+        "",
+    ),
+    # -- rereads
+    Mutant(
+        "reads are believed at once",
+        Rule.REREADS,
+        "app.core.reread",
+        "a read counts though the row may have changed while it was read",
+        "    return read_ms != EVER and changed_ms + READ_MARGIN_MS > read_ms\n",
+        "    return False\n",
+    ),
+    Mutant(
+        "missed rows stay",
+        Rule.REREADS,
+        "app.core.reread",
+        "a row that its slice did not show keeps its state",
+        "    if side.stays[-1].digest == ABSENT or side.position >= pending.begun:\n        return False\n",
+        "    if True:\n        return False\n",
+    ),
+    Mutant(
+        "slices are held against too early",
+        Rule.REREADS,
+        "app.core.reread",
+        "before the log is known beyond the slice",
+        "entity.known_to[s.store] > s.told_at]",
+        "True]",
+    ),
+    Mutant(
+        "gaps are not kept",
+        Rule.REREADS,
+        "app.core.reread",
+        "a gap that was not acknowledged is forgotten by a restart",
+        "        self.writes[GAP_RECORDS + finding_id] = json.dumps(value).encode()\n",
+        "",
+    ),
+    Mutant(
+        "slices of another epoch count",
+        Rule.REREADS,
+        "app.core.reread",
+        "a slice that was begun before coverage is held against what it covers",
+        "        and epoch_of(pending.told_at) == store.epoch\n"
+        "        and store.snapshots[-1] < place_of(pending.begun) <= place_of(pending.told_at)\n",
+        "",
+    ),
+    # -- keys
+    Mutant(
+        "two rows are one",
+        Rule.KEYS,
+        "app.core.rows",
+        "rows whose keys mean the same are taken for one row",
+        '    if others:\n        side.groups = b""\n',
+        '    if False:\n        side.groups = b""\n',
+    ),
+    Mutant(
+        "create before delete",
+        Rule.KEYS,
+        "app.core.position",
+        "of a key that changes, the row that comes stands before the one that goes",
+        "return _BINLOG.pack(file_number, offset, row, 0 if is_delete else 1)",
+        "return _BINLOG.pack(file_number, offset, row, 1 if is_delete else 0)",
+    ),
+    # -- pipelines
+    Mutant(
+        "pipelines are not waited for",
+        Rule.PIPELINES,
+        "app.core.judging",
+        "a drift is to be repaired before its pipeline has passed the change",
+        "        return pipeline_reached >= place_of(newest.position)\n",
+        "        return True\n",
+    ),
+    Mutant(
+        "pipelines are believed at once",
+        Rule.PIPELINES,
+        "app.core.fold",
+        "what a pipeline has brought counts before the replica's log is read up to then",
+        "and watermark_ms is not None and seen[0][0] < watermark_ms:",
+        "and watermark_ms is not None:",
     ),
     # -- restarts
     Mutant(

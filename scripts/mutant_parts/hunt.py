@@ -4,14 +4,16 @@ import json
 import signal
 import sys
 from collections.abc import Iterable
+from itertools import product
 from types import FrameType
 from typing import NoReturn
 
 from mutant_parts.broken import break_rule
 from mutant_parts.catalogue import MUTANTS
 
-CHANGES = 1_000
-ALONE_CHANGES = 500
+CHANGES = (400, 2_000)
+"""How large a world is, and how large where no seed of the small ones catches the mutant."""
+ALONE_CHANGES = 400
 ALONE_SEEDS = 2
 WORLD_S = 30
 """CPU seconds that a world may take: many times what one takes that ends."""
@@ -32,10 +34,10 @@ def main() -> int:
     signal.signal(signal.SIGVTALRM, _give_up)
     break_rule(next(mutant for mutant in MUTANTS if mutant.name == name))
     told: dict[str, object] = {"mutant": name, "seed": None, "what": "", "faults": [], "alone": []}
-    for seed in range(seeds):
-        what = _caught(seed, CHANGES, None)
+    for changes, seed in product(CHANGES, range(seeds)):
+        what = _caught(seed, changes, None)
         if what:
-            told |= {"seed": seed, "what": what, "faults": _needed(seed)}
+            told |= {"seed": seed, "what": what, "faults": _needed(seed, changes)}
             break
     if alone:
         told["alone"] = _alone()
@@ -60,15 +62,22 @@ def _caught(seed: int, changes: int, faults: Iterable[str] | None) -> str:
     return score.complaints[0].what if score.complaints else ""
 
 
-def _needed(seed: int) -> list[str]:
+def _needed(seed: int, changes: int) -> list[str]:
     """Return faults without one of which the mutant would not have been caught by this seed."""
     from app.simulation.setting import Setting
 
-    faults = sorted(fault.value for fault in Setting.draw(seed, CHANGES).faults)
-    for name in list(faults):
-        fewer = [fault for fault in faults if fault != name]
-        if _caught(seed, CHANGES, fewer):
-            faults = fewer
+    faults = sorted(fault.value for fault in Setting.draw(seed, changes).faults)
+    size = len(faults)
+    while faults and size:
+        for start in range(0, len(faults), size):
+            fewer = faults[:start] + faults[start + size :]
+            if _caught(seed, changes, fewer):
+                faults = fewer
+                break
+        else:
+            size //= 2
+            continue
+        size = min(size, len(faults))
     return faults
 
 
