@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -247,7 +248,11 @@ class Judge:
 
     def _judge_drift(self, name: str, key: bytes, begin_ms: int, end_ms: int, told: list[_TimeOfDrift]) -> None:
         left_ms = begin_ms - self._setting.window_ms
-        slack_ms = self._slack_ms + max(self._clock.gap_ms(left_ms), self._clock.gap_ms(begin_ms))
+        moments_ms = (left_ms, begin_ms)
+        slack_ms = self._slack_ms + max(
+            *(self._clock.gap_ms(at_ms) for at_ms in moments_ms),
+            *(_gap_ms(store, at_ms) for store in self._stores for at_ms in moments_ms),
+        )
         if any(key in store.missed for store in self._stores if store.name in {name, self._stores[0].name}):
             slack_ms += _FOUND_LATE_MS
         if end_ms - begin_ms < slack_ms:
@@ -300,6 +305,13 @@ class Judge:
         if through_ms is None or through_ms < limit_ms:
             self.score.unjustified_unknown += 1
             self.score.complain("not verified in time", name, b"", through_ms or 0)
+
+
+def _gap_ms(store: Store, common_ms: int) -> int:
+    """Return how far apart a store's own beacons around a moment are: one writer may have come to it late."""
+    issued_ms = sorted({entry.beacon.issued_at_ms for entry in store.log if entry.beacon is not None})
+    n = bisect_right(issued_ms, common_ms)
+    return issued_ms[n] - issued_ms[n - 1] if 0 < n < len(issued_ms) else 0
 
 
 def _once(told: Sequence[Told], replica: str) -> Iterator[tuple[int, Finding]]:
