@@ -794,13 +794,18 @@ def _links(observation: Observation) -> Sequence[Link]:
 
 
 def _look_after_touch(state: KeyState, i: int, terms: Replica, base_ms: int) -> int:
-    """Return when a replica of a row that was just touched is to be judged; `NEVER` where it shows what it should."""
-    replica, truth, shown = state.replicas[i], state.sides[0].stays[-1].digest, state.sides[i + 1].stays[-1].digest
+    """Return when a replica of a row that was just touched is to be judged; `NEVER` where it has shown what it should.
+
+    What is not known to have followed within the window may have been a drift that is over. It has its deadline all the
+    same: coverage may end, or the row change again, before the beacons behind it are read.
+    """
+    replica, truth, shown = state.replicas[i], state.sides[0].stays, state.sides[i + 1].stays
     if replica.vouched_until_ms < base_ms:
         begin(replica, base_ms)
-    if replica.drift is not None or len(truth) == 1 or len(shown) == 1:
+    if replica.drift is not None or len(truth[-1].digest) == 1 or len(shown[-1].digest) == 1:
         return NOW
-    return NEVER if shown == truth else replica.vouched_until_ms + terms.window_ms
+    followed = surely_followed(shown, truth, terms.window_ms, replica.vouched_until_ms)
+    return NEVER if followed else replica.vouched_until_ms + terms.window_ms
 
 
 def _followed(state: KeyState, pairs: Iterable[tuple[int, int, int]]) -> bool:

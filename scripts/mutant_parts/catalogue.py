@@ -134,6 +134,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "            if began_ms > 2**62:\n",
     ),
     Mutant(
+        "what agrees again has no deadline",
+        Rule.VERDICT,
+        "app.core.fold",
+        "a drift that is over is not looked for until the logs are known beyond its end",
+        "    followed = surely_followed(shown, truth, terms.window_ms, replica.vouched_until_ms)\n",
+        "    followed = shown[-1].digest == truth[-1].digest\n",
+    ),
+    Mutant(
         "agree before settled",
         Rule.VERDICT,
         "app.core.verdict",

@@ -36,6 +36,22 @@ def test_a_row_that_goes_and_comes_back_within_its_window_is_no_drift() -> None:
     assert story.findings == []
 
 
+def test_a_drift_that_is_over_is_told_before_the_beacons_behind_its_end_are_read() -> None:
+    """They may never be: its store may be uncovered by then, or the row have changed again."""
+    story = agreeing()
+    story.row("R", "rogue")
+    story.started = "R"
+    story.until(2_500, 5_000)
+    story.row("R", "one")
+    assert story.stages() == []
+    story.started = "A"
+    story.until(2_500, 5_000)
+    assert story.stages() == [CONFIRMED]
+    story.started = "AR"
+    story.until(5_500, 6_000)
+    assert story.stages() == [CONFIRMED, RESOLVED]
+
+
 def test_a_rogue_change_of_a_settled_row_may_be_repaired_at_once() -> None:
     """There is nothing that the pipeline could still bring."""
     story = agreeing(pipeline=True)
