@@ -44,7 +44,7 @@ from app.core.judging import (
     trim,
     verify,
 )
-from app.core.keystate import KeyState, decode, encode
+from app.core.keystate import KeyState, ReplicaState, decode, encode
 from app.core.limits import HELD_STATES_MAX, PIPELINE_REPORTS_KEPT, STAYS_WORTH_KEEPING, SWEEP_KEYS
 from app.core.live import LiveRows, drifts_of
 from app.core.observation import (
@@ -124,6 +124,7 @@ class Shard:
     _recent: dict[bytes, KeyState] = field(default_factory=dict)
     # What the next flush writes: rows, chains, and records that are ready.
     _dirty: dict[bytes, None] = field(default_factory=dict)  # in the order of what happened
+    _gone: list[bytes] = field(default_factory=list)  # written as absent by the last flush, to be deleted by the next
     _extended: dict[tuple[str, int], Link] = field(default_factory=dict)
     _records: dict[bytes, bytes | None] = field(default_factory=dict)
 
@@ -243,19 +244,24 @@ class Shard:
         """Return what changed since the last flush, to be written together; None deletes.
 
         Rows come first and chains last: a beginning of this list never claims rows that are not there. Only gaps come
-        before the rows that no longer show them.
+        before the rows that no longer show them. A row that is gone is deleted one flush later: until its chains are
+        written, what they bring again must be known for a redelivery.
         """
         written: list[Write] = [*self.rereads.writes.items()]
         self.rereads.writes = {}
         noted: list[bytes] = []
+        gone: list[bytes] = []
         for row in self._dirty:
             state = self._held(row)
             if state is None:
                 continue
-            gone = is_gone(state)
-            written.append((row, None if gone else encode(state)))
-            if not gone and self._is_noted(row, state):
+            written.append((row, encode(state)))
+            if is_gone(state):
+                gone.append(row)
+            elif self._is_noted(row, state):
                 noted.append(row)
+        written += [(row, None) for row in self._gone if row not in self._dirty]
+        self._gone = gone
         self._dirty.clear()
         written += self.notes.add(noted)
         written += self._records.items()
@@ -409,7 +415,9 @@ class Shard:
         bases_ms = list(enumerate(entity.base_ms))
         for row, state in touched.items():
             looks_ms = [
-                _look_after_touch(state, i, terms[i], base_ms) if base_ms is not None else NEVER
+                _look_uncovered(state.replicas[i])
+                if base_ms is None
+                else _look_after_touch(state, i, terms[i], base_ms)
                 for i, base_ms in bases_ms
             ]
             followed = min(looks_ms) == NEVER  # which is later than any other
@@ -474,7 +482,8 @@ class Shard:
             if row in live.states and state.replicas[0].drift is None:
                 for i, side in enumerate(state.sides):
                     place_in_time(side, self.progress.timeline_of(entity, i))
-                trim(state, entity.contract.replicas[0].window_ms, common_ms)
+                if trim(state, entity.contract.replicas[0].window_ms, common_ms):
+                    live.unknown.pop(row, None)
 
     # -- the other observations ----------------------------------------------------------------------------------
 
@@ -698,7 +707,7 @@ class Shard:
             at_ms = common_ms[i]
             if at_ms is None:
                 # Coverage ends in a sweep; a watermark is earned again by the first barrier after a restart.
-                looks_ms.append(NEVER if entity.base_ms[i] is None else NOW)
+                looks_ms.append(_look_uncovered(state.replicas[i]) if entity.base_ms[i] is None else NOW)
                 continue
             look_ms = next_look_ms(state, i, terms, at_ms)
             if look_ms == NEVER:
@@ -806,6 +815,14 @@ def _look_after_touch(state: KeyState, i: int, terms: Replica, base_ms: int) -> 
         return NOW
     followed = surely_followed(shown, truth, terms.window_ms, replica.vouched_until_ms)
     return NEVER if followed else replica.vouched_until_ms + terms.window_ms
+
+
+def _look_uncovered(replica: ReplicaState) -> int:
+    """Return when a replica that is not covered is to be judged: not at all, once all that was told is acknowledged.
+
+    A drift whose record is not would keep the next one of its row from being told.
+    """
+    return NEVER if replica.drift is None or replica.drift.acknowledged else NOW
 
 
 def _followed(state: KeyState, pairs: Iterable[tuple[int, int, int]]) -> bool:

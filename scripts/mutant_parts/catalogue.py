@@ -171,7 +171,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "app.core.judging",
         "a busy row forgets states that its replica never showed in time",
         "    if not surely_followed(shown[: there + 1], truth[: then + 1], window_ms, replica.vouched_until_ms):\n"
-        "        return\n",
+        "        return False\n",
         "",
     ),
     Mutant(
@@ -181,6 +181,15 @@ MUTANTS: tuple[Mutant, ...] = (
         "a row stays unknown though both stores show one state again",
         "                live.unknown.pop(row, None)  # what it could",
         "                # what it could",
+    ),
+    Mutant(
+        "unknown while busy",
+        Rule.VERDICT,
+        "app.core.fold",
+        "a row that is never at rest stays unknown though both stores have shown one state since",
+        "                if trim(state, entity.contract.replicas[0].window_ms, common_ms):\n"
+        "                    live.unknown.pop(row, None)\n",
+        "                trim(state, entity.contract.replicas[0].window_ms, common_ms)\n",
     ),
     Mutant(
         "left out is unchanged",
@@ -525,6 +534,22 @@ MUTANTS: tuple[Mutant, ...] = (
         "and watermark_ms is not None:",
     ),
     # -- restarts
+    Mutant(
+        "deleted before its chains",
+        Rule.RESTARTS,
+        "app.core.fold",
+        "a row that is gone is forgotten before the chains that brought its end are written",
+        "                gone.append(row)\n",
+        "                written[-1] = (row, None)\n",
+    ),
+    Mutant(
+        "uncovered before acknowledged",
+        Rule.RESTARTS,
+        "app.core.fold",
+        "a row is let go while a drift of it is not acknowledged, as its replica is uncovered",
+        "    return NEVER if replica.drift is None or replica.drift.acknowledged else NOW\n",
+        "    return NEVER\n",
+    ),
     Mutant(
         "notes are not read",
         Rule.RESTARTS,

@@ -1,0 +1,109 @@
+"""What a partition keeps until the broker or its table has it, and what it says no longer than it is so."""
+
+from __future__ import annotations
+
+from app.core.finding import Stage
+from app.core.fold import Effects, row_key
+from app.core.keystate import decode
+from app.core.limits import STAYS_WORTH_KEEPING
+from app.core.observation import QUARANTINED
+from app.core.position import binlog_place
+from app.core.verdict import ABSENT
+from tests.unit.core.story import Story
+
+ROW = row_key(7, b"k")
+
+
+class Slow(Story):
+    """A story in which commits and acknowledgements may wait."""
+
+    commits = True
+    acknowledges = True
+
+    def flush(self) -> None:
+        """Write what changed, unless commits wait."""
+        if self.commits:
+            super().flush()
+
+    def _take(self, effects: Effects) -> None:
+        if self.acknowledges:
+            super()._take(effects)
+        else:
+            self.findings += effects.findings
+            self.flush()
+
+
+def agreeing(stores: str = "AR") -> Slow:
+    """Return stores that agree on one row, covered."""
+    story = Slow(stores=stores)
+    for store in stores:
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    return story
+
+
+def test_a_row_that_is_gone_is_known_until_what_deleted_it_is_committed() -> None:
+    """A commit that was torn before its chains brings the row's changes again: they must be known for redeliveries."""
+    story = agreeing()
+    story.commits = False
+    for store in "AR":
+        story.row(store, "two")
+        story.row(store, "")
+    story.until(2_500, 4_000)
+    written = dict(story.shard.flush())
+    state = written[ROW]
+    assert state is not None
+    assert [side.stays[-1].digest for side in decode(state).sides] == [ABSENT, ABSENT]
+    assert dict(story.shard.flush())[ROW] is None
+
+
+def test_a_row_that_is_gone_and_comes_back_is_not_deleted() -> None:
+    """What is there again by the next commit stays."""
+    story = agreeing()
+    story.commits = False
+    for store in "AR":
+        story.row(store, "")
+    story.until(2_500, 4_000)
+    story.shard.flush()
+    story.row("A", "again")
+    assert dict(story.shard.flush())[ROW] is not None
+
+
+def test_a_drift_is_held_until_it_is_acknowledged_though_its_replica_is_uncovered_meanwhile() -> None:
+    """Or the next drift of the row would never be told."""
+    story = agreeing("ARS")
+    story.row("R", "rogue")
+    story.until(2_500, 4_000)
+    story.acknowledges = False
+    story.row("R", "one")
+    story.until(4_500, 5_500)
+    assert story.stages()[-1] is Stage.RESOLVED
+    again = binlog_place(1, 1_000, 0, is_delete=False)
+    story.read_beacon_again("R", again)
+    story.row("R", "one", snapshot=True, place=again)
+    story.places["R"] = 1_000
+    story.started = "AS"
+    story.until(6_000, 7_000)
+    story.acknowledges = True
+    story.shard.acknowledged(story.findings)
+    story.started = "ARS"
+    story.until(7_500, 9_000)
+    story.row("R", "rogue again")
+    story.until(9_500, 12_000)
+    assert story.stages().count(Stage.CONFIRMED) == 2
+
+
+def test_a_row_that_is_never_at_rest_is_known_again_once_both_stores_have_shown_one_state() -> None:
+    """It differs whenever it is looked at, and follows within its window; what was unreadable is long ago."""
+    story = agreeing()
+    story.observe(story.block("A", "", binlog_place(1, 1_000, 0, is_delete=False), flags=QUARANTINED))
+    story.places["A"] = 1_000
+    story.until(2_500, 3_000)
+    assert story.shard.live[7].unknown_keys(0).total() == 1
+    story.row("A", "0")
+    for n in range(1, 3 * STAYS_WORTH_KEEPING):
+        story.row("A", f"{n}")
+        story.row("R", f"{n - 1}")
+        story.beacons(3_000 + 100 * n)
+    assert story.shard.live[7].unknown_keys(0).total() == 0
+    assert story.findings == []
