@@ -50,7 +50,7 @@ class Rereads:
     def __post_init__(self) -> None:
         setting = self.setting
         self._dice = dice = setting.dice(f"rereads {self.store.name}")
-        if setting.has(Fault.SLICES_READ_AMID_CHANGES) and not setting.faults & _DOUBTFUL:
+        if setting.reads_amid_changes and not setting.faults & _DOUBTFUL:
             for _ in range(_SLICES):
                 low, high = sorted(dice.sample(range(setting.keys + 1), 2))
                 begin = partial(self._begin, key_of(low), key_of(high))

@@ -79,10 +79,31 @@ class Setting:
         """The stores' names, the authority's first."""
         return ("A", "R", "S")[: 1 + self.replicas]
 
+    # -- worlds that are not drawn: what they would show are open holes of the core, told of in docs/simulation.md
+
     @property
     def restarts_logs(self) -> bool:
-        """Whether logs begin anew: in tables of which a snapshot shows something in each partition."""
+        """Whether logs begin anew: only where a snapshot shows something in each partition.
+
+        A row of the new log that is read before anything tells of it, in a partition that shows no row, is dropped. For
+        what lies between a new log and its snapshot, connectors of these worlds take the snapshot first.
+        """
         return self.has(Fault.LOG_RESTARTS) and not self.has(Fault.TABLE_TRUNCATED) and self.keys >= _KEYS_FOR_ALL
+
+    @property
+    def places_only_rise(self) -> bool:
+        """Whether a log that begins anew has no lower places than before: a pipeline's place belongs to no epoch."""
+        return self.pipelines_report
+
+    @property
+    def reads_amid_changes(self) -> bool:
+        """Whether slices are read amid changes: not where a truncate may come between a row's selection and its place.
+
+        Read before the truncate, which is in another partition, such a row is taken for one that is there.
+        """
+        return self.has(Fault.SLICES_READ_AMID_CHANGES) and not self.has(Fault.TABLE_TRUNCATED)
+
+    # -- times of the world
 
     @property
     def reread_ms(self) -> int:

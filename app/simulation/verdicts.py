@@ -102,6 +102,7 @@ class Judge:
         self._clock = clock
         self._slack_ms = SLOW_SLACK_MS if setting.faults & _SLOW else SLACK_MS
         self._histories: dict[tuple[int, bytes], History] = {}
+        self._put_off_ms: Counter[bytes] = Counter()  # how much later than it was a row's history has a change
         self.score = Score()
 
     def judge(self) -> Score:
@@ -204,7 +205,10 @@ class Judge:
             held = History()
             for at_ms, state in zip(exact.times_ms[1:], exact.states[1:], strict=True):
                 # The common time may stand still while a row changes; the order of its changes is kept.
-                held.change(max(self._clock.common_ms(at_ms), held.times_ms[-1] + 1), state)
+                common_ms = self._clock.common_ms(at_ms)
+                ordered_ms = max(common_ms, held.times_ms[-1] + 1)
+                held.change(ordered_ms, state)
+                self._put_off_ms[key] = max(self._put_off_ms[key], ordered_ms - common_ms)
             self._histories[n, key] = held
         return held
 
@@ -213,12 +217,13 @@ class Judge:
         name, key = finding.replica, finding.canonical_key
         if key in self._stores[i + 1].missed and judged_ms > self._clock.common_ms(self._setting.reread_ms):
             return  # that it is gone may be known after it was judged
-        if vouched_at(row, judged_ms) > judged_ms - self._setting.window_ms:
+        if vouched_at(row, judged_ms) - self._put_off_ms[key] > judged_ms - self._setting.window_ms:
             self.score.false_alarms += 1
             self.score.complain("false alarm", name, key, judged_ms)
             return
         truth, shown = self._history(0, key), self._history(i + 1, key)
-        early_ms, late_ms = judged_ms - self._slack_ms, judged_ms + self._slack_ms
+        slack_ms = self._slack_around_ms(judged_ms)
+        early_ms, late_ms = judged_ms - slack_ms, judged_ms + slack_ms
         if not truth.stood_still(early_ms, late_ms) or not shown.stood_still(early_ms, late_ms):
             return
         is_missing, is_extra = shown.at(judged_ms) is None, truth.at(judged_ms) is None
@@ -246,13 +251,16 @@ class Judge:
             self.score.false_alarms += 1
             self.score.complain("overtaken before its pipeline", finding.replica, finding.canonical_key, through_ms)
 
-    def _judge_drift(self, name: str, key: bytes, begin_ms: int, end_ms: int, told: list[_TimeOfDrift]) -> None:
-        left_ms = begin_ms - self._setting.window_ms
-        moments_ms = (left_ms, begin_ms)
-        slack_ms = self._slack_ms + max(
+    def _slack_around_ms(self, *moments_ms: int) -> int:
+        """Return the slack of what happened around these moments, where beacons may be further apart than usual."""
+        return self._slack_ms + max(
             *(self._clock.gap_ms(at_ms) for at_ms in moments_ms),
             *(_gap_ms(store, at_ms) for store in self._stores for at_ms in moments_ms),
         )
+
+    def _judge_drift(self, name: str, key: bytes, begin_ms: int, end_ms: int, told: list[_TimeOfDrift]) -> None:
+        left_ms = begin_ms - self._setting.window_ms
+        slack_ms = self._slack_around_ms(left_ms, begin_ms)
         if any(key in store.missed for store in self._stores if store.name in {name, self._stores[0].name}):
             slack_ms += _FOUND_LATE_MS
         if end_ms - begin_ms < slack_ms:
