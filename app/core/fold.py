@@ -420,8 +420,9 @@ class Shard:
                 else _look_after_touch(state, i, terms[i], base_ms)
                 for i, base_ms in bases_ms
             ]
-            followed = min(looks_ms) == NEVER  # which is later than any other
-            if not followed and len(looks_ms) > 1:
+            # What was unknown is judged: a row that is never at rest would wait for its conclusion as long.
+            followed = min(looks_ms) == NEVER and row not in live.unknown
+            if not followed:
                 # What agrees is concluded for all replicas together, or judged with those that do not.
                 looks_ms = [NOW if i in judged and ms == NEVER else ms for i, ms in enumerate(looks_ms)]
             live.schedule(row, state, looks_ms)

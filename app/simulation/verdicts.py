@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 from app.core.finding import DriftKind, Finding, Stage, UnknownReason
@@ -316,10 +317,14 @@ class Judge:
 
 
 def _gap_ms(store: Store, common_ms: int) -> int:
-    """Return how far apart a store's own beacons around a moment are: one writer may have come to it late."""
+    """Return how far apart a store's own beacons are around a moment, or after it, whichever is more.
+
+    One writer may have come to it late; and when the second of two beacons was there is told by the third.
+    """
     issued_ms = sorted({entry.beacon.issued_at_ms for entry in store.log if entry.beacon is not None})
     n = bisect_right(issued_ms, common_ms)
-    return issued_ms[n] - issued_ms[n - 1] if 0 < n < len(issued_ms) else 0
+    around_ms = issued_ms[max(0, n - 1) : n + 2]
+    return max((later_ms - earlier_ms for earlier_ms, later_ms in pairwise(around_ms)), default=0)
 
 
 def _once(told: Sequence[Told], replica: str) -> Iterator[tuple[int, Finding]]:
