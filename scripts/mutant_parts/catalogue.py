@@ -571,8 +571,8 @@ MUTANTS: tuple[Mutant, ...] = (
         Rule.RESTARTS,
         "app.core.fold",
         "a commit does not write which rows wait",
-        "            if not gone and self._is_noted(row, state):\n",
-        "            if False:\n",
+        "            elif self._is_noted(row, state):\n",
+        "            elif False:\n",
     ),
     Mutant(
         "sweeps end with the worker",
