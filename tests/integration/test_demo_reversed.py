@@ -14,7 +14,7 @@ from judge_parts.opinion import Opinion
 
 from tests.integration.running_demo import running_demo
 
-pytestmark = [pytest.mark.stack, pytest.mark.whole_system]
+pytestmark = [pytest.mark.stack, pytest.mark.own_stack]
 
 BOTH_WAYS = [damage.name for damage in damages(PRODUCTS) if not damage.only_forward]
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.running_stack import running_stack
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.own_stack]
 PROJECT = Path(__file__).resolve().parents[2]
 
 

@@ -20,7 +20,7 @@ from stack_parts.part import record_of
 from stack_parts.process import Process, recorded
 from stack_parts.progress import Progress
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.own_stack]
 T = TypeVar("T")
 
 NAME = "stack-test"

@@ -11,7 +11,7 @@ from demo_parts.truth_plan import plan_of
 
 from tests.integration.running_demo import WINDOW_S, running_demo
 
-pytestmark = [pytest.mark.stack, pytest.mark.whole_system]
+pytestmark = [pytest.mark.stack, pytest.mark.own_stack]
 DRIFTS, SECONDS, SEED = 14, 42.0, 7
 
 

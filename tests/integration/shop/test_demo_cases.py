@@ -15,7 +15,7 @@ from demo_parts.running import Running
 from judge_parts.opinion import Opinion
 from judge_parts.rows import ledger_rows
 
-pytestmark = [pytest.mark.stack, pytest.mark.whole_system]
+pytestmark = [pytest.mark.stack, pytest.mark.own_stack]
 
 
 @dataclass

@@ -10,7 +10,7 @@ from demo_parts.performance import perform_quiet, quiet_cases
 from demo_parts.quiet import QuietResult
 from demo_parts.running import Running
 
-pytestmark = [pytest.mark.stack, pytest.mark.whole_system]
+pytestmark = [pytest.mark.stack, pytest.mark.own_stack]
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from demo_parts.pipeline import await_condition
 from demo_parts.running import Running
 from demo_parts.sides import Kind, Side
 
-pytestmark = [pytest.mark.stack, pytest.mark.whole_system]
+pytestmark = [pytest.mark.stack, pytest.mark.own_stack]
 
 ENVIRONMENT = {"DRIFTLINE_CONDUCTOR_PASS_INTERVAL_S": "20", "DRIFTLINE_CONDUCTOR_ROWS_PER_S": "2000"}
 CUSTOMERS, MADE_CUSTOMERS = {*range(1, 16), *range(21, 31)}, {9001}
