@@ -262,12 +262,9 @@ class AggregateShard:
         chain = self._extend(cut.link)
         if is_seen:
             return
-        store = entity.contract.stores[cut.store].store
-        at, _ = self.progress.place_row(store, chain, cut.place, snapshot=False)
-        if at <= chain.newest:
+        at = self.progress.take_truncate(entity, cut, chain)
+        if at is None:
             return
-        chain.newest = at
-        entity.floor[cut.store] = max(entity.floor[cut.store], at)
         book = self.books[cut.entity][cut.store]
         book.newest = max(book.newest, at)
         self._read_again(entity, cut.store)

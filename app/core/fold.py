@@ -502,12 +502,8 @@ class Shard:
         chain = self._extend(cut.link)
         if entity is None or seen:
             return
-        store = entity.contract.stores[cut.store].store
-        at, _ = self.progress.place_row(store, chain, cut.place, snapshot=False)
-        if at <= chain.newest:
+        if self.progress.take_truncate(entity, cut, chain) is None:
             return
-        chain.newest = at
-        entity.floor[cut.store] = max(entity.floor[cut.store], at)
         live = self.live[cut.entity]
         cut_rows = {row: state for row, state in live.states.items() if apply_floors(self.progress, entity, state)}
         self._dirty.update(dict.fromkeys(cut_rows))

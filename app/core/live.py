@@ -64,8 +64,8 @@ class LiveRows:
             self._deadlines[i].discard(row, replica.look_ms)
             replica.look_ms = NEVER
 
-    def agree(self, row: bytes, state: KeyState, numbers: Sequence[int]) -> int:
-        """Note a live row of which these sides show one state; return the time by which it began in all of them."""
+    def agree(self, row: bytes, state: KeyState, numbers: Sequence[int]) -> None:
+        """Note a live row of which these sides show one state, by the time by which it began in all of them."""
         self.disagree(row)
         began_ms = EVER
         for number in numbers:
@@ -73,12 +73,11 @@ class LiveRows:
             if newest.latest_ms == OPEN:
                 self.agreeing[row] = NEVER
                 heapq.heappush(self._untold[number], (newest.position, row))
-                return OPEN
+                return
             began_ms = max(began_ms, newest.latest_ms)
         # A state that begins at the common time is known already, a deadline is over only behind it.
         self.agreeing[row] = look_ms = began_ms - 1
         self._bracketed.put(row, look_ms)
-        return began_ms
 
     def disagree(self, row: bytes) -> None:
         """Note a row no longer as one whose stores show one state."""

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from app.core.contract import EntityContract
 from app.core.limits import BREAKS_IN_A_ROW_MAX, PENDING_BARRIERS_MAX
-from app.core.observation import Barrier, Beacon, Link
+from app.core.observation import Barrier, Beacon, Link, Truncated
 from app.core.position import BEFORE_ALL, SNAPSHOT, STREAM, epoch_of, place_of, position
 from app.core.timeline import Timeline
 
@@ -253,6 +253,18 @@ class Progress:
             chain = self.chains.get(at)
             if chain is not None and chain.reached >= end:
                 chain.epoch = max(chain.epoch, store.epoch)
+
+    def take_truncate(self, entity: EntityProgress, cut: Truncated, chain: Chain) -> bytes | None:
+        """Let a truncate be the floor of its table, and return where it stands; None if its chain has shown it before.
+
+        What stood below the floor is gone.
+        """
+        at, _ = self.place_row(entity.contract.stores[cut.store].store, chain, cut.place, snapshot=False)
+        if at <= chain.newest:
+            return None
+        chain.newest = at
+        entity.floor[cut.store] = max(entity.floor[cut.store], at)
+        return at
 
     def superseded(self, beacon: Beacon) -> bool:
         """Whether a newer writer had begun when an older one issued this beacon.

@@ -412,7 +412,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "truncates are lost",
         Rule.TRUNCATES,
-        "app.core.fold",
+        "app.core.progress",
         "a truncated table keeps its rows",
         "entity.floor[cut.store] = max(entity.floor[cut.store], at)",
         "entity.floor[cut.store] = entity.floor[cut.store]",
