@@ -14,12 +14,15 @@ from judge_parts.stories import Story
 
 from demo_parts.campaign import Bars, Campaign, Case
 from demo_parts.damages import Damage, canary, damages
+from demo_parts.pipeline import await_condition
 from demo_parts.quiet import QUIET_CASES, QuietCase, QuietResult
 from demo_parts.running import Running
 from demo_parts.shop import PRODUCTS, tables_of
 
 # What a damage may take beyond its window: detection, approval, repair, verification.
 PATIENCE_S = 60.0
+# What somebody else's pipeline may need to come up with what it has missed.
+CATCH_UP_S = 60.0
 
 
 @dataclass
@@ -168,14 +171,23 @@ def perform_quiet(running: Running, case: QuietCase, number: int) -> QuietResult
 
 
 def late_problem(running: Running, late: Sequence[Story]) -> str:
-    """Say what went wrong with what was only late: it must resolve by itself, and must not be repaired."""
-    if open_still := [s for s in late if "resolved" not in s.stages]:
-        return f"{len(open_still)} drifts of the late copy did not resolve"
+    """Say what went wrong with what was only late: it must resolve once the copy has it, and must not be repaired."""
     mine = {s.finding_id for s in late}
+
+    def open_still() -> list[Story]:
+        return [s for s in running.stories() if s.finding_id in mine and "resolved" not in s.stages]
+
+    problems = []
+    try:
+        await_condition(lambda: not open_still(), CATCH_UP_S, "what was late to resolve", every=0.5)
+    except TimeoutError:
+        problems.append(f"{len(open_still())} drifts of the late copy did not resolve within {CATCH_UP_S:.0f} s")
     commands = [
         r for r in running.topics.records(running.deployment.topic("repairs")) if bytes(r.value["finding_id"]) in mine
     ]
-    return f"{len(commands)} repairs were planned for what was only late" if commands else ""
+    if commands:
+        problems.append(f"{len(commands)} repairs were planned for what was only late")
+    return "; ".join(problems)
 
 
 def _find_canary(running: Running, number: int) -> float | None:

@@ -42,7 +42,8 @@ class Pipeline:
         """Start what has failed again, as whoever runs this pipeline would; every sink, where its database was gone.
 
         Debezium's JDBC sink does not come back by itself: in the middle of a flush it gives up, and before one it asks
-        its dead connection for the table sixty times, which takes a minute, and gives up then.
+        its dead connection for the table as often as it may try a flush, and gives up then. Until it has, it is a
+        member of its group that its successor waits for: therefore its connector may not try for long.
         """
         if copy_was_gone:
             for name in self.sinks():

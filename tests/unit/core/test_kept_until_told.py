@@ -93,17 +93,34 @@ def test_a_drift_is_held_until_it_is_acknowledged_though_its_replica_is_uncovere
     assert story.stages().count(Stage.CONFIRMED) == 2
 
 
-def test_a_row_that_is_never_at_rest_is_known_again_once_both_stores_have_shown_one_state() -> None:
-    """It differs whenever it is looked at, and follows within its window; what was unreadable is long ago."""
-    story = agreeing()
+def unreadable_for_a_moment(stores: str) -> Slow:
+    """Return stores that agreed on a row which the authority's topic then had a record of that could not be read."""
+    story = agreeing(stores)
     story.observe(story.block("A", "", binlog_place(1, 1_000, 0, is_delete=False), flags=QUARANTINED))
     story.places["A"] = 1_000
     story.until(2_500, 3_000)
     assert story.shard.live[7].unknown_keys(0).total() == 1
+    return story
+
+
+def test_a_row_that_is_never_at_rest_is_known_again_once_both_stores_have_shown_one_state() -> None:
+    """It differs whenever it is looked at, and follows within its window; what was unreadable is long ago."""
+    story = unreadable_for_a_moment("AR")
     story.row("A", "0")
     for n in range(1, 3 * STAYS_WORTH_KEEPING):
         story.row("A", f"{n}")
         story.row("R", f"{n - 1}")
+        story.beacons(3_000 + 100 * n)
+    assert story.shard.live[7].unknown_keys(0).total() == 0
+    assert story.findings == []
+
+
+def test_a_row_of_several_replicas_that_is_never_at_rest_is_known_again_once_all_have_shown_one_state() -> None:
+    """All follow at once, and it changes before each beacon: it is known with the next one, not when it rests."""
+    story = unreadable_for_a_moment("ARS")
+    for n in range(2):
+        for store in "ARS":
+            story.row(store, f"{n}")
         story.beacons(3_000 + 100 * n)
     assert story.shard.live[7].unknown_keys(0).total() == 0
     assert story.findings == []
