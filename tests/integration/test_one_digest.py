@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -123,18 +124,19 @@ class Probe:
             for c, column in enumerate(family.columns(self.kind)):
                 yield f"c{f}_{c}", family, column
 
+    @cached_property
     def cells(self) -> list[Cell]:
-        """List what the table holds; the row behind the last is NULL in every column."""
+        """What the table holds; the row behind the last is NULL in every column."""
         return [
             Cell(family, column, name, value, literal, row)
             for name, family, column in self.columns()
             for row, (value, literal) in enumerate(family.held(self.kind, column))
         ]
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """How many rows hold the values of the matrix, the last of them NULL alone."""
-        return 2 + max(cell.row for cell in self.cells())
+        return 2 + max(cell.row for cell in self.cells)
 
     def create(self) -> None:
         """Make the table, and the rows that a snapshot will read."""
@@ -144,7 +146,7 @@ class Probe:
 
     def fill(self, base: int) -> None:
         """Write the n-th writing of every column into the n-th row."""
-        cells = self.cells()
+        cells = self.cells
         for row in range(self.rows):
             here = [cell for cell in cells if cell.row == row]
             names = ", ".join(["id", *(self.quoted(cell.name) for cell in here)])
@@ -172,7 +174,7 @@ class Probe:
         """Bind every value read and write it into a row of its own; return these, and what went wrong."""
         written: dict[Cell, int] = {}
         wrong = []
-        for number, cell in enumerate(self.cells()):
+        for number, cell in enumerate(self.cells):
             column = cell.column
             if not column.writes or cell.value.name in column.refused:
                 continue
@@ -371,7 +373,7 @@ class Findings:
         events, images = probe.events(2 * probe.rows + len(again)), probe.read()
         assert all(events[row][0] is Reading.INITIAL for row in range(probe.rows))
         assert all(reading is Reading.LIVE for row, (reading, _) in events.items() if row >= probe.rows)
-        for cell in probe.cells():
+        for cell in probe.cells:
             rows = {"snapshot": cell.row, "stream": probe.rows + cell.row}
             if cell in again:
                 rows["written again"] = again[cell]
