@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple
 import faust
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode.threads import WorkerThread
 
 from app.agents.side_by_side import SideBySide
 from app.core.errors import Unready
@@ -102,8 +103,28 @@ class _Span(NamedTuple):
     has_more: bool
 
 
+class EndingThread(WorkerThread):  # type: ignore[misc]  # mode is untyped here
+    """A thread that cannot keep a worker from ending.
+
+    Faust joins its consumer's thread without a limit, and Python waits for every thread before a process ends: one
+    that hangs in its client would leave a crashed worker standing, with its partitions taken and its port open.
+    """
+
+    patience_s: float = 5.0
+
+    def __init__(self, service: Any, **kwargs: Any) -> None:  # noqa: ANN401 - mode's signature
+        super().__init__(service, **kwargs)
+        self.daemon = True
+
+    def stop(self) -> None:
+        """Wait for the thread's end, and not for long."""
+        self.is_stopped.wait(self.patience_s)
+
+
 class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]  # Faust is untyped here
     """The thread of the aiokafka consumer; it takes records together with the positions before and after them."""
+
+    Worker = EndingThread
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401 - aiokafka is untyped
         consumer = super()._create_worker_consumer(transport)

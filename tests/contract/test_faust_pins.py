@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
@@ -70,6 +71,34 @@ def test_the_consumer_thread_still_calls_what_is_overridden(name: str) -> None:
     """Every hook is there, with the parameters that our override takes."""
     assert list(inspect.signature(getattr(driver.AIOKafkaConsumerThread, name)).parameters) == THREAD_HOOKS[name]
     assert name in vars(BlockConsumerThread)
+
+
+class _Hangs:
+    """A service in a thread that never comes to its end by itself."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+
+    def _start_thread(self) -> None:
+        self.let_go.wait()
+
+
+def test_a_consumers_thread_that_hangs_keeps_no_worker_from_ending() -> None:
+    """Neither is it joined for ever, nor does the process wait for it."""
+    service = _Hangs()
+    thread = BlockConsumerThread.Worker(service)
+    thread.patience_s = 0.01
+    thread.start()
+    try:
+        stopping = threading.Thread(target=thread.stop, daemon=True)
+        stopping.start()
+        stopping.join(10)
+        assert not stopping.is_alive()
+        assert thread.is_alive()
+        assert thread.daemon
+    finally:
+        service.let_go.set()
+        thread.join()
 
 
 def test_a_commit_asks_the_hooks_for_its_offsets() -> None:

@@ -109,7 +109,8 @@ def test_a_worker_that_lost_its_partitions_while_it_slept_overwrites_nothing(eng
     heir = engine.start("w2", sleep_ms=0)
     engine.until_all_is_committed()
     sleeper.send_signal(signal.SIGCONT)
-    assert sleeper.wait(60) != 0
+    engine.until(lambda: sleeper.poll() is not None, within_s=60, why="the end of the worker that slept")
+    assert sleeper.returncode != 0
     engine.processes.remove(sleeper)
     engine.stop(heir)
     engine.assert_covered()
