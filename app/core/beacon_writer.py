@@ -10,7 +10,10 @@ The argument, step by step:
    and what it read back had been committed by then, so the reading counts as the acknowledgement that the dead writer
    could not send.
 4. An answer that never came is settled by reading the row again: a row in our own epoch is a beacon of ours.
-5. Stores do not wait for each other. Only a writer that has just started, and so knows nothing of a store that it
+5. Who was heard by no store for as long as another would wait must believe that another writes by now: it goes back to
+   watching before it writes again, and reads every row first. A process that hung finds out so that it did, before it
+   writes into a store that its successor has not come to yet.
+6. Stores do not wait for each other. Only a writer that has just started, and so knows nothing of a store that it
    cannot reach, waits a while for it: that store may hold the highest value.
 
 All times are milliseconds of the process's monotonic clock unless they are named issued or acknowledged, which are
@@ -28,7 +31,7 @@ from app.core.beacon_clock import BeaconClock
 
 NONCE_BITS: Final = 16
 MISSED_MAX: Final = 4
-"""Intervals without a beacon in any store after which a watching writer takes over."""
+"""Intervals without a beacon in any store after which a watching writer takes over, and one that writes gives way."""
 UNREAD_PATIENCE_MS: Final = 10_000
 """How long a writer that has just started waits for a store that it has never been able to read."""
 
@@ -67,6 +70,8 @@ class _Held:
     must_read: bool = True
     acknowledged_ms: int = 0
     sequence_max: int = 0
+    issued: tuple[int, int] = (0, 0)
+    """The sequence of our newest beacon for it, and when it was issued by the process's clock."""
 
 
 class BeaconWriter:
@@ -80,6 +85,7 @@ class BeaconWriter:
         self._interval_ms = interval_ms
         self._started_ms = started_ms
         self._moved_at_ms = started_ms
+        self._heard_at_ms = started_ms
         self._issued_max_ms = 0
         self._epoch_max = 0
         self._clock: BeaconClock | None = None
@@ -97,6 +103,8 @@ class BeaconWriter:
     def next_beat(self, store: str, now_ms: int) -> Beat | None:
         """Return the beacon to write into a store now; None means that its row must be read first."""
         held = self._stores[store]
+        if self._clock is not None and self._silent_too_long(self._heard_at_ms, now_ms):
+            self._give_way(now_ms)
         if held.must_read or held.row is None:
             return None
         if self._clock is None:
@@ -115,14 +123,25 @@ class BeaconWriter:
         self._issued_max_ms = max(self._issued_max_ms, issued_ms)
         # A restored store may show an older row than it had: its sequence goes on above every one that was seen.
         sequence = max(row.sequence, held.sequence_max) + 1
+        held.issued = sequence, now_ms
         return Beat(row.epoch, row.sequence, BeaconRow(self.epoch, sequence, issued_ms, held.acknowledged_ms))
 
     def _may_take_over(self, now_ms: int) -> bool:
-        if now_ms - self._moved_at_ms <= MISSED_MAX * self._interval_ms:
+        if not self._silent_too_long(self._moved_at_ms, now_ms):
             return False
         return not self.unread() or now_ms - self._started_ms >= UNREAD_PATIENCE_MS
 
+    def _silent_too_long(self, since_ms: int, now_ms: int) -> bool:
+        return now_ms - since_ms > MISSED_MAX * self._interval_ms
+
+    def _give_way(self, now_ms: int) -> None:
+        self._clock = None
+        self._moved_at_ms = now_ms
+        for held in self._stores.values():
+            held.must_read = True
+
     def _take_over(self, now_ms: int) -> None:
+        self._heard_at_ms = now_ms
         self.epoch = ((self._epoch_max >> NONCE_BITS) + 1) << NONCE_BITS | self._nonce
         self._epoch_max = self.epoch
         self._clock = BeaconClock(self._issued_max_ms + 1, now_ms)
@@ -144,6 +163,7 @@ class BeaconWriter:
         if row.epoch > self.epoch:
             self._clock = None
             return
+        self._hear(held, row)
         self._clock = self._clock.at_least(row.issued_at_ms, now_ms)
         held.acknowledged_ms = self._clock.at(now_ms)
 
@@ -153,7 +173,14 @@ class BeaconWriter:
         held.row, held.must_read = beat.row, False
         held.sequence_max = max(held.sequence_max, beat.row.sequence)
         if self._clock is not None:
+            self._hear(held, beat.row)
             held.acknowledged_ms = self._clock.at(now_ms)
+
+    def _hear(self, held: _Held, row: BeaconRow) -> None:
+        sequence, issued_at_ms = held.issued
+        if (row.epoch, row.sequence) == (self.epoch, sequence):
+            # From when it was issued: who watches may have seen it as soon as it was committed.
+            self._heard_at_ms = max(self._heard_at_ms, issued_at_ms)
 
     def unsettled(self, store: str) -> None:
         """Take in that a beacon was refused, or that its answer never came: only the row itself can tell."""

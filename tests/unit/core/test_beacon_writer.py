@@ -124,14 +124,52 @@ def test_a_newer_epoch_in_one_store_ends_writing_in_all() -> None:
 def test_what_it_issued_itself_is_a_floor_when_it_takes_over_again() -> None:
     """Its beacon may stand in a store that it cannot reach, above everything that it can read."""
     writer, now_ms = writing()
-    before = writer.next_beat("pg", now_ms + 60_000)
+    before = writer.next_beat("pg", now_ms + PATIENCE_MS)
     assert before is not None
     writer.unsettled("my")
-    writer.read_back("my", BeaconRow((1 << NONCE_BITS) | 8, 1, 5, 0), now_ms + 60_010)
-    later_ms = now_ms + 60_010 + PATIENCE_MS + 1
+    writer.read_back("my", BeaconRow((1 << NONCE_BITS) | 8, 1, 5, 0), now_ms + PATIENCE_MS + 10)
+    later_ms = now_ms + PATIENCE_MS + 10 + PATIENCE_MS + 1
     again = writer.next_beat("my", later_ms)
     assert again is not None
     assert again.row.issued_at_ms > before.row.issued_at_ms
+
+
+@pytest.mark.parametrize(("silent_ms", "role"), [(PATIENCE_MS, Role.WRITING), (PATIENCE_MS + 1, Role.WATCHING)])
+def test_a_writer_that_no_store_heard_for_as_long_as_another_waits_gives_way(silent_ms: int, role: Role) -> None:
+    """It hung, and a successor may have written by then: counted from when its last beacon was issued."""
+    writer, now_ms = writing()
+    heard = writer.next_beat("pg", now_ms + 100)
+    assert heard is not None
+    writer.acknowledged("pg", heard, now_ms + 100 + silent_ms)
+    writer.next_beat("my", now_ms + 100 + silent_ms)
+    assert writer.role is role
+
+
+def test_a_writer_that_hung_writes_nothing_where_its_successor_has_not_come_yet() -> None:
+    """It reads all rows again, finds the successor in one of them, and does not take over beside it."""
+    writer, now_ms = writing()
+    waked_ms = now_ms + PATIENCE_MS + 1
+    assert writer.next_beat("my", waked_ms) is None
+    writer.read_back("my", FRESH, waked_ms)
+    assert writer.next_beat("my", waked_ms) is None
+    writer.read_back("pg", BeaconRow((1 << NONCE_BITS) | 3, 1, 5, 0), waked_ms + PATIENCE_MS)
+    assert writer.next_beat("my", waked_ms + PATIENCE_MS) is None
+    writer.read_back("my", FRESH, waked_ms + PATIENCE_MS + 1)
+    assert writer.next_beat("my", waked_ms + PATIENCE_MS + 1) is None
+
+
+def test_a_beacon_that_was_found_where_its_answer_was_lost_was_heard() -> None:
+    """An older one of ours that stands there was heard before."""
+    writer, now_ms = writing()
+    beat = writer.next_beat("pg", now_ms + PATIENCE_MS)
+    assert beat is not None
+    writer.unsettled("pg")
+    writer.read_back("pg", beat.row, now_ms + PATIENCE_MS + 10)
+    assert writer.next_beat("pg", now_ms + 2 * PATIENCE_MS) is not None
+    writer.unsettled("pg")
+    writer.read_back("pg", beat.row, now_ms + 2 * PATIENCE_MS + 1)
+    writer.next_beat("pg", now_ms + 2 * PATIENCE_MS + 1)
+    assert writer.role is Role.WATCHING
 
 
 def test_an_older_writers_late_beacon_is_written_over() -> None:
