@@ -12,6 +12,9 @@ from enum import Enum
 from typing import Final, Protocol
 
 from app.core.breaker import Trip
+from app.core.canary import KINDS as PLANTED_KINDS
+from app.core.canary import Ending, Result
+from app.core.canary_proof import Doubt
 from app.core.command import DISTRUSTED, RefusalReason
 from app.core.conducting import Outcome as SliceOutcome
 from app.core.finding import DriftKind, UnknownReason, Verdict
@@ -296,6 +299,41 @@ CAPTURE_GAPS: Final = Metric(
     "Rows of a store that were read and were not as its own log said.",
     (Label.STORE, Label.ENTITY),
 )
+CANARY_PLANTINGS: Final = Metric(
+    "driftline_canary_plantings_total",
+    _COUNTER,
+    "Drifts that the canary planted in a replica, by kind and by what came of them.",
+    (Label.STORE, Label.KIND, Label.OUTCOME),
+    ((Label.KIND, tuple(kind.value for kind in PLANTED_KINDS)), (Label.OUTCOME, _words(Result))),
+)
+CANARY_ENDINGS: Final = Metric(
+    "driftline_canary_endings_total",
+    _COUNTER,
+    "Drifts of the canary's that were told and mended, by whether they were told to be over.",
+    (Label.STORE, Label.OUTCOME),
+    ((Label.OUTCOME, _words(Ending)),),
+)
+CANARY_INCONCLUSIVE: Final = Metric(
+    "driftline_canary_inconclusive_total",
+    _COUNTER,
+    "Plantings and endings of the canary's that proved nothing, by why the system could not know.",
+    (Label.REASON,),
+    ((Label.REASON, (*_words(UnknownReason), *_words(Doubt))),),
+)
+CANARY_FALSE_ALARMS: Final = Metric(
+    "driftline_canary_false_alarms_total",
+    _COUNTER,
+    "Drifts that were told of the canary's table and that it had not planted.",
+    (Label.STORE, Label.KIND),
+    ((Label.KIND, _words(DriftKind)),),
+)
+CANARY_LATENCY: Final = Metric(
+    "driftline_canary_detection_latency_seconds",
+    _HISTOGRAM,
+    "From the end of a planted drift's window to the reading of its record, on the canary's clock.",
+    (Label.STORE,),
+    buckets=_LATENCY_S,
+)
 
 ALL_METRICS: Final[tuple[Metric, ...]] = (
     BUILD_INFO,
@@ -335,6 +373,11 @@ ALL_METRICS: Final[tuple[Metric, ...]] = (
     ROWS_REREAD,
     SLICES,
     CAPTURE_GAPS,
+    CANARY_PLANTINGS,
+    CANARY_ENDINGS,
+    CANARY_INCONCLUSIVE,
+    CANARY_FALSE_ALARMS,
+    CANARY_LATENCY,
 )
 
 

@@ -103,7 +103,8 @@ class StoreSettings:
     )
     ca_file: Annotated[Path, Meta(description="certificates to verify the server with; none: no TLS")] | None = None
     roles: Annotated[
-        dict[str, RoleSettings], Meta(description="logins by role: capture, beacon, read, apply, conduct, admin")
+        dict[str, RoleSettings],
+        Meta(description="logins by role: capture, beacon, read, apply, conduct, canary, admin"),
     ] = field(default_factory=dict)
 
     staging: (
@@ -130,7 +131,7 @@ class StoreSettings:
         return self.roles[name]
 
 
-ROLES: Final = ("capture", "beacon", "read", "apply", "conduct", "admin")
+ROLES: Final = ("capture", "beacon", "read", "apply", "conduct", "canary", "admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,23 @@ class ConductorSettings:
     lag_ms_max: Annotated[
         int, Meta(ge=1_000, le=3_600_000, description="milliseconds of a log's lag beyond which reading is held back")
     ] = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class CanarySettings:
+    """How drifts are planted in a table of Driftline's own; the replicas are all other stores with a role `canary`."""
+
+    authority: Annotated[str, Meta(min_length=1, max_length=40, description="the store that is right of this table")]
+    window_ms: Annotated[
+        int, Meta(ge=1_000, le=3_600_000, description="milliseconds that the canary's contract gives the replicas")
+    ] = 10_000
+    interval_s: Annotated[
+        int, Meta(ge=1, le=86_400, description="seconds for which a row stands in agreement before it is damaged")
+    ] = 60
+    patience_s: Annotated[
+        int,
+        Meta(ge=1, le=86_400, description="seconds past its window after which a planted drift counts as missed"),
+    ] = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +346,7 @@ class Settings:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     applier: ApplierSettings = field(default_factory=ApplierSettings)
     conductor: ConductorSettings = field(default_factory=ConductorSettings)
+    canary: CanarySettings | None = None
     connect: ConnectSettings | None = None
     history: HistorySettings = field(default_factory=HistorySettings)
     kafka_security: KafkaSecurity = field(default_factory=KafkaSecurity)
@@ -336,6 +355,15 @@ class Settings:
     def kafka(self) -> dict[str, str]:
         """What every Kafka client is made with besides its own settings: librdkafka's TLS and SASL properties."""
         return self.kafka_security.client_properties()
+
+    @property
+    def canary_stores(self) -> list[StoreSettings]:
+        """The stores of the canary's table, the authority first; none where no drifts are to be planted."""
+        if self.canary is None:
+            return []
+        authority = self.canary.authority
+        taking_part = [store for store in self.stores.values() if "canary" in store.roles]
+        return sorted(taking_part, key=lambda store: store.name != authority)
 
     @property
     def panic_file(self) -> Path:
@@ -387,6 +415,7 @@ def _across(settings: Settings, root: Node) -> list[Fault]:
     """Find what is wrong with settings taken together."""
     faults = [fault for name in settings.stores for fault in _store_faults(settings, name, root)]
     faults += _prefix_faults(settings, root)
+    faults += _canary_faults(settings, root)
     security = settings.kafka_security
     for key in ("sasl_mechanism", "sasl_user", "sasl_password_file"):
         if security.uses_sasl and getattr(security, key) is None:
@@ -428,6 +457,26 @@ def _prefix_faults(settings: Settings, root: Node) -> Iterator[Fault]:
         owner.setdefault(store.topic_prefix, name)
 
 
+def _canary_faults(settings: Settings, root: Node) -> Iterator[Fault]:
+    if settings.canary is None:
+        return
+    for store in settings.canary_stores:
+        if store.kind is StoreKind.MONGODB:
+            place = root.key_at("stores", store.name, "roles", "canary")
+            yield Fault(place, "no drifts can be planted in a store of kind mongodb", "remove the role")
+    names = [store.name for store in settings.canary_stores]
+    if settings.canary.authority not in names:
+        what = f"the store {shown(settings.canary.authority)} has no role canary"
+        hint = "name a store, and add stores.<name>.roles.canary with user and password_file"
+        yield Fault(root.at("canary", "authority"), what, hint)
+    elif len(names) < 2:  # noqa: PLR2004 - an authority and a replica
+        what = "no other store has a role canary, and a drift needs two"
+        yield Fault(root.at("canary", "authority"), what, "add stores.<name>.roles.canary to a replica")
+    if settings.canary.patience_s * 1_000 <= settings.stall_after_ms:
+        what = "a drift would count as missed before a store that stands still can be told to be stalled"
+        yield Fault(root.at("canary", "patience_s"), what, "make patience_s longer than stall_after_ms")
+
+
 def _override(root: Node, environment: Mapping[str, str]) -> list[Fault]:
     """Put the environment's values into the tree. A variable of ours that names no key is a fault: a typing error."""
     if not isinstance(root.value, dict):
@@ -446,7 +495,7 @@ def _override(root: Node, environment: Mapping[str, str]) -> list[Fault]:
 
 
 _SECTIONS: Final = tuple(
-    f"{ENVIRONMENT_PREFIX}{name}_" for name in ("STORES", "WORKER", "APPLIER", "CONNECT", "KAFKA_SECURITY")
+    f"{ENVIRONMENT_PREFIX}{name}_" for name in ("STORES", "WORKER", "APPLIER", "CANARY", "CONNECT", "KAFKA_SECURITY")
 )
 
 

@@ -9,13 +9,14 @@
 |       | through a column of no meaning |
 | capture | SELECT own tables, INSERT signals |
 | conduct | SELECT the contracts' tables; INSERT signals |
+| canary | write the canary's table, where the settings want one |
 
 Every run leaves the same rights: what a policy no longer allows is taken away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final, Literal
@@ -25,14 +26,15 @@ import pymysql
 
 from app.adapters.server_identity import as_token
 from app.adapters.sql_clients import Use, connect_mysql, connect_postgres
+from app.core.canary import ENTITY as CANARY
 from app.core.contract import EntityContract, RepairMode
 from app.core.errors import ContractViolation, Unready
 from app.core.guard import repair_policy
 from app.core.store import StoreKind
 from app.settings import StoreSettings
 
-Role = Literal["beacon", "read", "apply", "conduct"]
-LOGINS: Final[tuple[Role, ...]] = ("beacon", "read", "apply", "conduct")
+Role = Literal["beacon", "read", "apply", "conduct", "canary"]
+LOGINS: Final[tuple[Role, ...]] = ("beacon", "read", "apply", "conduct", "canary")
 _ON_CONTRACTS: Final[tuple[Role, ...]] = ("read", "apply", "conduct")
 HIDDEN: Final = "'***'"
 _PUBLISHED: Final = ("driftline_beacon", "driftline_signal", "driftline_ledger")
@@ -110,15 +112,21 @@ def accepts_server(store: StoreSettings) -> Statement:
 
 def statements(store: StoreSettings, contracts: Iterable[EntityContract]) -> list[Statement]:
     """Return what makes one store ready, in order; `ContractViolation` for a kind that has no SQL."""
-    rights = list(_rights(store, contracts))
+    here = [contract for contract in contracts if any(place.store == store.name for place in contract.stores)]
+    rights = list(_rights(store, here))
+    has_canary = any(contract.entity == CANARY for contract in here)
+    published = (*_PUBLISHED, CANARY) if has_canary else _PUBLISHED
     if store.kind is StoreKind.POSTGRES:
-        return [*_template("postgres_tables.sql", store), *_postgres_roles(store, rights), *_published(store)]
+        canary = _template("postgres_canary.sql", store) if has_canary else ()
+        roles = _postgres_roles(store, rights, published)
+        return [*_template("postgres_tables.sql", store), *canary, *roles, *_published(store, published)]
     if store.kind in {StoreKind.MARIADB, StoreKind.MYSQL}:
-        return [*_template("mysql_tables.sql", store), *_mysql_roles(store, rights)]
+        canary = _template("mysql_canary.sql", store) if has_canary else ()
+        return [*_template("mysql_tables.sql", store), *canary, *_mysql_roles(store, rights, published)]
     raise ContractViolation(f"a store of kind {store.kind.value} has no SQL", where=f"store {store.name}")
 
 
-def _postgres_roles(store: StoreSettings, rights: list[_Rights]) -> Iterator[Statement]:
+def _postgres_roles(store: StoreSettings, rights: list[_Rights], published: Sequence[str]) -> Iterator[Statement]:
     kind, schema = store.kind, _name(store.kind, store.schema)
     users = {role: _name(kind, store.roles[role].user) for role in LOGINS if role in store.roles}
     yield from _postgres_logins(store, users)
@@ -129,10 +137,12 @@ def _postgres_roles(store: StoreSettings, rights: list[_Rights]) -> Iterator[Sta
         yield Statement(f"GRANT SELECT, UPDATE (shared) ON {schema}.driftline_fence TO {users['apply']}")
     if "conduct" in users:
         yield Statement(f"GRANT INSERT ON {schema}.driftline_signal TO {users['conduct']}")
+    if "canary" in users and CANARY in published:
+        yield Statement(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.{CANARY} TO {users['canary']}")
     if "capture" in store.roles:
         capture = _name(kind, store.roles["capture"].user)
         yield Statement(f"GRANT USAGE ON SCHEMA {schema} TO {capture}")
-        for table in _PUBLISHED:
+        for table in published:
             yield Statement(f"GRANT SELECT ON {schema}.{table} TO {capture}")
         yield Statement(f"GRANT INSERT ON {schema}.driftline_signal TO {capture}")
     for right in rights:
@@ -181,12 +191,12 @@ def _postgres_logins(store: StoreSettings, users: Mapping[Role, str]) -> Iterato
             yield Statement(f"GRANT USAGE ON SCHEMA {schema} TO {user}")
 
 
-def _published(store: StoreSettings) -> Iterator[Statement]:
+def _published(store: StoreSettings, tables: Iterable[str]) -> Iterator[Statement]:
     """Own tables must be in every publication that carries some tables of this database for our connector.
 
     A publication named `driftline...` is ours; one that has all tables or the whole schema needs nothing.
     """
-    for table in _PUBLISHED:
+    for table in tables:
         yield Statement(
             "DO $driftline$ DECLARE name text; BEGIN FOR name IN SELECT pubname FROM pg_catalog.pg_publication p"  # noqa: S608 - quoted names only
             " WHERE pubname LIKE 'driftline%' AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication_tables t"
@@ -196,7 +206,7 @@ def _published(store: StoreSettings) -> Iterator[Statement]:
         )
 
 
-def _mysql_roles(store: StoreSettings, rights: list[_Rights]) -> Iterator[Statement]:
+def _mysql_roles(store: StoreSettings, rights: list[_Rights], published: Sequence[str]) -> Iterator[Statement]:
     kind, schema = store.kind, _name(store.kind, store.schema)
     users = {role: f"{_text(store.roles[role].user)}@'%'" for role in LOGINS if role in store.roles}
     for role, user in users.items():
@@ -210,10 +220,12 @@ def _mysql_roles(store: StoreSettings, rights: list[_Rights]) -> Iterator[Statem
         yield Statement(f"GRANT SELECT, UPDATE (shared) ON {schema}.driftline_fence TO {users['apply']}")
     if "conduct" in users:
         yield Statement(f"GRANT INSERT ON {schema}.driftline_signal TO {users['conduct']}")
+    if "canary" in users and CANARY in published:
+        yield Statement(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.{CANARY} TO {users['canary']}")
     if "capture" in store.roles:
         # The capture role is the connector's own, with the host that it was made with.
         capture = _text(store.roles["capture"].user)
-        for table in _PUBLISHED:
+        for table in published:
             rights_here = "SELECT, INSERT" if table == "driftline_signal" else "SELECT"
             yield Statement(f"GRANT {rights_here} ON {schema}.{table} TO {capture}@{{capture_host}}")
     for right in rights:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from app.cli.deployment import Deployment
 from app.cli.row_keys import contracts_of
 from app.core.aggregate_status import AggregateStatus
 from app.core.finding import Verdict
+from app.core.status import OLD_REPORT_MS
 from app.declared.fault import Refused
-
-_OLD_REPORT_MS: Final = 15_000
-"""Workers report each second; an older word tells of a worker that is gone."""
 
 
 def still_declared(deployment: Deployment, statuses: Iterable[AggregateStatus]) -> list[AggregateStatus]:
@@ -27,7 +25,7 @@ def still_declared(deployment: Deployment, statuses: Iterable[AggregateStatus]) 
 
 def verdict_of(status: AggregateStatus, now_wall_ms: int) -> Verdict:
     """Return an aggregate's verdict as it may be believed now: what nobody reports any more is not known."""
-    is_old = now_wall_ms - status.reported_at_wall_ms > _OLD_REPORT_MS
+    is_old = now_wall_ms - status.reported_at_wall_ms > OLD_REPORT_MS
     return Verdict.UNKNOWN if is_old and status.verdict is Verdict.AGREE else status.verdict
 
 

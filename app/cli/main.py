@@ -30,6 +30,11 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "beacon": ("app.cli.beacon", "command", "Write the beacons that give all stores a common time."),
     "worker": ("app.cli.worker", "command", "Read the change streams, compare, and plan repairs."),
     "conductor": ("app.cli.conductor", "command", "Have tables read again, and hold them against their logs."),
+    "canary": (
+        "app.cli.canary",
+        "command",
+        "Plant drifts in a table of its own, and measure whether they are told.",
+    ),
     "applier": ("app.cli.applier", "command", "Carry out repair commands, guarded."),
     "batches": ("app.cli.batches", "command", "List the batches of repairs that wait for a person."),
     "rehearse": ("app.cli.rehearse", "command", "Try batches of repairs, to a rollback: what they would touch."),

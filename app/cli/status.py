@@ -19,7 +19,7 @@ from app.codec.control import decode_control
 from app.core.aggregate_status import AggregateStatus
 from app.core.conducting import Done
 from app.core.finding import Verdict
-from app.core.status import Coverage, StoreStatus, WorkerStatus, joined, owners
+from app.core.status import OLD_REPORT_MS, Coverage, StoreStatus, WorkerStatus, joined, owners
 from app.core.switch import Control, Said, Switch
 
 _COLUMNS: Final = (
@@ -34,8 +34,6 @@ _COLUMNS: Final = (
     "waiting_keys",
     "reported_ago_s",
 )
-_OLD_REPORT_MS: Final = 15_000
-"""Workers report every few seconds; an older report tells of a worker that is gone."""
 
 
 def exit_code_of(
@@ -62,7 +60,7 @@ def _is_unproven(status: StoreStatus, partitions: int, now_wall_ms: int) -> bool
         or status.coverage is not Coverage.COVERED
         or status.partitions < partitions
         or (not status.is_authority and status.verified_through_ms is None)
-        or now_wall_ms - status.oldest_report_wall_ms > _OLD_REPORT_MS
+        or now_wall_ms - status.oldest_report_wall_ms > OLD_REPORT_MS
     )
 
 
@@ -227,6 +225,6 @@ def command(invocation: Invocation, entity: str | None) -> int:
     )
     if not statuses:
         click.echo("driftline: no worker has reported yet\n  hint: start one: driftline worker", err=True)
-    elif any(now_ms - status.oldest_report_wall_ms > _OLD_REPORT_MS for status in statuses):
+    elif any(now_ms - status.oldest_report_wall_ms > OLD_REPORT_MS for status in statuses):
         click.echo("driftline: some partitions have no worker that reports\n  hint: is every worker up?", err=True)
     return exit_code_of(statuses, partitions, now_ms, alarms, aggregates)

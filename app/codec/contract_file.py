@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from app.codec.canary_contract import canary_shape
 from app.codec.contract_checks import faults_between, faults_within
 from app.codec.contract_shape import (
     NOT_BUILT,
@@ -59,7 +60,10 @@ def number_of(entity: str) -> int:
 
 
 def load_contracts(directory: Path, settings: Settings) -> tuple[EntityContract, ...]:
-    """Read every `*.yaml` of a folder, in the order of names; raise `Refused` with all faults of all files."""
+    """Read every `*.yaml` of a folder, in the order of names; raise `Refused` with all faults of all files.
+
+    The canary's contract, which is made from the settings, comes last.
+    """
     faults: list[Fault] = []
     loaded: list[tuple[EntityContract, Node]] = []
     paths = sorted(p for p in directory.glob("*") if p.suffix in {".yaml", ".yml"} and p.is_file())
@@ -73,9 +77,17 @@ def load_contracts(directory: Path, settings: Settings) -> tuple[EntityContract,
         except Refused as refused:
             faults += refused.faults
     faults += faults_between(loaded)
+    canary = canary_shape(settings)
+    if canary is not None:
+        faults += [
+            Fault(root.at("entity"), f'the entity "{canary.entity}" is Driftline\'s own', "choose another name")
+            for contract, root in loaded
+            if contract.entity == canary.entity
+        ]
     if faults:
         raise Refused(faults)
-    return tuple(contract for contract, _ in loaded)
+    own = () if canary is None else (_contract(canary, settings.stores),)
+    return (*(contract for contract, _ in loaded), *own)
 
 
 def read_contract(source: str, text: str, stores: Mapping[str, StoreSettings]) -> EntityContract:

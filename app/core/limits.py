@@ -93,3 +93,6 @@ AGGREGATE_DIGITS_MAX: Final = 200
 
 AGGREGATE_SCALE: Final = 38
 """Digits after the point of what is summed where the contract does not say how many."""
+
+CANARY_ROWS_KEPT: Final = 1_000
+"""Plantings that the canary remembers, so that what is told late is no false alarm: half a day at one a minute."""

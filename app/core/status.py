@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from app.core.finding import DriftKind, UnknownReason
 
 _Name = TypeVar("_Name")
+
+OLD_REPORT_MS: Final = 15_000
+"""Workers report every second or so; an older report tells of a worker that is gone."""
 
 
 class Coverage(Enum):

@@ -25,7 +25,7 @@ FEED = ("postgres-source", "mariadb-source")
 READY_S = 150.0
 POLL_S = 0.2
 # Made by `driftline init`, perhaps after the connectors start.
-OWN_TABLES = tuple(f"driftline.driftline_{table}" for table in ("beacon", "signal", "ledger", "fence"))
+OWN_TABLES = tuple(f"driftline.driftline_{table}" for table in ("beacon", "signal", "ledger", "fence", "canary"))
 DEFAULT_PARTITIONS = 3
 SHOP_SCHEMA = {"postgres": "public", "mariadb": "shop"}
 
