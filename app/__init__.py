@@ -16,7 +16,8 @@ The data's way, and where each step is decided (pure) and done (shell):
 | 9 | apply, guarded | `CommandOutcome`, a ledger row | `core/trust.py`, `core/guard.py` | `applier/` |
 | 10 | verify | the drift's last record | `core/judging.py` | `agents/compare.py` |
 | 11 | read again | capture gaps | `core/conducting.py`, `core/reread.py` | `conductor/`, `agents/compare.py` |
-| 12 | keep, answer | rows in SQL; whether a `Change` was right | `core/history/` | `history/`, `cli/history.py` |
+| 12 | plant drifts, hear of them | rates of misses and false alarms | `core/canary.py` | `canary/` |
+| 13 | keep, answer | rows in SQL; whether a `Change` was right | `core/history/` | `history/`, `cli/history.py` |
 
 Read `core/verdict.py` first: it is the rule that everything else serves. `simulation/` runs 5 to 9 in worlds that
 misbehave, `bench/` measures 1 to 6.

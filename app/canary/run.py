@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from app.core.canary import ENTITY, Canary, Deed, News, Word
-from app.core.canary_proof import Proof, Why
+from app.core.canary_proof import Doubt, Proof, Why
 from app.core.canonical_key import decode_key
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, DriftlineError, Undecodable, Unready
@@ -125,7 +125,7 @@ class CanaryProcess:
     tell: Tell
     stopping: threading.Event = field(default_factory=threading.Event)
     _again_ms: int = 0
-    _doubt: Why | None = None
+    _doubt: Why | None = Doubt.SILENT
 
     def run(self, records: Iterator[Record | None]) -> None:
         """Take records as they come (None: nothing came for a while) until stopped; leave no drift behind."""
