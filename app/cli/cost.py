@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import Output, print_records
+from app.core.canary import ENTITY as CANARY
 from app.core.store import Converter
 
 if TYPE_CHECKING:
@@ -125,7 +126,8 @@ def _declared(invocation: Invocation, rates: Path) -> tuple[list[EntityLoad], Wo
     from app.codec.rates_file import read_loads
 
     settings = invocation.settings()
-    contracts = load_contracts(settings.contracts_dir, settings)
+    # The canary's table changes a few times a minute: nobody needs to state its rates.
+    contracts = [c for c in load_contracts(settings.contracts_dir, settings) if c.entity != CANARY]
     return read_loads(rates, contracts, settings.stores), settings.worker, settings.standby_replicas
 
 

@@ -229,7 +229,7 @@ class Canary:
         """
         if self._highest not in {None, highest}:
             raise ContractViolation(
-                f"row {highest} is the newest of {ENTITY}, and not row {self._highest}, which this canary wrote last",
+                f"the newest row of {ENTITY} is not the one that this canary wrote last",
                 hint="run one canary; the one that was started last goes on",
             )
         self._begun_ms = now_ms

@@ -136,6 +136,14 @@ def test_a_mistake_in_the_settings_is_told(tmp_path: Path, right: str, wrong: st
         load(tmp_path, opt_in().replace(right, wrong, 1))
 
 
+def test_what_a_deployment_costs_is_told_without_the_canary(tmp_path: Path) -> None:
+    """Nobody has to state rates of a table that is not theirs."""
+    load(tmp_path, opt_in())
+    (tmp_path / "rates.yaml").write_text("entities: {orders: {rows: 1000, changes_per_s: 1}}\n")
+    config = str(tmp_path / "driftline.yaml")
+    assert run(["--config", config, "cost", "--rates", str(tmp_path / "rates.yaml")]) == ExitCode.AGREE
+
+
 def test_nobody_else_may_call_an_entity_by_the_canarys_name(tmp_path: Path) -> None:
     """What is told of it would be taken for the canary's."""
     with pytest.raises(Refused, match="is Driftline's own"):
