@@ -66,7 +66,8 @@ class SqlCanaryRows:
             return list(cursor.fetchall()) if cursor.description else []
         except (psycopg.Error, pymysql.MySQLError, OSError) as error:
             self.close()
-            code = getattr(error, "sqlstate", None) or (error.args[0] if error.args else "")
+            # MariaDB's own number says more than its SQLSTATE; PostgreSQL has no number, and its text may quote a row.
+            code = error.sqlstate if isinstance(error, psycopg.Error) else next(iter(error.args), "")
             raise Unready(
                 f"the canary's table cannot be reached ({type(error).__name__} {code})",
                 where=f"store {self._store.name} at {self._store.host}:{self._store.port}",

@@ -38,6 +38,8 @@ LOGINS: Final[tuple[Role, ...]] = ("beacon", "read", "apply", "conduct", "canary
 _ON_CONTRACTS: Final[tuple[Role, ...]] = ("read", "apply", "conduct")
 HIDDEN: Final = "'***'"
 _PUBLISHED: Final = ("driftline_beacon", "driftline_signal", "driftline_ledger")
+_FENCE: Final = "driftline_fence"
+"""Nobody reads it from a topic, but a connector that captures it ends where it may not read it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ def _postgres_roles(store: StoreSettings, rights: list[_Rights], published: Sequ
     if "capture" in store.roles:
         capture = _name(kind, store.roles["capture"].user)
         yield Statement(f"GRANT USAGE ON SCHEMA {schema} TO {capture}")
-        for table in published:
+        for table in (*published, _FENCE):
             yield Statement(f"GRANT SELECT ON {schema}.{table} TO {capture}")
         yield Statement(f"GRANT INSERT ON {schema}.driftline_signal TO {capture}")
     for right in rights:
@@ -225,7 +227,7 @@ def _mysql_roles(store: StoreSettings, rights: list[_Rights], published: Sequenc
     if "capture" in store.roles:
         # The capture role is the connector's own, with the host that it was made with.
         capture = _text(store.roles["capture"].user)
-        for table in published:
+        for table in (*published, _FENCE):
             rights_here = "SELECT, INSERT" if table == "driftline_signal" else "SELECT"
             yield Statement(f"GRANT {rights_here} ON {schema}.{table} TO {capture}@{{capture_host}}")
     for right in rights:

@@ -26,6 +26,7 @@ from app.core.errors import Unready
 from app.settings import load_settings
 from tests.integration.running_stack import running_stack
 from tests.integration.test_one_digest import drop_slot, password
+from tests.integration.worker_world import free_port
 
 pytestmark = pytest.mark.stack
 
@@ -69,6 +70,7 @@ class Watched:
             "contracts_dir": "contracts",
             "placeholder_file": self.told["placeholder_file"],
             "partitions": 2,
+            "worker": {"http_port": free_port()},
             "beacon_interval_ms": 200,
             "stores": {store: self._store(store) for store in KIND},
             **more,
