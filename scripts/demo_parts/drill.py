@@ -22,6 +22,7 @@ from typing import Any
 
 from drill_parts import engine
 from judge_parts.rows import ledger_rows
+from repair_drill import drill as repair_drill
 
 from demo_parts import truth
 from demo_parts.campaign import Campaign, Case
@@ -236,6 +237,7 @@ def _add_crash_arguments(one: argparse.ArgumentParser) -> None:
 _DRILLS: dict[str, tuple[Callable[[argparse.Namespace, Say], dict[str, Any]], Callable[[dict[str, Any]], str]]] = {
     "crash": (crash, crash_told),
     "engine": (engine.engine, engine.last_line),
+    "repairs": (repair_drill.repairs, repair_drill.last_line),
     "truth": (truth.truth, truth.truth_told),
 }
 
@@ -252,6 +254,11 @@ def main() -> int:
     )
     engine.add_arguments(
         drills.add_parser("engine", parents=[common], help="workers and broker killed under a stream, on Kafka alone")
+    )
+    repair_drill.add_arguments(
+        drills.add_parser(
+            "repairs", parents=[common], help="the applier killed at every step while the application goes on writing"
+        )
     )
     truth.add_arguments(
         drills.add_parser(
