@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from app.applier.failpoints import no_failpoint
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.core.errors import Unready
@@ -36,7 +36,6 @@ def command(invocation: Invocation) -> int:
     from app.adapters.health import Health, HealthServer
     from app.adapters.logs import configure_logs
     from app.adapters.metrics import Metrics
-    from app.applier.failpoints import failpoint_from
 
     settings = invocation.settings()
     configure_logs("applier", version("driftline"), settings.applier.instance_id)
@@ -44,7 +43,7 @@ def command(invocation: Invocation) -> int:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    loop = compose(settings, metrics, failpoint_from(os.environ), stopping)
+    loop = compose(settings, metrics, stopping)
     health = Health(
         live=lambda: {"turning": True},
         ready=lambda: {"reading commands": loop.is_reading, "not stopping": not loop.stopping.is_set()},
@@ -72,9 +71,9 @@ def _wait_or_leave(stopping: threading.Event, seconds: float) -> None:
 
 
 def compose(
-    settings: Settings, metrics: Metrics, failpoint: Callable[[str], None], stopping: threading.Event
+    settings: Settings, metrics: Metrics, stopping: threading.Event, failpoint: Callable[[str], None] = no_failpoint
 ) -> ApplierLoop:
-    """Return the loop with everything real."""
+    """Return the loop with everything real; `failpoint` is called between two steps."""
     from app import topics
     from app.adapters.image_seals import ImageSeals
     from app.adapters.kafka import KafkaClients

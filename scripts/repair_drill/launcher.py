@@ -94,7 +94,7 @@ def run(settings_file: Path, path: str) -> None:
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     line = Line(path)
-    loop = compose(settings, Metrics(), line.ask, stopping)
+    loop = compose(settings, Metrics(), stopping, line.ask)
     stores = {name: cast("RowStore", ToldStore(store, line)) for name, store in loop.applier.stores.items()}
     limits = Limits(_UNBOUNDED, _UNBOUNDED, _UNBOUNDED)
     composed = {each.name: getattr(loop.applier, each.name) for each in fields(loop.applier)}

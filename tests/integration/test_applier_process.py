@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -46,6 +45,7 @@ pytestmark = pytest.mark.stack
 SCHEMA = "applier_process"
 OWN = "applier_process_own"
 PATIENCE_S = 30.0
+PROJECT = Path(__file__).resolve().parents[2]
 CONTRACT = """
 entity: {entity}
 description: "Goods, for the applier's tests."
@@ -232,10 +232,10 @@ class Deployment:
         return done.stdout
 
     def start(self, failpoint: str = "") -> subprocess.Popen[bytes]:
-        """Start an applier."""
-        environment = {**os.environ, "DRIFTLINE_FAILPOINTS": "on", "DRIFTLINE_FAILPOINT": failpoint}
+        """Start an applier; one that dies at a step, if a step is named."""
+        dying = [sys.executable, "-m", "tests.integration.dying_applier", str(self.config), failpoint]
         log = (self.folder / "applier.log").open("ab")
-        process = subprocess.Popen(self._call("applier"), env=environment, stderr=log, stdout=log)
+        process = subprocess.Popen(dying if failpoint else self._call("applier"), cwd=PROJECT, stderr=log, stdout=log)
         log.close()
         self.processes.append(process)
         return process
@@ -526,7 +526,7 @@ def test_killed_at_a_step_it_is_done_once(deployment: Deployment, entity: str, f
     deployment.put(authority, entity, number, "right")
     command = deployment.command(entity, number)
     deployment.send(command)
-    assert deployment.start(failpoint).wait(PATIENCE_S) == 137
+    assert deployment.start(failpoint).wait(PATIENCE_S) == -signal.SIGKILL
     process = deployment.start()
     assert deployment.await_outcome(command).outcome is Outcome.APPLIED
     assert deployment.names(replica, entity, number) == ["right"]
