@@ -151,7 +151,7 @@ class StoreDrill:
         self._armed: dict[str, deque[tuple[Side, str]]] = {}
         self._server_ends_at = ""
         self._server_deaths = 0
-        self._left: deque[Moment] = deque()
+        self._left: list[Moment] = []
 
     # -- the tables -----------------------------------------------------------------------------------------------
 
@@ -260,7 +260,7 @@ class StoreDrill:
             self._server_ends_at = ends.get(number, "")
             wanted = self._size.writes * (number + 1) // len(planned) - sum(bool(r.writes) for r in self._repairs)
             self._left.extend(next(coming) for _ in range(wanted - len(self._left)))
-            self._arm(wave, death)
+            self._arm(wave, [death.needs for death in [*line.due, death] if death.needs])
             line.begin({key_of(repair.number).hex(): repair.command_id for repair in wave}, death)
             planner.send(list(self._of))
             self._until_ended(planner, line, outcomes)
@@ -268,17 +268,20 @@ class StoreDrill:
             if number * 10 // len(planned) > (number - 1) * 10 // len(planned):
                 self._say(f"{done} repairs are done, {line.kills} appliers have died")
 
-    def _arm(self, wave: Sequence[Repair], death: Death) -> None:
-        """Give each moment that is due a row of its kind, as far as the wave has some."""
+    def _arm(self, wave: Sequence[Repair], needed: Sequence[Moment]) -> None:
+        """Give moments a row of their kind, as far as the wave has some.
+
+        Those that a death needs come alone: beside a row that is refused they would have to be met a second time.
+        """
         free = {kind: deque(repair for repair in wave if repair.kind is kind) for kind in Kind}
-        due = deque([death.needs] if death.needs else [])
-        due.extend(self._left)
-        self._left.clear()
-        for moment in due:
+        put_off: list[Moment] = []
+        for moment in needed or self._left:
             if free[moment.kind]:
                 self._armed[free[moment.kind].popleft().command_id] = deque(moment.writes)
             else:
-                self._left.append(moment)
+                put_off.append(moment)
+        if not needed:
+            self._left = put_off
 
     def _disarm(self) -> None:
         """Put off what was not written at all: the applier did not pass there with the row in hand."""
