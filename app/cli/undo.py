@@ -117,8 +117,8 @@ def command(
     if not (yes or (sys.stdin.isatty() and click.confirm(f"undo these {len(rows)} repairs?", err=True))):
         click.echo("driftline: nothing was sent: say --yes, or run it where it can ask", err=True)
         return ExitCode.REFUSED
-    now_ms = wall_ms()
-    person = _send(deployment, [undo_of(r, _contract(contracts_of(deployment), r), now_ms, life_ms) for r in rows])
+    now_ms, contracts = wall_ms(), contracts_of(deployment)
+    person = _send(deployment, [undo_of(r, _contract(contracts, r), now_ms, life_ms) for r in rows])
     click.echo(f"sent: {len(rows)}, by {safe_text(person)}; `driftline explain` shows what came of each", err=True)
     return ExitCode.AGREE
 

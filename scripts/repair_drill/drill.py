@@ -44,6 +44,8 @@ _TURN_S: Final = 0.03
 _HELD_S: Final = 0.3
 _QUIET_S: Final = 1.0
 _PATIENCE_S: Final = 120.0
+# Of the waves: in the last ones the application writes what could not be written before.
+_WRITTEN_BY: Final = 0.85
 _UNDO_DEATHS: Final = ("ledger_row_inserted", "row_written", "before_commit", "committed", "outcome_sent")
 
 
@@ -58,7 +60,7 @@ class Size:
 
 
 FULL: Final = Size(20_000, 1_000, 100, 5)
-QUICK: Final = Size(1_600, 150, 12, 1)
+QUICK: Final = Size(1_200, 110, 4, 1)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -258,7 +260,8 @@ class StoreDrill:
             planner.plan(wave)
             self._of = {repair.command_id: repair for repair in wave}
             self._server_ends_at = ends.get(number, "")
-            wanted = self._size.writes * (number + 1) // len(planned) - sum(bool(r.writes) for r in self._repairs)
+            share = min(1.0, (number + 1) / (_WRITTEN_BY * len(planned)))
+            wanted = round(self._size.writes * share) - sum(bool(repair.writes) for repair in self._repairs)
             self._left.extend(next(coming) for _ in range(wanted - len(self._left)))
             self._arm(wave, [death.needs for death in [*line.due, death] if death.needs])
             line.begin({key_of(repair.number).hex(): repair.command_id for repair in wave}, death)

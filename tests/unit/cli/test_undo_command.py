@@ -12,10 +12,13 @@ import pytest
 from app.adapters.signing import SIGNERS, read_signers, verify
 from app.cli.main import run
 from app.cli.undo import Repairs, to_undo
+from app.codec.contract_file import load_contracts
 from app.core.command import Action, RepairCommand
+from app.core.contract import EntityContract
 from app.core.ledger import LedgerRow
 from app.core.trust import SignerRole, distrust
 from app.core.undo import undo_of
+from app.settings import Settings
 from app.topics import APPROVALS, REPAIRS
 from tests.property.applier_world import World
 from tests.signatures import ANNA, signed, word_on
@@ -92,6 +95,21 @@ def test_an_undo_is_a_signed_command_of_its_own(desk: Desk, capsys: pytest.Captu
         assert (command.action, command.planned_at_ms) == (Action.RESTORE, NOW_MS)
         assert distrust(signers, verify, SignerRole.APPROVER, "shop", command, NOW_MS) is None
     assert len(sent(desk)) == 2
+
+
+def test_however_many_repairs_are_undone_the_contracts_are_read_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once to show keys and once to make commands; read for each repair, thousands of undos take an hour."""
+    readings: list[Path] = []
+
+    def counted(folder: Path, settings: Settings) -> tuple[EntityContract, ...]:
+        readings.append(folder)
+        return load_contracts(folder, settings)
+
+    monkeypatch.setattr("app.codec.contract_file.load_contracts", counted)
+    assert run(["undo", "--since", "1970-01-01T00:00:00Z", "--yes"]) == 0
+    assert (len(sent(desk)), len(readings)) == (3, 2)
 
 
 def test_a_batch_is_undone_by_the_word_that_approved_it(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
