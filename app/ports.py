@@ -129,7 +129,7 @@ class Way(Enum):
     """How a row is written."""
 
     INSERT = "insert"  # the contract's columns, by a plain INSERT
-    UPDATE = "update"  # the contract's columns, by key
+    UPDATE = "update"  # the contract's columns that are given, by key
     DELETE = "delete"  # by key
     RESTORE = "restore"  # the contract's columns, by key, to what a before-image has
     PUT_BACK = "put_back"  # all of its columns as a before-image has them, by a plain INSERT
@@ -202,6 +202,10 @@ class RowStore(Protocol):
 
     def read(self, rows: Sequence[RowName]) -> list[RowRead]:
         """Read committed rows on a connection of its own, those of one table at one moment."""
+        ...
+
+    def spelling(self, entity: str, values: Mapping[str, object]) -> bytes:
+        """Return the keyed digest of how a row is spelled, by its canonical values; empty where one is not there."""
         ...
 
     def begin(self, rows: Sequence[RowName]) -> RowTransaction:

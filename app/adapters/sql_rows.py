@@ -161,6 +161,10 @@ class SqlRows(ABC):
             found |= {(entity, key): read for key, (read, _) in zip(keys, seen, strict=True)}
         return [found[row] for row in rows]
 
+    def spelling(self, entity: str, values: Mapping[str, object]) -> bytes:
+        """Return the keyed digest of how a row is spelled."""
+        return self.table(entity).spelling(values)
+
     def begin(self, rows: Sequence[RowName]) -> SqlTransaction:
         """Begin a guarded transaction."""
         with self.translating():

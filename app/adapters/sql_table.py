@@ -60,6 +60,10 @@ class SqlTable:
             for column, type_ in types.items()
         )
 
+    def spelling(self, values: Mapping[str, object]) -> bytes:
+        """Return the digest of how a row is spelled."""
+        return self._digester.spelling(values)  # type: ignore[arg-type] # canonical, as a store's read gave them
+
     def where(self, key: bytes) -> tuple[str, list[object]]:
         """Return the condition that finds a row by its canonical key; `Undecodable` for no key of this entity."""
         parts = self._bound_key(key)
@@ -93,7 +97,7 @@ class SqlTable:
         return f"INSERT INTO {self.name} ({names}) VALUES ({texts})", [bound for _, _, bound in parts]  # noqa: S608
 
     def update(self, key: bytes, values: Mapping[str, object]) -> tuple[str, list[object]]:
-        """Return an UPDATE of the contract's columns by key."""
+        """Return an UPDATE by key, of the contract's columns that are given."""
         bound = self._bound(values)
         condition, parameters = self.where(key)
         changes = ", ".join(f"{name} = {text}" for name, text, _ in bound)
@@ -114,6 +118,8 @@ class SqlTable:
     def _bound(self, values: Mapping[str, object]) -> list[tuple[str, str, object]]:
         found = []
         for name, column, type_, encoding in self._fields:
+            if name not in values:
+                continue
             value: Canonical = values[name]  # type: ignore[assignment] # canonical, as another store's read gave it
             try:
                 text, bound = parameter(self.kind, type_, value, encoding)

@@ -24,7 +24,7 @@ from app.applier.after_insert import AfterInsert
 from app.applier.answers import Answers
 from app.applier.belief import Belief
 from app.applier.failpoints import no_failpoint
-from app.core.approval import SILENCE, SUPPOSED, Said, Word, said
+from app.core.approval import SILENCE, SUPPOSED, Said, Word, all_words_on, said
 from app.core.command import FINAL_REASONS, Action, CommandOutcome, Outcome, RefusalReason, RepairCommand
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.errors import Undecodable, Unready
@@ -49,7 +49,8 @@ from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, recorded_comman
 from app.core.policy import columns_mode
 from app.core.rehearsal import yes_counts_from_ms
 from app.core.together import halves, together
-from app.core.trust import SignerRole
+from app.core.transform import aligned, chosen
+from app.core.trust import role_for
 from app.core.undo import undoes
 from app.ports import AlreadyRecorded, KeyNotHeld, RowRead, RowStore, RowTransaction, RowWrite, Seals, Way, WholeRow
 
@@ -67,11 +68,15 @@ class SomeRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A command with its row's key and the before-image that an undo leaves, empty where it leaves no row."""
+    """A command with its row's key and the before-image that an undo leaves, empty where it leaves no row.
+
+    `names_spelling`: its digests are of how rows are spelled (`app.core.transform`).
+    """
 
     command: RepairCommand
     key: bytes
-    image: bytes
+    image: bytes = b""
+    names_spelling: bool = False
 
     def write(self, authority: RowRead) -> RowWrite:
         """Return what is done to the row: what the authority has of it, or for an undo, what was there before."""
@@ -80,6 +85,8 @@ class Order:
             return RowWrite(Way.DELETE)
         if command.undoes:
             return RowWrite(Way.RESTORE if is_there else Way.PUT_BACK, image=self.image)
+        if command.action is Action.TRANSFORM:
+            return RowWrite(Way.UPDATE, values=chosen(authority.values, command.columns))
         return RowWrite(Way.UPDATE if is_there else Way.INSERT, values=authority.values)
 
 
@@ -221,9 +228,7 @@ class Applier:
     # -- before -----------------------------------------------------------------------------------------------------
 
     def _distrusted(self, command: RepairCommand, partition: int) -> RefusalReason | None:
-        # To undo is a person's act: the planner may not, and a person may nothing else.
-        role = SignerRole.APPROVER if command.undoes else SignerRole.PLANNER
-        no = self.belief.distrust(role, command, self.now_wall_ms())
+        no = self.belief.distrust(role_for(command), command, self.now_wall_ms())
         return RefusalReason.WRONG_PARTITION if no is None and command.partition != partition else no
 
     def _policy(self, command: RepairCommand) -> tuple[RepairPolicy | None, int]:
@@ -239,10 +244,7 @@ class Applier:
             return SILENCE
         if self.supposes_approval:
             return SUPPOSED
-        words, now_ms = list(self.words_on(command)), self.now_wall_ms()
-        if command.undoes:
-            # Who signed it has said so; a second person, where two are needed, says it by a word.
-            words.append(Word(command.key_id, True, command.planned_at_ms, command.expires_at_ms, is_genuine=True))
+        words, now_ms = all_words_on(command, self.words_on(command)), self.now_wall_ms()
         from_ms = yes_counts_from_ms(policy, command, self.rehearsed_at_ms(command))
         return said(
             words, self.belief.signers(), policy.persons, policy.approval_life_ms, now_ms, not_before_ms=from_ms
@@ -290,8 +292,7 @@ class Applier:
             if _id_in(command, refused):
                 continue
             try:
-                key = self.seals.open_key(command.entity, command.sealed_key)
-                orders.append(Order(command, key, self._image_to_restore(command, store)))
+                orders.append(self._order(command, store))
             except Undecodable as fault:
                 refused[command.command_id] = Refused(RefusalReason.UNREADABLE, fault.what)
             except Refused as no:
@@ -330,21 +331,24 @@ class Applier:
         kind = LedgerKind.UNDO if command.undoes else LedgerKind.COMMAND
         return self.answers.row(command, kind, Outcome.APPLIED, looked=looked)
 
-    def _image_to_restore(self, command: RepairCommand, store: RowStore) -> bytes:
-        """Return the before-image that an undo leaves; empty where it leaves no row, or is none."""
+    def _order(self, command: RepairCommand, store: RowStore) -> Order:
+        """Return what a command asks for: of an undo, with the image of what was there before."""
+        key = self.seals.open_key(command.entity, command.sealed_key)
         if not command.undoes:
-            return b""
+            return Order(command, key, names_spelling=command.action is Action.TRANSFORM)
         original = store.recorded([command.undoes]).get(command.undoes)
         if original is None or not undoes(command, original):
             raise Refused(RefusalReason.NOT_UNDOABLE, "the ledger knows of no such repair")
+        names_spelling = original.action is Action.TRANSFORM
         if not original.before_image:
-            return b""
+            return Order(command, key, names_spelling=names_spelling)
         try:
-            return self.seals.open_image(original.row_id, original.before_image)
+            image = self.seals.open_image(original.row_id, original.before_image)
         except KeyNotHeld as fault:
             raise Refused(RefusalReason.KEY_NOT_HELD, fault.what) from fault
         except Undecodable as fault:
             raise Refused(RefusalReason.NOT_UNDOABLE, fault.what) from fault
+        return Order(command, key, image, names_spelling)
 
     def _write_rows(self, orders: Sequence[Order], transaction: RowTransaction, looked: Sequence[WholeRow]) -> None:
         locked = transaction.lock()
@@ -354,7 +358,7 @@ class Applier:
         _say_no(
             LOCKED,
             [
-                (order.command, self._locked(order.command, before, now, there))
+                (order.command, self._locked(order, before, now, there))
                 for order, before, now, there in zip(orders, looked, locked, authorities, strict=True)
             ],
         )
@@ -365,7 +369,7 @@ class Applier:
         others = transaction.other_tables()
         for order, read in zip(orders, left, strict=True):
             # Of several rows nobody knows which was not written, or wrote more: asked again in halves, it shows.
-            written = Written(rows - len(orders) + 1, read.digest, others)
+            written = Written(rows - len(orders) + 1, self._named(order, read), others)
             reason = first_refusal(WRITTEN, order.command, written)
             if reason is not None:
                 raise Refused(reason)
@@ -381,11 +385,23 @@ class Applier:
         if asleep:
             raise SomeRefused({c.command_id: Refused(RefusalReason.QUARANTINED) for c in asleep})
 
-    def _locked(self, command: RepairCommand, looked: WholeRow, locked: WholeRow, authority: RowRead) -> Locked:
+    def _named(self, order: Order, read: RowRead) -> bytes:
+        """Return the digest of a row in the target, of the kind that the command names."""
+        if not order.names_spelling:
+            return read.digest
+        return self.stores[order.command.target].spelling(order.command.entity, read.values)
+
+    def _locked(self, order: Order, looked: WholeRow, locked: WholeRow, authority: RowRead) -> Locked:
+        command, is_transform = order.command, order.command.action is Action.TRANSFORM
+        goal = authority
+        if is_transform:
+            values = aligned(locked.read.values, authority.values, command.columns)
+            goal = RowRead(self.stores[command.target].spelling(command.entity, values))
         return Locked(
-            target_digest=locked.read.digest,
+            target_digest=self._named(order, locked.read),
             whole_row_stood_still=locked.image == looked.image,
-            authority_digest=authority.digest,
+            authority_digest=goal.digest,
+            is_same_meaning=not is_transform or locked.read.digest == authority.digest,
             columns_mode=self._columns_mode(command, locked.read, authority),
             said=self._said(command),
         )

@@ -66,6 +66,10 @@ class UndoingStore:
         """Read committed rows."""
         return self._inner.read(rows)
 
+    def spelling(self, entity: str, values: Mapping[str, object]) -> bytes:
+        """Return the digest of how a row is spelled."""
+        return self._inner.spelling(entity, values)
+
     def begin(self, rows: Sequence[RowName]) -> UndoneTransaction:
         """Begin a transaction that will be undone."""
         return UndoneTransaction(self._inner.begin(rows), self._tell, is_copy=self._is_copy)

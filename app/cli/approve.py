@@ -22,7 +22,7 @@ from app.core.errors import ContractViolation
 from app.core.limits import APPROVAL_LIFE_MS_MAX, WHY_LENGTH_MAX
 from app.core.signing import signed_form
 from app.core.trust import SignerRole
-from app.topics import APPROVALS
+from app.topics import APPROVALS, REPAIRS
 
 if TYPE_CHECKING:
     from app.adapters.signing import SigningKey
@@ -237,16 +237,20 @@ def _say(
 
 
 def send_words(deployment: Deployment, words: Iterable[tuple[Batch, Approval]]) -> None:
-    """Send words on batches, each to every partition that has some of its batch."""
+    """Send words on batches, each to every partition that has some of its batch.
+
+    What people ask for is sent again behind the words: the planner does so with its own commands only.
+    """
     from app.adapters.kafka import KafkaClients
 
+    name, codec = deployment.settings.deployment, deployment.codec
     sink = KafkaClients.of(deployment.settings).producer(deployment.client)
+    asked_for: list[RepairCommand] = []
     for batch, word in words:
         for partition in sorted({each.partition for each in batch.commands}):
-            sink.send(
-                APPROVALS.name(deployment.settings.deployment),
-                partition,
-                word.batch_id,
-                deployment.codec.approval(word),
-            )
+            sink.send(APPROVALS.name(name), partition, word.batch_id, codec.approval(word))
+        asked_for += [each for each in batch.commands if each.is_asked_for]
+    sink.flush()
+    for each in asked_for:
+        sink.send(REPAIRS.name(name), each.partition, each.command_id, codec.command(each))
     sink.flush()

@@ -61,6 +61,8 @@ def batch_document(batch: Batch, proposals: Proposals, key_text: KeyText, now_wa
 
 def _effect(batch: Batch, table: str) -> str:
     """Say what will be written, as far as it is known without trying it."""
+    if batch.first.undoes:
+        return f"puts back {len(batch.commands)} of {batch.first.target}, as they were before a repair"
     inserts = sum(not command.expected_digest for command in batch.commands)
     rows = len(batch.commands)
     where = f"{table} in {batch.first.target}"

@@ -42,6 +42,11 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "reject": ("app.cli.approve", "reject", "Say no to batches of repairs, signed, for good."),
     "keys": ("app.cli.keys", "command", "Make keys to sign with, list who is trusted, rotate master keys."),
     "undo": ("app.cli.undo", "command", "Take back repairs: a command, a batch, or those of a time."),
+    "transform": (
+        "app.cli.transform",
+        "command",
+        "Have columns spelled as the authority spells them, where the contract holds both equal.",
+    ),
     "pause": ("app.cli.pause", "command", "Stop the applier before its next write."),
     "panic": ("app.cli.pause", "panic", "Stop the applier before its next commit."),
     "resume": ("app.cli.pause", "resume", "Let the applier write: an approver's word."),

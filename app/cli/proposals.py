@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.core.approval import Said, Word, refusal_of, said
+from app.core.approval import Said, Word, all_words_on, refusal_of, said
 from app.core.batch import Batch, batches_of
 from app.core.command import DISTRUSTED, WAITS_FOR_WORD, Approval, CommandOutcome, Outcome, RepairCommand
 from app.core.contract import EntityContract, RehearsalRule, RepairPolicy
@@ -70,7 +70,7 @@ class Proposals:
 
         Not before the rehearsal, whose clock may be ahead of this one.
         """
-        if self.policy_of(batch).rehearsal is not RehearsalRule.REQUIRED:
+        if self.policy_of(batch).rehearsal is not RehearsalRule.REQUIRED or batch.first.is_asked_for:
             return now_wall_ms
         if not self.is_rehearsed(batch):
             name = batch.batch_id.hex()[:16]
@@ -127,7 +127,7 @@ class Hearing:
             member = member_of(self.deployment, command)
             tried = shown.first.get(member)
             what = said(
-                spoken.get(member, ()),
+                all_words_on(command, spoken.get(member, ())),
                 self.signers,
                 policy.persons,
                 policy.approval_life_ms,
@@ -142,11 +142,11 @@ class Hearing:
 
 
 def read_proposals(deployment: Deployment) -> Proposals:
-    """Read what waits now. A command that the planner did not sign is left out."""
+    """Read what waits now. A command that neither the planner nor a person who may ask for it signed is left out."""
     from app.adapters.signing import SIGNERS, read_signers, verify
     from app.adapters.system_clock import wall_ms
     from app.cli.row_keys import contracts_of
-    from app.core.trust import SignerRole, distrust
+    from app.core.trust import distrust, role_for
 
     settings, codec, now_ms = deployment.settings, deployment.codec, wall_ms()
     signers = read_signers(settings.keys_dir / SIGNERS)
@@ -157,7 +157,7 @@ def read_proposals(deployment: Deployment) -> Proposals:
         (
             command
             for command in alive
-            if distrust(signers, verify, SignerRole.PLANNER, settings.deployment, command, now_ms) is None
+            if distrust(signers, verify, role_for(command), settings.deployment, command, now_ms) is None
         ),
         (found for _, found in deployment.records(OUTCOMES, codec.read_outcome)),
         (found for _, found in deployment.records(APPROVALS, codec.read_approval)),

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from app.cli.approve import Duration, Id, approver_key
+from app.cli.approve import Duration, Id
+from app.cli.asking import send_asked_for
 from app.cli.deployment import MOMENT, Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import print_records, safe_text
 from app.cli.row_keys import contracts_of, sealed_key_opener
 from app.codec.rendering import wall_text
-from app.core.command import RepairCommand, undo_id
+from app.core.command import Action, undo_id
 from app.core.errors import ContractViolation
-from app.core.signing import id_of_member, signed_form
+from app.core.signing import id_of_member
 from app.core.undo import is_applied_repair, undo_of
-from app.topics import APPROVALS, REPAIRS
+from app.topics import APPROVALS
 
 if TYPE_CHECKING:
     from app.core.contract import EntityContract
@@ -60,6 +61,7 @@ def to_undo(rows: Iterable[LedgerRow], wanted: Repairs) -> list[LedgerRow]:
 
 def _document(row: LedgerRow, key: str) -> dict[str, object]:
     was = "deleted" if not row.intended_digest else "updated" if row.expected_digest else "inserted"
+    was = "aligned" if row.action is Action.TRANSFORM else was
     return {
         "store": row.target,
         "entity": row.entity,
@@ -118,7 +120,7 @@ def command(
         click.echo("driftline: nothing was sent: say --yes, or run it where it can ask", err=True)
         return ExitCode.REFUSED
     now_ms, contracts = wall_ms(), contracts_of(deployment)
-    person = _send(deployment, [undo_of(r, _contract(contracts, r), now_ms, life_ms) for r in rows])
+    person = send_asked_for(deployment, [undo_of(r, _contract(contracts, r), now_ms, life_ms) for r in rows])
     click.echo(f"sent: {len(rows)}, by {safe_text(person)}; `driftline explain` shows what came of each", err=True)
     return ExitCode.AGREE
 
@@ -141,18 +143,3 @@ def _contract(contracts: Mapping[str, EntityContract], row: LedgerRow) -> Entity
     if row.entity not in contracts:
         raise ContractViolation("no contract names this entity any more", where=safe_text(row.entity))
     return contracts[row.entity]
-
-
-def _send(deployment: Deployment, commands: list[RepairCommand]) -> str:
-    """Sign and send the commands in order; return who did."""
-    from app.adapters.kafka import KafkaClients
-
-    key, person = approver_key(deployment.settings)
-    name = deployment.settings.deployment
-    sink = KafkaClients.of(deployment.settings).producer(deployment.client)
-    for each in commands:
-        named = replace(each, key_id=key.key_id)
-        signed = replace(named, signature=key.sign(signed_form(name, named)))
-        sink.send(REPAIRS.name(name), signed.partition, signed.command_id, deployment.codec.command(signed))
-    sink.flush()
-    return person

@@ -16,7 +16,7 @@ from app.core.canonical_key import KEY_KINDS
 from app.core.contract import EntityContract, FieldKind, FieldType, RepairMode
 from app.core.errors import ContractViolation
 from app.core.finding import DriftKind
-from app.core.normalise import normalisation
+from app.core.normalise import folding, normalisation
 from app.core.store import StoreKind
 from app.declared.document import Node
 from app.declared.fault import Fault, Place, nearest, shown
@@ -191,6 +191,7 @@ class _Checks:
                 place = self.root.at(*path, "repair", "mode")
                 yield Fault(place, f"no repairs are built for {kind.value}", "write mode: observe")
             yield from self._policy(repair, (*path, "repair"))
+            yield from self._transform(repair, (*path, "repair"))
             if replica.quiet_for_ms is not None and replica.quiet_for_ms < replica.window_ms:
                 what = "quiet_for_ms is shorter than the window, so late changes would count as lost"
                 place = self.root.at(*path, "quiet_for_ms")
@@ -214,6 +215,22 @@ class _Checks:
                     hint = nearest(hours.zone, zoneinfo.available_timezones())
                     place = self.root.at(*path, part, index, "zone")
                     yield Fault(place, f"unknown time zone {shown(hours.zone)}", hint)
+
+    def _transform(self, repair: Repair, path: tuple[str | int, ...]) -> Iterator[Fault]:
+        """Find fields that there are not, or of which nothing could be aligned."""
+        for index, name in enumerate(repair.transform):
+            place = self.root.at(*path, "transform", index)
+            if name not in self.fields:
+                yield Fault(place, f"{shown(name)} is no field of this contract", nearest(name, self.fields))
+            elif not _ignores_something(self.fields[name]):
+                what = f'field "{name}" has one spelling only: nothing of it could be aligned'
+                yield Fault(place, what, "remove it, or say under normalise or collation what does not count")
+
+
+def _ignores_something(member: ComparedField) -> bool:
+    """Tell whether values that are spelled differently may count as equal."""
+    collation = member.collation.value if member.collation else FieldType(member.type).collation
+    return bool(member.normalise) or folding(FieldType(member.type, collation=collation)) is not None
 
 
 def _strictness(mode: RepairMode) -> int:

@@ -186,6 +186,7 @@ def _replica(shape: ReplicaShape) -> Replica:
             mode=repair.mode,
             kinds=repair.kinds,
             columns=repair.columns,
+            transform=frozenset(repair.transform),
             upserts=repair.upserts,
             deletes=repair.deletes,
             deletes_wait=repair.deletes_wait,

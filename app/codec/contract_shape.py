@@ -172,6 +172,13 @@ class Repair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         dict[str, RepairMode],
         Meta(description="field: a stricter mode wherever it would be written, as amount: propose"),
     ] = {}
+    transform: Annotated[
+        list[str],
+        Meta(
+            max_length=1_000,
+            description="fields whose spelling `driftline transform` may align to the authority's",
+        ),
+    ] = []
     upserts: Annotated[bool, Meta(description="may rows be inserted and updated")] = _DEFAULTS.upserts
     deletes: Annotated[bool, Meta(description="may rows be deleted")] = _DEFAULTS.deletes
     deletes_wait: Annotated[bool, Meta(description="do deletes wait for `driftline approve`")] = _DEFAULTS.deletes_wait

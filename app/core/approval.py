@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from app.core.command import Approval, RefusalReason
+from app.core.command import Approval, RefusalReason, RepairCommand
 from app.core.limits import (
     APPROVAL_LIFE_MS_MAX,
     BATCH_COMMANDS_MAX,
@@ -44,6 +44,12 @@ class Said:
 SILENCE: Final = Said((), RefusalReason.NOT_APPROVED)
 SUPPOSED: Final = Said((), None)
 """As if everybody who is needed had said yes: for trying what would happen."""
+
+
+def all_words_on(command: RepairCommand, heard: Iterable[Word]) -> list[Word]:
+    """Return what was said of a command: who asks for it and signs it has said yes."""
+    own = Word(command.key_id, True, command.planned_at_ms, command.expires_at_ms, is_genuine=True)
+    return [*heard, own] if command.is_asked_for else list(heard)
 
 
 def _person(word: Word, signers: Signers, now_wall_ms: int) -> str:

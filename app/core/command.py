@@ -14,6 +14,7 @@ class Action(Enum):
     UPSERT = "upsert"  # INSERT where the target shows no row, else UPDATE
     DELETE = "delete"
     RESTORE = "restore"  # undo: leave the row as the ledger's before-image has it
+    TRANSFORM = "transform"  # spell named columns as the authority does, where the contract holds both rows equal
 
 
 class Outcome(Enum):
@@ -56,6 +57,7 @@ class RefusalReason(Enum):
     FENCED = "fenced"
     NO_RIGHT = "no_right"  # held: the applier's role may not do this there, and only a person can mend that
     ROW_LOCKED = "row_locked"  # held: somebody is writing the row right now
+    MEANING_DIFFERS = "meaning_differs"  # only spelling was to be aligned, and the rows are not equal by the contract
     ROW_MOVED = "row_moved"
     AUTHORITY_MOVED = "authority_moved"
     UNIQUE_CONFLICT = "unique_conflict"
@@ -121,12 +123,14 @@ FINAL_REASONS: Final[frozenset[RefusalReason]] = (
 class RepairCommand:
     """One guarded write, named by what it expects and what it leaves.
 
-    Digests are row digests (`app.core.digest.row_digest`), empty for an absent row. `sealed_key` is the canonical key,
+    Digests are row digests (`app.core.digest.row_digest`), empty for an absent row; those of a `transform`, and of what
+    takes one back, are of how the row is spelled (`RowDigester.spelling`). `sealed_key` is the canonical key,
     sealed; `key_hash` its keyed hash; `partition` the row's in `observations` and in every topic that speaks of it.
     `needs_approval` says that policy asks for a person's word; `planned_at_ms` and `expires_at_ms` are wall-clock time.
-    `columns` are the differing fields where they are known, and `source_transaction` is the authority's that made the
-    state to be copied, empty where unknown. `undoes` is the command that a `restore` takes back, else empty. `key_id`
-    names the key of the planner, or of the person who undoes; `signature` is over all the rest (`app.core.signing`).
+    `columns` are the differing fields where they are known, of a `transform` all that it writes; `source_transaction`
+    is the authority's that made the state to be copied, empty where unknown. `undoes` is the command that a `restore`
+    takes back, else empty. `key_id` names the key of the planner, or of the person who asks; `signature` is over all
+    the rest (`app.core.signing`).
     """
 
     command_id: bytes
@@ -155,6 +159,11 @@ class RepairCommand:
     undoes: bytes = b""
     key_id: bytes = b""
     signature: bytes = b""
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Tell whether a person asks for it, who signs it instead of the planner: that is a word on it as well."""
+        return bool(self.undoes) or self.action is Action.TRANSFORM
 
 
 @dataclass(frozen=True, slots=True)

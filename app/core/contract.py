@@ -133,8 +133,9 @@ class RepairPolicy:
 
     `kinds` and `columns` narrow the mode for kinds of drift and for fields; they never widen it. Deletes wait unless
     `deletes_wait` is switched off; repairs of one incident (a truncated table) or of more than `mass_rows` open drifts
-    of an entity wait too. A shard is quarantined where more than `quarantine_rows` of its rows, or `quarantine_percent`
-    of them, drift within an hour (`app.core.quarantine`). Without a person at most `automatic_per_minute` rows of the
+    of an entity wait too. `transform` are the fields whose spelling a person may have aligned (`app.core.transform`).
+    A shard is quarantined where more than `quarantine_rows` of its rows, or `quarantine_percent` of them, drift within
+    an hour (`app.core.quarantine`). Without a person at most `automatic_per_minute` rows of the
     entity and `automatic_percent_per_minute` of its table are written in a minute. Repairs are made within `allow`
     (always, where it is empty) and never within `deny`. `parents` are the entities whose rows must be there first.
     `persons` must say yes, and a yes counts for `approval_life_ms`; `rehearsal` says whether what they say yes to must
@@ -144,6 +145,7 @@ class RepairPolicy:
     mode: RepairMode = RepairMode.OBSERVE
     kinds: Mapping[str, RepairMode] = field(default_factory=dict)
     columns: Mapping[str, RepairMode] = field(default_factory=dict)
+    transform: frozenset[str] = frozenset()
     upserts: bool = True
     deletes: bool = False
     deletes_wait: bool = True

@@ -99,6 +99,12 @@ class RowDigester:
         self._main = [steps[f.name] for f in contract.fields if not f.large]
         self._large = [steps[f.name] for f in contract.large_fields]
         self._steps = list(steps.values())
+        self._spellings = [(f.name, steps[f.name][2], encode(f.type)) for f in contract.fields]
+        self._spelling = blake2b(
+            key=digest_key,
+            digest_size=DIGEST_BYTES,
+            person=_PERSON.pack(b"DLs", ALGORITHM, contract.number, contract.version, 0),
+        )
         self._hashes = [
             blake2b(
                 key=digest_key,
@@ -195,6 +201,18 @@ class RowDigester:
             except Misfit as why:
                 raise self._unmappable(name, why) from None
         return found
+
+    def spelling(self, values: Mapping[str, Canonical]) -> bytes:
+        """Return the digest of how a row is spelled, of what `values` gives; empty where a field is not there.
+
+        It tells apart what normalisations and collations hold equal, and is never compared with a row's digest.
+        """
+        h = self._spelling.copy()
+        for name, prefix, write in self._spellings:
+            if name not in values:
+                return b""
+            h.update(prefix + write(values[name]))
+        return h.digest()
 
     def field_digests(self, row: Mapping[str, object]) -> dict[str, bytes]:
         """Return a digest for each field, to name those in which two rows differ; one that was left out is absent."""

@@ -96,12 +96,15 @@ class Fence:
 class Locked:
     """What was read while the row's lock was held; a digest is empty for an absent row.
 
+    The digests are of the kind that the command names. `is_same_meaning`: where only spelling is aligned, the contract
+    holds both rows equal.
     `columns_mode` is how far the policy lets the fields be repaired that really differ, `said` what people say.
     """
 
     target_digest: bytes
     whole_row_stood_still: bool
     authority_digest: bytes
+    is_same_meaning: bool = True
     columns_mode: RepairMode = RepairMode.APPLY
     said: Said = SILENCE
 
@@ -131,6 +134,7 @@ def waits_for_person(command: RepairCommand, policy: RepairPolicy) -> bool:
     """Tell whether a person must approve, by the command or by our own copy of the policy, whichever is stricter."""
     return (
         command.needs_approval
+        or command.is_asked_for
         or mode_of(policy, command.kind, ()) is RepairMode.PROPOSE
         or (command.action is Action.DELETE and policy.deletes_wait)
     )
@@ -166,7 +170,8 @@ def _is_outside(command: RepairCommand, known: Known) -> bool:
     if command.action is Action.RESTORE:
         # What was written under an earlier policy may be taken back under any.
         return command.expected_digest == command.intended_digest
-    if mode_of(policy, command.kind, ()) is RepairMode.OBSERVE:
+    named = command.columns if command.action is Action.TRANSFORM else ()
+    if mode_of(policy, command.kind, named) is RepairMode.OBSERVE:
         return True
     if command.expected_digest == command.intended_digest:
         # Nothing would change, and a delete that expects no row would take away one that came meanwhile: an absent row
@@ -175,6 +180,9 @@ def _is_outside(command: RepairCommand, known: Known) -> bool:
     if command.action is Action.DELETE:
         # A delete that intends a row, or an upsert that intends none, was not planned by us.
         return not policy.deletes or bool(command.intended_digest)
+    if command.action is Action.TRANSFORM:
+        is_a_row = bool(command.expected_digest and command.intended_digest)
+        return not (named and policy.transform.issuperset(named) and is_a_row)
     return not policy.upserts or not command.intended_digest
 
 
@@ -244,6 +252,7 @@ FENCE: Final[Sequence[Check[Fence]]] = (
 )
 
 LOCKED: Final[Sequence[Check[Locked]]] = (
+    (RefusalReason.MEANING_DIFFERS, lambda _command, seen: not seen.is_same_meaning),
     (RefusalReason.ROW_MOVED, lambda command, seen: seen.target_digest != command.expected_digest),
     # A column outside the contract changed between the image and the lock: nothing is wrong, the image is only old.
     (RefusalReason.ROW_LOCKED, lambda _command, seen: not seen.whole_row_stood_still),

@@ -58,7 +58,7 @@ class Drifting:
         command comes; what is not the planner's never does. Whoever trips begins to count anew.
         """
         most = limit_of(policy, shard_rows)
-        if most is None or outcome.reason in _NOT_OF_OURS or command.undoes:
+        if most is None or outcome.reason in _NOT_OF_OURS or command.is_asked_for:
             return False
         name = shard_name(command.entity, command.target, command.partition)
         drifts = self._drifts.setdefault(name, OrderedDict())

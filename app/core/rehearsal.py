@@ -71,9 +71,9 @@ class Rehearsal:
 def yes_counts_from_ms(policy: RepairPolicy, command: RepairCommand, rehearsed_at_ms: int | None) -> int | None:
     """Return from when on a yes counts; None while the policy wants a rehearsal first, and there was none.
 
-    `rehearsed_at_ms` is when the command was first tried. An undo is one person's act as a whole, and in no batch.
+    `rehearsed_at_ms` is when the command was first tried. What a person asks for is not planned, and was seen before.
     """
-    return rehearsed_at_ms if policy.rehearsal is RehearsalRule.REQUIRED and not command.undoes else 0
+    return rehearsed_at_ms if policy.rehearsal is RehearsalRule.REQUIRED and not command.is_asked_for else 0
 
 
 def _added(one: int, other: int) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from app.core.command import RefusalReason
+from app.core.command import RefusalReason, RepairCommand
 from app.core.signing import Signed, signed_form
 
 Verify = Callable[[bytes, bytes, bytes], bool]
@@ -32,6 +32,11 @@ class Signer:
     person: str
     public_key: bytes
     until_ms: int | None = None
+
+
+def role_for(command: RepairCommand) -> SignerRole:
+    """Return whose signature a command needs: a person may only do what people ask for, and the planner all else."""
+    return SignerRole.APPROVER if command.is_asked_for else SignerRole.PLANNER
 
 
 Signers = Mapping[bytes, Signer]

@@ -216,6 +216,20 @@ def test_columns_outside_the_contract_stay_and_are_in_the_image(world: World) ->
     transaction.rollback()
 
 
+def test_columns_that_are_not_given_are_not_written(world: World) -> None:
+    """An update of one field leaves the others; how the row is spelled is told apart to the last character."""
+    world.put(1, thing(name="a ", code="C"))
+    transaction = begun(world)
+    (locked,) = transaction.lock()
+    assert transaction.write([RowWrite(Way.UPDATE, {"name": "A"})]) == 1
+    (left,) = transaction.read_back()
+    transaction.commit()
+    assert dict(left.values) == thing(name="A", code="C")
+    spelled = [world.store.spelling(ENTITY, values) for values in (locked.read.values, left.values, thing(code="C"))]
+    assert len(set(spelled)) == len([each for each in spelled if each]) == 3
+    assert world.store.spelling(ENTITY, {"name": "A"}) == b""
+
+
 def test_an_id_is_recorded_once(world: World) -> None:
     """Whoever comes second is told, in a transaction and alone."""
     world.store.record_alone([ledger_row()])

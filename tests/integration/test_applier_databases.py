@@ -23,11 +23,13 @@ from app.adapters.side_effects import side_effects
 from app.adapters.sql_clients import Use
 from app.applier.rehearse import Rehearsing
 from app.core.command import Action, Outcome, RefusalReason, RepairCommand, command_id
-from app.core.contract import EntityContract
+from app.core.contract import EntityContract, FieldKind
 from app.core.errors import Unready
 from app.core.guard import Limits, Refused
 from app.core.rehearsal import UNCOUNTED, Rehearsal, Touched
 from app.core.store import StoreKind
+from app.core.transform import aligned, transform_of
+from app.core.undo import undo_of
 from app.ports import RowName, RowRead
 from tests.contract.row_worlds import (
     COLUMNS,
@@ -44,7 +46,7 @@ from tests.contract.row_worlds import (
 )
 from tests.contract.test_rows import ledger_row
 from tests.integration.running_stack import running_stack
-from tests.signatures import BELIEF, PlannedApplier, signed
+from tests.signatures import ANNA, BELIEF, PlannedApplier, signed
 
 pytestmark = pytest.mark.stack
 
@@ -60,10 +62,12 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..
     told = running_stack(kind.value)[kind.value]
     made: list[SqlWorld] = []
 
-    def maker(*, deletes: bool = True) -> SqlWorld:
+    def maker(*, deletes: bool = True, ignores: tuple[str, ...] = ()) -> SqlWorld:
         authority = StoreKind.MARIADB if kind is StoreKind.POSTGRES else StoreKind.POSTGRES
         world = PostgresWorld if kind is StoreKind.POSTGRES else MariadbWorld
-        made.append(world(settings_of(kind, told, tmp_path), contract(authority, deletes=deletes)))
+        agreed = contract(authority, deletes=deletes)
+        fields = [replace(f, normalise=ignores) if f.type.kind is FieldKind.STRING else f for f in agreed.fields]
+        made.append(world(settings_of(kind, told, tmp_path), replace(agreed, fields=tuple(fields))))
         return made[-1]
 
     yield maker
@@ -144,6 +148,40 @@ def test_the_digest_of_these_tests_is_the_stores_own(make: Callable[..., SqlWorl
     world = make()
     world.put(1, thing())
     assert world.store.read([(ENTITY, KEY)])[0].digest == _digest_of(world.sql.table(ENTITY), thing())
+
+
+def test_a_spelling_is_aligned_and_taken_back(make: Callable[..., SqlWorld]) -> None:
+    """Blanks and case of the named column alone, by a real UPDATE and its undo; the digest never moves."""
+    world = make(ignores=("trim_end", "lower"))
+    world.put(1, thing(name="Anna ", code="C"))
+    (shown,) = world.store.read([(ENTITY, KEY)])
+    world.put(1, thing(name="anna"))
+    applier, upsert = repair(world, None)
+    authority = applier.stores[world.agreed.authority]
+    assert isinstance(authority, Authority)
+    authority.shown = shown
+    (policy,) = (replace(each.repair, transform=frozenset({"name"})) for each in world.agreed.replicas)
+    agreed = replace(world.agreed, replicas=(replace(world.agreed.replicas[0], repair=policy),))
+    applier = replace(applier, contracts={ENTITY: agreed})
+    (before,) = world.store.read([(ENTITY, KEY)])
+    command = transform_of(
+        agreed,
+        upsert.target,
+        key_hash=upsert.key_hash,
+        sealed_key=upsert.sealed_key,
+        partition=0,
+        columns=("name",),
+        expected_spelling=world.store.spelling(ENTITY, before.values),
+        intended_spelling=world.store.spelling(ENTITY, aligned(before.values, shown.values, ["name"])),
+        now_wall_ms=1_800_000_000_000,
+        life_ms=3_600_000,
+    )
+    assert applier.apply(signed(command, ANNA), 0).reason is None
+    (after,) = world.store.read([(ENTITY, KEY)])
+    assert (after.values["name"], after.values["code"], after.digest) == ("Anna ", "c", before.digest)
+    undo = undo_of(world.store.recorded([command.command_id])[command.command_id], agreed, 1_800_000_000_000, 3_600_000)
+    assert applier.apply(signed(undo, ANNA), 0).reason is None
+    assert world.store.read([(ENTITY, KEY)]) == [before]
 
 
 FORBIDDEN = [

@@ -411,6 +411,22 @@ MISTAKES = [
         "narrow the others",
     ),
     (
+        "a field to align that there is not",
+        "deletes: true",
+        "transform: [amont]",
+        11,
+        '"amont" is no field of this contract',
+        'did you mean "amount"?',
+    ),
+    (
+        "a field to align that has one spelling",
+        "deletes: true",
+        "transform: [note]",
+        11,
+        'field "note" has one spelling only',
+        "say under normalise or collation what does not count",
+    ),
+    (
         "hours of no clock",
         "deletes: true",
         'allow: [{start: "8:00", end: "18:00"}]',
@@ -629,6 +645,7 @@ def test_a_whole_policy_is_read() -> None:
       deletes: true
       kinds: {extra: propose, stale: observe}
       columns: {amount: propose}
+      transform: [title]
       quarantine_rows: 100
       quarantine_percent: 2.5
       automatic_per_minute: 50
@@ -638,12 +655,14 @@ def test_a_whole_policy_is_read() -> None:
       persons: 2
       approval_life_ms: 60000
 """
-    replica = read_contract("orders.yaml", GOOD.replace("      deletes: true\n", policy), STORES).replicas[0]
+    text = GOOD.replace("      deletes: true\n", policy) + "  title: {type: string, collation: trim}\n"
+    replica = read_contract("orders.yaml", text, STORES).replicas[0]
     assert replica.repair == RepairPolicy(
         mode=RepairMode.APPLY,
         deletes=True,
         kinds={"extra": RepairMode.PROPOSE, "stale": RepairMode.OBSERVE},
         columns={"amount": RepairMode.PROPOSE},
+        transform=frozenset({"title"}),
         quarantine_rows=100,
         quarantine_percent=2.5,
         automatic_per_minute=50,

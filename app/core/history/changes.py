@@ -21,7 +21,7 @@ from app.core.published import PublishedFinding
 from app.core.rehearsal import Rehearsal
 from app.core.replay import Again, recompute
 from app.core.signing import batch_id, member_of
-from app.core.trust import SignerRole, Signers, Verify, distrust
+from app.core.trust import SignerRole, Signers, Verify, distrust, role_for
 
 _Record = TypeVar("_Record")
 
@@ -32,6 +32,7 @@ class Right(Enum):
     VERIFIED = "verified"  # written, and seen again through the target's own log
     TAKEN_BACK = "taken_back"  # written, found wrong by the check behind it, and undone
     UNDOES = "undoes"  # written: a person has taken a repair back, against the authority
+    ALIGNED = "aligned"  # written: a person has had columns spelled as the authority does, the meaning is the same
     NOT_WRITTEN = "not_written"  # refused, held or waiting, or nothing was asked for
     NOT_SEEN = "not_seen"  # written, and not seen again so far
     NOT_PROVEN = "not_proven"  # written, and who signed for it cannot be said any more
@@ -124,8 +125,8 @@ class Belief:
         return [key_id for key_id, signer in self.signers.items() if signer.person == person]
 
     def doubt_command(self, command: RepairCommand) -> RefusalReason | None:
-        """Return why a command is not believed to have been a planner's, or an undo a person's, when it was made."""
-        role = SignerRole.APPROVER if command.action is Action.RESTORE else SignerRole.PLANNER
+        """Return why a command is not believed to have been a planner's, or a person's who asked for it, when made."""
+        role = role_for(command)
         return distrust(self.signers, self.verify, role, self.deployment, command, command.planned_at_ms)
 
     def doubt_word(self, word: Approval) -> RefusalReason | None:
@@ -280,16 +281,20 @@ def _faults(
     doubt: RefusalReason | None,
     heard: Sequence[Heard],
 ) -> Iterator[Right]:
-    is_undo = command is not None and command.record.action is Action.RESTORE
-    if not is_undo and any(step.again is Again.DIFFERENT for step in steps):
+    is_asked_for = command is not None and command.record.is_asked_for
+    if not is_asked_for and any(step.again is Again.DIFFERENT for step in steps):
         yield Right.MISJUDGED
     if doubt is not None and doubt not in _TRUST_MAY_HAVE_ENDED:
         yield Right.NOT_SIGNED
     if command is None or doubt is not None:
         yield Right.NOT_PROVEN
         return
-    # An undo is itself the word of the person who signed it.
-    if is_undo or not command.record.needs_approval or any(each.person and each.word.record.approved for each in heard):
+    # It is itself the word of the person who signed it.
+    if (
+        is_asked_for
+        or not command.record.needs_approval
+        or any(each.person and each.word.record.approved for each in heard)
+    ):
         return
     may_have_been = any(each.word.record.approved and each.doubt in _TRUST_MAY_HAVE_ENDED for each in heard)
     yield Right.NOT_PROVEN if may_have_been else Right.NOT_APPROVED
@@ -303,6 +308,8 @@ def _end(command_id: bytes, steps: Sequence[Step], command: Placed[RepairCommand
     )
     if command is not None and command.record.action is Action.RESTORE:
         return Right.UNDOES
+    if command is not None and command.record.action is Action.TRANSFORM:
+        return Right.ALIGNED
     if by_this:
         return Right.VERIFIED
     if Outcome.INVERTED in ends:

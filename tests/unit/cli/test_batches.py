@@ -19,7 +19,7 @@ from app.core.signing import id_of_member
 from app.core.switch import Control, Said
 from app.core.trust import SignerRole, distrust
 from app.topics import CONTROL, REPAIRS
-from tests.signatures import word_on
+from tests.signatures import signed, word_on
 from tests.unit.cli.desk import Desk
 from tests.unit.cli.reading_world import CODEC, NOW_MS
 
@@ -114,6 +114,23 @@ def test_two_persons_answer_one_batch_one_after_the_other(desk: Desk, capsys: py
     desk.sit_down("bert")
     assert run(["approve", batch["batch"]]) == 0
     desk.hear(desk.said()[-1])
+    assert listed(capsys, "batches", code=0) == []
+
+
+def test_an_undo_waits_for_the_second_person(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who asked for it is the first; a planner may not ask, so what it signed is not shown."""
+    desk.ask_for(persons=2, rehearsal="required")
+    command = desk.propose(action=Action.RESTORE, undoes=b"u" * 16, intended_digest=b"i" * 16)
+    assert listed(capsys, "batches", code=0) == []
+    command = signed(command, desk.sit_down("anna"), "shop")
+    desk.put(REPAIRS, CODEC.command(command))
+    (batch,) = listed(capsys, "batches")
+    assert (batch["effect"], batch["approved_by"]) == ("puts back 1 of my, as they were before a repair", ["anna"])
+    desk.sit_down("bert")
+    assert run(["approve", batch["batch"]]) == 0
+    (word,) = desk.said()
+    assert CODEC.read_command(desk.sink.sent[-1].value) == command
+    desk.hear(word)
     assert listed(capsys, "batches", code=0) == []
 
 

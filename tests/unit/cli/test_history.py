@@ -349,6 +349,19 @@ def test_a_repair_that_a_person_took_back_is_told_with_the_person(
     assert told["undoes"] == world.command.command_id.hex()
 
 
+def test_what_a_person_had_aligned_is_told_with_the_person(world: Repaired, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is no drift behind it; who asked has said yes, and the planner may not ask."""
+    aligns = world.of_row(7, COMMAND, command_id=b"a" * 16, action=Action.TRANSFORM, needs_approval=True)
+    world.put(REPAIRS, CODEC.command(aligns))
+    world.put(OUTCOMES, CODEC.outcome(outcome(aligns)))
+    assert right(capsys) == (1, "not_signed")
+    unsigned = replace(aligns, key_id=ANNA.key_id, signature=b"")
+    theirs = replace(unsigned, signature=ANNA.sign(signed_form(DEPLOYMENT, unsigned)))
+    world.put(REPAIRS, CODEC.command(theirs))
+    code, [told] = asked(capsys, "changes", "--person", "anna")
+    assert (code, told["right"], told["who"]) == (0, "aligned", "anna")
+
+
 def test_a_forged_command_does_not_stand_in_the_true_ones_place(
     world: Repaired, capsys: pytest.CaptureFixture[str]
 ) -> None:

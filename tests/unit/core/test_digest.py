@@ -235,3 +235,16 @@ def test_a_contract_that_cannot_be_compiled_is_refused() -> None:
 PINNED = "837b173f543879a09f8454d954d08517baa0e90a3aa3e83aaa4d7028d9230648ed272fa981a350ed3af65a7e42ab6a1f"
 PINNED_KEY = "7e7277b807ef78773128ffad861642e0"
 PINNED_ROW = "de6413f451721fc93198be3e720cd8d5"
+
+
+def test_a_spelling_tells_apart_what_the_digest_holds_equal() -> None:
+    """In any field, and the same from both stores; a row without a value of a field has none."""
+    pg, my = digester("pg"), digester("my")
+    values = pg.values(ROW)
+    assert my.spelling({**my.values(COPY), "status": "new"}) == pg.spelling(values)
+    assert row_digest(my.groups(COPY)) == row_digest(pg.groups(ROW))
+    assert my.spelling(my.values(COPY)) != pg.spelling(values)
+    assert len({pg.spelling({**values, name: None}) for name in values} | {pg.spelling(values)}) == 1 + len(values)
+    assert pg.spelling({name: value for name, value in values.items() if name != "note"}) == b""
+    assert digester(secret=bytes(32)).spelling(values) != pg.spelling(values)
+    assert digester(contract=replace(ORDERS, version=2)).spelling(values) != pg.spelling(values)

@@ -50,6 +50,8 @@ UPSERT = RepairCommand(
 )
 DELETE = replace(UPSERT, action=Action.DELETE, intended_digest=b"")
 RESTORE = replace(UPSERT, action=Action.RESTORE, undoes=b"u" * 16, needs_approval=True)
+TRANSFORM = replace(UPSERT, action=Action.TRANSFORM, kind="", columns=("name",))
+SPELLS = replace(KNOWN, policy=replace(POLICY, transform=frozenset({"name", "code"})), said=ALLOWED)
 UNDONE = LedgerCounts(0, 0, 0, was_undone=True)
 SEEN = Locked(target_digest=b"e" * 16, whole_row_stood_still=True, authority_digest=b"i" * 16)
 LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
@@ -107,6 +109,15 @@ LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
         (RESTORE, replace(KNOWN, contract_version=4, said=ALLOWED), RefusalReason.OUTSIDE_CONTRACT),
         (RESTORE, replace(KNOWN, policy=None, said=ALLOWED), RefusalReason.OUTSIDE_CONTRACT),
         (RESTORE, KNOWN, RefusalReason.NOT_APPROVED),
+        (replace(RESTORE, needs_approval=False), KNOWN, RefusalReason.NOT_APPROVED),
+        (TRANSFORM, SPELLS, None),
+        (TRANSFORM, replace(SPELLS, said=SILENCE), RefusalReason.NOT_APPROVED),
+        (TRANSFORM, replace(SPELLS, policy=POLICY), RefusalReason.OUTSIDE_CONTRACT),
+        (replace(TRANSFORM, columns=()), SPELLS, RefusalReason.OUTSIDE_CONTRACT),
+        (replace(TRANSFORM, columns=("name", "amount")), SPELLS, RefusalReason.OUTSIDE_CONTRACT),
+        (replace(TRANSFORM, expected_digest=b""), SPELLS, RefusalReason.OUTSIDE_CONTRACT),
+        (replace(TRANSFORM, intended_digest=b""), SPELLS, RefusalReason.OUTSIDE_CONTRACT),
+        (replace(TRANSFORM, intended_digest=b"e" * 16), SPELLS, RefusalReason.OUTSIDE_CONTRACT),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 4)), None),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 5)), RefusalReason.OSCILLATES),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(0, 0, 5), said=ALLOWED), None),
@@ -160,6 +171,7 @@ def test_the_flag_in_the_target_holds_and_does_not_refuse_for_good() -> None:
         (replace(SEEN, columns_mode=PROPOSE), RefusalReason.NOT_APPROVED),
         (replace(SEEN, columns_mode=PROPOSE, said=ALLOWED), None),
         (Locked(b"x", whole_row_stood_still=False, authority_digest=b"x"), RefusalReason.ROW_MOVED),
+        (replace(SEEN, is_same_meaning=False, target_digest=b""), RefusalReason.MEANING_DIFFERS),
     ],
 )
 def test_under_the_lock(seen: Locked, reason: RefusalReason | None) -> None:
