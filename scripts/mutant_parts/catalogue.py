@@ -612,14 +612,8 @@ MUTANTS: tuple[Mutant, ...] = (
         Rule.BEACONS,
         "app.core.beacon_writer",
         "a beacon is said to be acknowledged when it was issued",
-        "        held.row, held.must_read = beat.row, False\n"
-        "        held.sequence_max = max(held.sequence_max, beat.row.sequence)\n"
-        "        if self._clock is not None:\n"
-        "            held.acknowledged_ms = self._clock.at(now_ms)\n",
-        "        held.row, held.must_read = beat.row, False\n"
-        "        held.sequence_max = max(held.sequence_max, beat.row.sequence)\n"
-        "        if self._clock is not None:\n"
-        "            held.acknowledged_ms = beat.row.issued_at_ms\n",
+        "            self._hear(held, beat.row)\n            held.acknowledged_ms = self._clock.at(now_ms)\n",
+        "            self._hear(held, beat.row)\n            held.acknowledged_ms = beat.row.issued_at_ms\n",
     ),
     # -- repairs
     Mutant(
