@@ -45,7 +45,7 @@ from app.core.judging import (
     verify,
 )
 from app.core.keystate import KeyState, ReplicaState, decode, encode
-from app.core.limits import HELD_STATES_MAX, PIPELINE_REPORTS_KEPT, STAYS_WORTH_KEEPING, SWEEP_KEYS
+from app.core.limits import HELD_STATES_MAX, STAYS_WORTH_KEEPING, SWEEP_KEYS
 from app.core.live import LiveRows, drifts_of
 from app.core.observation import (
     INCREMENTAL_READ,
@@ -60,6 +60,7 @@ from app.core.observation import (
     SliceRead,
     Truncated,
 )
+from app.core.pipeline_reach import PipelineReach
 from app.core.position import BEFORE_ALL, PLACE_BYTES, STREAM, epoch_of, position
 from app.core.progress import Chain, EntityProgress, Progress
 from app.core.reread import Gap, PendingSlice, Rereads, end_missed, fold_read, is_missed, is_valid
@@ -73,6 +74,7 @@ from app.core.rows import (
     is_settled,
     settle,
 )
+from app.core.sweeps import Sweeps
 from app.core.verdict import ABSENT, EVER, surely_followed
 
 __all__ = ["META", "Effects", "Shard", "row_key"]
@@ -92,20 +94,6 @@ class Effects:
 
 
 @dataclass(slots=True)
-class _Sweep:
-    """A pass over an entity's rows: `resume_at` is the next table key, judged rows become live.
-
-    A pass over a slice that was read again goes to its `end`, and ends what is there by the log alone.
-    """
-
-    entity: int
-    resume_at: bytes
-    judges: frozenset[int]  # replicas judged since it began: when it ends, every row of theirs has been judged
-    end: bytes
-    reread: PendingSlice | None = None
-
-
-@dataclass(slots=True)
 class Shard:
     """The fold of one partition of `observations`."""
 
@@ -113,9 +101,8 @@ class Shard:
     partition: int
     progress: Progress = field(init=False)
     live: dict[int, LiveRows] = field(init=False)
-    pipeline: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    _pipeline_seen: dict[tuple[int, int], list[tuple[int, bytes]]] = field(default_factory=dict)
-    _sweeps: list[_Sweep] = field(default_factory=list)
+    pipelines: PipelineReach = field(default_factory=PipelineReach)
+    _sweeps: Sweeps = field(default_factory=Sweeps)
     _commands: dict[bytes, bytes] = field(default_factory=dict)
     notes: Notes = field(default_factory=Notes)
     rereads: Rereads = field(default_factory=Rereads)
@@ -145,7 +132,7 @@ class Shard:
             was_cut = any(at != BEFORE_ALL for at in entity.floor)
             unfinished = entity.judged if was_cut else entity.unswept
             if unfinished:
-                self._begin_sweep(number, unfinished)
+                self._sweeps.ask(number, unfinished)
         return list(self.notes.noted)
 
     def revive(self, states: Mapping[bytes, bytes | None]) -> Effects:
@@ -207,7 +194,7 @@ class Shard:
             case LedgerEcho():
                 self._fold_echo(observation, states, effects)
             case PipelineReached():
-                self._fold_pipeline(observation)
+                self.pipelines.see(observation)
             case SliceRead():
                 self._fold_slice(observation)
         self._advance(effects)
@@ -276,15 +263,15 @@ class Shard:
 
         What `flush` returns must be written before it is read, since a sweep judges what the table holds.
         """
-        if not self._sweeps:
+        if not self._sweeps.waiting:
             return None
-        sweep = self._sweeps[0]
+        sweep = self._sweeps.waiting[0]
         return sweep.resume_at, sweep.end, SWEEP_KEYS
 
     def sweep(self, items: Sequence[tuple[bytes, bytes]]) -> Effects:
         """Take in what `sweep_range` asked for: rows that do not agree become live and are judged."""
         effects = Effects()
-        sweep = self._sweeps[0]
+        sweep = self._sweeps.waiting[0]
         entity = self.progress.entities[sweep.entity]
         live = self.live[sweep.entity]
         stores = len(entity.contract.stores)
@@ -301,22 +288,20 @@ class Shard:
             if row in live.states or (entity.judged and not is_settled(state, entity.judged)):
                 self._make_live(entity, row, state)
                 self._judge(entity, row, state, effects)
-        if len(items) < SWEEP_KEYS:
-            self._sweeps.pop(0)
+        if not sweep.goes_on_behind([row for row, _ in items]):
+            self._sweeps.waiting.pop(0)
             if sweep.reread is not None:
                 self._record(self.rereads.forget_slice(sweep.reread.slice_id))
             for i in sweep.judges:
                 entity.swept[i] = True
             self._record(entity_record(entity))
-        else:
-            sweep.resume_at = items[-1][0] + b"\x00"
         return effects
 
     def verified_through_ms(self, entity: int, i: int) -> int | None:
         """Return the common time up to which every row has `agree` or `drift` in a replica; None before coverage."""
         progress = self.progress.entities[entity]
         common_ms = progress.common_ms(i)
-        swept = progress.swept[i] and not any(s.entity == entity and i in s.judges for s in self._sweeps)
+        swept = progress.swept[i] and i not in self._sweeps.judges_of(entity)
         if common_ms is None or not swept:
             return None
         return max(progress.base_ms[i] or 0, self.live[entity].vouched_ms(i, common_ms))
@@ -508,17 +493,8 @@ class Shard:
         cut_rows = {row: state for row, state in live.states.items() if apply_floors(self.progress, entity, state)}
         self._dirty.update(dict.fromkeys(cut_rows))
         self._settle_touched(entity, cut_rows)
-        self._begin_sweep(cut.entity, entity.judged & {cut.store - 1} if cut.store else entity.judged)
+        self._sweeps.ask(cut.entity, entity.judged & {cut.store - 1} if cut.store else entity.judged)
         self._record(entity_record(entity))
-
-    def _begin_sweep(self, number: int, judges: frozenset[int]) -> None:
-        """Ask for a pass over an entity's rows, if none like it has been asked for and has not begun."""
-        start = row_key(number, b"")
-        if not any(
-            s.entity == number and s.resume_at == start and s.judges == judges and s.reread is None
-            for s in self._sweeps
-        ):
-            self._sweeps.append(_Sweep(number, start, judges, _end_of(number)))
 
     def _fold_barrier(self, barrier: Barrier, effects: Effects) -> None:
         link = barrier.link
@@ -539,10 +515,7 @@ class Shard:
         effects.broken_epochs.append(store)
         for number, entity in self.progress.entities.items():
             if any(table.store == store for table in entity.contract.stores):
-                for sweep in self._sweeps:
-                    if sweep.entity == number:
-                        sweep.judges &= entity.judged
-                self._sweeps = [s for s in self._sweeps if s.entity != number or s.judges]
+                self._sweeps.keep(number, entity.judged)
                 self._record(entity_record(entity))
         self._record(store_record(self.progress, store))
 
@@ -578,21 +551,13 @@ class Shard:
             if self.progress.extends(link):
                 self._extend(link)
 
-    def _fold_pipeline(self, reached: PipelineReached) -> None:
-        seen = self._pipeline_seen.setdefault((reached.entity, reached.replica), [])
-        seen.append((reached.seen_at_ms, reached.place))
-        del seen[:-PIPELINE_REPORTS_KEPT]
-
     def _heed_pipelines(self, entity: EntityProgress) -> list[bytes]:
         """Take what was seen of pipelines at a moment up to which their replica's log is known by now."""
         rows: list[bytes] = []
         for i in range(len(entity.base_ms)):
-            at = (entity.contract.number, i)
-            watermark_ms = entity.watermark_ms[i + 1]
-            while (seen := self._pipeline_seen.get(at)) and watermark_ms is not None and seen[0][0] < watermark_ms:
-                self.pipeline[at] = max(self.pipeline.get(at, b""), seen.pop(0)[1])
-            if at in self.pipeline:
-                rows += self.live[entity.contract.number].passed_by_pipeline(i, self.pipeline[at])
+            reached = self.pipelines.heed(entity.contract.number, i, entity.watermark_ms[i + 1])
+            if reached is not None:
+                rows += self.live[entity.contract.number].passed_by_pipeline(i, reached)
         return rows
 
     # -- what was read again -------------------------------------------------------------------------------------
@@ -614,13 +579,11 @@ class Shard:
 
     def _heed_slices(self, entity: EntityProgress) -> None:
         """Let the slices beyond which their store's log is known be held against the rows."""
-        number = entity.contract.number
         for pending in self.rereads.known(entity):
-            if not is_valid(self.progress, entity, pending):
+            if is_valid(self.progress, entity, pending):
+                self._sweeps.ask_again(pending)
+            else:
                 self._record(self.rereads.forget_slice(pending.slice_id))
-            elif not any(s.reread is not None and s.reread.slice_id == pending.slice_id for s in self._sweeps):
-                end = row_key(number, pending.high) if pending.high else _end_of(number)
-                self._sweeps.append(_Sweep(number, row_key(number, pending.low), frozenset(), end, pending))
 
     def _hold_against(
         self, entity: EntityProgress, row: bytes, state: KeyState, pending: PendingSlice, effects: Effects
@@ -644,9 +607,9 @@ class Shard:
         moved = self.progress.advance()
         for entity in moved:
             number = entity.contract.number
-            awaited = entity.unswept.difference(*(s.judges for s in self._sweeps if s.entity == number))
+            awaited = entity.unswept - self._sweeps.judges_of(number)
             if awaited:
-                self._begin_sweep(number, awaited)
+                self._sweeps.ask(number, awaited)
                 self._record(entity_record(entity))
         for entity in moved:
             live = self.live[entity.contract.number]
@@ -670,7 +633,7 @@ class Shard:
         if not all(entity.swept) and drop_unseen(self.progress, entity, state):
             self._dirty[row] = None  # the sweep has not come to it, and it must not be judged by what it was before
         common_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
-        reached = [self.pipeline.get((number, i), b"") for i in range(len(state.replicas))]
+        reached = [self.pipelines.place(number, i) for i in range(len(state.replicas))]
         commands = [r.drift.command_id for r in state.replicas if r.drift is not None]
         for i in self._settled_refusals(entity, state):
             self._tell(entity, row, state, dispute(state, i), effects)
@@ -769,11 +732,6 @@ class Shard:
         live.disagree(row)
         live.schedule(row, state, [NOW] * len(state.replicas))
         self._dirty[row] = None
-
-
-def _end_of(entity: int) -> bytes:
-    """Return the table key behind all rows of an entity."""
-    return row_key(entity + 1, b"") if entity < 2**32 - 1 else b"\x02"
 
 
 def _streamed_places(block: RowBlock, reached: int, chain: Chain) -> list[tuple[int, bytes]]:

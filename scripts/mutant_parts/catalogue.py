@@ -438,7 +438,7 @@ MUTANTS: tuple[Mutant, ...] = (
         Rule.TRUNCATES,
         "app.core.fold",
         "rows cut by a truncate are not judged",
-        "        self._begin_sweep(cut.entity, entity.judged & {cut.store - 1} if cut.store else entity.judged)\n",
+        "        self._sweeps.ask(cut.entity, entity.judged & {cut.store - 1} if cut.store else entity.judged)\n",
         "",
     ),
     Mutant(
@@ -528,7 +528,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "pipelines are believed at once",
         Rule.PIPELINES,
-        "app.core.fold",
+        "app.core.pipeline_reach",
         "what a pipeline has brought counts before the replica's log is read up to then",
         "and watermark_ms is not None and seen[0][0] < watermark_ms:",
         "and watermark_ms is not None:",
