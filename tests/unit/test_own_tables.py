@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -103,6 +104,15 @@ def test_the_conductor_reads_tables_and_adds_signals_only(kind: StoreKind, tmp_p
     writing = [text for text in grants if text.startswith("GRANT") and "USAGE" not in text and "CONNECT" not in text]
     assert [text.split()[1] for text in writing] == ["INSERT", "SELECT"]
     assert "driftline_signal" in writing[0]
+
+
+@pytest.mark.parametrize("kind", [StoreKind.POSTGRES, StoreKind.MARIADB])
+def test_the_connector_may_read_every_own_table(kind: StoreKind, tmp_path: Path) -> None:
+    """It captures all of them, and ends its snapshot at one that it may not read."""
+    script = statements(store_of(kind, tmp_path), [contract_of(APPLY, "my")])
+    made = {match[1] for s in script if (match := re.search(r"CREATE TABLE .*\.(driftline_\w+) \(", s.text))}
+    read = {match[1] for s in script if (match := re.match(r"GRANT SELECT.* ON .*\.(driftline_\w+) TO .cdc", s.text))}
+    assert made == read == {f"driftline_{name}" for name in ("beacon", "signal", "fence", "ledger")}
 
 
 @pytest.mark.parametrize("kind", [StoreKind.POSTGRES, StoreKind.MARIADB])
