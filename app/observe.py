@@ -258,6 +258,12 @@ SHARDS_QUARANTINED: Final = Metric(
     "Shards where repairs stop until they were read again and an approver has said so.",
     (Label.ENTITY,),
 )
+REPAIR_PACE: Final = Metric(
+    "driftline_repair_pace_ratio",
+    _GAUGE,
+    "Share of its full rate at which a target is repaired: less while it answers slowly, or what follows it is behind.",
+    (Label.STORE,),
+)
 APPLIER_PAUSED: Final = Metric("driftline_applier_paused", _GAUGE, "1 while the applier writes nothing.")
 STATE_BYTES: Final = Metric("driftline_state_bytes", _GAUGE, "Size of the state on disk.")
 STATE_RECOVERY: Final = Metric(
@@ -364,6 +370,7 @@ ALL_METRICS: Final[tuple[Metric, ...]] = (
     BREAKER_TRIPS,
     QUARANTINES,
     SHARDS_QUARANTINED,
+    REPAIR_PACE,
     APPLIER_PAUSED,
     STATE_BYTES,
     STATE_RECOVERY,

@@ -197,6 +197,18 @@ class RowTransaction(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Strain:
+    """How a store bears being written.
+
+    `answered_ms` is how long the slowest of the statements took, since it was last asked, that are the same whatever
+    is written; `lag_ms` how far the store's own replicas are behind, 0 where it does not tell.
+    """
+
+    answered_ms: float
+    lag_ms: int = 0
+
+
 class RowStore(Protocol):
     """One store, row by row: reads by key, guarded writes, and the ledger beside them. Keys are canonical keys."""
 
@@ -230,6 +242,10 @@ class RowStore(Protocol):
 
     def table_rows(self, entity: str) -> int:
         """Return about how many rows an entity's table has."""
+        ...
+
+    def strain(self) -> Strain:
+        """Return how the store bears being written now."""
         ...
 
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:

@@ -17,7 +17,7 @@ from app.core.errors import Unready
 from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, check_id
 from app.core.rehearsal import Tally, Touched
-from app.ports import AlreadyRecorded, RowName, RowRead, RowWrite, Way, WholeRow
+from app.ports import AlreadyRecorded, RowName, RowRead, RowWrite, Strain, Way, WholeRow
 
 Row = dict[str, object]
 
@@ -63,6 +63,7 @@ class MemoryRows:
         self.flags = Fence(0)
         self.is_transactional = True
         self.is_reachable = True
+        self.strained = Strain(1.0)
         self.transactions = 0
 
     # -- what the application does ------------------------------------------------------------------------------------
@@ -165,6 +166,11 @@ class MemoryRows:
         """Return how many rows an entity has."""
         self.reach()
         return sum(at[0] == entity for at in self.rows)
+
+    def strain(self) -> Strain:
+        """Return what it is told to say."""
+        self.reach()
+        return self.strained
 
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
         """Return applied inserts whose check is not in the ledger."""

@@ -85,6 +85,9 @@ class MysqlRows(SqlRows):
     shared_lock = "LOCK IN SHARE MODE NOWAIT"
     rows_estimate = "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
 
+    # A primary does not know how far its replicas are.
+    replicas_lag_ms = "SELECT 0"
+
     def place(self, table: SqlTable) -> list[str]:
         """Return what the catalogue finds a table by."""
         return [self.store.database, table.table] if "." not in table.table else table.table.split(".", 1)

@@ -72,6 +72,13 @@ class PostgresRows(SqlRows):
         " WHERE c.oid = %s::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree(%s::regclass) WHERE isleaf)"
     )
 
+    # Without the right pg_read_all_stats a standby's lag is NULL. Connectors read slots, and are no standbys.
+    replicas_lag_ms = (
+        "SELECT max(extract(epoch FROM replica.replay_lag)) * 1000 FROM pg_stat_replication replica"
+        " LEFT JOIN pg_replication_slots slot ON slot.active_pid = replica.pid"
+        " WHERE slot.slot_type IS DISTINCT FROM 'logical'"
+    )
+
     def place(self, table: SqlTable) -> list[str]:
         """Return what the catalogue finds a table by."""
         return [_plain(table.name)] * 2

@@ -6,6 +6,7 @@ thrown away with the first fault. A driver's error is never passed on: its text 
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from app.core.errors import ContractViolation, Unready
 from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerRow
 from app.core.rehearsal import Tally
-from app.ports import AlreadyRecorded, RowName, RowRead, RowWrite, Way, WholeRow
+from app.ports import AlreadyRecorded, RowName, RowRead, RowWrite, Strain, Way, WholeRow
 from app.settings import StoreSettings
 
 Connection = Any
@@ -71,11 +72,14 @@ class SqlRows(ABC):
         self._chain_key = digest_key
         self._reader: Connection = None
         self._writer: Connection = None
+        self._slowest_ms = 0.0
 
     # -- what the two kinds do differently ----------------------------------------------------------------------------
 
     shared_lock: str
     rows_estimate: str
+    replicas_lag_ms: str
+    """The statement that tells how far the store's replicas are behind."""
 
     @abstractmethod
     def place(self, table: SqlTable) -> list[str]:
@@ -115,6 +119,15 @@ class SqlRows(ABC):
             if isinstance(ours, Unready):
                 self.close()
             raise ours from None
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """Note how long a statement took that is the same whatever is written."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._slowest_ms = max(self._slowest_ms, (time.monotonic() - began) * 1_000)
 
     def _reading(self) -> Connection:
         if self._reader is None:
@@ -263,6 +276,13 @@ class SqlRows(ABC):
         ((rows,),) = self._ask(self.rows_estimate, self.place(self.table(entity)))
         return max(0, int(rows or 0))
 
+    def strain(self) -> Strain:
+        """Return how the store bears being written now; the asking is a statement like the others."""
+        with self.timing():
+            ((lag_ms,),) = self._ask(self.replicas_lag_ms, [])
+        slowest_ms, self._slowest_ms = self._slowest_ms, 0.0
+        return Strain(slowest_ms, int(lag_ms or 0))
+
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
         """Return applied inserts whose check is not in the ledger, oldest first."""
         return [ledger_row(row) for row in self._ask(self.ledger.unchecked, [limit])]
@@ -351,7 +371,7 @@ class SqlTransaction(ABC):
 
     def fence(self) -> Fence:
         """Lock the store's own flags in share mode and return what they say."""
-        with self.store.translating():
+        with self.store.timing(), self.store.translating():
             found = self.execute(self.store.fence, [EVERYWHERE, STOP, SERVER]).fetchall()
         flags = {scope: int(token) for scope, token, _ in found}
         if flags.keys() != {EVERYWHERE, STOP, SERVER}:
@@ -429,7 +449,8 @@ class SqlTransaction(ABC):
         # A constraint that is deferred says no here.
         with self._unique(), self.store.translating():
             told = self.transaction_id() if self.asks_before else ""
-            self.writer.commit()
+            with self.store.timing():
+                self.writer.commit()
             self.is_over = True
         if self.asks_before:
             return told

@@ -26,7 +26,8 @@ from app.codec.control import KEY, encode_control
 from app.core.breaker import Breaker, Trip
 from app.core.command import DISTRUSTED, CommandOutcome, Outcome, RepairCommand
 from app.core.errors import Undecodable, Unready
-from app.core.guard import repair_policy
+from app.core.guard import Refused, repair_policy
+from app.core.pace import WritePace
 from app.core.published import QuarantinedRecord
 from app.core.quarantine import DRIFTS_TOO_MUCH, Drifting, shard_name
 from app.core.rehearsal import Rehearsal
@@ -90,6 +91,8 @@ class ApplierLoop:
     stopping: threading.Event = field(default_factory=threading.Event)
     is_reading: bool = False
     partitions: int = 1
+    monotonic_ms: Callable[[], int] = lambda: int(time.monotonic() * 1_000)
+    _paces: dict[str, WritePace] = field(default_factory=dict)
     _breaker: Breaker = field(default_factory=Breaker)
     _drifting: Drifting = field(default_factory=Drifting)
     _held_back: bool = False
@@ -137,6 +140,33 @@ class ApplierLoop:
         for entity in self.applier.contracts:
             self.meter.set(observe.SHARDS_QUARANTINED, float(quarantined[entity]), entity=entity)
         self._hold_back(back=self.words.is_stopped)
+        for target in [target for target, pace in self._paces.items() if pace.share < 1]:
+            # It gets well also while nothing is to be written.
+            self._pace_of(target)
+
+    def _pace_of(self, target: str) -> WritePace:
+        """Return how fast a target may be written, by how it bears it now."""
+        limits, now_ms = self.applier.limits, self.monotonic_ms()
+        pace = self._paces.setdefault(target, WritePace.of(limits.writes_per_second, limits.lag_ms_max, now_ms))
+        if not pace.is_due(now_ms):
+            return pace
+        try:
+            strain = self.applier.stores[target].strain()
+        except (Refused, Unready):
+            # Whoever writes there says what is wrong, and waits.
+            return pace
+        before, lag_ms = pace.share, max(strain.lag_ms, self.words.lags.of(target))
+        pace.look(strain.answered_ms, lag_ms, now_ms)
+        self.meter.set(observe.REPAIR_PACE, pace.share, store=target)
+        if (before < 1) is not (pace.share < 1):
+            say = self.log.warning if pace.share < 1 else self.log.info
+            what = f"a statement takes {strain.answered_ms:.0f} ms, and what follows is {lag_ms} ms behind"
+            say("repairs slow down" if pace.share < 1 else "repairs go at their full pace", store=target, what=what)
+        return pace
+
+    def _waits_ms(self, target: str) -> int:
+        """Return in how many milliseconds a target may be written again; what is no target is refused elsewhere."""
+        return self._pace_of(target).waits_ms(self.monotonic_ms()) if target in self.applier.targets else 0
 
     def _idle(self, seconds: float) -> None:
         """Stay in the group while nothing may be carried out."""
@@ -166,7 +196,7 @@ class ApplierLoop:
         left = set(commands)
         numbers = list(commands)
         for members in together(list(commands.values()), self.applier.limits.rows_per_transaction):
-            self._wait_while_paused()
+            self._wait_until_may_write(commands[numbers[members[0]]].target)
             # The new owner of a partition that was taken away reads it from the last commit.
             mine = [n for n in (numbers[m] for m in members) if self._place(messages[n]) not in self._lost]
             if self.stopping.is_set() or not self._answer([(commands[n], messages[n].partition()) for n in mine]):
@@ -182,6 +212,9 @@ class ApplierLoop:
             self._send(outcome)
             self._quarantine_where_too_much(command, outcome)
             self.meter.observe(observe.REPAIR_LATENCY, time.monotonic() - began, entity=self._counted(outcome.entity))
+        written = Counter(o.target for o in outcomes or () if o.outcome in {Outcome.APPLIED, Outcome.INVERTED})
+        for target, rows in written.items():
+            self._pace_of(target).wrote(rows, self.monotonic_ms())
         return outcomes is not None
 
     def _acknowledge_up_to(self, messages: list[Any], left: set[int]) -> None:
@@ -201,11 +234,15 @@ class ApplierLoop:
     def _place(message: Any) -> Place:  # noqa: ANN401 - confluent_kafka's message
         return message.topic(), message.partition()
 
-    def _wait_while_paused(self) -> None:
+    def _wait_until_may_write(self, target: str = "") -> None:
+        """Wait while repairs are stopped, or go too fast for their target; what people say meanwhile is heard."""
         self.words.poll()
-        while self.words.is_stopped and not self.stopping.is_set():
-            self.meter.set(observe.APPLIER_PAUSED, 1.0)
-            self._idle(_POLL_S)
+        while not self.stopping.is_set():
+            wait_s = _POLL_S if self.words.is_stopped else min(_POLL_S, self._waits_ms(target) / 1_000)
+            if not wait_s:
+                break
+            self.meter.set(observe.APPLIER_PAUSED, float(self.words.is_stopped))
+            self._idle(wait_s)
         self._hold_back(back=False)
 
     def _patiently(self, step: Callable[[], ResultT]) -> ResultT | None:
@@ -233,7 +270,7 @@ class ApplierLoop:
             wait_s = min(wait_s * 2, _WAIT_MOST_S)
             if self.is_reading:
                 # Somebody may have said stop meanwhile.
-                self._wait_while_paused()
+                self._wait_until_may_write()
             if self.stopping.is_set():
                 return None
 

@@ -16,7 +16,7 @@ from app.core.guard import Fence
 from app.core.ledger import LedgerCounts, LedgerRow
 from app.core.rehearsal import Rehearsal, Tally
 from app.core.signing import signed_form
-from app.ports import RowName, RowRead, RowStore, RowTransaction
+from app.ports import RowName, RowRead, RowStore, RowTransaction, Strain
 
 
 class UndoneTransaction:
@@ -92,6 +92,10 @@ class UndoingStore:
     def table_rows(self, entity: str) -> int:
         """Return about how many rows an entity's table has."""
         return self._inner.table_rows(entity)
+
+    def strain(self) -> Strain:
+        """Return how the store bears being written now."""
+        return self._inner.strain()
 
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
         """Return applied inserts whose check is not in the ledger."""

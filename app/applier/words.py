@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from app.applier.belief import Belief
 from app.codec.control import KEY, decode_control
 from app.core.approval import Word
 from app.core.command import Approval, RefusalReason, RepairCommand
 from app.core.errors import Undecodable, Unready
+from app.core.pace import LogLags
 from app.core.quarantine import Shards, shard_name
 from app.core.rehearsal import Rehearsal
 from app.core.signing import member_of
+from app.core.status import StatusReport
 from app.core.switch import Said, Switch
 from app.core.trust import SignerRole
 
@@ -43,6 +45,10 @@ class WordCodec(Protocol):
 
     def read_rehearsal(self, value: bytes | None) -> Rehearsal:
         """Decode what came of trying a command; `Undecodable` if it is none."""
+        ...
+
+    def read_status(self, value: bytes | None) -> StatusReport:
+        """Decode what a worker says of one table; `Undecodable` if it is none."""
         ...
 
 
@@ -81,27 +87,34 @@ class RefusedWord:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class WordTopics:
+    """The names of the topics that are read besides commands: of statuses only what comes from now on."""
+
+    approvals: str
+    control: str
+    rehearsals: str
+    statuses: str
+
+
 class Words:
-    """What was said of commands, and whether repairs may go on."""
+    """What was said of commands, whether repairs may go on, and how far change capture is behind."""
 
     def __init__(
         self,
         consumer: Consumer,
         ends: Ends,
-        approvals: str,
-        control: str,
-        rehearsals: str,
+        topics: WordTopics,
         codec: WordCodec,
         log: Log,
         belief: Belief,
         now_wall_ms: Callable[[], int],
         panic_file: Path,
+        lags: LogLags,
     ) -> None:
         self._consumer = consumer
         self._ends = ends
-        self._approvals = approvals
-        self._control = control
-        self._rehearsals = rehearsals
+        self._topics = topics
         self._codec = codec
         self._log = log
         self._partitions: list[TopicPartition] = []
@@ -114,6 +127,7 @@ class Words:
         self._heard: set[tuple[int, bytes]] = set()
         self._told: dict[tuple[str, int], int] = {}
         self._panic_file = panic_file
+        self.lags = lags
         self._switch = Switch()
         self.shards = Shards()
         self.refused: list[RefusedWord] = []
@@ -137,14 +151,17 @@ class Words:
         try:
             known = self._consumer.list_topics(timeout=_ASK_S).topics
             self._partitions = []
-            for topic in (self._approvals, self._control, self._rehearsals):
+            topics = self._topics
+            statuses: list[TopicPartition] = []
+            for topic in (topics.approvals, topics.control, topics.rehearsals, topics.statuses):
                 if topic not in known or known[topic].error is not None:
                     raise Unready(f"there is no topic {topic}", hint="`driftline init` makes the topics")
-                self._partitions += [TopicPartition(topic, p, 0) for p in known[topic].partitions]
+                found, first = (statuses, OFFSET_END) if topic == topics.statuses else (self._partitions, 0)
+                found += [TopicPartition(topic, p, first) for p in known[topic].partitions]
             places = [TopicPartition(p.topic, p.partition) for p in self._partitions]
             told = self._consumer.committed(places, timeout=_ASK_S)
             self._told = {(p.topic, p.partition): max(0, p.offset) for p in told}
-            self._consumer.assign(self._partitions)
+            self._consumer.assign(self._partitions + statuses)
         except KafkaException as error:
             raise Unready(f"Kafka does not answer: {error.args[0].str()}", hint="is the broker up?") from error
         self.catch_up()
@@ -203,9 +220,11 @@ class Words:
                 continue
             place = {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
             try:
-                if message.topic() == self._control:
+                if message.topic() == self._topics.control:
                     self._take_switch(message.value(), place, message.offset())
-                elif message.topic() == self._rehearsals:
+                elif message.topic() == self._topics.statuses:
+                    self.lags.take(self._codec.read_status(message.value()))
+                elif message.topic() == self._topics.rehearsals:
                     self._see(self._codec.read_rehearsal(message.value()))
                 else:
                     self._hear(self._codec.read_approval(message.value()), message.partition(), message.offset())
@@ -225,7 +244,7 @@ class Words:
                 self._asked.setdefault(member, {})[word.batch_id] = word
             return
         if no is not None:
-            self._refuse(RefusedWord(word.batch_id, no, self._approvals, partition, offset))
+            self._refuse(RefusedWord(word.batch_id, no, self._topics.approvals, partition, offset))
         if no not in _STAYS_KNOWN or word.rehearses:
             return
         self._heard.add(said)
@@ -251,7 +270,7 @@ class Words:
         if word.said is Said.RESUME:
             no = self._belief.distrust(SignerRole.APPROVER, word, self._now_wall_ms())
             if no is not None:
-                self._refuse(RefusedWord(KEY, no, self._control, 0, offset))
+                self._refuse(RefusedWord(KEY, no, self._topics.control, 0, offset))
                 return
         if word.shard:
             self._log.warning("a shard is told of", what=word.said.value, reason=word.why, actor=word.by, **place)

@@ -88,9 +88,10 @@ def compose(
     from app.applier.belief import Belief
     from app.applier.loop import ApplierLoop, Topics
     from app.applier.rehearse import Rehearsing
-    from app.applier.words import Words
+    from app.applier.words import Words, WordTopics
     from app.codec.contract_file import load_contracts
     from app.codec.records import FIXED_IDS, RecordCodec
+    from app.core.pace import LogLags
 
     name = settings.deployment
     contracts = load_contracts(settings.contracts_dir, settings)
@@ -105,14 +106,18 @@ def compose(
     words = Words(
         clients.consumer("driftline-applier-words", f"{name}-applier-words"),
         KafkaEnds(clients.admin("driftline-applier-ends")),
-        topics.APPROVALS.name(name),
-        topics.CONTROL.name(name),
-        topics.REHEARSALS.name(name),
+        WordTopics(
+            topics.APPROVALS.name(name),
+            topics.CONTROL.name(name),
+            topics.REHEARSALS.name(name),
+            topics.STATUS.name(name),
+        ),
         codec,
         log(),
         belief,
         wall_ms,
         settings.panic_file,
+        LogLags(((c.entity, replica.store) for c in contracts for replica in c.replicas), settings.partitions),
     )
     stores = row_stores(settings)
     targets = {replica.store for contract in contracts for replica in contract.replicas}

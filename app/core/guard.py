@@ -45,13 +45,17 @@ class Limits:
 
     `writes_per_minute` counts every applied command, `deletes_per_minute` those that delete. A row repaired
     `same_row_per_hour` times waits for a person: two writers are fighting over it. `rows_per_transaction` bounds how
-    long a transaction keeps its locks, and how much one bad row makes to be written again.
+    long a transaction keeps its locks, and how much one bad row makes to be written again. `writes_per_second` is the
+    full pace, of which less goes while the target answers slowly, or what follows it is more than `lag_ms_max` behind
+    (`app.core.pace`).
     """
 
     writes_per_minute: int = 6_000
     deletes_per_minute: int = 600
     same_row_per_hour: int = 12
     rows_per_transaction: int = 200
+    writes_per_second: int = 2_000
+    lag_ms_max: int = 30_000
 
 
 DEFAULT_LIMITS: Final = Limits()

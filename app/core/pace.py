@@ -1,22 +1,29 @@
-"""How fast a store may be read again: a budget of rows, and less of it while the store is slow."""
+"""How fast a store may be read again, or written: a budget of rows, and less of it while the store is slow."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from app.core.status import StatusReport
+
 SLOWEST: Final = 1 / 64
-"""The least share of a budget: a sweep that is held back still goes on, and sees when its store is well again."""
+"""The least share of a budget: what is held back still goes on, and sees when its store is well again."""
+LOOK_MS: Final = 1_000
+"""How often it is looked how a store bears being written."""
 
 _SLOW_TIMES: Final = 4.0
 _SLOW_MS: Final = 20.0
 _LEARN: Final = 0.05
 _RECOVER: Final = 1.25
+_LEARN_OF_WRITES: Final = 0.0002
+"""With a look a second, what is a hundred times as slow as it was counts as usual after some twenty minutes."""
 
 
 @dataclass(slots=True)
 class Budget:
-    """Rows per second that may be read, as a bucket that may be overdrawn by one slice and fills up to one second.
+    """Rows per second, as a bucket that may be overdrawn by what goes together and fills up to one second's.
 
     >>> budget = Budget(100.0, at_ms=0)
     >>> budget.spend(300, 0)
@@ -26,34 +33,37 @@ class Budget:
 
     rows_per_second: float
     at_ms: int
-    rows: float = -1.0  # that may be read at once; below zero: owed
+    rows: float = -1.0  # that may go at once; below zero: owed
 
     def __post_init__(self) -> None:
         self.rows = self.rows_per_second
 
     def spend(self, rows: int, now_ms: int, share: float = 1.0) -> None:
-        """Take rows that were read out of the bucket, which has filled at a share of its rate since."""
+        """Take rows that went out of the bucket, which has filled at a share of its rate since."""
         self._fill(now_ms, share)
         self.rows -= rows
 
     def waits_ms(self, now_ms: int, share: float = 1.0) -> int:
-        """Return in how many milliseconds the next slice may begin."""
+        """Return in how many milliseconds the next rows may go."""
         self._fill(now_ms, share)
         return 0 if self.rows >= 0 else round(-self.rows * 1_000 / (self.rows_per_second * share))
 
     def _fill(self, now_ms: int, share: float) -> None:
         elapsed_ms, self.at_ms = max(0, now_ms - self.at_ms), max(self.at_ms, now_ms)
-        self.rows = min(self.rows_per_second, self.rows + self.rows_per_second * share * elapsed_ms / 1_000)
+        rate = self.rows_per_second * share
+        self.rows = min(rate, self.rows + rate * elapsed_ms / 1_000)
 
 
 @dataclass(slots=True)
 class BackOff:
     """The share of its budget that a store bears: halved while it answers slowly or its log lags, then let up again.
 
-    What is slow is held against what is usual, which follows the answers slowly, and quick answers at once.
+    What is slow is held against what is usual, which follows the answers slowly, by the share `learns` of their
+    difference, and quick answers at once.
     """
 
     lag_ms_max: int
+    learns: float = _LEARN
     share: float = 1.0
     usual_ms: float | None = None
 
@@ -61,9 +71,70 @@ class BackOff:
         """Take in how long the store took to answer and how far its log is behind; return the share."""
         usual_ms = answered_ms if self.usual_ms is None else self.usual_ms
         is_slow = answered_ms > usual_ms * _SLOW_TIMES + _SLOW_MS
-        self.usual_ms = min(answered_ms, usual_ms + _LEARN * (answered_ms - usual_ms))
+        self.usual_ms = min(answered_ms, usual_ms + self.learns * (answered_ms - usual_ms))
         if is_slow or lag_ms > self.lag_ms_max:
             self.share = max(SLOWEST, self.share / 2)
         else:
             self.share = min(1.0, self.share * _RECOVER)
         return self.share
+
+
+@dataclass(slots=True)
+class WritePace:
+    """How fast one target may be written: a token bucket, and the share of its rate that the target bears now."""
+
+    budget: Budget
+    back_off: BackOff
+    looked_ms: int | None = None
+
+    @classmethod
+    def of(cls, rows_per_second: int, lag_ms_max: int, now_ms: int) -> WritePace:
+        """Return the full pace; by the first look it is known whether the target bears it."""
+        return cls(Budget(float(rows_per_second), now_ms), BackOff(lag_ms_max, _LEARN_OF_WRITES))
+
+    @property
+    def share(self) -> float:
+        """The share of its full rate at which the target is written."""
+        return self.back_off.share
+
+    def is_due(self, now_ms: int) -> bool:
+        """Tell whether it is time to look again."""
+        return self.looked_ms is None or now_ms - self.looked_ms >= LOOK_MS
+
+    def look(self, answered_ms: float, lag_ms: int, now_ms: int) -> None:
+        """Take in how long the target takes to answer, and how far what follows it is behind."""
+        self.budget.spend(0, now_ms, self.share)
+        self.back_off.look(answered_ms, lag_ms)
+        self.looked_ms = now_ms
+
+    def wrote(self, rows: int, now_ms: int) -> None:
+        """Take in what one transaction wrote."""
+        self.budget.spend(rows, now_ms, self.share)
+
+    def waits_ms(self, now_ms: int) -> int:
+        """Return in how many milliseconds the next transaction may begin."""
+        return self.budget.waits_ms(now_ms, self.share)
+
+
+class LogLags:
+    """How far change capture is behind in each store's log, by the newest statuses of the tables that there are.
+
+    What nobody knows, as before the first beacon, slows nothing.
+    """
+
+    def __init__(self, tables: Iterable[tuple[str, str]], partitions: int) -> None:
+        self._tables = frozenset(tables)
+        self._partitions = partitions
+        self._behind_ms: dict[tuple[str, str, int], int] = {}
+
+    def take(self, report: StatusReport) -> None:
+        """Take in one status; of tables and partitions that there are not, none is kept."""
+        at = (report.entity, report.store, report.partition)
+        self._behind_ms.pop(at, None)
+        is_known = (report.entity, report.store) in self._tables and 0 <= report.partition < self._partitions
+        if is_known and report.newest_beacon_ms is not None and report.watermark_ms is not None:
+            self._behind_ms[at] = report.newest_beacon_ms - report.watermark_ms
+
+    def of(self, store: str) -> int:
+        """Return the milliseconds by which the slowest table of a store is behind."""
+        return max((behind for (_, at, _), behind in self._behind_ms.items() if at == store), default=0)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,7 +15,7 @@ from app.core.command import Action, Outcome, RefusalReason
 from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, check_id
 from app.core.store import StoreKind
-from app.ports import AlreadyRecorded, RowTransaction, RowWrite, Way
+from app.ports import AlreadyRecorded, RowTransaction, RowWrite, Strain, Way
 from tests.contract.row_worlds import (
     ENTITY,
     MariadbWorld,
@@ -228,6 +229,23 @@ def test_columns_that_are_not_given_are_not_written(world: World) -> None:
     spelled = [world.store.spelling(ENTITY, values) for values in (locked.read.values, left.values, thing(code="C"))]
     assert len(set(spelled)) == len([each for each in spelled if each]) == 3
     assert world.store.spelling(ENTITY, {"name": "A"}) == b""
+
+
+def test_the_slowest_statement_since_it_was_asked_is_what_a_store_is_strained_by(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fence and the commit are the same whatever is written, and so is the asking; each counts once."""
+    if isinstance(world, MemoryWorld):
+        assert world.store.strain() == Strain(1.0)
+        return
+    moments = iter((0.0, 0.004, 1.0, 1.25, 2.0, 2.001, 3.0, 3.002))
+    monkeypatch.setattr("app.adapters.sql_rows.time", SimpleNamespace(monotonic=lambda: next(moments)))
+    transaction = begun(world)
+    transaction.fence()
+    transaction.commit()
+    busy, idle = world.store.strain(), world.store.strain()
+    assert (busy.answered_ms, idle.answered_ms) == (pytest.approx(250), pytest.approx(2))
+    assert (busy.lag_ms, idle.lag_ms) == (0, 0)
 
 
 def test_an_id_is_recorded_once(world: World) -> None:

@@ -14,17 +14,19 @@ from app.adapters.kafka import MemorySink
 from app.adapters.logs import log
 from app.applier.loop import ApplierLoop, Topics
 from app.applier.rehearse import Rehearsing
-from app.applier.words import Words
+from app.applier.words import Words, WordTopics
 from app.codec.control import decode_control, encode_control
 from app.codec.records import FixedSchemas, RecordCodec
 from app.core.command import CommandOutcome, RepairCommand
+from app.core.pace import LogLags
 from app.core.rehearsal import Rehearsal
 from app.core.switch import Control, Said
-from app.observe import REPAIR_ALARMS, Metric, NoMeter
-from tests.property.applier_world import World
+from app.observe import REPAIR_ALARMS, REPAIR_PACE, Metric, NoMeter
+from tests.property.applier_world import ENTITY, World
 from tests.signatures import BELIEF, resume_word, signed, word_on
 
 CODEC = RecordCodec("d", FixedSchemas())
+STATUSES = "d.status.v1"
 TOPICS = Topics("d.repairs.v1", "d.outcomes.v1", "d.quarantine.v1", "d.control.v1", "d.rehearsals.v1")
 
 
@@ -166,10 +168,17 @@ class WordConsumer(CommandConsumer):
 
 
 class Counts(NoMeter):
-    """Keeps what was counted as an alarm."""
+    """Keeps what was counted as an alarm, and the paces."""
 
     def __init__(self) -> None:
         self.alarms: list[str] = []
+        self.paces: list[float] = []
+
+    def set(self, metric: Metric, value: float, **labels: str) -> None:
+        """Keep a pace."""
+        del labels
+        if metric is REPAIR_PACE:
+            self.paces.append(value)
 
     def add(self, metric: Metric, amount: float = 1, **labels: str) -> None:
         """Keep an alarm's reason."""
@@ -212,14 +221,13 @@ class Rig:
         words: Any = Words(
             heard,
             heard,
-            "d.approvals.v1",
-            TOPICS.control,
-            TOPICS.rehearsals,
+            WordTopics("d.approvals.v1", TOPICS.control, TOPICS.rehearsals, STATUSES),
             CODEC,
             log(),
             BELIEF,
             lambda: world.now_ms,
             panic_file,
+            LogLags([(ENTITY, "copy")], 1),
         )
         applier = world.applier()
         self.loop = ApplierLoop(

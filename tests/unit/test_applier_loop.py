@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,11 @@ import pytest
 from app.codec.control import decode_control, encode_control
 from app.core.command import Outcome, RefusalReason
 from app.core.errors import Undecodable
-from app.core.guard import Fence
+from app.core.guard import Fence, Limits
+from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
-from tests.property.applier_rig import CODEC, TOPICS, Rig
+from app.ports import Strain
+from tests.property.applier_rig import CODEC, STATUSES, TOPICS, Message, Rig
 from tests.property.applier_world import World
 from tests.signatures import PLANNER, STRANGER, resume_word, signed, word_on
 
@@ -291,3 +295,88 @@ def test_a_refused_word_is_told_once_and_remembered_over_a_restart() -> None:
     again.broker.say(Said.RESUME)
     again.broker.hear(CODEC.approval(word))
     assert again.run(3) == []
+
+
+class PacedRig(Rig):
+    """Forty rows to be repaired one by one, ten a second at most, on a clock of which each turn is a second."""
+
+    def __init__(self) -> None:
+        super().__init__(World("new", "old"))
+        self.clock_ms = 0
+        self.loop.monotonic_ms = lambda: self.clock_ms
+        object.__setattr__(self.loop.applier, "limits", Limits(rows_per_transaction=1, writes_per_second=10))
+        self.broker.say(Said.RESUME)
+        for number in range(40):
+            key = b"key%d" % number
+            self.world.put(key, "new", "old")
+            self.broker.command(self.world.command("old", "new", key))
+        self.written: list[int] = []
+
+    def turns(self, count: int, on_turn: Callable[[int], None] = lambda _turn: None) -> list[int]:
+        """Let so many turns go by; return how many rows were written by each."""
+
+        def turn(number: int) -> None:
+            self.clock_ms += 1_000
+            self.written.append(len(self.world.target.ledger))
+            on_turn(number)
+
+        self.run(count, turn)
+        return self.written
+
+
+def test_a_healthy_target_is_repaired_at_its_full_pace() -> None:
+    """A second's worth at once, then ten a second."""
+    written = PacedRig().turns(7)
+    assert max(after - before for before, after in pairwise(written)) <= 12
+    assert written[-1] == 40
+
+
+@pytest.mark.parametrize("cause", ["it answers slowly", "its replicas are behind", "its log is behind"])
+def test_a_target_that_does_not_bear_it_is_repaired_slowly_until_it_does(cause: str) -> None:
+    """Nothing is refused or lost, and it goes on by itself; the pace is shown while it is less than full."""
+    rig = PacedRig()
+
+    def be(*, well: bool) -> None:
+        behind_ms = 0 if well else 30_001
+        if cause == "its log is behind":
+            report = StatusReport("orders", "copy", False, 0, Coverage.COVERED, 0, 0, behind_ms, 0)
+            rig.broker.words.append(Message(STATUSES, 0, 0, CODEC.status(report)))
+        elif cause == "its replicas are behind":
+            rig.world.target.strained = Strain(1.0, behind_ms)
+        else:
+            rig.world.target.strained = Strain(1.0 if well else 500.0)
+
+    def world_turns(number: int) -> None:
+        if number in {2, 16}:
+            be(well=number == 16)
+
+    written = rig.turns(45, world_turns)
+    assert 11 <= written[8] <= written[15] <= written[8] + 3
+    assert written[-1] == 40
+    assert rig.meter.paces[0] == rig.meter.paces[-1] == 1.0
+    assert min(rig.meter.paces) < 0.1
+    assert rig.broker.committed == {0: 40}
+
+
+@pytest.mark.parametrize("word", [Said.PAUSE, Said.PANIC])
+def test_a_stop_is_heard_while_a_slow_target_is_spared(word: Said) -> None:
+    """In the turn in which it is said: no row is written any more."""
+    rig = PacedRig()
+
+    def world_turns(number: int) -> None:
+        if number == 2:
+            rig.world.target.strained = Strain(500.0)
+        elif number == 5:
+            rig.broker.say(word)
+
+    written = rig.turns(20, world_turns)
+    assert written[-1] == written[5] < 40
+
+
+def test_a_process_that_is_told_to_end_does_not_wait_for_the_pace() -> None:
+    """It ends in the turn in which it is told; what is left comes again."""
+    rig = PacedRig()
+    rig.world.target.strained = Strain(1.0, 10**6)
+    written = rig.turns(8)
+    assert len(written) == 8
+    assert rig.broker.committed == {0: written[-1]}

@@ -1,11 +1,15 @@
-"""Budgets, back-off and hours of the conductor."""
+"""Budgets and back-off of the conductor, and of what is written to a target."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.pace import SLOWEST, BackOff, Budget
+from app.core.pace import SLOWEST, BackOff, Budget, LogLags, WritePace
+from app.core.status import Coverage, StatusReport
 
 
 @given(rate=st.integers(10, 5_000), sizes=st.lists(st.integers(1, 2_000), min_size=20, max_size=60))
@@ -38,3 +42,73 @@ def test_a_share_makes_the_same_rows_last_longer() -> None:
     budget = Budget(100.0, 0)
     budget.spend(200, 0)
     assert (budget.waits_ms(0), budget.waits_ms(0, 0.5)) == (1_000, 2_000)
+
+
+def rows_within(seconds: int, answered_ms: float, lag_ms: int = 0) -> int:
+    """Return how many rows are written in some seconds, ten at a time, to a target that was quick until now."""
+    pace, now_ms, rows = WritePace.of(1_000, 5_000, 0), 0, 0
+    pace.look(2.0, 0, now_ms)
+    while now_ms < seconds * 1_000:
+        if pace.is_due(now_ms):
+            pace.look(answered_ms, lag_ms, now_ms)
+        if pace.waits_ms(now_ms) == 0:
+            pace.wrote(10, now_ms)
+            rows += 10
+        else:
+            now_ms += min(pace.waits_ms(now_ms), 200)
+    return rows
+
+
+@pytest.mark.parametrize(("answered_ms", "lag_ms"), [(200.0, 0), (2.0, 5_001)])
+def test_a_target_that_answers_slowly_or_is_followed_late_is_written_slowly(answered_ms: float, lag_ms: int) -> None:
+    """Within some looks next to nothing goes, and never quite nothing; a healthy one has its full rate all the time."""
+    healthy = rows_within(20, 2.0)
+    assert 20_000 <= healthy <= 21_100
+    slow = rows_within(20, answered_ms, lag_ms)
+    assert 20_000 / 64 <= slow <= 20_000 / 6
+    assert rows_within(20, 10.0, 5_000) == healthy
+
+
+def test_a_target_that_slows_down_has_no_second_of_its_full_rate_left() -> None:
+    """What the bucket had saved for the full pace does not go at once to a target that cannot bear it."""
+    pace = WritePace.of(1_000, 5_000, 0)
+    pace.look(2.0, 0, 0)
+    for now_ms in range(1_000, 8_000, 1_000):
+        assert pace.is_due(now_ms)
+        pace.look(200.0, 0, now_ms)
+        assert not pace.is_due(now_ms + 999)
+    assert pace.share == SLOWEST
+    pace.wrote(200, 8_000)
+    assert pace.waits_ms(8_000) > 10_000
+
+
+def test_what_stays_slow_for_long_is_usual_in_the_end() -> None:
+    """Not within ten minutes, and within an hour: a target that was moved to slower disks is repaired again."""
+    pace = WritePace.of(1_000, 5_000, 0)
+    pace.look(2.0, 0, 0)
+    shares = []
+    for second in range(1, 3_600):
+        pace.look(200.0, 0, second * 1_000)
+        shares.append(pace.share)
+    assert shares[600] == SLOWEST
+    assert shares[-1] == 1.0
+
+
+def status(store: str = "copy", partition: int = 0, watermark_ms: int | None = 10_000) -> StatusReport:
+    """Return what a worker says of the orders in a store: five seconds behind, if nothing else is said."""
+    return StatusReport("orders", store, False, partition, Coverage.COVERED, watermark_ms, 9_000, 15_000, 0)
+
+
+def test_a_store_is_as_late_as_the_slowest_of_its_tables() -> None:
+    """By the newest word on each; what is not known, or not of this deployment, counts for nothing."""
+    lags = LogLags([("orders", "copy"), ("orders", "other")], 2)
+    assert lags.of("copy") == 0
+    lags.take(status())
+    lags.take(status(partition=1, watermark_ms=14_000))
+    lags.take(replace(status(store="other"), newest_beacon_ms=99_000))
+    not_ours = [status(partition=2), status(partition=-1), status(store="made_up")]
+    for unknown in (*not_ours, replace(status(), entity="made_up")):
+        lags.take(replace(unknown, newest_beacon_ms=10**9))
+    assert (lags.of("copy"), lags.of("other"), lags.of("made_up")) == (5_000, 89_000, 0)
+    lags.take(status(watermark_ms=None))
+    assert lags.of("copy") == 1_000
