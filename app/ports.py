@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Final, Protocol
 
 from app.core.errors import Undecodable
-from app.core.guard import Fence
+from app.core.guard import Fence, Refused
 from app.core.history.cells import Row
 from app.core.history.tables import Entry, Table
 from app.core.ledger import LedgerCounts, LedgerRow
@@ -118,6 +118,14 @@ class AlreadyRecorded(Exception):
     """The ledger holds a row under this id: whatever it says stands."""
 
 
+class RowsRefused(Exception):
+    """The store says no to these rows of a transaction, by their places among them, in whatever order they come."""
+
+    def __init__(self, by_place: Mapping[int, Refused]) -> None:
+        super().__init__()
+        self.by_place = by_place
+
+
 RowName = tuple[str, bytes]
 """A row by its entity and its canonical key."""
 
@@ -170,7 +178,11 @@ class RowTransaction(Protocol):
         ...
 
     def write(self, writes: Sequence[RowWrite]) -> int:
-        """Write each row in its way, one after the other; return how many rows the store says were written."""
+        """Write each row in its way; return how many rows the store says were written.
+
+        They come one after the other, but for those that others of them stand in the way of (a unique value that is to
+        be freed, a parent that is to come). `RowsRefused` names the rows that cannot be written in any order.
+        """
         ...
 
     def read_back(self) -> list[RowRead]:

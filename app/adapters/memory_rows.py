@@ -17,7 +17,8 @@ from app.core.errors import Unready
 from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, check_id
 from app.core.rehearsal import Tally, Touched
-from app.ports import AlreadyRecorded, RowName, RowRead, RowWrite, Strain, Way, WholeRow
+from app.core.together import in_turns
+from app.ports import AlreadyRecorded, RowName, RowRead, RowsRefused, RowWrite, Strain, Way, WholeRow
 
 Row = dict[str, object]
 
@@ -244,7 +245,13 @@ class MemoryTransaction:
     def write(self, writes: Sequence[RowWrite]) -> int:
         """Write each row in its way; return how many were there to be written."""
         self._store.reach()
-        return sum(self._write(at, write) for at, write in zip(self._rows, writes, strict=True))
+        if len(writes) == 1:
+            return self._write(self._rows[0], writes[0])
+        written: list[int] = []
+        _, refused = in_turns(len(writes), lambda place: written.append(self._write(self._rows[place], writes[place])))
+        if refused:
+            raise RowsRefused(refused)
+        return sum(written)
 
     def _write(self, at: RowName, write: RowWrite) -> int:
         row = self._now(at)

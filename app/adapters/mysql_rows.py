@@ -205,6 +205,9 @@ class MysqlTransaction(SqlTransaction):
         """Nothing is told here."""
         return ()
 
+    def count_anew(self) -> None:
+        """Nothing is counted here."""
+
     def record(self, rows: Sequence[LedgerRow]) -> None:
         """Insert ledger rows."""
         super().record(rows)

@@ -209,6 +209,11 @@ class PostgresTransaction(SqlTransaction):
                 changes[min(target.parts)] = (target.table.table, sum(mine))
         return tuple(name for name, count in changes.values() if count)
 
+    def count_anew(self) -> None:
+        """Count from here on: what was rolled back to a savepoint stays counted by the server."""
+        with self.store.translating():
+            self._before = _counts(self.execute(_CHANGES).fetchall())
+
     def _changes(self) -> dict[int, Touched]:
         """Return what was written since the transaction began."""
         with self.store.translating():

@@ -26,7 +26,8 @@ from app.core.errors import ContractViolation, Unready
 from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerRow
 from app.core.rehearsal import Tally
-from app.ports import AlreadyRecorded, RowName, RowRead, RowWrite, Strain, Way, WholeRow
+from app.core.together import in_turns
+from app.ports import AlreadyRecorded, RowName, RowRead, RowsRefused, RowWrite, Strain, Way, WholeRow
 from app.settings import StoreSettings
 
 Connection = Any
@@ -37,6 +38,8 @@ EVERYWHERE: Final = "*"
 """The scope of the fence that holds for a whole store."""
 STOP: Final = "stop"
 """The row whose token stops all writing in a store when it is not 0."""
+_ROWS: Final = "driftline_rows"
+_ROW: Final = "driftline_row"
 SERVER: Final = "server"
 """The row whose token stands for the server that a person has accepted."""
 
@@ -352,6 +355,10 @@ class SqlTransaction(ABC):
         """Name the tables that this transaction wrote besides its rows and the ledger, where the store can tell."""
 
     @abstractmethod
+    def count_anew(self) -> None:
+        """Count what this transaction writes from here on, where it is counted for `other_tables`."""
+
+    @abstractmethod
     def tally(self) -> Tally:
         """Have the store check now what it would check at the commit, and tell what was written since first asked."""
 
@@ -412,12 +419,45 @@ class SqlTransaction(ABC):
             raise self.store.ledger_fault(duplicate) from None
 
     def write(self, writes: Sequence[RowWrite]) -> int:
-        """Write each row in its way, one after the other; statements of the same text travel together."""
+        """Write each row in its way, as they stand; where the store says no, in the order that it takes them in."""
+        statements = [
+            self.targets[entity].writing(key, write) for (entity, key), write in zip(self.rows, writes, strict=True)
+        ]
+        if len(statements) == 1:
+            return self._run(statements)
+        self._savepoint(_ROWS)
+        try:
+            return self._run(statements)
+        except Refused as no:
+            # A deadlock's victim has no savepoint any more.
+            if no.reason is RefusalReason.ROW_LOCKED:
+                raise
+
+        def try_one(place: int) -> None:
+            self._savepoint(_ROW)
+            try:
+                self._run([statements[place]])
+            except Refused:
+                self._savepoint(_ROW, back=True)
+                raise
+
+        self._savepoint(_ROWS, back=True)
+        order, refused = in_turns(len(statements), try_one)
+        if refused:
+            raise RowsRefused(refused)
+        # Written anew: what was tried in vain would be counted among the rows that were touched.
+        self._savepoint(_ROWS, back=True)
+        self.count_anew()
+        return self._run([statements[place] for place in order])
+
+    def _savepoint(self, name: str, *, back: bool = False) -> None:
+        with self.store.translating():
+            self.execute(f"{'ROLLBACK TO SAVEPOINT' if back else 'SAVEPOINT'} {name}")
+
+    def _run(self, statements: Sequence[tuple[str, list[object]]]) -> int:
+        """Run statements in their order; those of the same text travel together."""
         written = 0
         with self._unique(), self.store.translating():
-            statements = [
-                self.targets[entity].writing(key, write) for (entity, key), write in zip(self.rows, writes, strict=True)
-            ]
             for text, alike in groupby(statements, itemgetter(0)):
                 cursor = self.writer.cursor()
                 cursor.executemany(text, [parameters for _, parameters in alike])

@@ -8,7 +8,8 @@ killed at any step and asked again: the ledger row that is written in the target
 
 A transaction has some rows, and every step is made for all of them before the next: all are locked before one is
 written. A row to which a check says no is left out, and the others are tried again without it; where the store says no
-to some row or other, they are tried again in halves, down to the one.
+to some row or other, they are tried again in halves, down to the one. Rows of one source transaction are not parted by
+the store's no: none of them is written, and a person decides about the others.
 
 The check, after an INSERT only, is `app.applier.after_insert`.
 """
@@ -25,7 +26,7 @@ from app.applier.answers import Answers
 from app.applier.belief import Belief
 from app.applier.failpoints import no_failpoint
 from app.core.approval import SILENCE, SUPPOSED, Said, Word, all_words_on, said
-from app.core.command import FINAL_REASONS, Action, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.command import FINAL_REASONS, STORE_SAYS_NO, Action, CommandOutcome, Outcome, RefusalReason, RepairCommand
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.errors import Undecodable, Unready
 from app.core.guard import (
@@ -48,11 +49,22 @@ from app.core.guard import (
 from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, recorded_command
 from app.core.policy import columns_mode
 from app.core.rehearsal import yes_counts_from_ms
-from app.core.together import halves, together
+from app.core.together import exchanged, halves, together, unit_of
 from app.core.transform import aligned, chosen
 from app.core.trust import role_for
 from app.core.undo import undoes
-from app.ports import AlreadyRecorded, KeyNotHeld, RowRead, RowStore, RowTransaction, RowWrite, Seals, Way, WholeRow
+from app.ports import (
+    AlreadyRecorded,
+    KeyNotHeld,
+    RowRead,
+    RowsRefused,
+    RowStore,
+    RowTransaction,
+    RowWrite,
+    Seals,
+    Way,
+    WholeRow,
+)
 
 ABSENT: Final = object()
 """What stands for the value of a field in a row that is not there: no value, and not NULL either."""
@@ -182,6 +194,10 @@ class Applier:
         again = {
             c.command_id: self._standing(c, store, standing[c.command_id]) for c in commands if _id_in(c, standing)
         }
+        # A crash may have come between a refusal and what it means for its source transaction.
+        no = {row_id: Refused(row.reason) for row_id, row in standing.items() if row.reason is not None}
+        held = self._held_with(commands, no)
+        again |= {c.command_id: self._refuse(c, store, held[c.command_id]) for c in commands if _id_in(c, held)}
         return again | self._carry_out([c for c in commands if not _id_in(c, again)], store)
 
     def _carry_out(self, commands: Sequence[RepairCommand], store: RowStore) -> dict[bytes, CommandOutcome]:
@@ -191,18 +207,35 @@ class Applier:
         try:
             transaction = self._write(commands, store)
         except SomeRefused as some:
-            refused = {
-                c.command_id: self._refuse(c, store, some.by_id[c.command_id])
-                for c in commands
-                if _id_in(c, some.by_id)
-            }
+            by_id = {**some.by_id, **self._held_with(commands, some.by_id)}
+            refused = {c.command_id: self._refuse(c, store, by_id[c.command_id]) for c in commands if _id_in(c, by_id)}
             return refused | self._carry_out([c for c in commands if not _id_in(c, refused)], store)
         except (AlreadyRecorded, Refused) as no:
+            if isinstance(no, Refused) and self._is_one_group(commands):
+                return {c.command_id: self._refuse(c, store, _of_group(no)) for c in commands}
             if len(commands) > 1:
                 first, second = halves(commands)
                 return self._carry_out(first, store) | self._carry_out(second, store)
             return {commands[0].command_id: self._refused_alone(commands[0], store, no)}
         return self.after_insert.check(commands, store, transaction)
+
+    def _is_one_group(self, commands: Sequence[RepairCommand]) -> bool:
+        """Tell whether these are several rows of one source transaction, of which no person has let one go."""
+        is_one = len(commands) > 1 and len({unit_of(command) for command in commands}) == 1
+        return is_one and all(self._said(command).refusal is not None for command in commands)
+
+    def _held_with(self, commands: Sequence[RepairCommand], refused: Mapping[bytes, Refused]) -> dict[bytes, Refused]:
+        """Return those that are held as the store refuses another row of their source transaction, but by a person."""
+        units = {
+            unit_of(command): refused[command.command_id]
+            for command in commands
+            if _id_in(command, refused) and refused[command.command_id].reason in STORE_SAYS_NO
+        }
+        return {
+            command.command_id: _of_group(units[unit_of(command)])
+            for command in commands
+            if unit_of(command) in units and not _id_in(command, refused) and self._said(command).refusal is not None
+        }
 
     def _refused_alone(self, command: RepairCommand, store: RowStore, no: AlreadyRecorded | Refused) -> CommandOutcome:
         if isinstance(no, Refused):
@@ -362,7 +395,13 @@ class Applier:
                 for order, before, now, there in zip(orders, looked, locked, authorities, strict=True)
             ],
         )
-        rows = transaction.write([order.write(there) for order, there in zip(orders, authorities, strict=True)])
+        writes = [order.write(there) for order, there in zip(orders, authorities, strict=True)]
+        try:
+            rows = transaction.write(writes)
+        except RowsRefused as no:
+            rows_as = {at: (locked[at].read.values, writes[at].values) for at in no.by_place}
+            refused = {orders[at].command.command_id: why for at, why in _explained(no.by_place, rows_as).items()}
+            raise SomeRefused(refused) from None
         self.failpoint("row_written")
         left = transaction.read_back()
         self.failpoint("row_read_back")
@@ -461,3 +500,22 @@ def _say_no(checks: Sequence[Check[FactsT]], facts: Iterable[tuple[RepairCommand
     refused = {command_id: Refused(reason) for command_id, reason in reasons.items() if reason is not None}
     if refused:
         raise SomeRefused(refused)
+
+
+def _of_group(no: Refused) -> Refused:
+    """Return why a row is held of whose source transaction another was refused: what passes is waited for together."""
+    what = f"with a row of its source transaction: {no.reason.value} {no.what}".rstrip()
+    return Refused(RefusalReason.GROUP_REFUSED if no.reason in FINAL_REASONS else no.reason, what)
+
+
+def _explained(
+    refused: Mapping[int, Refused], rows: Mapping[int, tuple[Mapping[str, object], Mapping[str, object]]]
+) -> dict[int, Refused]:
+    """Say of rows that exchange a unique value that they do: no order of writing helps them."""
+    in_conflict = [place for place, no in refused.items() if no.reason is RefusalReason.UNIQUE_CONFLICT]
+    names = exchanged({place: rows[place] for place in in_conflict})
+    told = {
+        place: Refused(refused[place].reason, f'{refused[place].what}; rows exchange the values of field "{name}"')
+        for place, name in names.items()
+    }
+    return {**refused, **told}

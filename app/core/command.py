@@ -63,6 +63,7 @@ class RefusalReason(Enum):
     UNIQUE_CONFLICT = "unique_conflict"
     UNCOVERED_COLUMNS = "uncovered_columns"  # a missing row needs values that the contract does not know
     NOT_HELD_BY_COLUMN = "not_held_by_column"  # read back, the row is not what was intended
+    GROUP_REFUSED = "group_refused"  # held: the store refused another row of its source transaction
     FOREIGN_KEY = "foreign_key"  # held: its parent is not there yet, or a child of it still is
     CONSTRAINT = "constraint"
     WIDER_THAN_ONE_ROW = "wider_than_one_row"  # another row or table was touched
@@ -97,9 +98,25 @@ WAITS_FOR_WORD: Final[frozenset[RefusalReason]] = frozenset(
         RefusalReason.OSCILLATES,
         RefusalReason.QUARANTINED,
         RefusalReason.UNDONE,
+        RefusalReason.GROUP_REFUSED,
     }
 )
 """Held until a person speaks."""
+
+STORE_SAYS_NO: Final[frozenset[RefusalReason]] = frozenset(
+    {
+        RefusalReason.NO_RIGHT,
+        RefusalReason.ROW_LOCKED,
+        RefusalReason.UNIQUE_CONFLICT,
+        RefusalReason.UNCOVERED_COLUMNS,
+        RefusalReason.NOT_HELD_BY_COLUMN,
+        RefusalReason.FOREIGN_KEY,
+        RefusalReason.CONSTRAINT,
+        RefusalReason.WIDER_THAN_ONE_ROW,
+        RefusalReason.NOT_TRANSACTIONAL,
+    }
+)
+"""The row is still to be repaired, and the store does not take it: none of its source transaction is written then."""
 
 FINAL_REASONS: Final[frozenset[RefusalReason]] = (
     frozenset(RefusalReason)

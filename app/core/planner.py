@@ -213,6 +213,12 @@ def on_outcome(get: Get, outcome: CommandOutcome, now_wall_ms: int) -> Step:
     if is_done and outcome.reason not in DISTRUSTED:
         _forget(get, step, state)
         return step
+    if outcome.reason is RefusalReason.GROUP_REFUSED and not state.command.needs_approval:
+        # Sent alone it would be written: from now on it says itself that it waits.
+        asks = replace(state.command, needs_approval=True, reason="a row of its source transaction was refused")
+        _save(step, state, replace(state, command=asks, standing=Standing.SENT, due_at_ms=0))
+        step.commands.append(asks)
+        return step
     moved = _move(state, _held(outcome.reason, state))
     if moved is None:
         return step

@@ -30,7 +30,7 @@ from app.core.rehearsal import UNCOUNTED, Rehearsal, Touched
 from app.core.store import StoreKind
 from app.core.transform import aligned, transform_of
 from app.core.undo import undo_of
-from app.ports import RowName, RowRead
+from app.ports import RowName, RowRead, RowsRefused, RowWrite, Way
 from tests.contract.row_worlds import (
     COLUMNS,
     ENTITY,
@@ -182,6 +182,33 @@ def test_a_spelling_is_aligned_and_taken_back(make: Callable[..., SqlWorld]) -> 
     undo = undo_of(world.store.recorded([command.command_id])[command.command_id], agreed, 1_800_000_000_000, 3_600_000)
     assert applier.apply(signed(undo, ANNA), 0).reason is None
     assert world.store.read([(ENTITY, KEY)]) == [before]
+
+
+def test_a_parent_of_the_same_transaction_is_written_before_its_child(make: Callable[..., SqlWorld]) -> None:
+    """Named after it, by a real foreign key; and one whose parent comes nowhere is refused alone."""
+    world = make()
+    name = world.quoted(COLUMNS["name"]).replace("%%", "%")
+    world.execute(f"ALTER TABLE {SCHEMA}.things ADD CONSTRAINT names UNIQUE ({name})")
+    collated = "" if world.settings.kind is StoreKind.POSTGRES else "MODIFY code varchar(20), "
+    world.execute(
+        f"ALTER TABLE {SCHEMA}.things {collated}ADD CONSTRAINT named FOREIGN KEY (code)"
+        f" REFERENCES {SCHEMA}.things ({name})"
+    )
+    transaction = world.store.begin([(ENTITY, key_of(number)) for number in (1, 2, 3)])
+    transaction.record([ledger_row()])
+    child, parent = thing(name="child", code="parent"), {**thing(name="parent"), "code": None}
+    rows = [RowWrite(Way.INSERT, child), RowWrite(Way.INSERT, parent)]
+    with pytest.raises(RowsRefused) as no:
+        transaction.write([*rows, RowWrite(Way.INSERT, thing(name="lost", code="nobody"))])
+    assert {at: why.reason for at, why in no.value.by_place.items()} == {2: RefusalReason.FOREIGN_KEY}
+    transaction.rollback()
+    transaction = world.store.begin([(ENTITY, key_of(number)) for number in (1, 2)])
+    transaction.record([ledger_row()])
+    assert transaction.write(rows) == 2
+    assert transaction.other_tables() == ()
+    transaction.commit()
+    read = world.store.read([(ENTITY, key_of(number)) for number in (1, 2)])
+    assert [each.values["name"] for each in read] == ["child", "parent"]
 
 
 FORBIDDEN = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -11,11 +12,11 @@ from hypothesis import strategies as st
 from app.adapters.memory_rows import CHAIN_KEY, Blocked
 from app.applier.failpoints import FAILPOINTS
 from app.core.chain import breaks
-from app.core.command import Outcome, RefusalReason, RepairCommand
+from app.core.command import CommandOutcome, Outcome, RefusalReason, RepairCommand
 from app.core.errors import Unready
-from app.core.guard import Limits
+from app.core.guard import Limits, Refused
 from app.core.ledger import LedgerKind
-from app.core.together import halves, together
+from app.core.together import exchanged, halves, in_turns, together
 from tests.property.applier_world import ENTITY, POLICY, World, row
 
 KEYS = tuple(b"\x02key%d" % n for n in range(5))
@@ -233,3 +234,165 @@ def test_halves_are_cut_between_units_and_never_empty() -> None:
     assert halves([*unit, single]) == (unit, [single])
     assert halves([single, *unit]) == ([single], unit)
     assert halves(unit) == (unit[:1], unit[1:])
+
+
+# -- rows that stand in each other's way ------------------------------------------------------------------------------
+
+
+def world_of_values(*rows: tuple[str, str], source: str = "") -> tuple[World, list[RepairCommand]]:
+    """Return a world whose values are unique, and a command for each row of authority's and target's value."""
+    world = World(None, None)
+    world.target.unique = "value"
+    for key, (authority, target) in zip(KEYS, rows, strict=False):
+        world.put(key, authority, target)
+    commands = zip(KEYS, rows, strict=False)
+    return world, [world.command(target, authority, key, source) for key, (authority, target) in commands]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_a_value_is_freed_before_it_is_taken(order: tuple[int, int, int]) -> None:
+    """Each row takes what the next one has: whatever order they come in, one transaction writes them all."""
+    world, commands = world_of_values(("b", "a"), ("c", "b"), ("d", "c"))
+    outcomes = world.applier().carry_out_all([commands[place] for place in order])
+    assert [o.reason for o in outcomes] == [None] * 3
+    assert values(world)[:3] == ["b", "c", "d"]
+    assert len({o.transaction for o in outcomes}) == 1
+    assert list(breaks(CHAIN_KEY, world.target.ledger_rows())) == []
+
+
+def test_rows_that_exchange_a_unique_value_are_refused_and_told_so() -> None:
+    """No order helps them, so nothing of them is written; the row that took a value from nobody is."""
+    world, commands = world_of_values(("b", "a"), ("a", "b"), ("d", "c"))
+    outcomes = world.applier().carry_out_all(commands)
+    assert [o.reason for o in outcomes] == [RefusalReason.UNIQUE_CONFLICT] * 2 + [None]
+    assert all(o.detail.endswith('rows exchange the values of field "value"') for o in outcomes[:2])
+    assert values(world)[:3] == ["a", "b", "d"]
+
+
+def test_a_value_that_another_row_keeps_refuses_the_one_that_wants_it() -> None:
+    """Found exactly, without trying in halves: two transactions, the first rolled back."""
+    world, commands = world_of_values(("x", "a"), ("c", "b"), ("b", "y"))
+    world.put(b"keeps it", "x", "x")
+    outcomes = world.applier().carry_out_all(commands)
+    assert [(o.reason, "exchange" in o.detail) for o in outcomes] == [
+        (RefusalReason.UNIQUE_CONFLICT, False),
+        (None, False),
+        (None, False),
+    ]
+    assert values(world)[:3] == ["a", "c", "b"]
+    assert world.target.transactions == 2
+
+
+def test_what_waits_for_another_row_comes_behind_it() -> None:
+    """A parent before its child, though it was named after it; what no order helps is told with its reason."""
+    there: list[int] = []
+    needs = {0: 1, 1: 3, 4: 9}
+
+    def write(place: int) -> None:
+        if place == 2:
+            raise Refused(RefusalReason.CONSTRAINT)
+        if place in needs and needs[place] not in there:
+            raise Refused(RefusalReason.FOREIGN_KEY)
+        there.append(place)
+
+    order, refused = in_turns(5, write)
+    assert order == there == [3, 1, 0]
+    assert {place: no.reason for place, no in refused.items()} == {
+        2: RefusalReason.CONSTRAINT,
+        4: RefusalReason.FOREIGN_KEY,
+    }
+
+
+def test_a_circle_is_told_by_the_field_that_goes_around() -> None:
+    """Three rows may exchange too; a row that keeps its value is in no circle, nor one that takes a free value."""
+
+    def rows(*pairs: tuple[str, str]) -> dict[int, tuple[dict[str, object], dict[str, object]]]:
+        return {place: ({"code": now, "n": 1}, {"code": then, "n": 1}) for place, (now, then) in enumerate(pairs)}
+
+    assert exchanged(rows(("a", "b"), ("b", "c"), ("c", "a"))) == dict.fromkeys(range(3), "code")
+    assert exchanged(rows(("a", "b"), ("b", "a"), ("c", "b"))) == dict.fromkeys(range(2), "code")
+    assert exchanged(rows(("a", "b"), ("b", "c"), ("c", "d"), ("e", "e"))) == {}
+    assert exchanged({0: ({}, {"code": "b"}), 1: ({"code": "b"}, {})}) == {}
+
+
+# -- rows of one source transaction: all or none ----------------------------------------------------------------------
+
+OTHER = b"\x02other"
+
+
+def world_of_a_group() -> tuple[World, list[RepairCommand]]:
+    """Return rows that one source transaction changed, then one that another changed; each value is unique."""
+    world, commands = world_of_values(("x", "a"), ("c", "b"), ("e", "d"), source="of one")
+    world.put(OTHER, "new", "old")
+    return world, [*commands, world.command("old", "new", OTHER, "of another")]
+
+
+def reasons(outcomes: list[CommandOutcome]) -> list[RefusalReason | None]:
+    """Return why, in order."""
+    return [outcome.reason for outcome in outcomes]
+
+
+HELD = RefusalReason.GROUP_REFUSED
+
+
+def test_of_rows_of_one_source_transaction_all_are_written_or_none() -> None:
+    """The store refuses one: it is told why, the others wait for a person, and other transactions' rows go."""
+    world, commands = world_of_a_group()
+    world.put(b"keeps it", "x", "x")
+    outcomes = world.applier().carry_out_all(commands)
+    assert reasons(outcomes) == [RefusalReason.UNIQUE_CONFLICT, HELD, HELD, None]
+    assert [o.outcome for o in outcomes[1:3]] == [Outcome.HELD] * 2
+    assert all("unique_conflict" in o.detail for o in outcomes[1:3])
+    assert values(world)[:3] == ["a", "b", "d"]
+    assert world.value(world.target, OTHER) == "new"
+
+
+def test_where_nobody_knows_which_row_it_was_none_is_refused_for_good() -> None:
+    """All of them wait; a person's word lets each stand for itself, and then the one is found."""
+    world, commands = world_of_a_group()
+    world.target.holds = lambda _column, value: "cut" if value == "c" else value
+    assert reasons(world.applier().carry_out_all(commands)) == [HELD, HELD, HELD, None]
+    assert values(world)[:3] == ["a", "b", "d"]
+    for command in commands[:3]:
+        world.say(command)
+    outcomes = world.applier().carry_out_all(commands[:3])
+    assert reasons(outcomes) == [None, RefusalReason.NOT_HELD_BY_COLUMN, None]
+    assert values(world)[:3] == ["x", "b", "e"]
+
+
+def test_a_locked_row_holds_its_source_transaction_until_it_is_free() -> None:
+    """For a while, and not for a person; then they are written together."""
+    world, commands = world_of_a_group()
+    let_go = world.target.hold(ENTITY, KEYS[1])
+    outcomes = world.applier().carry_out_all(commands)
+    assert reasons(outcomes) == [RefusalReason.ROW_LOCKED] * 3 + [None]
+    assert values(world)[:3] == ["a", "b", "d"]
+    let_go()
+    outcomes = world.applier().carry_out_all(commands[:3])
+    assert reasons(outcomes) == [None] * 3
+    assert len({o.transaction for o in outcomes}) == 1
+
+
+def test_a_row_that_moved_on_leaves_the_others_of_its_source_transaction() -> None:
+    """What came after is newer than that transaction, which nobody can have as a whole any more."""
+    world, commands = world_of_a_group()
+    world.target.put(ENTITY, KEYS[0], row("moved"))
+    outcomes = world.applier().carry_out_all(commands)
+    assert reasons(outcomes) == [RefusalReason.ROW_MOVED, None, None, None]
+
+
+@pytest.mark.parametrize("step", FAILPOINTS)
+def test_a_crash_between_a_refusal_and_its_outcome_parts_no_source_transaction(step: str) -> None:
+    """Asked again, the ledger says that one was refused, and the others wait as if nothing had happened."""
+    world, commands = world_of_a_group()
+    world.put(b"keeps it", "x", "x")
+
+    def die(name: str) -> None:
+        if name == step:
+            raise Unready("killed")
+
+    with suppress(Unready):
+        world.applier(die).carry_out_all(commands)
+    outcomes = world.applier().carry_out_all(commands)
+    assert reasons(outcomes) == [RefusalReason.UNIQUE_CONFLICT, HELD, HELD, None]
+    assert values(world)[:3] == ["a", "b", "d"]

@@ -83,7 +83,10 @@ LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
         *(
             (DELETE, replace(KNOWN, said=Said((), reason)), reason)
             for reason in sorted(
-                WAITS_FOR_WORD - {RefusalReason.OSCILLATES, RefusalReason.QUARANTINED, RefusalReason.UNDONE},
+                # Those that no word of a person is the reason of.
+                WAITS_FOR_WORD
+                - {RefusalReason.OSCILLATES, RefusalReason.QUARANTINED, RefusalReason.UNDONE}
+                - {RefusalReason.GROUP_REFUSED},
                 key=lambda r: r.value,
             )
         ),

@@ -79,11 +79,17 @@ class Table:
         return self._take(planner.on_finding(self.rows.get, finding, self.contract, b"k" * 16, b"sealed", now))
 
     def end(self, command: RepairCommand, outcome: Outcome, reason: RefusalReason | None = None, now: int = 0) -> None:
-        """Let an outcome happen."""
+        """Let an outcome happen, to which nothing is sent."""
+        assert self.answer(command, outcome, reason, now) == []
+
+    def answer(
+        self, command: RepairCommand, outcome: Outcome, reason: RefusalReason | None, now: int = 0
+    ) -> list[RepairCommand]:
+        """Let an outcome happen; return what is sent to it."""
         what = CommandOutcome(
             command.command_id, command.finding_id, "orders", "copy", outcome, reason, 0, "", 2, b"", ""
         )
-        assert self._take(planner.on_outcome(self.rows.get, what, now)) == []
+        return self._take(planner.on_outcome(self.rows.get, what, now))
 
     def say(self, command: RepairCommand, *, approved: bool = True, rehearses: bool = False) -> list[RepairCommand]:
         """Let a person's word happen."""
@@ -188,6 +194,19 @@ def test_a_word_that_was_not_enough_leaves_it_waiting_for_people(reason: Refusal
     table.end(command, Outcome.HELD, reason, now=100)
     assert table.tick(command.expires_at_ms - 1) == []
     assert table.say(command) == [command]
+
+
+def test_a_row_whose_source_transaction_was_refused_waits_for_a_person_from_then_on() -> None:
+    """It says so itself, also when it comes alone: offered again when its time is over, and sent on a word."""
+    table = Table()
+    (command,) = table.find(finding_of(1))
+    assert not command.needs_approval
+    (asks,) = table.answer(command, Outcome.HELD, RefusalReason.GROUP_REFUSED)
+    assert asks == replace(command, needs_approval=True, reason="a row of its source transaction was refused")
+    table.end(asks, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    (again,) = table.tick(asks.expires_at_ms)
+    assert again.needs_approval
+    assert table.say(again) == [again]
 
 
 def test_what_is_to_be_rehearsed_is_sent_and_waits_on() -> None:
