@@ -12,7 +12,7 @@ The data's way, and where each step is decided (pure) and done (shell):
 | 5a | add up groups of rows, judge | `Finding` on a group | `core/aggregate*.py` | `agents/aggregating.py` |
 | 6 | tell | a record on the topic of drifts | `core/finding.py` | `agents/compare.py`, `codec/records.py` |
 | 7 | plan, sign | `RepairCommand` or a refusal | `core/plan.py`, `core/policy.py` | `agents/plan.py` |
-| 8 | a person asks, answers | `Approval` of a `Batch`, `Rehearsal` | `core/batch.py`, `core/approval.py` | `cli/` |
+| 8 | a person asks, answers | `Approval` of a `Batch`, `Rehearsal` | `core/batch.py`, `core/transform.py` | `cli/` |
 | 9 | apply, guarded | `CommandOutcome`, a ledger row | `core/trust.py`, `core/guard.py` | `applier/` |
 | 10 | verify | the drift's last record | `core/judging.py` | `agents/compare.py` |
 | 11 | read again | capture gaps | `core/conducting.py`, `core/reread.py` | `conductor/`, `agents/compare.py` |
