@@ -112,6 +112,20 @@ def test_however_many_repairs_are_undone_the_contracts_are_read_once(
     assert (len(sent(desk)), len(readings)) == (3, 2)
 
 
+def test_what_was_aligned_is_shown_as_such(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is taken back like any repair: its ledger row names spellings where others name rows."""
+    rows = repaired().target
+    rows.ledger = {row_id: replace(row, action=Action.TRANSFORM) for row_id, row in rows.ledger.items()}
+    monkeypatch.setattr("app.cli.applier.row_stores", lambda *_, **__: {"copy": rows})
+    assert run(["-o", "json", "undo", "--since", "1970-01-01T00:00:03Z", "--yes"]) == 0
+    assert [each["was"] for each in json.loads(capsys.readouterr().out)] == ["aligned"]
+    (undo,) = sent(desk)
+    (newest,) = to_undo(rows.ledger_rows(), replace(ALL, since_ms=3_000))
+    assert (undo.expected_digest, undo.intended_digest) == (newest.intended_digest, newest.expected_digest)
+
+
 def test_a_batch_is_undone_by_the_word_that_approved_it(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     """Its members are in the word; one that was rejected, or that there is not, names nothing."""
     repairs = repaired()
