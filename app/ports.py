@@ -213,8 +213,8 @@ class RowTransaction(Protocol):
 class Strain:
     """How a store bears being written.
 
-    `answered_ms` is how long the slowest of the statements took, since it was last asked, that are the same whatever
-    is written; `lag_ms` how far the store's own replicas are behind, 0 where it does not tell.
+    `answered_ms` is how long those statements took on average, since it was last asked, that are the same whatever is
+    written; `lag_ms` how far the store's own replicas are behind, 0 where it does not tell.
     """
 
     answered_ms: float

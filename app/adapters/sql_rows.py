@@ -75,7 +75,7 @@ class SqlRows(ABC):
         self._chain_key = digest_key
         self._reader: Connection = None
         self._writer: Connection = None
-        self._slowest_ms = 0.0
+        self._answers = self._answered_ms = 0.0
 
     # -- what the two kinds do differently ----------------------------------------------------------------------------
 
@@ -130,7 +130,8 @@ class SqlRows(ABC):
         try:
             yield
         finally:
-            self._slowest_ms = max(self._slowest_ms, (time.monotonic() - began) * 1_000)
+            self._answers += 1
+            self._answered_ms += (time.monotonic() - began) * 1_000
 
     def _reading(self) -> Connection:
         if self._reader is None:
@@ -283,8 +284,9 @@ class SqlRows(ABC):
         """Return how the store bears being written now; the asking is a statement like the others."""
         with self.timing():
             ((lag_ms,),) = self._ask(self.replicas_lag_ms, [])
-        slowest_ms, self._slowest_ms = self._slowest_ms, 0.0
-        return Strain(slowest_ms, int(lag_ms or 0))
+        answered_ms = self._answered_ms / self._answers
+        self._answers = self._answered_ms = 0.0
+        return Strain(answered_ms, int(lag_ms or 0))
 
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
         """Return applied inserts whose check is not in the ledger, oldest first."""

@@ -231,10 +231,10 @@ def test_columns_that_are_not_given_are_not_written(world: World) -> None:
     assert world.store.spelling(ENTITY, {"name": "A"}) == b""
 
 
-def test_the_slowest_statement_since_it_was_asked_is_what_a_store_is_strained_by(
+def test_how_long_statements_took_since_it_was_asked_is_what_a_store_is_strained_by(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The fence and the commit are the same whatever is written, and so is the asking; each counts once."""
+    """The fence and the commit are the same whatever is written, and so is the asking: each counts once."""
     if isinstance(world, MemoryWorld):
         assert world.store.strain() == Strain(1.0)
         return
@@ -244,7 +244,7 @@ def test_the_slowest_statement_since_it_was_asked_is_what_a_store_is_strained_by
     transaction.fence()
     transaction.commit()
     busy, idle = world.store.strain(), world.store.strain()
-    assert busy.answered_ms == pytest.approx(250)
+    assert busy.answered_ms == pytest.approx((4 + 250 + 1) / 3)
     assert idle.answered_ms == pytest.approx(2)
     assert (busy.lag_ms, idle.lag_ms) == (0, 0)
 
