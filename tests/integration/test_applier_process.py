@@ -55,11 +55,11 @@ replicas:
   - store: {replica}
     table: {schema}.{entity}
     window_ms: 3000
-    repair: {{mode: apply, deletes: true}}
+    repair: {{mode: apply, deletes: true, transform: [name]}}
 key:
   id: {{type: int64}}
 fields:
-  name: {{type: string}}
+  name: {{type: string, normalise: [trim_end, lower]}}
   price: {{type: decimal, scale: 2}}
   paid: {{type: bool}}
   bought_at: {{type: instant}}
@@ -561,7 +561,7 @@ def test_a_store_that_dies_with_a_command_in_hand_is_waited_for(deployment: Depl
 
 @pytest.mark.parametrize("entity", ENTITIES)
 def test_what_was_repaired_is_taken_back_value_by_value(deployment: Deployment, entity: str) -> None:
-    """An update, an insert and a delete, on both databases: by SQL every column is what it was before the repairs."""
+    """Updates, an insert, a delete and a spelling, on both databases: by SQL every column is what it was before."""
     deployment.run("resume")
     authority, replica = ENTITIES[entity]
     first = 300 + 10 * deployment.drifts
@@ -569,7 +569,9 @@ def test_what_was_repaired_is_taken_back_value_by_value(deployment: Deployment, 
     for offset, (right, wrong) in enumerate([("right", "wrong 🐟"), ("right", None), (None, "extra")]):
         deployment.put(authority, entity, first + offset, right)
         deployment.put(replica, entity, first + offset, wrong)
-    before = deployment.sql(replica, everything, first, first + 3)
+    deployment.put(authority, entity, first + 3, "Right ")
+    deployment.put(replica, entity, first + 3, "right")
+    before = deployment.sql(replica, everything, first, first + 4)
     commands = [deployment.command(entity, first + offset) for offset in range(3)]
     process = deployment.start()
     for command in commands:
@@ -579,12 +581,16 @@ def test_what_was_repaired_is_taken_back_value_by_value(deployment: Deployment, 
     deployment.send(commands[2])
     for command, count in zip(commands, (1, 1, 2), strict=True):
         assert deployment.await_outcome(command, count).outcome is Outcome.APPLIED
-    assert deployment.sql(replica, everything, first, first + 3) != before
+    (asked,) = json.loads(deployment.run("-o", "json", "transform", entity, str(first + 3), "--yes"))
+    commands.append(replace(commands[0], command_id=bytes.fromhex(asked["command_id"])))
+    assert deployment.await_outcome(commands[3]).outcome is Outcome.APPLIED
+    assert deployment.names(replica, entity, first + 3) == ["Right "]
+    assert deployment.sql(replica, everything, first, first + 4) != before
     deployment.run("undo", *(command.command_id.hex() for command in commands), "--yes")
     for command in commands:
         undone = replace(command, command_id=undo_id(command.command_id))
         assert deployment.await_outcome(undone).outcome is Outcome.APPLIED
-    assert deployment.sql(replica, everything, first, first + 3) == before
+    assert deployment.sql(replica, everything, first, first + 4) == before
     # What was undone waits for a person, and is not done again by itself.
     again = deployment.command(entity, first)
     deployment.send(again)
