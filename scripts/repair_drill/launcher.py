@@ -96,7 +96,7 @@ def run(settings_file: Path, path: str) -> None:
     line = Line(path)
     loop = compose(settings, Metrics(), stopping, line.ask)
     stores = {name: cast("RowStore", ToldStore(store, line)) for name, store in loop.applier.stores.items()}
-    limits = Limits(_UNBOUNDED, _UNBOUNDED, _UNBOUNDED)
+    limits = Limits(_UNBOUNDED, _UNBOUNDED, _UNBOUNDED, writes_per_second=_UNBOUNDED)
     composed = {each.name: getattr(loop.applier, each.name) for each in fields(loop.applier)}
     loop.applier = ToldApplier(**(composed | {"stores": stores, "limits": limits}), line=line)
     loop.words.start()
