@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -36,6 +35,7 @@ class Application:
     """Writes rows on connections of its own, several at once."""
 
     deployment: Deployment
+    waited: int = 0
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(64))
     _begun: list[Future[None]] = field(default_factory=list)
 
@@ -44,7 +44,14 @@ class Application:
         attempt = _Attempt(self.deployment, store, table, number, row)
         future = self._threads.submit(attempt.run)
         self._begun.append(future)
-        self._await(lambda: future.done() or attempt.waits(), f"a write to row {number} of {table}")
+        deadline = time.monotonic() + _PATIENCE_S
+        while not future.done():
+            if attempt.waits():
+                self.waited += 1
+                return
+            if time.monotonic() > deadline:
+                raise Stuck(f"waited in vain for a write to row {number} of {table}")
+            time.sleep(_LOOK_S)
 
     def is_quiet(self) -> bool:
         """Tell whether everything that was begun is committed; raise what any of it raised."""
@@ -52,14 +59,6 @@ class Application:
             future.result()
             self._begun.remove(future)
         return not self._begun
-
-    @staticmethod
-    def _await(holds: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + _PATIENCE_S
-        while not holds():
-            if time.monotonic() > deadline:
-                raise Stuck(f"waited in vain for {what}")
-            time.sleep(_LOOK_S)
 
 
 class _Attempt:
