@@ -29,7 +29,7 @@ _BYSTANDERS: Final = 500
 _TURN_S: Final = 0.03
 _HELD_S: Final = 0.3
 _QUIET_S: Final = 1.0
-_PATIENCE_S: Final = 120.0
+_PATIENCE_S: Final = 300.0
 # Of the waves: in the last ones the application writes what could not be written before.
 _WRITTEN_BY: Final = 0.85
 _UNDO_DEATHS: Final = ("ledger_row_inserted", "row_written", "before_commit", "committed", "outcome_sent")
@@ -233,7 +233,7 @@ class StoreDrill:
                 del held_s[command_id]
             if again:
                 planner.send(again)
-            if now_s - moved_s > _PATIENCE_S:
+            if now_s - max(moved_s, line.heard_s) > _PATIENCE_S:
                 raise Stuck(f"{len(open_ids)} of {len(self._of)} commands of a wave have not ended")
 
     def _at_step(self, step: str, command_ids: set[str]) -> None:
@@ -284,7 +284,7 @@ class StoreDrill:
                 if command_id not in known and told.outcome in FINAL:
                     ended.add(command_id)
                     moved_s = time.monotonic()
-            if time.monotonic() - moved_s > _PATIENCE_S:
+            if time.monotonic() - max(moved_s, line.heard_s) > _PATIENCE_S:
                 raise Stuck(f"{len(ended)} of {len(asked)} undos have ended")
         return len(asked)
 
