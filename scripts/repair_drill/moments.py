@@ -32,8 +32,11 @@ class Moment:
     writes: tuple[tuple[Side, str], ...]
 
 
-_INVERTED: Final = Moment(Kind.MISSING, ((Side.AUTHORITY, "authority_read"),))
-_REFUSED: Final = Moment(Kind.CHANGED, ((Side.TARGET, "row_looked_at"),))
+_MOVED: Final = (Side.AUTHORITY, "authority_read")
+_WHILE_INVERTED: Final = tuple(Moment(Kind.MISSING, (_MOVED, (Side.TARGET, step))) for step in _INVERSE)
+_INVERTED: Final = (Moment(Kind.MISSING, (_MOVED,)), *_WHILE_INVERTED)
+_WHILE_REFUSED: Final = Moment(Kind.CHANGED, ((Side.AUTHORITY, "received"), (Side.TARGET, "refusal_recorded")))
+_REFUSED: Final = (Moment(Kind.CHANGED, ((Side.TARGET, "row_looked_at"),)), _WHILE_REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,20 +48,18 @@ class Death:
     after_s: float = 0.0
 
     @property
-    def needs(self) -> Moment | None:
-        """What must happen to a row, or the step is never passed."""
+    def needs(self) -> tuple[Moment, ...]:
+        """What must happen to a row, or the step is never passed; and what can happen beside it."""
         if self.step in {"authority_read_again", *_INVERSE}:
             return _INVERTED
-        return _REFUSED if self.step == "refusal_recorded" else None
+        return _REFUSED if self.step == "refusal_recorded" else ()
 
 
 def all_moments() -> list[Moment]:
     """Return every kind of drift, side and step together, between each pair of steps."""
     single = [Moment(kind, ((side, step),)) for step, side, kind in itertools.product(_ON_ANY_WAY, Side, Kind)]
     single += [Moment(Kind.MISSING, ((side, step),)) for step, side in itertools.product(_AFTER_INSERT, Side)]
-    inverted = [Moment(Kind.MISSING, (*_INVERTED.writes, (Side.TARGET, step))) for step in _INVERSE]
-    refused = Moment(Kind.CHANGED, ((Side.AUTHORITY, "received"), (Side.TARGET, "refusal_recorded")))
-    return [*single, *inverted, refused]
+    return [*single, *_WHILE_INVERTED, _WHILE_REFUSED]
 
 
 def moments(chance: random.Random) -> Iterator[Moment]:

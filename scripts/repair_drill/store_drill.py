@@ -183,7 +183,7 @@ class StoreDrill:
             share = min(1.0, (number + 1) / (_WRITTEN_BY * len(planned)))
             wanted = round(self._size.writes * share) - sum(bool(repair.writes) for repair in self._repairs)
             self._left.extend(next(coming) for _ in range(wanted - len(self._left)))
-            self._arm(wave, [death.needs for death in [*line.due, death] if death.needs])
+            self._arm(wave, [moment for due in (*line.due, death) for moment in due.needs])
             line.begin({key_of(repair.number).hex(): repair.command_id for repair in wave}, death)
             planner.send(list(self._of))
             self._until_ended(planner, line, outcomes)
