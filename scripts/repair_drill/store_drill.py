@@ -118,21 +118,26 @@ class StoreDrill:
         folder.mkdir()
         line = Line(folder, self._deployment.config, self._at_step)
         outcomes = Outcomes(self._deployment.bootstrap, planner.outcomes)
+        own: list[str] = []
         try:
             self._say(f"{server}: {len(self._repairs)} rows are wrong, and {_BYSTANDERS} are nobody's business")
-            self._repair(planner, line, outcomes)
+            try:
+                self._repair(planner, line, outcomes)
+            except Stuck as stuck:
+                own.append(f"a missing outcome: {stuck}")
             line.stop()
             repaired_s = time.monotonic() - begun
             repaired = self._evidence(planner.outcomes)
-            judgement = judge(self._repairs, before, repaired)
-            own = self._own_faults(line)
+            sent = [repair for repair in self._repairs if repair.command_id]
+            judgement = judge(sent, before, repaired)
+            own += self._own_faults(line)
             self._say(f"{server}: {_spelled(judgement)}; {line.kills} deaths in {repaired_s:.0f} s; all is undone now")
-            asked = self._undo(line, outcomes)
+            asked = self._undo(line, outcomes) if judgement.outcomes["applied"] else 0
             line.stop()
         finally:
             line.close()
             outcomes.close()
-        undone = judge_undone(self._repairs, before, repaired, self._evidence(planner.outcomes), asked)
+        undone = judge_undone(sent, before, repaired, self._evidence(planner.outcomes), asked)
         self._say(f"{server}: {_spelled(undone)}")
         own += self._audited()
         return {
