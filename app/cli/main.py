@@ -10,6 +10,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -62,6 +63,22 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
 }
 """Name: module, attribute, what it does."""
 
+_OUTPUTS: Final = click.Choice([o.value for o in Output])
+
+
+def _take_output_too(command: click.Command) -> None:
+    """Let `-o` stand behind a command as well as before it; the nearer one counts."""
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _take_output_too(inner)
+    elif not any("-o" in parameter.opts for parameter in command.params):
+        command.params.append(click.Option(["-o", "--output"], type=_OUTPUTS, expose_value=False, callback=_set_output))
+
+
+def _set_output(ctx: click.Context, _option: click.Parameter, output: str | None) -> None:
+    if output is not None:
+        ctx.obj = replace(ctx.obj, output=Output(output))
+
 
 class _LazyGroup(click.Group):
     """A group that knows its commands by name and imports one when it is asked for."""
@@ -85,6 +102,7 @@ class _LazyGroup(click.Group):
             ) from missing
         if not isinstance(command, click.Command):
             raise TypeError(f"{module}.{attribute} is no command")
+        _take_output_too(command)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -105,10 +123,10 @@ class _LazyGroup(click.Group):
 @click.option(
     "-o",
     "--output",
-    type=click.Choice([o.value for o in Output]),
+    type=_OUTPUTS,
     default=Output.TABLE.value,
     envvar="DRIFTLINE_OUTPUT",
-    help="How to print what was found.",
+    help="How to print what was found; may stand behind the command too.",
 )
 @click.version_option(package_name="driftline", prog_name="driftline")
 @click.pass_context

@@ -10,6 +10,7 @@ from pathlib import Path
 from demo_parts.damages import damages
 from demo_parts.performance import (
     Report,
+    check_names,
     choose,
     judge_damages,
     judge_rows,
@@ -54,7 +55,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     """Exit code 0: done, and all well if --check; 1: --check found faults; 2: could not run; 130: interrupted."""
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    try:
+        check_names(arguments.only, is_reversed=arguments.reversed)
+    except LookupError as unknown:
+        parser.error(str(unknown))
     if arguments.list:
         print("\n".join([*(d.name for d in damages(PRODUCTS)), *(q.name for q in QUIET_CASES)]))
         return 0

@@ -65,12 +65,20 @@ def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 2)
 
 
+def check_names(names: Sequence[str], *, is_reversed: bool) -> None:
+    """Raise `LookupError` for a name that no case of this direction has."""
+    known = [*(d.name for d in _damages(is_reversed=is_reversed)), *(q.name for q in QUIET_CASES)]
+    if unknown := sorted(set(names).difference(known)):
+        raise LookupError(f"no case is named {', '.join(unknown)}; there are {', '.join(known)}")
+
+
 def choose(running: Running, only: Sequence[str]) -> list[Damage]:
     """Return the damages that this direction has, or those that were asked for by name."""
-    known = [d for d in damages(PRODUCTS) if not (d.only_forward and running.shop.reversed)]
-    if unknown := set(only) - {d.name for d in known}:
-        raise LookupError(f"no damage named {', '.join(sorted(unknown))}; there are {', '.join(d.name for d in known)}")
-    return [d for d in known if not only or d.name in only]
+    return [d for d in _damages(is_reversed=running.shop.reversed) if not only or d.name in only]
+
+
+def _damages(*, is_reversed: bool) -> list[Damage]:
+    return [d for d in damages(PRODUCTS) if not (d.only_forward and is_reversed)]
 
 
 def perform_damages(
@@ -200,8 +208,5 @@ def _find_canary(running: Running, number: int) -> float | None:
 
 
 def quiet_cases(only: Sequence[str]) -> list[tuple[int, QuietCase]]:
-    """Return the quiet cases with the numbers of their planted damages."""
-    known = {case.name for case in QUIET_CASES}
-    if unknown := set(only) - known:
-        raise LookupError(f"no quiet case named {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+    """Return the quiet cases, or those that were asked for, with the numbers of their planted damages."""
     return [(n, case) for n, case in enumerate(QUIET_CASES) if not only or case.name in only]

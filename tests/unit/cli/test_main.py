@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,34 @@ def test_wrong_usage_could_not_run(arguments: list[str], capsys: pytest.CaptureF
     out, err = capsys.readouterr()
     assert out == ""
     assert "Error" in err
+
+
+@pytest.mark.parametrize(
+    ("before", "behind", "reads"),
+    [
+        (["-o", "json"], [], json.loads),
+        ([], ["-o", "json"], json.loads),
+        ([], ["--output=json"], json.loads),
+        (["-o", "table"], ["-o", "json"], json.loads),
+    ],
+)
+def test_the_output_may_be_chosen_before_and_behind_a_command(
+    before: list[str], behind: list[str], reads: Callable[[str], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Behind is where most people type it, and the nearer one counts; also where a command has commands of its own."""
+    arguments = ["cost", "--tables", "3", "--rows", "10", "--changes-per-s", "1", "--fields", "5"]
+    assert run([*before, *arguments, *behind]) == ExitCode.AGREE
+    assert reads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(("output", "told"), [("jsonl", "none.yaml"), ("xml", "is not one of")])
+def test_the_output_may_be_chosen_behind_a_command_of_a_command(
+    output: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A known one is no wrong usage: what is missing then is the configuration."""
+    config = str(tmp_path / "none.yaml")
+    assert run(["--config", config, "keys", "list", "-o", output]) == ExitCode.COULD_NOT_RUN
+    assert told in capsys.readouterr().err
 
 
 def test_no_configuration_says_where_one_is_looked_for(
