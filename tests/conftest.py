@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("no deadline", deadline=None)
@@ -19,3 +20,13 @@ os.environ.setdefault("DRIFTLINE_SEED", str(secrets.randbelow(2**31)))
 def pytest_report_header() -> str:
     """Print the seed: processes that run tests beside this one have it from the environment."""
     return f"simulated from DRIFTLINE_SEED={os.environ['DRIFTLINE_SEED']}"
+
+
+COLLECTED = pytest.StashKey[frozenset[str]]()
+"""The ids of all tests that were collected, those too that are not to be run."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep what was collected before any of it is deselected."""
+    config.stash[COLLECTED] = frozenset(item.nodeid for item in items)

@@ -308,14 +308,13 @@ def _bring_up_driftline(running: Running, say: Say) -> None:
     running.run("init", "--yes", patience_s=120)
     if not running.deployment.approver_key.exists():
         running.run("keys", "make", "approver", "demo")
-    for name in BEACONS:
-        running.start_process(name)
-    say("connectors: Driftline's own")
-    stack(running.plan, "connectors", "apply", *FEED)
-    for name in ("worker", "applier"):
+    say("driftline: beacon writers, worker and applier")
+    for name in (*BEACONS, "worker", "applier"):
         running.start_process(name)
     running.topics.start()
-    say("driftline: worker and applier started; waiting until every table is covered and proven")
+    say("connectors: Driftline's own; waiting until every table is covered and proven")
+    # Their marker rows are not waited for: nothing is proven before their changes stream.
+    stack(running.plan, "connectors", "apply", "--no-wait", *FEED)
     running.await_proven(120)
     running.load.start()
     running.run("resume")
