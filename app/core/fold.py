@@ -288,7 +288,7 @@ class Shard:
             if row in live.states or (entity.judged and not is_settled(state, entity.judged)):
                 self._make_live(entity, row, state)
                 self._judge(entity, row, state, effects)
-        if not sweep.goes_on_behind([row for row, _ in items]):
+        if not sweep.goes_on_behind(items):
             self._sweeps.waiting.pop(0)
             if sweep.reread is not None:
                 self._record(self.rereads.forget_slice(sweep.reread.slice_id))

@@ -6,6 +6,7 @@ slice read again did not show. What it finds is judged by the fold.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from app.core.journal import row_key
@@ -26,11 +27,11 @@ class Sweep:
     end: bytes
     reread: PendingSlice | None = None
 
-    def goes_on_behind(self, keys: list[bytes]) -> bool:
-        """Take in the table keys that were read for it; False where they were the last."""
-        if len(keys) < SWEEP_KEYS:
+    def goes_on_behind(self, items: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Take in the table's items that were read for it; False where they were the last."""
+        if len(items) < SWEEP_KEYS:
             return False
-        self.resume_at = keys[-1] + b"\x00"
+        self.resume_at = items[-1][0] + b"\x00"
         return True
 
 
