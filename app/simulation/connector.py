@@ -70,7 +70,8 @@ class Connector:
             self._outage_ms = dice.choice([0, 2_000, 6_000])
         elif setting.restarts_logs and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
             self._restarted_ms = dice.randint(START_MS + 4_000, setting.end_ms)
-            self._again_ms = self._restarted_ms + dice.choice([0, 2_000, 6_000])
+            # Never in the same moment: a snapshot of the log that was would be all that there is of the new one.
+            self._again_ms = self._restarted_ms + dice.choice([1, 2_000, 6_000])
             self._loses_end = dice.choice([True, False])
         elif setting.has(Fault.CONNECTOR_REPEATS):
             self._repeats_ms = sorted(dice.sample(range(START_MS, setting.end_ms), 2))
