@@ -61,7 +61,7 @@ from app.core.observation import (
     Truncated,
 )
 from app.core.pipeline_reach import PipelineReach
-from app.core.position import BEFORE_ALL, PLACE_BYTES, STREAM, epoch_of, position
+from app.core.position import BEFORE_ALL, PLACE_BYTES, STREAM, epoch_of, place_of, position
 from app.core.progress import Chain, EntityProgress, Progress
 from app.core.reread import Gap, PendingSlice, Rereads, end_missed, fold_read, is_missed, is_valid
 from app.core.rows import (
@@ -514,6 +514,8 @@ class Shard:
     def _epoch_broken(self, store: str, effects: Effects) -> None:
         effects.broken_epochs.append(store)
         for number, entity in self.progress.entities.items():
+            if entity.contract.authority == store:
+                self.pipelines.forget(number)
             if any(table.store == store for table in entity.contract.stores):
                 self._sweeps.keep(number, entity.judged)
                 self._record(entity_record(entity))
@@ -552,10 +554,13 @@ class Shard:
                 self._extend(link)
 
     def _heed_pipelines(self, entity: EntityProgress) -> list[bytes]:
-        """Take what was seen of pipelines at a moment up to which their replica's log is known by now."""
+        """Take what was seen of pipelines at a moment up to which both logs are known by now."""
         rows: list[bytes] = []
         for i in range(len(entity.base_ms)):
-            reached = self.pipelines.heed(entity.contract.number, i, entity.watermark_ms[i + 1])
+            known_ms = entity.common_ms(i)
+            if known_ms is None:
+                continue
+            reached = self.pipelines.heed(entity.contract.number, i, known_ms, place_of(entity.known_to[0]))
             if reached is not None:
                 rows += self.live[entity.contract.number].passed_by_pipeline(i, reached)
         return rows

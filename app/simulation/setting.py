@@ -91,11 +91,6 @@ class Setting:
         return self.has(Fault.LOG_RESTARTS) and not self.has(Fault.TABLE_TRUNCATED) and self.keys >= _KEYS_FOR_ALL
 
     @property
-    def places_only_rise(self) -> bool:
-        """Whether a log that begins anew has no lower places than before: a pipeline's place belongs to no epoch."""
-        return self.pipelines_report
-
-    @property
     def reads_amid_changes(self) -> bool:
         """Whether slices are read amid changes: not where a truncate may come between a row's selection and its place.
 

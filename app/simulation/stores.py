@@ -269,7 +269,7 @@ class Store:
 
     def restart_log(self, at_ms: int) -> None:
         """Let the log begin anew: it was reset, or another server has taken over."""
-        self._log_file = 3 if self._setting.places_only_rise else self._dice.choice([1, 3])
+        self._log_file = self._dice.choice([1, 3])
         self.server = f"server {self._log_file}"
         self.log_begins = len(self.log)
         self._diary.note(Fault.LOG_RESTARTS, at_ms, self.name)

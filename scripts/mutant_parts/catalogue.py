@@ -529,9 +529,25 @@ MUTANTS: tuple[Mutant, ...] = (
         "pipelines are believed at once",
         Rule.PIPELINES,
         "app.core.pipeline_reach",
-        "what a pipeline has brought counts before the replica's log is read up to then",
-        "and watermark_ms is not None and seen[0][0] < watermark_ms:",
-        "and watermark_ms is not None:",
+        "what a pipeline has brought counts before the logs are read up to then",
+        "while (seen := self._seen.get(at)) and seen[0][0] < known_ms:",
+        "while seen := self._seen.get(at):",
+    ),
+    Mutant(
+        "pipelines of another log count",
+        Rule.PIPELINES,
+        "app.core.pipeline_reach",
+        "a place that is ahead of the authority's log is believed",
+        "            if place <= known_place:\n",
+        "            if True:\n",
+    ),
+    Mutant(
+        "pipelines outlive their log",
+        Rule.PIPELINES,
+        "app.core.fold",
+        "how far a pipeline had come in a log that was lost or began anew counts in the next",
+        "                self.pipelines.forget(number)\n",
+        "                pass\n",
     ),
     # -- restarts
     Mutant(

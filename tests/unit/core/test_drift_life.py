@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.core.finding import Finding, Stage
+from app.core.position import binlog_place
 from tests.unit.core.story import Story, digest
 
 CONFIRMED, OVERTAKEN, RESOLVED, VERIFIED = Stage.CONFIRMED, Stage.OVERTAKEN, Stage.RESOLVED, Stage.VERIFIED
@@ -90,6 +91,28 @@ def test_what_the_pipeline_just_wrote_is_awaited() -> None:
     story.row("R", "two")
     story.until(6_000, 7_000)
     assert story.stages() == [CONFIRMED, RESOLVED]
+
+
+def test_a_pipeline_in_a_log_that_was_has_passed_nothing_of_the_new_one() -> None:
+    """The authority's log began anew below where the pipeline still stands: its place there says nothing here."""
+    story = agreeing(pipeline=True)
+    before = story.row("A", "one")
+    story.pipeline_reached(before, 2_100)
+    story.until(2_500, 3_000)
+    again = binlog_place(1, 10, 0, is_delete=False)
+    story.places["A"] = 10
+    story.read_beacon_again("A", again)
+    story.row("A", "one", snapshot=True, place=again)
+    story.until(3_500, 4_500)
+    place = story.row("A", "two")
+    assert place < before
+    story.until(5_000, 9_000)
+    story.pipeline_reached(before, 9_100)
+    story.until(9_500, 12_000)
+    assert story.stages() == [CONFIRMED]
+    story.pipeline_reached(place, 12_100)
+    story.until(12_500, 13_000)
+    assert story.stages() == [CONFIRMED, OVERTAKEN]
 
 
 def test_without_a_pipeline_a_quiet_time_must_pass() -> None:
