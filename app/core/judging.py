@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from app.core.command import command_id
 from app.core.contract import EntityContract, Replica
@@ -50,6 +51,14 @@ class Told:
     changed: bool
     settled: bool  # nothing is open: the row need not be looked at until it changes
     unknown: tuple[UnknownReason | None, ...]  # per replica
+
+
+class _Known(NamedTuple):
+    """What a pair of stores is judged by: from and up to which common time, and how far its pipeline has come."""
+
+    from_ms: int
+    through_ms: int
+    pipeline_reached: bytes
 
 
 def place_in_time(side: Side, timeline: Timeline) -> bool:
@@ -132,9 +141,10 @@ def judge_row(
         if watermark_ms is None or from_ms is None:
             settled = settled and from_ms is None and replica.drift is None
             continue
+        known = _Known(from_ms, watermark_ms, pipeline_reached[i])
         begin(replica, from_ms)
         before_ms, steps_before = replica.vouched_until_ms, len(steps)
-        verdict = _judge_replica(state, i, canonical_key, contract, watermark_ms, pipeline_reached[i], steps)
+        verdict = _judge_replica(state, i, canonical_key, contract, known, steps)
         settled = settled and verdict is not None and verdict.verdict is Verdict.AGREE and replica.drift is None
         unknown[i] = verdict.reason if verdict is not None else _why_disputed(replica)
         changed = changed or len(steps) > steps_before or replica.vouched_until_ms != before_ms
@@ -150,14 +160,13 @@ def _judge_replica(
     i: int,
     canonical_key: bytes,
     contract: EntityContract,
-    watermark_ms: int,
-    pipeline_reached: bytes,
+    known: _Known,
     steps: list[Step],
 ) -> Judgement | None:
     """Follow a replica's drift, and judge its row unless one is open (None); what is to be told is added to `steps`."""
-    replica, terms = state.replicas[i], contract.replicas[i]
+    replica, terms, watermark_ms = state.replicas[i], contract.replicas[i], known.through_ms
     if replica.drift is not None and not replica.drift.ended_at_ms:
-        steps.extend(_follow(state, i, terms, watermark_ms, pipeline_reached))
+        steps.extend(_follow(state, i, terms, known))
     drift = replica.drift
     if drift is not None and drift.ended_at_ms and drift.acknowledged and not _awaits_echo(drift, watermark_ms):
         drift = replica.drift = None
@@ -171,7 +180,7 @@ def _judge_replica(
         replica.vouched_until_ms = verdict.vouched_until_ms
         _confirm(state, i, canonical_key, contract, verdict.judged_at_ms)
         steps.append(Step(i, Stage.CONFIRMED))
-        steps.extend(_follow(state, i, terms, watermark_ms, pipeline_reached))
+        steps.extend(_follow(state, i, terms, known))
     return verdict
 
 
@@ -274,10 +283,10 @@ def incident_of(contract: EntityContract, i: int, at: bytes) -> bytes:
     return drift_id(contract.version, contract.entity, b"", contract.replicas[i].store, epoch_of(at), 0, at)
 
 
-def _follow(state: KeyState, i: int, terms: Replica, watermark_ms: int, pipeline_reached: bytes) -> list[Step]:
+def _follow(state: KeyState, i: int, terms: Replica, known: _Known) -> list[Step]:
     """Go on with a drift that was told: is it over, or may it be repaired."""
     replica, truth, shown = state.replicas[i], state.sides[0], state.sides[i + 1]
-    drift = replica.drift
+    drift, watermark_ms = replica.drift, known.through_ms
     if drift is None or watermark_ms <= drift.confirmed_at_ms:
         return []  # after a restart, time may be behind what was told: nothing is over before it has come there again
     replica.vouched_until_ms = vouched_until(
@@ -302,7 +311,7 @@ def _follow(state: KeyState, i: int, terms: Replica, watermark_ms: int, pipeline
             return told
         _move(drift, Stage.RESOLVED)
         return [Step(i, Stage.RESOLVED)]
-    if _overtaken(replica, truth, shown, terms, watermark_ms, pipeline_reached):
+    if _overtaken(replica, truth, shown, terms, known):
         expected, intended = shown.stays[-1].digest, truth.stays[-1].digest
         if drift.stage in _PLANNED and (drift.expected_digest, drift.intended_digest) == (expected, intended):
             return []
@@ -320,20 +329,21 @@ def _awaits_echo(drift: OpenDrift, watermark_ms: int) -> bool:
     return drift.stage is Stage.RESOLVED and bool(drift.command_id) and watermark_ms < drift.ended_at_ms + ECHO_GRACE_MS
 
 
-def _overtaken(
-    replica: ReplicaState, truth: Side, shown: Side, terms: Replica, watermark_ms: int, pipeline_reached: bytes
-) -> bool:
+def _overtaken(replica: ReplicaState, truth: Side, shown: Side, terms: Replica, known: _Known) -> bool:
     """Whether the pipeline will not bring the authority's newest change any more, so that it may be repaired."""
     newest, there = truth.stays[-1], shown.stays[-1]
-    if newest.latest_ms > watermark_ms or there.latest_ms > watermark_ms:
+    if newest.latest_ms > known.through_ms or there.latest_ms > known.through_ms:
         return False
     if reason_of(newest.digest) or reason_of(there.digest) or newest.digest == there.digest:
         return False
-    if phase_of(newest.position) == SNAPSHOT or replica.vouched_until_ms > newest.latest_ms:
-        return True  # there never was such a change, or the replica has shown it
+    if phase_of(newest.position) == SNAPSHOT:
+        return True  # there never was such a change
+    # Vouching begins with coverage, whatever the replica had shown by then.
+    if replica.vouched_until_ms > max(newest.latest_ms, known.from_ms):
+        return True  # the replica has shown it
     if terms.pipeline is not None:
-        return pipeline_reached >= place_of(newest.position)
-    return watermark_ms > newest.latest_ms + terms.quiet_for_ms
+        return known.pipeline_reached >= place_of(newest.position)
+    return known.through_ms > newest.latest_ms + terms.quiet_for_ms
 
 
 def _remember(state: KeyState, digests: list[bytes]) -> None:

@@ -18,7 +18,7 @@ from app.simulation.oracle import History, Stretch, drifts, is_told, stretches, 
 from app.simulation.pipeline import Pipeline
 from app.simulation.setting import Setting
 from app.simulation.stores import NUMBER, Kind, Store
-from app.simulation.worker import Period, Told, Worker
+from app.simulation.worker import Told, Worker
 
 SLACK_MS: Final = 1_500
 """How long a drift must last to be seen for certain, and how late its deadline may be: two beacons, and commits."""
@@ -183,7 +183,7 @@ class Judge:
                 told[key].append(_TimeOfDrift(judged_ms, self._clock.common_ms(at_ms)))
                 self._judge_alarm(i, finding, rows.get(key, []))
             elif finding.stage is Stage.OVERTAKEN and self._setting.pipelines_report:
-                self._judge_overtaken(i, finding, rows.get(key, []), worker.periods[i])
+                self._judge_overtaken(i, finding, rows.get(key, []))
             elif finding.stage is Stage.VERIFIED and told[key]:
                 # Seen with its echo, however far the common time is.
                 told[key][-1].end_ms = self._clock.common_ms(at_ms)
@@ -237,16 +237,15 @@ class Judge:
             self.score.false_alarms += 1
             self.score.complain("another kind of drift", name, key, judged_ms)
 
-    def _judge_overtaken(self, i: int, finding: Finding, row: list[Stretch], periods: Sequence[Period]) -> None:
+    def _judge_overtaken(self, i: int, finding: Finding, row: list[Stretch]) -> None:
         """A drift may be repaired once its pipeline has come past the row's change, and what it brought was read."""
         if finding.canonical_key in self._stores[0].lied_of or phase_of(finding.authority_position) == SNAPSHOT:
             return  # of a change that its log has left out, or that a snapshot has read, nobody knows
         through_ms = min(finding.evidence.authority_watermark_ms, finding.evidence.replica_watermark_ms)
         changes = self._pipelines[i].carried[finding.canonical_key]
         known = next((c for c in reversed(changes) if self._clock.common_ms(c.at_ms) <= through_ms), None)
-        base_ms = max(period.base_ms for period in periods if period.base_ms <= through_ms)
-        if known is None or max(base_ms, vouched_at(row, through_ms)) >= self._clock.common_ms(known.at_ms):
-            return  # the replica has shown it, or it was before coverage
+        if known is None or vouched_at(row, through_ms) >= self._clock.common_ms(known.at_ms):
+            return  # the replica has shown it
         done_ms = known.done_ms
         if done_ms is None or self._clock.common_ms(done_ms) > through_ms:
             self.score.false_alarms += 1

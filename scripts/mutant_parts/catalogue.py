@@ -522,7 +522,7 @@ MUTANTS: tuple[Mutant, ...] = (
         Rule.PIPELINES,
         "app.core.judging",
         "a drift is to be repaired before its pipeline has passed the change",
-        "        return pipeline_reached >= place_of(newest.position)\n",
+        "        return known.pipeline_reached >= place_of(newest.position)\n",
         "        return True\n",
     ),
     Mutant(
@@ -532,6 +532,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "what a pipeline has brought counts before the logs are read up to then",
         "while (seen := self._seen.get(at)) and seen[0][0] < known_ms:",
         "while seen := self._seen.get(at):",
+    ),
+    Mutant(
+        "coverage is taken for showing",
+        Rule.PIPELINES,
+        "app.core.judging",
+        "where coverage was earned anew, an older change is taken for one that the replica has shown",
+        "    if replica.vouched_until_ms > max(newest.latest_ms, known.from_ms):\n",
+        "    if replica.vouched_until_ms > newest.latest_ms:\n",
     ),
     Mutant(
         "pipelines of another log count",

@@ -81,6 +81,21 @@ def test_a_change_that_the_pipeline_passed_is_lost() -> None:
     assert story.stages() == [CONFIRMED, OVERTAKEN]
 
 
+def test_coverage_earned_anew_says_nothing_of_a_change_that_is_still_to_come() -> None:
+    """The authority changed, the replica's connector took its snapshot again, and the pipeline is yet to bring it."""
+    story = agreeing(pipeline=True)
+    place = story.row("A", "two")
+    story.until(2_500, 3_000)
+    again = story.row("R", "other", key="other")
+    story.read_beacon_again("R", again)
+    story.row("R", "one", snapshot=True, place=again)
+    story.until(3_500, 12_000)
+    assert story.stages() == [CONFIRMED]
+    story.pipeline_reached(place, 12_100)
+    story.until(12_500, 13_000)
+    assert story.stages() == [CONFIRMED, OVERTAKEN]
+
+
 def test_what_the_pipeline_just_wrote_is_awaited() -> None:
     """The pipeline was seen past the change before its write was seen in the replica's log: nothing is repaired."""
     story = agreeing(pipeline=True)
