@@ -29,6 +29,7 @@ _CHAIN: Final = META + b"c"
 _NOTE: Final = META + b"n"
 _RANKS: Final = {GAP_RECORDS: 0, _NOTE: 2, _CHAIN: 4}
 _SCAN_ITEMS: Final = 5_000
+_REVIVED_ROWS: Final = 5_000
 _SWEEPS_AT_A_TIME: Final = 1
 _EXPLAINED: Final = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
 _AFTER_META: Final = bytes([META[0] + 1])
@@ -86,7 +87,8 @@ class Compare:
     """The compare agent of one worker, over all partitions of `observations` that it holds.
 
     `publish` turns a finding into its record; `explain` names the columns that differ, as far as they can still be
-    read. Findings wait in `_told` until the broker has them. `aggregates` is there if any contract has some.
+    read. Findings wait in `_told` until the broker has them. `awake_rows_max` bounds the live rows of one partition
+    whose states are in memory. `aggregates` is there if any contract has some.
     """
 
     def __init__(
@@ -101,6 +103,7 @@ class Compare:
         counts: CompareCounts,
         log_undecodable: Callable[[Block, int, Undecodable], None],
         clock_ms: Callable[[], int],
+        awake_rows_max: int,
         aggregates: Aggregates | None = None,
     ) -> None:
         self._contracts = contracts
@@ -112,6 +115,7 @@ class Compare:
         self._counts = counts
         self._log_undecodable = log_undecodable
         self._clock_ms = clock_ms
+        self._awake_rows_max = awake_rows_max
         self._aggregates = aggregates
         self._shards: dict[int, tuple[int, Shard]] = {}
         self._told: dict[int, list[Finding]] = {}
@@ -164,9 +168,14 @@ class Compare:
         if isinstance(observation, Barrier) and observation.beacon.streamed:
             self._newest_beacon_ms = max(self._newest_beacon_ms or 0, observation.beacon.issued_at_ms)
             self._beacon_clock.seen(observation.beacon.issued_at_ms, self._clock_ms())
-        needed = shard.needed_keys(observation)
-        states = dict(zip(needed, self._table.multi_get(shard.partition, needed), strict=True)) if needed else {}
+        states = self._states(shard, shard.needed_keys(observation))
         self._take_effects(shard, shard.fold(observation, states))
+        due = shard.due_keys()
+        if due:  # some at a time: there is no hurry, and others want their turn
+            self._take_effects(shard, shard.wake(self._states(shard, due)))
+
+    def _states(self, shard: Shard, rows: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        return dict(zip(rows, self._table.multi_get(shard.partition, rows), strict=True)) if rows else {}
 
     def _take_effects(self, shard: Shard, effects: Effects) -> None:
         for finding in effects.findings:
@@ -213,12 +222,13 @@ class Compare:
         held = self._shards.get(partition)
         if held is not None and held[0] == revision:
             return held[1]
-        shard = Shard(self._contracts, partition)
+        shard = Shard(self._contracts, partition, self._awake_rows_max)
         self._shards[partition] = (revision, shard)
         self._told.pop(partition, None)
-        live = shard.restore(self._meta(partition))
-        states = self._table.multi_get(partition, sorted(live)) if live else []
-        self._take_effects(shard, shard.revive(dict(zip(sorted(live), states, strict=True))))
+        noted = sorted(shard.restore(self._meta(partition)))
+        for start in range(0, max(len(noted), 1), _REVIVED_ROWS):
+            states = self._states(shard, noted[start : start + _REVIVED_ROWS])
+            self._take_effects(shard, shard.revive(states))
         return shard
 
     def _meta(self, partition: int) -> list[tuple[bytes, bytes]]:

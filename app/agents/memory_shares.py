@@ -11,6 +11,9 @@ _INTERPRETER_BYTES: Final = 192 * 1024 * 1024
 _ROW_BYTES: Final = 768
 """One row that waits for a commit, as Python holds its key and value."""
 
+_AWAKE_ROW_BYTES: Final = 3_400
+"""One row whose stores differ, as Python holds its state (`live_row_bytes` in `app.core.cost_constants`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryShares:
@@ -25,6 +28,8 @@ class MemoryShares:
     """What RocksDB has not yet written to tables, over all partitions."""
     producer_queue_bytes: int
     """Records that librdkafka has not delivered, in each of two producers; a full queue holds up the whole worker."""
+    awake_rows_max: int
+    """Rows whose verdict is open and whose states are in memory, over all partitions; more sleep in the table."""
     written_rows_max: int
     """Rows written and not yet taken by a commit; above it nothing is folded until one has."""
 
@@ -36,6 +41,7 @@ class MemoryShares:
             block_cache_bytes=shared * 20 // 100,
             write_buffers_bytes=shared * 15 // 100,
             producer_queue_bytes=shared * 7 // 100,
+            awake_rows_max=shared * 20 // 100 // _AWAKE_ROW_BYTES,
             # Twice: one commit may be on its way while the next one fills.
             written_rows_max=shared * 10 // 100 // _ROW_BYTES,
         )

@@ -125,6 +125,7 @@ def build_worker(
         counts=counts,
         log_undecodable=log_undecodable,
         clock_ms=monotonic_ms,
+        awake_rows_max=memory.awake_rows_max // settings.partitions,
         aggregates=aggregating if aggregating.is_wanted else None,
     )
     plan_topics = PlanTopics(

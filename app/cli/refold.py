@@ -25,6 +25,9 @@ class Refold:
         keys = self._shard.needed_keys(observation)
         states = dict(zip(keys, self._state.multi_get(self._partition, keys), strict=True))
         yield from self._settle(self._shard.fold(observation, states))
+        while due := self._shard.due_keys():
+            states = dict(zip(due, self._state.multi_get(self._partition, due), strict=True))
+            yield from self._settle(self._shard.wake(states))
         while (wanted := self._shard.sweep_range()) is not None:
             self._flush()
             yield from self._settle(self._shard.sweep(self._state.scan(self._partition, *wanted)))

@@ -19,6 +19,8 @@ from app.core.verdict import EVER, OPEN, reason_of
 
 NOW: Final = EVER
 """At every move of the common time."""
+SOON: Final = EVER + 1
+"""At the next move of the common time, once; its row may sleep until then."""
 NEVER: Final = OPEN
 """Not before the row is touched, or something arrives that names it."""
 

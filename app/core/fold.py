@@ -7,18 +7,21 @@ reach are redeliveries, and a drift whose record was not acknowledged is told ag
 
 A row is live, that is held in memory, while its verdict may change by itself: it differs within its window, its drift
 is not told yet, or its way to agreement has not been bracketed by beacons. `Deadlines` say when each is judged; what
-waits for a touch alone is in the table only. Which rows are live or drifted is noted in packed records, so that a
-restart finds them without a scan.
+waits for a touch alone is in the table only. Of many live rows those that wait for a deadline sleep: their states are
+in the table only, too, and `due_keys` asks for them in time. Which rows are live or drifted is noted in packed records,
+so that a restart finds them without a scan.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Final
 
 from app.core.command import Outcome, RefusalReason
 from app.core.contract import EntityContract, Replica
-from app.core.deadlines import NEVER, NOW, awaited_place, next_look_ms
+from app.core.deadlines import NEVER, NOW, SOON, awaited_place, next_look_ms
 from app.core.evidence import finding_of, gap_finding_of, incidents_of
 from app.core.finding import Finding, Stage
 from app.core.journal import (
@@ -45,7 +48,7 @@ from app.core.judging import (
     verify,
 )
 from app.core.keystate import KeyState, ReplicaState, decode, encode
-from app.core.limits import HELD_STATES_MAX, STAYS_WORTH_KEEPING, SWEEP_KEYS
+from app.core.limits import AWAKE_ROWS_MAX, HELD_STATES_MAX, STAYS_WORTH_KEEPING, SWEEP_KEYS
 from app.core.live import LiveRows, drifts_of
 from app.core.observation import (
     INCREMENTAL_READ,
@@ -79,6 +82,7 @@ from app.core.verdict import ABSENT, EVER, surely_followed
 
 __all__ = ["META", "Effects", "Shard", "row_key"]
 
+_PAIR: Final = 2
 _STREAMED = bytes(flags for flags in range(256) if not flags & (SNAPSHOT_READ | INCREMENTAL_READ))
 
 
@@ -99,11 +103,15 @@ class Shard:
 
     contracts: Sequence[EntityContract]
     partition: int
+    awake_rows_max: int = AWAKE_ROWS_MAX
     progress: Progress = field(init=False)
     live: dict[int, LiveRows] = field(init=False)
     pipelines: PipelineReach = field(default_factory=PipelineReach)
     _sweeps: Sweeps = field(default_factory=Sweeps)
     _commands: dict[bytes, bytes] = field(default_factory=dict)
+    _due: dict[bytes, None] = field(default_factory=dict)  # rows that sleep and are to be judged
+    _incidents: dict[bytes, Finding] = field(default_factory=dict)  # of which some rows are judged, and others due
+    _restored_gaps: list[Gap] = field(default_factory=list)  # that were not acknowledged
     notes: Notes = field(default_factory=Notes)
     rereads: Rereads = field(default_factory=Rereads)
     # Rows in memory that are not live: `_fresh` since the last flush, `_recent` of the time before.
@@ -126,6 +134,7 @@ class Shard:
         records = list(items)
         restore(self.progress, self.notes, records)
         self.rereads.restore(records)
+        self._restored_gaps = list(self.rereads.gaps.values())
         for number, entity in self.progress.entities.items():
             self._record(entity_record(entity))  # so that no row is held without what its digest means
             # A sweep that was under way begins again: it is idempotent.
@@ -136,9 +145,10 @@ class Shard:
         return list(self.notes.noted)
 
     def revive(self, states: Mapping[bytes, bytes | None]) -> Effects:
-        """Make the noted rows live again; a drift or gap whose record was not acknowledged is told again."""
+        """Make noted rows live again, some or all; a drift or gap whose record was not acknowledged is told again."""
         effects = Effects()
-        for gap in self.rereads.gaps.values():
+        gaps, self._restored_gaps = self._restored_gaps, []
+        for gap in gaps:
             entity = self._entity_of(gap.row)
             if entity is not None:
                 effects.findings.append(gap_finding_of(self.partition, entity, gap.row[5:], gap))
@@ -151,7 +161,7 @@ class Shard:
             if len(state.sides) != len(entity.contract.stores):
                 continue
             live = self.live[entity.contract.number]
-            live.schedule(row, state, [NOW] * len(state.replicas))
+            live.schedule(row, state, [SOON] * len(state.replicas))
             live.recount(row, state)
             for i, replica in enumerate(state.replicas):
                 if replica.drift is not None:
@@ -159,6 +169,7 @@ class Shard:
                         self._commands[replica.drift.command_id] = row
                     if not replica.drift.acknowledged:
                         effects.findings.append(self._finding(entity, row, state, i, replica.drift.stage))
+        self._let_sleep()
         return effects
 
     def needed_keys(self, observation: Observation) -> list[bytes]:
@@ -256,7 +267,28 @@ class Shard:
         written += [chain_record(link, self.progress.chains[at]) for at, link in self._extended.items()]
         self._extended = {}
         self._recent, self._fresh = self._fresh, {}
+        self._let_sleep()
         return written
+
+    def due_keys(self) -> list[bytes]:
+        """Return the table keys of rows that sleep and are to be judged, some at a time: `wake` takes their states.
+
+        What `flush` returned must have been written before they are read.
+        """
+        return sorted(islice(self._due, SWEEP_KEYS))
+
+    def wake(self, states: Mapping[bytes, bytes | None]) -> Effects:
+        """Take in what `due_keys` asked for, and judge those rows."""
+        effects = Effects()
+        for row, value in states.items():
+            self._due.pop(row, None)
+            entity = self._entity_of(row)
+            if entity is None or row not in self.live[entity.contract.number].asleep:
+                continue  # a change of it came first
+            self._judge(entity, row, self._read(entity, row, value), effects)
+        self._tell_incidents(effects)
+        self._let_sleep()
+        return effects
 
     def sweep_range(self) -> tuple[bytes, bytes, int] | None:
         """Return the next range that a sweep wants to read: first key, end (excluded), how many; None if none.
@@ -274,11 +306,10 @@ class Shard:
         sweep = self._sweeps.waiting[0]
         entity = self.progress.entities[sweep.entity]
         live = self.live[sweep.entity]
-        stores = len(entity.contract.stores)
         for row, value in items:
             state = self._held(row)
             if state is None:
-                state = self._decoded(value, stores)
+                state = self._read(entity, row, value)
             if apply_floors(self.progress, entity, state) | drop_unseen(self.progress, entity, state):
                 self._dirty[row] = None
                 if row not in live.states:
@@ -325,7 +356,6 @@ class Shard:
         source = BlockOfStore.of(self.progress, entity, block)
         places = self._places(entity, block, reached, chain, effects)
         prefix = row_key(block.entity, b"")
-        stores = len(entity.contract.stores)
         touched: dict[bytes, KeyState] = {}
         for n, at in places:
             row = prefix + block.keys[n]
@@ -335,9 +365,9 @@ class Shard:
                 if state is None:
                     state = fresh.get(row) or recent.get(row)
                     if state is None:
-                        value = states.get(row)
-                        state = KeyState.new(stores) if value is None else self._decoded(value, stores)
-                    settle(source, state)
+                        state = self._read(entity, row, states.get(row))
+                    if row not in live:
+                        settle(source, state)
                 touched[row] = state
             if block.flags[n] & INCREMENTAL_READ:
                 told = fold_read(source, state, n, at)
@@ -353,14 +383,29 @@ class Shard:
         self._dirty.update(dict.fromkeys(touched))
         self._settle_touched(entity, touched)
 
-    @staticmethod
-    def _decoded(value: bytes, stores: int) -> KeyState:
-        state = decode(value)
+    def _read(self, entity: EntityProgress, row: bytes, value: bytes | None) -> KeyState:
+        """Return a row's state as the table has it; a row that was asleep is held in memory again."""
+        stores = len(entity.contract.stores)
+        state = KeyState.new(stores) if value is None else decode(value)
         if len(state.sides) != stores:
             return KeyState.new(stores)  # it was kept under another contract: nothing of it is known
-        if state.replicas[0].drift is not None or len(state.replicas) > 1:
+        if state.replicas[0].drift is not None or stores > _PAIR:
             state.counted = drifts_of(state)
+        # A truncate may have cut it in its sleep.
+        if self.live[entity.contract.number].wake(row, state) and apply_floors(self.progress, entity, state):
+            self._dirty[row] = None
         return state
+
+    def _let_sleep(self) -> None:
+        """Hold no states of written rows that wait for a deadline, where there are too many in memory."""
+        if sum(len(live.states) for live in self.live.values()) <= self.awake_rows_max:
+            return
+        for live in self.live.values():
+            for row, state in list(live.states.items()):
+                if row not in self._dirty and live.may_sleep(row, state):
+                    live.sleep(row, state)
+                    for held in (self._fresh, self._recent):
+                        held.pop(row, None)  # where it got while its store was not covered
 
     def _places(
         self, entity: EntityProgress, block: RowBlock, reached: int, chain: Chain, effects: Effects
@@ -536,7 +581,7 @@ class Shard:
             value = states.get(row)
             if value is None:
                 return
-            state = self._decoded(value, len(entity.contract.stores))
+            state = self._read(entity, row, value)
         self._make_live(entity, row, state)
         for i, replica in enumerate(state.replicas):
             if replica.drift is not None and replica.drift.command_id == echo.command_id:
@@ -627,7 +672,19 @@ class Shard:
                 state = live.states.get(row)
                 if state is not None:
                     self._judge(entity, row, state, effects)
-        effects.findings += incidents_of(effects.findings)
+                elif row in live.asleep:
+                    self._due[row] = None
+        self._tell_incidents(effects)
+
+    def _tell_incidents(self, effects: Effects) -> None:
+        """Add a record for each event that made many of these drifts, once all rows that are due have been judged."""
+        for found in incidents_of(effects.findings):
+            known = self._incidents.get(found.finding_id)
+            rows = found.incident_rows + (known.incident_rows if known is not None else 0)
+            self._incidents[found.finding_id] = replace(found, incident_rows=rows)
+        if not self._due:
+            effects.findings += self._incidents.values()
+            self._incidents.clear()
 
     def _judge(self, entity: EntityProgress, row: bytes, state: KeyState, effects: Effects) -> None:
         number = entity.contract.number

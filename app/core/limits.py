@@ -52,6 +52,9 @@ PENDING_SLICES_MAX: Final = 256
 HELD_STATES_MAX: Final = 10_000
 """Changed states of one partition in memory before they are written, some kilobytes each; a commit writes them too."""
 
+AWAKE_ROWS_MAX: Final = 10_000
+"""Live rows of one partition whose states are in memory, some kilobytes each; of more, those that may sleep do."""
+
 BATCH_COMMANDS_MAX: Final = 2_000
 """Commands in one batch: about a hundred kilobytes in a word on it, and as much as a person can answer for."""
 

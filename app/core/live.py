@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from app.core.contract import EntityContract
-from app.core.deadlines import NEVER, Deadlines
+from app.core.deadlines import NEVER, NOW, Deadlines
 from app.core.finding import Stage, UnknownReason
 from app.core.keystate import KeyState
 from app.core.verdict import EVER, OPEN
@@ -24,10 +24,14 @@ class LiveRows:
     with the time before which both logs must be known (`NEVER`: no beacon has told it yet). `busy` are those that went
     through many states and were not trimmed since.
     `unknown` and the counts of open drifts include rows that wait for a touch in the table only.
+
+    Where there are many, those that wait for a deadline or their pipeline are `asleep`: noted with the times of their
+    deadlines, their states in the table only.
     """
 
     contract: EntityContract
     states: dict[bytes, KeyState] = field(default_factory=dict)
+    asleep: dict[bytes, tuple[int, ...]] = field(default_factory=dict)  # per replica: when it is judged next
     agreeing: dict[bytes, int] = field(default_factory=dict)
     busy: dict[bytes, KeyState] = field(default_factory=dict)
     unknown: dict[bytes, tuple[UnknownReason | None, ...]] = field(default_factory=dict)  # per replica
@@ -63,6 +67,27 @@ class LiveRows:
         for i, replica in enumerate(state.replicas):
             self._deadlines[i].discard(row, replica.look_ms)
             replica.look_ms = NEVER
+
+    def may_sleep(self, row: bytes, state: KeyState) -> bool:
+        """Whether a row that is written waits for its deadlines, or its pipeline, and for nothing else."""
+        if row in self.agreeing or row in self.busy:
+            return False
+        return all(r.look_ms != NOW and (r.drift is None or r.drift.acknowledged) for r in state.replicas)
+
+    def sleep(self, row: bytes, state: KeyState) -> None:
+        """Hold a row's state no longer: `due` and `passed_by_pipeline` name it even so."""
+        self.asleep[row] = tuple(replica.look_ms for replica in state.replicas)
+        del self.states[row]
+
+    def wake(self, row: bytes, state: KeyState) -> bool:
+        """Hold a row's state again, as the table had it; False if the row was not asleep."""
+        looks_ms = self.asleep.pop(row, None)
+        if looks_ms is None:
+            return False
+        self.states[row] = state
+        for replica, look_ms in zip(state.replicas, looks_ms, strict=True):
+            replica.look_ms = look_ms
+        return True
 
     def agree(self, row: bytes, state: KeyState, numbers: Sequence[int]) -> None:
         """Note a live row of which these sides show one state, by the time by which it began in all of them."""
@@ -118,7 +143,7 @@ class LiveRows:
         waiting = self._awaiting[i]
         while waiting and waiting[0][0] <= reached:
             _, row = heapq.heappop(waiting)
-            if row in self.states:
+            if row in self.states or row in self.asleep:
                 rows.append(row)
         return rows
 
@@ -142,8 +167,9 @@ class LiveRows:
     def waiting_keys(self, i: int) -> int:
         """Return how many rows of a replica are within their window: neither settled, nor drifted, nor unknown."""
         # What is unknown waits for a touch, and is looked at by no deadline; a drift may be.
-        drifting = self.states.keys() & self.drifting[i]
-        looked_at = sum(self.states[row].replicas[i].look_ms != NEVER for row in drifting)
+        awake, asleep = self.states.keys() & self.drifting[i], self.asleep.keys() & self.drifting[i]
+        looked_at = sum(self.states[row].replicas[i].look_ms != NEVER for row in awake)
+        looked_at += sum(self.asleep[row][i] != NEVER for row in asleep)
         return len(self._deadlines[i]) + len(self.agreeing) - looked_at
 
     def vouched_ms(self, i: int, common_ms: int) -> int:

@@ -40,6 +40,7 @@ class Setting:
     repairs: bool
     commit_ms: int
     pipelines_report: bool
+    awake_rows_max: int
 
     @classmethod
     def draw(cls, seed: int, changes: int, faults: frozenset[Fault] | None = None) -> Setting:
@@ -64,6 +65,7 @@ class Setting:
             repairs=dice.random() < _REPAIRING or bool(faults and faults & REPAIRS),
             commit_ms=dice.choice([0, 500, 2_000]),
             pipelines_report=dice.random() < _REPORTING or bool(faults and Fault.PIPELINE_REPORTS_LATE in faults),
+            awake_rows_max=dice.choice([0, 5, 10_000]),
         )
 
     def dice(self, name: str) -> Random:

@@ -76,13 +76,13 @@ class Worker:
 
     def __post_init__(self) -> None:
         self._dice = self.setting.dice(f"worker {self.partition}")
-        self.shard = Shard((self.contract,), self.partition)
+        self.shard = Shard((self.contract,), self.partition, self.setting.awake_rows_max)
         self.periods = [[] for _ in self.contract.replicas]
 
     @property
     def is_idle(self) -> bool:
         """Whether everything was read, and no sweep is under way."""
-        return self._read == len(self.topic) and self.shard.sweep_range() is None
+        return self._read == len(self.topic) and self.shard.sweep_range() is None and not self.shard.due_keys()
 
     def step(self, now_ms: int, *, calm: bool) -> None:
         """Fold some more of the topic, tell what is to be told, and commit."""
@@ -128,6 +128,7 @@ class Worker:
         shard, table = self.shard, self._table
         states = {key: table.get(key) for key in shard.needed_keys(observation)}
         self._take(shard.fold(observation, states))
+        self._take(shard.wake({key: table.get(key) for key in shard.due_keys()}))
         self._note_coverage()
         wanted = shard.sweep_range()
         if wanted is not None:
@@ -161,7 +162,7 @@ class Worker:
 
     def _restart(self) -> None:
         """Begin again from the table, as a new process does."""
-        shard = self.shard = Shard((self.contract,), self.partition)
+        shard = self.shard = Shard((self.contract,), self.partition, self.setting.awake_rows_max)
         rows = shard.restore(sorted((k, v) for k, v in self._table.items() if k[:1] == META))
         self._waiting = []
         self._read = self._committed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from app.simulation.faults import REPAIRS, Fault
 from app.simulation.run import run_seed, simulate
 from app.simulation.setting import Setting
 from app.simulation.shrink import Failing
+from app.simulation.world import World
 
 SEEDS = 50
 CHANGES = 500
@@ -24,6 +26,17 @@ def test_every_drift_is_told_and_nothing_else(number: int) -> None:
     score = run_seed(seed, CHANGES)
     failed = Failing(seed, CHANGES, setting.faults, score)
     assert score.complaints == [], f"{failed.command}\n{score.complaints[:5]}"
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_it_is_all_the_same_whether_rows_sleep(number: int) -> None:
+    """What is told does not depend on how many states are in memory."""
+    drawn = Setting.draw(FIRST + number, 300)
+    worlds = [World(replace(drawn, repairs=False, awake_rows_max=rows)) for rows in (0, 10**9)]
+    scores = [world.run() for world in worlds]
+    assert [score.complaints for score in scores] == [[], []]
+    one, other = ({(t.finding.finding_id, t.finding.stage) for w in world.workers for t in w.told} for world in worlds)
+    assert one == other
 
 
 @pytest.mark.parametrize("fault", Fault)

@@ -9,6 +9,7 @@ from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyFi
 from app.core.finding import Finding, Stage
 from app.core.fold import META, Effects, Shard, row_key
 from app.core.keystate import KeyState, OpenDrift, decode
+from app.core.limits import AWAKE_ROWS_MAX
 from app.core.observation import (
     CREATED,
     INCREMENTAL_READ,
@@ -53,12 +54,16 @@ def digest(value: str) -> bytes:
 class Story:
     """Tells one shard what happened; `findings` are what it told. A store that is `late` shows nothing yet."""
 
-    def __init__(self, *, pipeline: bool = False, stores: str = "AR", late: str = "") -> None:
+    def __init__(
+        self, *, pipeline: bool = False, stores: str = "AR", late: str = "", awake_rows_max: int = AWAKE_ROWS_MAX
+    ) -> None:
         self.contract = contract(pipeline=pipeline, stores=stores)
-        self.shard = Shard((self.contract,), 0)
+        self.awake_rows_max = awake_rows_max
+        self.shard = Shard((self.contract,), 0, awake_rows_max)
         self.table: dict[bytes, bytes] = {}
         self.findings: list[Finding] = []
         self.sweeps = True  # whether passes over the rows go on
+        self.commits = self.acknowledges = True  # whether the table and the broker have what was written and told
         self.stores = stores
         self.places = dict.fromkeys(stores, 100)
         self.offsets: Counter[str] = Counter()
@@ -76,7 +81,7 @@ class Story:
 
     def restart(self) -> None:
         """Let the worker start again from its table."""
-        self.shard = Shard((self.contract,), 0)
+        self.shard = Shard((self.contract,), 0, self.awake_rows_max)
         rows = self.shard.restore(sorted((k, v) for k, v in self.table.items() if k[:1] == META))
         self._take(self.shard.revive({row: self.table.get(row) for row in rows}))
 
@@ -84,6 +89,7 @@ class Story:
         """Fold one observation, then whatever sweeps want, and acknowledge what was told."""
         states = {key: self.table.get(key) for key in self.shard.needed_keys(observation)}
         self._take(self.shard.fold(observation, states))
+        self._take(self.shard.wake({key: self.table.get(key) for key in self.shard.due_keys()}))
         while self.sweeps and (wanted := self.shard.sweep_range()) is not None:
             start, end, limit = wanted
             items = sorted((k, v) for k, v in self.table.items() if start <= k < end)[:limit]
@@ -92,12 +98,14 @@ class Story:
     def _take(self, effects: Effects) -> None:
         told = effects.findings
         self.findings += told
-        if told:
+        if told and self.acknowledges:
             self._take(self.shard.acknowledged(told))
         self.flush()
 
     def flush(self) -> None:
         """Write what changed, as a commit does."""
+        if not self.commits:
+            return
         for key, value in self.shard.flush():
             if value is None:
                 self.table.pop(key, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.core.finding import Stage
-from app.core.fold import Effects, row_key
+from app.core.fold import row_key
 from app.core.keystate import decode
 from app.core.limits import STAYS_WORTH_KEEPING
 from app.core.observation import QUARANTINED
@@ -14,28 +14,9 @@ from tests.unit.core.story import Story
 ROW = row_key(7, b"k")
 
 
-class Slow(Story):
-    """A story in which commits and acknowledgements may wait."""
-
-    commits = True
-    acknowledges = True
-
-    def flush(self) -> None:
-        """Write what changed, unless commits wait."""
-        if self.commits:
-            super().flush()
-
-    def _take(self, effects: Effects) -> None:
-        if self.acknowledges:
-            super()._take(effects)
-        else:
-            self.findings += effects.findings
-            self.flush()
-
-
-def agreeing(stores: str = "AR") -> Slow:
+def agreeing(stores: str = "AR") -> Story:
     """Return stores that agree on one row, covered."""
-    story = Slow(stores=stores)
+    story = Story(stores=stores)
     for store in stores:
         story.row(store, "one", snapshot=True)
     story.until(500, 2_000)
@@ -93,7 +74,7 @@ def test_a_drift_is_held_until_it_is_acknowledged_though_its_replica_is_uncovere
     assert story.stages().count(Stage.CONFIRMED) == 2
 
 
-def unreadable_for_a_moment(stores: str) -> Slow:
+def unreadable_for_a_moment(stores: str) -> Story:
     """Return stores that agreed on a row which the authority's topic then had a record of that could not be read."""
     story = agreeing(stores)
     story.observe(story.block("A", "", binlog_place(1, 1_000, 0, is_delete=False), flags=QUARANTINED))
