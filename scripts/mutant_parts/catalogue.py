@@ -46,6 +46,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "if shown.earliest_ms > deadline_ms + 10**9:",
     ),
     Mutant(
+        "what sleeps is settled",
+        Rule.VERDICT,
+        "app.core.fold",
+        "a row that slept is taken for one that had agreed when it is touched",
+        "                    if row not in live:\n                        settle(source, state)\n",
+        "                    settle(source, state)\n",
+    ),
+    Mutant(
         "oldest stay",
         Rule.VERDICT,
         "app.core.verdict",
@@ -271,8 +279,8 @@ MUTANTS: tuple[Mutant, ...] = (
         Rule.CHAINS,
         "app.core.fold",
         "a commit writes what was reached before the rows",
-        "        self._recent, self._fresh = self._fresh, {}\n        return written\n",
-        "        self._recent, self._fresh = self._fresh, {}\n        return written[::-1]\n",
+        "        self._let_sleep()\n        return written\n",
+        "        self._let_sleep()\n        return written[::-1]\n",
     ),
     # -- barriers
     Mutant(
@@ -424,6 +432,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "what a row showed before a truncate that overtook it is lost",
         "    if at <= before.position or digest == before.digest:\n",
         "    if True:\n",
+    ),
+    Mutant(
+        "no floor in a sleep",
+        Rule.TRUNCATES,
+        "app.core.fold",
+        "a row whose state is in the table only keeps what a truncate has cut",
+        ".wake(row, state) and apply_floors(self.progress, entity, state):",
+        ".wake(row, state) and not entity:",
     ),
     Mutant(
         "inserts begin nothing",
