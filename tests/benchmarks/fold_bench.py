@@ -140,6 +140,12 @@ class Timed:
         effects = self.shard.fold(observation, states)
         self.spent["fold"] += clock() - began
         self._count(effects)
+        while due := self.shard.due_keys():
+            states = {key: self.table.get(key) for key in due}
+            began = clock()
+            effects = self.shard.wake(states)
+            self.spent["fold"] += clock() - began
+            self._count(effects)
         if self.shard.is_full:
             self._flush()
 
