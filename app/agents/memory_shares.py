@@ -41,7 +41,7 @@ class MemoryShares:
             block_cache_bytes=shared * 20 // 100,
             write_buffers_bytes=shared * 15 // 100,
             producer_queue_bytes=shared * 7 // 100,
-            awake_rows_max=shared * 20 // 100 // _AWAKE_ROW_BYTES,
+            awake_rows_max=shared * 15 // 100 // _AWAKE_ROW_BYTES,
             # Twice: one commit may be on its way while the next one fills.
             written_rows_max=shared * 10 // 100 // _ROW_BYTES,
         )

@@ -63,6 +63,14 @@ class Processes:
         """Return a process's id."""
         return self._children[name].pid
 
+    def peak_bytes(self, name: str) -> int:
+        """Return the most resident memory that a process has had; 0 if it is gone."""
+        try:
+            status = Path(f"/proc/{self.pid(name)}/status").read_text(encoding="utf-8")
+            return int(status.split("VmHWM:")[1].split()[0]) * 1024
+        except (OSError, IndexError):
+            return 0
+
     def check(self) -> None:
         """Raise `ProcessEnded` if any process ended by itself."""
         for name, child in self._children.items():

@@ -16,6 +16,8 @@ from drill_parts.envelopes import TABLE_PARTITIONS
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
 PARTITIONS: Final = 4
+MEMORY_BYTES_MAX: Final = 402_653_184
+"""The least that the settings allow: rows that wait for their deadline have to sleep."""
 _CONTRACT: Final = """
 entity: items
 version: 1
@@ -86,7 +88,7 @@ def settings_of(folder: Path, deployment: Deployment, worker: str) -> Path:
         "contracts_dir": "contracts",
         "placeholder_file": "placeholder",
         "partitions": deployment.partitions,
-        "worker": {"http_port": _free_port(), "instance_id": worker},
+        "worker": {"http_port": _free_port(), "instance_id": worker, "memory_bytes_max": MEMORY_BYTES_MAX},
         "stores": {
             store: {
                 "kind": kind,

@@ -29,7 +29,7 @@ from engine_judge.topics import bare_consumer, partitions_of
 
 from drill_parts import troubles
 from drill_parts.broker import Broker, limit_records
-from drill_parts.deployment import make
+from drill_parts.deployment import MEMORY_BYTES_MAX, make
 from drill_parts.envelopes import MariadbLog, PostgresLog
 from drill_parts.traffic import Shape, Traffic
 from drill_parts.troubles import Planned, Trouble
@@ -150,6 +150,8 @@ class EngineDrill:
         self._say(f"{self._shape.changes / seconds:.0f} changes/s under all this; the judge reads the topics")
         judged: dict[str, Any] = _NOT_JUDGED if faults else self._judge()
         faults += self._watch.faults
+        if self._workers.peak_bytes > MEMORY_BYTES_MAX:
+            faults.append(f"a worker had {self._workers.peak_bytes} resident bytes of {MEMORY_BYTES_MAX}")
         if not self._watch.exact_samples:
             faults.append("no sample was taken while no worker ran")
         return {
@@ -164,6 +166,7 @@ class EngineDrill:
             "deliveries_refused": self._refused,
             "offset_samples": self._watch.samples,
             "offset_samples_of_dead_workers": self._watch.exact_samples,
+            "worker_peak_bytes": self._workers.peak_bytes,
             "stream_seconds": round(seconds, 1),
             "changes_per_second": round(self._shape.changes / seconds),
             "seconds": round(time.monotonic() - begun, 1),

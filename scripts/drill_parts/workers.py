@@ -38,6 +38,7 @@ class Workers:
     joins: int = 0
     leaves: int = 0
     ended_by_themselves: int = 0
+    peak_bytes: int = 0  # the most resident memory that one of them was seen to have had
     _processes: Processes = field(init=False)
     _due: dict[str, float] = field(default_factory=dict)  # when to start again what is down
 
@@ -78,7 +79,8 @@ class Workers:
         self._due[name] = time.monotonic() + self.chance.uniform(*_DOWN_S)
 
     def turn(self) -> None:
-        """Start again what is due, and what ended by itself."""
+        """Start again what is due, and what ended by itself; look at the memory of those that run."""
+        self.peak_bytes = max([self.peak_bytes, *map(self._processes.peak_bytes, self.names())])
         for name, code in self._processes.take_ended().items():
             self.ended_by_themselves += 1
             self.say(f"{name} ended by itself with {code}")

@@ -1,0 +1,101 @@
+"""The compare agent with few states in memory tells what it would with all of them, also when partitions move."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from faust.types import TP
+
+from app.adapters.memory_state import MemoryState
+from app.agents.block_consumer import Block, FetchEpoch, RawRecord
+from app.agents.compare import Compare
+from app.codec.blocks import pack
+from app.core.errors import Undecodable
+from app.core.finding import Finding
+from app.core.observation import Observation
+from app.simulation.faults import Fault
+from app.simulation.setting import Setting
+from app.simulation.world import World
+
+RECORDS_PER_BLOCK = 40
+
+
+class Table(MemoryState):
+    """A table that may be given away and taken over again."""
+
+    moves = 0
+
+    def revision(self, partition: int) -> int:
+        """Return how often it was."""
+        return self.moves + 0 * partition
+
+    async def room(self) -> None:
+        """Have room."""
+
+
+@dataclass
+class Told:
+    """The broker and the counts: what compare said, and how many states it held at most."""
+
+    findings: list[Finding] = field(default_factory=list)
+
+    def send(self, *_: object) -> None:
+        """Take a record."""
+
+    def flush(self) -> None:
+        """Have all records."""
+
+    def found(self, finding: Finding, detected_after_ms: int | None) -> None:
+        """Take a finding."""
+        del detected_after_ms
+        self.findings.append(finding)
+
+    def folded(self, rows: int, redelivered: int, dropped_links: int) -> None:
+        """Count nothing."""
+
+
+def _undecodable(block: Block, offset: int, fault: Undecodable) -> None:
+    raise AssertionError((block, offset, fault))
+
+
+async def _told(world: World, topic: list[Observation], awake_rows_max: int) -> tuple[set[tuple[bytes, str]], int]:
+    """Return what one partition's topic leads to, and how many states were in memory behind a commit at most."""
+    told, table = Told(), Table([0])
+    compare = Compare(
+        contracts=[world.contract],
+        table=table,
+        sink=told,
+        drifts="drifts",
+        publish=lambda _: b"",
+        explain=lambda _: (),
+        counts=told,
+        log_undecodable=_undecodable,
+        clock_ms=lambda: 0,
+        awake_rows_max=awake_rows_max,
+    )
+    held_most = 0
+    for begin in range(0, len(topic), RECORDS_PER_BLOCK):
+        packed = [pack(observation) for observation in topic[begin : begin + RECORDS_PER_BLOCK]]
+        records = [RawRecord(n, 0, None, value, ()) for n, value in enumerate(packed)]
+        await compare.take(Block(TP("observations", 0), begin, begin + len(packed), records, FetchEpoch(0)))
+        await compare.acknowledge()
+        _, shard = compare._shards[0]
+        held_most = max(held_most, sum(len(live.states) for live in shard.live.values()))
+        table.moves += begin % (7 * RECORDS_PER_BLOCK) == 0
+    return {(f.finding_id, f.stage.value) for f in told.findings}, held_most
+
+
+def test_what_is_told_does_not_depend_on_what_is_in_memory() -> None:
+    """Nor on a partition that is given away after every seventh block."""
+    world = World(Setting.draw(12, 1_500, frozenset({Fault.ROGUE_WRITES, Fault.REPLICA_CONNECTOR_STALLS})))
+    world.run()
+    held_most, drifts = [0, 0], 0
+    for worker in world.workers:
+        few, few_held = asyncio.run(_told(world, worker.topic, 0))
+        many, many_held = asyncio.run(_told(world, worker.topic, 10**9))
+        assert few == many
+        drifts += len(few)
+        held_most = [max(held_most[0], few_held), max(held_most[1], many_held)]
+    assert drifts
+    assert held_most[0] < held_most[1] / 2
