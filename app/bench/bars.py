@@ -36,6 +36,7 @@ def bars(told: Mapping[str, Any]) -> list[Bar]:
         recovery = told["recovery"]
         found.append(Bar("recovery, records/s", recovery["records_per_s"], 250_000))
         found.append(Bar("kill -9 to first verdict, s", recovery["kill_to_first_verdict_s"], 8.0, at_most=True))
+        found.append(Bar("notice to a standby's commit, s", recovery["notice_to_standby_s"], 5.0, at_most=True))
     return found
 
 

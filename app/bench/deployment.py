@@ -166,7 +166,7 @@ class Deployment:
         contract = json.dumps(contract_declared(self.load, self.sides))
         (self.folder / "contracts" / f"{ENTITY}.yaml").write_text(contract, encoding="ascii")
 
-    def _settings(self, worker: str, port: int) -> dict[str, Any]:
+    def _settings(self, worker: str, port: int, standby_replicas: int) -> dict[str, Any]:
         settings: dict[str, Any] = {
             "deployment": self.name,
             "bootstrap": self.bootstrap,
@@ -175,6 +175,7 @@ class Deployment:
             "contracts_dir": "contracts",
             "placeholder_file": "placeholder",
             "partitions": PARTITIONS,
+            "standby_replicas": standby_replicas,
             "worker": {"http_port": port, "instance_id": worker},
             "stores": stores_declared(self.load, self.sides),
         }
@@ -203,11 +204,11 @@ class Deployment:
 
     # -- the worker ----------------------------------------------------------------------------------------------
 
-    def start(self, worker: str = "worker-1") -> WorkerProcess:
+    def start(self, worker: str = "worker-1", *, standby_replicas: int = 0) -> WorkerProcess:
         """Start a worker; it ends by `stop` or `kill`."""
         port = _free_port()
         config = self.folder / f"{worker}.yaml"
-        config.write_text(json.dumps(self._settings(worker, port)), encoding="ascii")
+        config.write_text(json.dumps(self._settings(worker, port, standby_replicas)), encoding="ascii")
         log = self.folder / f"{worker}.log"
         command = [sys.executable, "-m", "app", "--config", str(config), "worker"]
         with log.open("ab") as output:

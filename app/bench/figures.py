@@ -96,8 +96,10 @@ def delay_figures(delays: Delays) -> Figures:
     }
 
 
-def recovery_figures(runs: Sequence[Recovered], after_kill_s: Sequence[float]) -> Figures:
-    """Return how soon a worker is back."""
+def recovery_figures(
+    runs: Sequence[Recovered], after_kill_s: Sequence[float], taken_over_s: Sequence[float]
+) -> Figures:
+    """Return how soon a worker is back, or another one in its place."""
     return {
         "keys": runs[-1].keys,
         "records": runs[-1].records,
@@ -106,5 +108,7 @@ def recovery_figures(runs: Sequence[Recovered], after_kill_s: Sequence[float]) -
         "records_per_s_per_core": _rounded(median(run.records / run.cpu_s for run in runs)),
         "kill_to_first_verdict_s": _rounded(median(after_kill_s)),
         "kill_to_first_verdict_max_s": _rounded(max(after_kill_s)),
+        "notice_to_standby_s": _rounded(median(taken_over_s)),
+        "notice_to_standby_max_s": _rounded(max(taken_over_s)),
         "runs": len(runs),
     }

@@ -53,6 +53,19 @@ class Progress:
         return all(place.offset >= wanted[place.topic, place.partition] for place in places)
 
 
+class GroupMembers:
+    """Asks the broker who is in a group."""
+
+    def __init__(self, clients: KafkaClients, group: str) -> None:
+        self._admin = clients.admin("bench-group")
+        self._group = group
+
+    def count(self) -> int:
+        """Return how many members the group has."""
+        described = self._admin.describe_consumer_groups([self._group], request_timeout=_ASK_S)[self._group]
+        return len(described.result().members)
+
+
 def until(
     claim: Callable[[], bool], check: Callable[[], None], within_s: float, what: str, every_s: float = 0.05
 ) -> None:

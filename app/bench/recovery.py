@@ -1,4 +1,7 @@
-"""How soon a worker is back: its state read again from the changelog, and after a kill to its first verdict."""
+"""How soon a worker is back: its state read again from the changelog, and after a kill to its first verdict.
+
+And how soon another one that kept a copy of the state stands in for it.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from app.adapters.system_clock import wall_ms
+from app.bench.deployment import observations_of
 from app.bench.process_cost import CPU_TICK_S
-from app.bench.progress import Progress, until
+from app.bench.progress import GroupMembers, Progress, until
 from app.bench.verdicts import Verdicts
 from app.bench.whole_path import WholePath
 
@@ -20,6 +24,7 @@ _KILL_EVERY_S: Final = 15.0
 _AFTER_S: Final = 5.0
 _VERDICT_S: Final = 120.0
 _BEGIN_S: Final = 120.0
+_TAKE_OVER_S: Final = 40.0
 _LOAD_PER_S: Final = 1_000
 """A light load: what is measured is the way back, not the work that waited."""
 
@@ -79,6 +84,46 @@ def kill_and_time(path: WholePath, times: int) -> list[float]:
         finally:
             if worker.process.poll() is None:
                 worker.kill()
+    return seconds
+
+
+def take_over(path: WholePath, times: int) -> list[float]:
+    """Kill one of two workers for good under a light load, and return how long the other takes to stand in for it.
+
+    The seconds are from the moment at which the group has noticed until all that was in the topic of observations by
+    then is committed, by the one that is left. It keeps a copy of the other's state.
+    """
+    return [_take_over_once(path) for _ in range(times)]
+
+
+def _take_over_once(path: WholePath) -> float:
+    deployment = path.deployment
+    workers = [deployment.start(name, standby_replicas=1) for name in ("worker-1", "worker-2")]
+    killed, left = workers
+    members = GroupMembers(deployment.clients, deployment.group)
+    with ThreadPoolExecutor(1) as beside, Progress(deployment.clients, deployment.group) as progress:
+        try:
+            for worker in workers:
+                worker.until_ready()
+            until(lambda: members.count() == len(workers), left.check, _BEGIN_S, "both workers in their group")
+            load = beside.submit(path.logs.write_live, _LOAD_PER_S, _TAKE_OVER_S)
+            verdicts = Verdicts(deployment)
+            _until_told_after(verdicts, wall_ms(), left.check)
+            killed.kill()
+            until(lambda: members.count() < len(workers), left.check, _VERDICT_S, "the group's notice", every_s=0.01)
+            noticed_s = time.monotonic()
+            known = progress.ends([observations_of(deployment)])
+            until(lambda: progress.has_committed(known), left.check, _VERDICT_S, "the other one's partitions", 0.01)
+            seconds = time.monotonic() - noticed_s
+            load.result()
+            # A barrier that waits is forgotten with the partitions of which it was read; the next one says more.
+            path.logs.write_live(_LOAD_PER_S, _AFTER_S)
+            path.check(left)
+            left.stop()
+        finally:
+            for worker in workers:
+                if worker.process.poll() is None:
+                    worker.kill()
     return seconds
 
 

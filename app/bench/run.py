@@ -19,7 +19,7 @@ from app.bench.figures import Figures, delay_figures, hop_figures, ratios, recov
 from app.bench.latency import measure_delays
 from app.bench.load import WINDOW_MS, Load
 from app.bench.plan import Part, Plan
-from app.bench.recovery import kill_and_time, recover
+from app.bench.recovery import kill_and_time, recover, take_over
 from app.bench.whole_path import WholePath
 
 Say = Callable[[str], None]
@@ -97,7 +97,9 @@ class Bench:
             self.say(f"recovering {plan.recovered_keys:,} keys")
             runs = [recover(path) for _ in range(plan.repeat)]
             self.say("killing a worker")
-            return recovery_figures(runs, kill_and_time(path, plan.repeat))
+            back_s = kill_and_time(path, plan.repeat)
+            self.say("killing one of two workers")
+            return recovery_figures(runs, back_s, take_over(path, plan.repeat))
 
     def _same_hop(self) -> Told:
         plan = self.plan

@@ -57,6 +57,7 @@ def test_recovery_is_told_in_keys_and_in_records() -> None:
         6_000,
     )
     assert (recovery["kill_to_first_verdict_s"], recovery["kill_to_first_verdict_max_s"]) == (3, 4)
+    assert (recovery["notice_to_standby_s"], recovery["notice_to_standby_max_s"]) == (1.5, 6)
 
 
 def test_every_part_has_a_table() -> None:
@@ -102,6 +103,7 @@ def test_bars_are_held_against_the_figures_that_there_are() -> None:
     assert found["recovery, records/s"].figure == 3_000
     assert not found["recovery, records/s"].is_met
     assert found["kill -9 to first verdict, s"].is_met
+    assert found["notice to a standby's commit, s"].is_met
     assert found["detection p99 at 50 % load, s after the window"].is_met
     assert found["same hop, times as fast as plain Faust"].is_met
     assert not found["same hop, times as fast as bare librdkafka"].is_met

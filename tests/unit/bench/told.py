@@ -47,5 +47,5 @@ def document() -> dict[str, Any]:
         "peers": figures,
         "times_as_fast_as": ratios(RUNS),
         "latency": {"at_50_percent": delay_figures(Delays(5_000, delays, 0.5))},
-        "recovery": recovery_figures([Recovered(1_000, 1_500, 0.5, 0.25)], [3.0, 2.0, 4.0]),
+        "recovery": recovery_figures([Recovered(1_000, 1_500, 0.5, 0.25)], [3.0, 2.0, 4.0], [1.0, 1.5, 6.0]),
     }
