@@ -33,6 +33,7 @@ ROWS_PATIENCE_MS: Final = 10_000
 TRIES: Final = 3
 """How often a slice is begun before the pass goes on without it: it stays unproven."""
 
+_ANSWERS_COUNTED: Final = 3
 _WEIGHT_MAX: Final = 1_000
 _DRIFTS_COUNTED_MAX: Final = 100
 _TEXTS: Final = frozenset({FieldKind.STRING, FieldKind.UUID})
@@ -191,7 +192,13 @@ class Desk:
     def of(cls, store: str, contracts: Iterable[EntityContract], terms: Terms, partitions: int, now_ms: int) -> Desk:
         """Return the desk of a store that has read nothing."""
         parts = [Part(c, store) for c in contracts if any(table.store == store for table in c.stores)]
-        return cls(parts, terms, partitions, Budget(terms.rows_per_second, now_ms), BackOff(terms.lag_ms_max))
+        return cls(
+            parts,
+            terms,
+            partitions,
+            Budget(terms.rows_per_second, now_ms),
+            BackOff(terms.lag_ms_max, among=_ANSWERS_COUNTED),
+        )
 
     # -- what is seen --------------------------------------------------------------------------------------------
 
@@ -258,6 +265,8 @@ class Desk:
             self._go_on(look.part, replace(done, after=bound.end), bound.end, wall_ms)
             return None
         self.slice = Slice(slice_id, look.part, look.after, bound.end, bound.rows, now_ms, self._tries)
+        # Paid for when it is begun: however long its reading takes, the budget fills up meanwhile.
+        self._pay(look.part, max(1, bound.rows), now_ms)
         return self.slice
 
     def conclude(self, now_ms: int, wall_ms: int) -> Concluded | None:
@@ -271,8 +280,7 @@ class Desk:
         waited_for_rows = current.ended_ms is not None and now_ms - current.ended_ms > ROWS_PATIENCE_MS
         if not waited_for_rows and now_ms - current.sent_ms <= SLICE_PATIENCE_MS:
             return None
-        self.slice = None
-        self._pay(current, now_ms)
+        self._end(current, now_ms)
         if current.tries + 1 < TRIES:
             self._tries = current.tries + 1
             return Concluded(current, Outcome.AGAIN)
@@ -282,8 +290,7 @@ class Desk:
 
     def _whole(self, current: Slice, now_ms: int, wall_ms: int) -> Concluded:
         part, done = current.part, self.done_of(current.part)
-        self.slice = None
-        self._pay(current, now_ms)
+        self._end(current, now_ms)
         begun = current.begun if not done.slices and not done.unproven else done.begun
         word = None
         if part.has_ranges:
@@ -296,11 +303,14 @@ class Desk:
         self._go_on(part, moved, current.end, wall_ms)
         return Concluded(current, Outcome.WHOLE, word)
 
-    def _pay(self, current: Slice, now_ms: int) -> None:
-        rows = max(1, current.rows, current.seen_rows)
+    def _end(self, current: Slice, now_ms: int) -> None:
+        self.slice = None
+        self._pay(current.part, max(0, current.seen_rows - max(1, current.rows)), now_ms)
+
+    def _pay(self, part: Part, rows: int, now_ms: int) -> None:
         self.budget.spend(rows, now_ms, self.back_off.share)
-        entity = current.part.contract.entity
-        self._spent[entity] = self._spent.get(entity, 0.0) + rows / self.weight(current.part)
+        entity = part.contract.entity
+        self._spent[entity] = self._spent.get(entity, 0.0) + rows / self.weight(part)
 
     def _go_on(self, part: Part, done: Done, end: Key, wall_ms: int) -> None:
         self._tries = 0

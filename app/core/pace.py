@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median_low
 from typing import Final
 
 from app.core.status import StatusReport
@@ -59,18 +60,22 @@ class BackOff:
     """The share of its budget that a store bears: halved while it answers slowly or its log lags, then let up again.
 
     What is slow is held against what is usual, which follows the answers slowly, by the share `learns` of their
-    difference, and quick answers at once.
+    difference, and quick answers at once. Of so many last answers (`among`) the middle one counts: with three, one slow
+    answer is chance and two are not.
     """
 
     lag_ms_max: int
     learns: float = _LEARN
+    among: int = 1
     share: float = 1.0
     usual_ms: float | None = None
+    last_ms: tuple[float, ...] = ()
 
     def look(self, answered_ms: float, lag_ms: int) -> float:
         """Take in how long the store took to answer and how far its log is behind; return the share."""
         usual_ms = answered_ms if self.usual_ms is None else self.usual_ms
-        is_slow = answered_ms > usual_ms * _SLOW_TIMES + _SLOW_MS
+        self.last_ms = (*self.last_ms, answered_ms)[-self.among :]
+        is_slow = median_low(self.last_ms) > usual_ms * _SLOW_TIMES + _SLOW_MS
         self.usual_ms = min(answered_ms, usual_ms + self.learns * (answered_ms - usual_ms))
         if is_slow or lag_ms > self.lag_ms_max:
             self.share = max(SLOWEST, self.share / 2)

@@ -23,6 +23,7 @@ from typing import Any
 from drill_parts import engine
 from judge_parts.rows import ledger_rows
 from repair_drill import drill as repair_drill
+from sweep_drill import drill as sweep_drill
 
 from demo_parts import truth
 from demo_parts.campaign import Campaign, Case
@@ -238,6 +239,7 @@ _DRILLS: dict[str, tuple[Callable[[argparse.Namespace, Say], dict[str, Any]], Ca
     "crash": (crash, crash_told),
     "engine": (engine.engine, engine.last_line),
     "repairs": (repair_drill.repairs, repair_drill.last_line),
+    "sweep": (sweep_drill.sweep, sweep_drill.last_line),
     "truth": (truth.truth, truth.truth_told),
 }
 
@@ -258,6 +260,11 @@ def main() -> int:
     repair_drill.add_arguments(
         drills.add_parser(
             "repairs", parents=[common], help="the applier killed at every step while the application goes on writing"
+        )
+    )
+    sweep_drill.add_arguments(
+        drills.add_parser(
+            "sweep", parents=[common], help="a million rows read again: what no log told of, the budget, who pays"
         )
     )
     truth.add_arguments(

@@ -9,7 +9,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from stack_parts import kafka_wire, mariadb, postgres
@@ -81,9 +81,19 @@ def rest(layout: Layout, worker: str) -> ConnectRest:
     return ConnectRest(f"http://{LOOPBACK}:{port}")
 
 
-def apply(layout: Layout, wanted: Sequence[str], progress: Progress, *, wait: bool = True) -> None:
-    """Apply connectors, any number of times; returns when a marker row of each source has been seen in Kafka."""
-    connectors = [load(name) for name in wanted or FEED]
+def apply(
+    layout: Layout,
+    wanted: Sequence[str],
+    progress: Progress,
+    *,
+    wait: bool = True,
+    changes: Mapping[str, str] | None = None,
+) -> None:
+    """Apply connectors, any number of times; returns when a marker row of each source has been seen in Kafka.
+
+    `changes` outweighs what the files say.
+    """
+    connectors = [replace(each, config=each.config | dict(changes or {})) for each in map(load, wanted or FEED)]
     made = kafka_wire.create_topics(_kafka(layout), _topics(layout, connectors))
     if made:
         progress.say("topics", f"made {len(made)}")

@@ -208,6 +208,23 @@ def test_a_lagging_log_holds_the_reading_back() -> None:
     assert made.look(wait_ms - 1, NIGHT_MS, {}) is None or wait_ms == 0
 
 
+def test_the_time_that_a_slice_takes_to_be_read_is_no_time_lost() -> None:
+    """A thousand rows at five hundred a second may take two seconds, and the next thousand follow at once."""
+    made = desk(table(), terms=replace(TERMS, rows_per_second=500.0, slice_rows=1_000))
+    now_ms = 0
+    for number in range(30):
+        while made.look(now_ms, NIGHT_MS, {}) is None:
+            now_ms += 50
+        made.begin(looked(made, now_ms), Bound((str(number),), 1_000, 1.0), "s", now_ms, NIGHT_MS)
+        now_ms += 1_900
+        made.seen_begin("s", PLACE)
+        for _ in range(1_000):
+            made.seen_row(table().table_of("R").topic)
+        made.seen_end("s", now_ms)
+        assert made.conclude(now_ms, NIGHT_MS) is not None
+    assert 30_000 / (now_ms / 1_000) == pytest.approx(500, rel=0.05)
+
+
 def test_outside_its_hours_and_within_its_interval_nothing_is_begun() -> None:
     """A table that was read whole rests; one in the middle of a pass does not."""
     night = replace(TERMS, hours=(daily_hours("01:00-03:00"),))

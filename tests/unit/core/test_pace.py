@@ -37,6 +37,13 @@ def test_a_store_that_slows_down_is_read_less_and_then_again_as_much() -> None:
     assert back_off.share == 1.0
 
 
+def test_of_three_answers_one_slow_one_is_chance() -> None:
+    """A machine that is busy for a moment costs no rows; two slow answers of three do."""
+    back_off = BackOff(lag_ms_max=5_000, among=3)
+    assert {back_off.look(900.0 if n % 3 == 1 else 2.0, 100) for n in range(30)} == {1.0}
+    assert [back_off.look(answered_ms, 100) for answered_ms in (2.0, 900.0, 2.0, 900.0)] == [1.0, 1.0, 1.0, 0.5]
+
+
 def test_a_share_makes_the_same_rows_last_longer() -> None:
     """Half the budget, twice the wait."""
     budget = Budget(100.0, 0)
