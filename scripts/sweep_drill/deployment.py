@@ -1,13 +1,13 @@
 """The drill's deployment: one table in both databases, filled before the connectors see it, its contract and settings.
 
 Both tables are filled by the databases themselves, with the same values. `visits` and `note` stand in no contract.
-Broker, Connect and Driftline's processes run at a lower priority: elsewhere they are not on the databases' machines.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import subprocess
 import sys
@@ -18,10 +18,11 @@ from typing import Any, Final
 
 from demo_parts.connect import Connect, ConnectRefused
 from demo_parts.pipeline import await_condition
-from demo_parts.places import PROJECT, STACK, Places
+from demo_parts.places import PROJECT, Places
 from demo_parts.processes import Processes
 from demo_parts.sides import Kind, Side
 from stack_parts import commands, connectors
+from stack_parts.part import running_part
 from stack_parts.progress import Progress
 
 from sweep_drill.damages import COLUMNS, STORES
@@ -31,8 +32,9 @@ ENTITY: Final = "wares"
 TABLES: Final = {"pg": f"public.{ENTITY}", "my": f"shop.{ENTITY}"}
 CONDUCTOR: Final = "conductor"
 _NOT_NEEDED: Final = ("registry", "connect-pipeline")
-_ELSEWHERE: Final = ("nice", "-n", "10")
-_DATABASES: Final = ("postgres", "mariadb")
+_NOT_THE_STORES: Final = ("kafka", "connect-feed")
+_GIVES_WAY: Final = 10
+"""The niceness of what gives way."""
 _CONTRACT: Final = """
 entity: wares
 version: 1
@@ -80,6 +82,7 @@ class Deployment:
     folder: Path
     places: Places
     processes: Processes = field(init=False)
+    _prefix: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.processes = Processes(self.folder)
@@ -88,9 +91,7 @@ class Deployment:
     def started(cls, folder: Path, stack: str, base_port: int | None) -> Deployment:
         """Start fresh servers; what an earlier drill left is another deployment's."""
         commands.wipe(stack, quiet=True)
-        commands.up(stack, base_port, without=[part for part in commands.PARTS if part not in _DATABASES], quiet=True)
-        left_out = [f"--without={part}" for part in _NOT_NEEDED]
-        subprocess.run([*_ELSEWHERE, STACK, "up", "--quiet", "--name", stack, *left_out], check=True)
+        commands.up(stack, base_port, without=_NOT_NEEDED, quiet=True)
         return cls(folder, Places.of(stack))
 
     @property
@@ -200,7 +201,17 @@ class Deployment:
         await_condition(self._is_proven, seconds, "both stores to be proven", every=5.0)
 
     def _start(self, name: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
-        self.processes.start(name, [*_ELSEWHERE, *self.command(name, *arguments)], environment)
+        self.processes.start(name, [*self._prefix, *self.command(name, *arguments)], environment)
+
+    def give_way(self) -> None:
+        """Let broker, Connect and Driftline run at a lower priority: elsewhere they are on other machines."""
+        layout = commands.existing(self.places.name)
+        parts = [process for part in _NOT_THE_STORES if (process := running_part(layout, part))]
+        for pid in (*(part.pid for part in parts), *map(self.processes.pid, self.processes.names())):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                    os.setpriority(os.PRIO_PROCESS, int(thread.name), _GIVES_WAY)
+        self._prefix = ("nice", "-n", str(_GIVES_WAY))
 
     def _is_proven(self) -> bool:
         self.processes.check()

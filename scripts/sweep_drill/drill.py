@@ -34,7 +34,7 @@ from sweep_judge.told import CitedKeys, Told, ToldRows
 
 from sweep_drill.application import Application
 from sweep_drill.damages import STORES, Damage, damages_of, hide, key_of
-from sweep_drill.deployment import CONDUCTOR, TABLES, Deployment
+from sweep_drill.deployment import TABLES, Deployment
 from sweep_drill.pairs import Interval, intervals_of, pairs_of, read_per_second
 
 Say = Callable[[str], None]
@@ -200,7 +200,7 @@ class SweepDrill:
             f"{self.size.pairs} pairs of {self.size.seconds:g} s, the sweep off and on at {_DEFAULT_ROWS_PER_S} rows/s;"
             f" load of the machine {os.getloadavg()[0]:.1f}"
         )
-        self.deployment.processes.end(CONDUCTOR)
+        self.deployment.give_way()
         return intervals_of(self, self.size.pairs, self.size.seconds, self.seed)
 
     # -- what came of it --------------------------------------------------------------------------------------------
