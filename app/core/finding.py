@@ -40,7 +40,6 @@ class DriftKind(Enum):
     MISSING = "missing"  # the replica has no row, the authority has one
     EXTRA = "extra"  # the replica has a row, the authority has none
     STALE = "stale"  # the replica shows one of the authority's last states
-    BEYOND_TOLERANCE = "beyond_tolerance"  # only fields compared by tolerance differ
     DIFFERENT = "different"
     AGGREGATE = "aggregate"  # the figure of a group of rows is none that rows which follow in time can come to
     CAPTURE_GAP = "capture_gap"  # a read of the table and the store's own log do not agree: the log left something out

@@ -71,7 +71,7 @@ def _confirmed_faults(finding: Finding, canonical_key: bytes | None) -> list[str
     kind = kind_of(at_deadline.digest, true_then.digest, past)
     # Which older states the authority has had is remembered for longer than it is cited.
     is_known_stale = finding.kind is DriftKind.STALE and kind is DriftKind.DIFFERENT
-    if kind is not finding.kind and not is_known_stale and finding.kind is not DriftKind.BEYOND_TOLERANCE:
+    if kind is not finding.kind and not is_known_stale:
         faults.append(f"the kind comes out as {kind.value}")
     if canonical_key is not None:
         named = drift_id(
