@@ -19,8 +19,9 @@ from app.codec.control import decode_control
 from app.core.aggregate_status import AggregateStatus
 from app.core.conducting import Done
 from app.core.finding import Verdict
-from app.core.status import OLD_REPORT_MS, Coverage, StoreStatus, WorkerStatus, joined, owners
+from app.core.status import OLD_REPORT_MS, Coverage, StatusReport, StoreStatus, WorkerStatus, joined, owners
 from app.core.switch import Control, Said, Switch
+from app.declared.fault import Refused
 
 _COLUMNS: Final = (
     "entity",
@@ -79,6 +80,18 @@ def rows_of(
         }
         for status in statuses
     ]
+
+
+def still_judged(deployment: Deployment, reports: Iterable[StatusReport], now_wall_ms: int) -> list[StatusReport]:
+    """Return the reports but old ones on entities that no contract names: of those the topic keeps the last word.
+
+    All without contracts.
+    """
+    try:
+        contracts = contracts_of(deployment)
+    except Refused:
+        return list(reports)
+    return [r for r in reports if r.entity in contracts or now_wall_ms - r.reported_at_wall_ms <= OLD_REPORT_MS]
 
 
 def applier_document(words: Iterable[tuple[int, Control]]) -> dict[str, Any]:
@@ -205,9 +218,10 @@ def command(invocation: Invocation, entity: str | None) -> int:
 
     deployment = Deployment.of(invocation, "status")
     known = read_known(deployment)
-    newest = {at: report for at, report in known.reports.items() if entity in {None, report.entity}}
-    statuses = joined(newest.values())
     now_ms = wall_ms()
+    judged = still_judged(deployment, known.reports.values(), now_ms)
+    newest = [report for report in judged if entity in {None, report.entity}]
+    statuses = joined(newest)
     partitions = deployment.settings.partitions
     held = {(e.entity, e.replica, e.aggregate): e for _, e in deployment.records(AGGREGATES, decode_aggregate)}
     aggregates = [e for e in still_declared(deployment, held.values()) if entity in {None, e.entity}] if held else []
@@ -217,7 +231,7 @@ def command(invocation: Invocation, entity: str | None) -> int:
     _print(
         invocation.output,
         rows_of(statuses, partitions, now_ms, alarms),
-        worker_rows(owners(newest.values()), now_ms),
+        worker_rows(owners(newest), now_ms),
         reread_rows(each for each in known.done.values() if entity in {None, each.entity}),
         aggregate_rows(aggregates, now_ms),
         applier_document(words),

@@ -18,6 +18,7 @@ from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
 from app.topics import CONTROL, DRIFTS, REREADS, STATUS
 from tests.unit.cli.reading_world import CODEC, NOW_MS, World, stale
+from tests.unit.cli.test_explain import CONTRACT
 
 REPORT = StatusReport(
     entity="orders",
@@ -112,6 +113,23 @@ def test_status_exit_code_is_drift_before_unknown_before_agreement(
     """What is not proven is never green, an old report included."""
     report(world, AUTHORITY, changed)
     assert run(["status"]) == code
+
+
+def test_the_last_word_on_an_entity_whose_contract_was_taken_away_is_not_waited_for(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The canary's, switched off; a worker that still judges by it is heard, and one that is dead is missed."""
+    folder = world.settings.contracts_dir
+    folder.mkdir()
+    (folder / "orders.yaml").write_text(CONTRACT)
+    gone = replace(REPORT, entity="driftline_canary", reported_at_wall_ms=NOW_MS - 60_000)
+    report(world, AUTHORITY, REPORT, gone)
+    assert run(["status"]) == 0
+    assert "canary" not in capsys.readouterr().out
+    report(world, replace(gone, coverage=Coverage.UNCOVERED, reported_at_wall_ms=NOW_MS))
+    assert run(["status"]) == 3
+    report(world, gone, replace(REPORT, reported_at_wall_ms=NOW_MS - 60_000))
+    assert run(["status"]) == 3
 
 
 def test_status_without_any_report_is_unknown_and_says_what_to_start(
