@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from app.codec.told_topics import ToldTopics
 from app.core.canary import ENTITY, Canary, Deed, News, Word
 from app.core.canary_proof import Doubt, Proof, Why
 from app.core.canonical_key import decode_key
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, DriftlineError, Undecodable, Unready
 from app.core.published import PublishedFinding
-from app.core.status import StatusReport
 
 _AGAIN_MS: Final = 5_000
 _MARK: Final = ENTITY.encode()
@@ -82,21 +82,6 @@ class Tell(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Feeds:
-    """What the canary reads: the topics of statuses and of findings, and what reads their records."""
-
-    statuses: str
-    read_status: Callable[[bytes | None], StatusReport]
-    findings: str
-    read_word: Callable[[bytes | None], Word | None]
-
-    @property
-    def topics(self) -> list[str]:
-        """Every topic."""
-        return [self.statuses, self.findings]
-
-
 def word_of(
     published: PublishedFinding, contract: EntityContract, open_key: Callable[[str, bytes], bytes]
 ) -> Word | None:
@@ -115,12 +100,16 @@ def word_of(
 
 @dataclass(slots=True)
 class CanaryProcess:
-    """Plants and mends until it is stopped. `rows` are the stores' tables, the authority's first."""
+    """Plants and mends until it is stopped. `rows` are the stores' tables, the authority's first.
+
+    `read_word` returns what a finding says of the canary's table, if anything.
+    """
 
     canary: Canary
     proof: Proof
     rows: Mapping[str, CanaryRows]
-    feeds: Feeds
+    told_topics: ToldTopics
+    read_word: Callable[[PublishedFinding], Word | None]
     monotonic_ms: Callable[[], int]
     tell: Tell
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -144,12 +133,13 @@ class CanaryProcess:
         if _MARK not in (record.value or b""):
             return
         try:
-            if record.topic == self.feeds.statuses:
-                report = self.feeds.read_status(record.value)
+            codec = self.told_topics.codec
+            if record.topic == self.told_topics.statuses:
+                report = codec.read_status(record.value)
                 if report.entity == ENTITY:
                     self.proof.reported(report, self.monotonic_ms())
             else:
-                word = self.feeds.read_word(record.value)
+                word = self.read_word(codec.read_finding(record.value))
                 if word is not None:
                     self._told(self.canary.heard(word, self.monotonic_ms()))
         except Undecodable as fault:

@@ -19,7 +19,7 @@ from app.core.canary_tally import Tally
 from app.core.errors import ContractViolation, DriftlineError, Undecodable
 
 if TYPE_CHECKING:
-    from app.canary.run import CanaryProcess, Feeds
+    from app.canary.run import CanaryProcess
     from app.settings import Settings
 
 _COLUMNS: Final = (
@@ -114,29 +114,15 @@ def _fields(news: News, decision: str = "", why: Why | None = None) -> dict[str,
     return fields
 
 
-def _feeds(settings: Settings) -> Feeds:
-    from app.adapters.registry import schema_book
-    from app.adapters.seal import KeySeals
-    from app.canary.run import Feeds, word_of
-    from app.codec.contract_file import load_contracts
-    from app.codec.records import RecordCodec
-    from app.topics import DRIFTS, STATUS
-
-    contract = next(c for c in load_contracts(settings.contracts_dir, settings) if c.entity == ENTITY)
-    codec = RecordCodec(settings.deployment, schema_book(settings.registry_url, settings.deployment))
-    seals = KeySeals.from_folder(settings.keys_dir)
-    return Feeds(
-        statuses=STATUS.name(settings.deployment),
-        read_status=codec.read_status,
-        findings=DRIFTS.name(settings.deployment),
-        read_word=lambda value: word_of(codec.read_finding(value), contract, seals.open_key),
-    )
-
-
 def _process(settings: Settings, told: _Told) -> CanaryProcess:
     from app.adapters.canary_rows import SqlCanaryRows
+    from app.adapters.registry import schema_book
+    from app.adapters.seal import KeySeals
     from app.adapters.system_clock import monotonic_ms
-    from app.canary.run import CanaryProcess
+    from app.canary.run import CanaryProcess, word_of
+    from app.codec.contract_file import load_contracts
+    from app.codec.records import RecordCodec
+    from app.codec.told_topics import ToldTopics
     from app.core.canary import Canary
     from app.core.canary_proof import Proof
 
@@ -148,11 +134,15 @@ def _process(settings: Settings, told: _Told) -> CanaryProcess:
         )
     stores = [store.name for store in settings.canary_stores]
     windows_ms = dict.fromkeys(stores[1:], asked.window_ms)
+    contract = next(c for c in load_contracts(settings.contracts_dir, settings) if c.entity == ENTITY)
+    codec = RecordCodec(settings.deployment, schema_book(settings.registry_url, settings.deployment))
+    seals = KeySeals.from_folder(settings.keys_dir)
     return CanaryProcess(
         canary=Canary(Terms(stores, windows_ms, asked.interval_s * 1_000, asked.patience_s * 1_000)),
         proof=Proof(stores, settings.partitions),
         rows={store.name: SqlCanaryRows(store) for store in settings.canary_stores},
-        feeds=_feeds(settings),
+        told_topics=ToldTopics.of(settings.deployment, codec),
+        read_word=lambda published: word_of(published, contract, seals.open_key),
         monotonic_ms=monotonic_ms,
         tell=told,
         stopping=told.stopping,
@@ -211,7 +201,7 @@ def command(invocation: Invocation, count: int | None, instance: str, http_port:
         server = HealthServer(http_host, http_port, health)
     log = TopicLog(KafkaClients.of(settings), f"driftline-{instance}")
     try:
-        process.run(log.on_and_on(process.feeds.topics, wall_ms()))
+        process.run(log.on_and_on(process.told_topics.topics, wall_ms()))
     finally:
         if server is not None:
             server.close()

@@ -87,16 +87,14 @@ def _feeds(settings: Settings, contracts: Sequence[EntityContract], stores: Sequ
     from app.bootstrap.sources import own_topic
     from app.codec.control import decode_control
     from app.codec.records import RecordCodec
+    from app.codec.told_topics import ToldTopics
     from app.conductor.run import Feeds
-    from app.topics import CONTROL, DRIFTS, STATUS
+    from app.topics import CONTROL
 
     codec = RecordCodec(settings.deployment, schema_book(settings.registry_url, settings.deployment))
     decoders = {name: decoder_of(settings, settings.stores[name]) for name in stores}
     return Feeds(
-        statuses=STATUS.name(settings.deployment),
-        read_status=codec.read_status,
-        findings=DRIFTS.name(settings.deployment),
-        read_finding=lambda value: codec.read_finding(value).finding,
+        told=ToldTopics.of(settings.deployment, codec),
         words=CONTROL.name(settings.deployment),
         read_word=decode_control,
         signals={own_topic(settings.stores[name], "driftline_signal"): (name, decoders[name]) for name in stores},

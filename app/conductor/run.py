@@ -13,11 +13,11 @@ from typing import Final, Protocol
 
 from app.codec.envelope import Decoder
 from app.codec.slice_signals import SignalRow, SliceWord, begin_row, is_slice_id, whole_row
+from app.codec.told_topics import ToldTopics
 from app.core.conducting import Bound, Concluded, Desk, Done, Look, Part, Slice
 from app.core.errors import DriftlineError, Undecodable, Unready
 from app.core.event import ChangeEvent, Operation, Reading
 from app.core.finding import Finding, Stage
-from app.core.status import StatusReport
 from app.core.switch import Control, Said
 
 _AGAIN_MS: Final = 5_000
@@ -92,12 +92,9 @@ class Tell(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Feeds:
-    """What the conductor reads, by topic: statuses, findings, words, signal tables by store, and tables by store."""
+    """What the conductor reads: what workers tell, words, and by topic signal tables and tables, with their store."""
 
-    statuses: str
-    read_status: Callable[[bytes | None], StatusReport]
-    findings: str
-    read_finding: Callable[[bytes | None], Finding]
+    told: ToldTopics
     words: str
     read_word: Callable[[bytes | None], Control]
     signals: Mapping[str, tuple[str, Decoder]]
@@ -106,7 +103,7 @@ class Feeds:
     @property
     def topics(self) -> list[str]:
         """Every topic."""
-        return [self.statuses, self.findings, self.words, *self.signals, *self.tables]
+        return [*self.told.topics, self.words, *self.signals, *self.tables]
 
 
 @dataclass(slots=True)
@@ -144,10 +141,10 @@ class Conductor:
         """Take in what one record tells."""
         feeds = self.feeds
         try:
-            if record.topic == feeds.statuses:
+            if record.topic == feeds.told.statuses:
                 self._take_status(record.value)
-            elif record.topic == feeds.findings:
-                self._take_finding(feeds.read_finding(record.value))
+            elif record.topic == feeds.told.findings:
+                self._take_finding(feeds.told.codec.read_finding(record.value).finding)
             elif record.topic == feeds.words:
                 self._take_word(feeds.read_word(record.value))
             elif record.topic in feeds.signals:
@@ -166,7 +163,7 @@ class Conductor:
 
     def _take_status(self, value: bytes | None) -> None:
         if value is not None:
-            report = self.feeds.read_status(value)
+            report = self.feeds.told.codec.read_status(value)
             for desk in self.desks.values():
                 desk.seen_status(report)
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from app.adapters.seal import KeySeals, Seal
-from app.canary.run import CanaryProcess, CanaryRows, Feeds, word_of
+from app.canary.run import CanaryProcess, CanaryRows, word_of
 from app.codec.records import FixedSchemas, RecordCodec
+from app.codec.told_topics import ToldTopics
 from app.core.canary import ENTITY, KINDS, Canary, Deed, Ended, Ending, FalseAlarm, Judged, News, Result, Terms
 from app.core.canary_proof import Doubt, Proof, Why
 from app.core.canonical_key import key_writer
@@ -118,12 +119,8 @@ class System:
             canary=Canary(Terms("AR", {"R": WINDOW_MS}, interval_ms, patience_ms)),
             proof=Proof("AR", 1),
             rows=self.rows,
-            feeds=Feeds(
-                "status",
-                self.codec.read_status,
-                "drifts",
-                lambda value: word_of(self.codec.read_finding(value), CONTRACT, SEALS.open_key),
-            ),
+            told_topics=ToldTopics("status", "drifts", self.codec),
+            read_word=lambda published: word_of(published, CONTRACT, SEALS.open_key),
             monotonic_ms=lambda: self.now_ms,
             tell=self.told,
         )

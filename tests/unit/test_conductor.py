@@ -8,13 +8,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from app.codec.control import decode_control, encode_control
+from app.codec.records import FixedSchemas, RecordCodec
 from app.codec.rereads import Seal, decode_done, encode_done
 from app.codec.slice_signals import SignalRow, SliceWord, slice_id, word_of
+from app.codec.told_topics import ToldTopics
 from app.conductor.run import Conductor, Feeds, SliceStore
 from app.core.conducting import Bound, Concluded, Desk, Done, Key, Look, Outcome, Part, Slice, Terms
 from app.core.errors import DriftlineError, Undecodable, Unready
 from app.core.event import ChangeEvent, Operation, Reading
 from app.core.finding import DriftKind, Evidence, Finding, Stage, Verdict
+from app.core.published import PublishedFinding
 from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
 from tests.unit.core.story import contract
@@ -22,6 +25,7 @@ from tests.unit.core.story import contract
 ROWS = 950
 SLICE_ROWS = 100
 STATUS = StatusReport("t", "R", False, 0, Coverage.COVERED, 9_500, None, 10_000, 0)
+CODEC = RecordCodec("d", FixedSchemas())
 GAP = Finding(
     b"gap", Stage.NOTED, Verdict.DRIFT, DriftKind.CAPTURE_GAP, "deep/1", 1, "t", "A", "R", b"", 0, 0,
     Evidence((), (), 0, 0, 0, 0, 0), b"", b"", b"", b"", 0, b"", 0, b"", b"",
@@ -161,10 +165,7 @@ class World:
             desks={"R": self.desk},
             stores={"R": store},
             feeds=Feeds(
-                "status",
-                lambda _: STATUS,
-                "drifts",
-                lambda _: GAP,
+                ToldTopics("status", "drifts", CODEC),
                 "control",
                 decode_control,
                 {"signal": ("R", decoder)},
@@ -184,7 +185,7 @@ class World:
         """Let records come and then whatever the connector sends, until nothing comes for so many turns."""
 
         def coming() -> Iterator[Record | None]:
-            yield Record("status", None, b"x")
+            yield Record("status", None, CODEC.status(STATUS))
             yield from records
             silent = 0
             while silent < turns and len(self.store.words) < until_words:
@@ -268,7 +269,7 @@ def test_what_cannot_be_read_is_told_and_passed_over() -> None:
     """And gaps are counted once, however often their record comes."""
     world = World(Connector(), {})
     bad = [Record(topic, None, b"incremental?") for topic in ("signal", "R.t")]
-    gap = Record("drifts", None, b"x")
+    gap = Record("drifts", None, CODEC.finding(PublishedFinding(GAP, b"", b"")))
     world.run(*bad, gap, gap)
     assert world.told.unreadable_topics == ["signal", "R.t"]
     assert world.desk.done["t"].gaps == decode_done(world.topic["t/R"], _SEAL).gaps == 1
