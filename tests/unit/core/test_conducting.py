@@ -208,6 +208,16 @@ def test_a_lagging_log_holds_the_reading_back() -> None:
     assert made.look(wait_ms - 1, NIGHT_MS, {}) is None or wait_ms == 0
 
 
+def test_one_slow_answer_of_a_store_costs_no_budget() -> None:
+    """Two of three do."""
+    made, shares = desk(table()), []
+    for n, answered_ms in enumerate((1.0, 900.0, 1.0, 900.0)):
+        made.begin(looked(made, n * 60_000), Bound((str(n),), 1, answered_ms), "s", n * 60_000, NIGHT_MS)
+        made.slice = None
+        shares.append(made.back_off.share)
+    assert shares == [1.0, 1.0, 1.0, 0.5]
+
+
 def test_the_time_that_a_slice_takes_to_be_read_is_no_time_lost() -> None:
     """A thousand rows at five hundred a second may take two seconds, and the next thousand follow at once."""
     made = desk(table(), terms=replace(TERMS, rows_per_second=500.0, slice_rows=1_000))
