@@ -69,9 +69,11 @@ class SqlSliceStore:
         where = self.condition(part, look.after, ()) or "1 = 1"
         as_text = "::text" if kind is StoreKind.POSTGRES else ""
         shown = ", ".join(f"{column}{as_text}" for column in columns)
+        # Without the table's name PostgreSQL would order by what is shown, which is text: 10 before 9.
+        order = ", ".join(f"rows_there.{column}" for column in columns)
         # S608: names are quoted, values are digits.
         last = (
-            f"SELECT {shown} FROM {table} WHERE {where} ORDER BY {', '.join(columns)}"  # noqa: S608
+            f"SELECT {shown} FROM {table} AS rows_there WHERE {where} ORDER BY {order}"  # noqa: S608
             f" LIMIT 1 OFFSET {look.rows - 1:d}"
         )
         began_s = monotonic()
