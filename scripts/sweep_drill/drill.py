@@ -1,8 +1,8 @@
 """`scripts/drill sweep`: a million rows in both stores are read again, within a budget, under an application.
 
 Both tables are filled before the connectors' first snapshot. Rows are damaged behind their logs' back, and the
-conductor goes over both tables at a budget that lets the drill end within the hour (at the default one a million rows
-take 34 minutes for each store, and a replica is read before its authority). Then it is turned on and off at its default
+conductor goes over both tables at a budget that lets the drill end within about an hour (at the default one a million
+rows take 34 minutes for each store, and a replica is read before its authority). Then it is turned on and off at its default
 budget, in pairs of intervals, while an application's transactions on both stores are timed. No applier runs: what is
 found stays, so that both tables can be compared by SQL in the end.
 """
@@ -62,7 +62,7 @@ class Size:
     transactions_per_s: float
 
 
-FULL: Final = Size(1_000_000, 50, 1_500, 3_000, 12, 20.0, 40.0)
+FULL: Final = Size(1_000_000, 50, 1_000, 2_000, 12, 20.0, 40.0)
 QUICK: Final = Size(100_000, 50, 1_000, 2_000, 5, 10.0, 40.0)
 
 
