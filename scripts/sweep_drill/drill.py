@@ -2,9 +2,9 @@
 
 Both tables are filled before the connectors' first snapshot. Rows are damaged behind their logs' back, and the
 conductor goes over both tables at a budget that lets the drill end within about an hour (at the default one a million
-rows take 34 minutes for each store, and a replica is read before its authority). Then it is turned on and off at its default
-budget, in pairs of intervals, while an application's transactions on both stores are timed. No applier runs: what is
-found stays, so that both tables can be compared by SQL in the end.
+rows take 34 minutes in each store, and a replica is read before its authority). Then it is turned on and off at its
+default budget, in pairs of intervals, while an application's transactions on both stores are timed. No applier runs:
+what is found stays, so that both tables can be compared by SQL in the end.
 """
 
 from __future__ import annotations
