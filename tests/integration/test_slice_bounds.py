@@ -69,7 +69,7 @@ def test_every_slice_has_as_many_rows_as_it_was_to_have(admin: tuple[SqlSliceSto
     table = StoreTable(name, f"{schema}.t", "unused")
     part = Part(replace(contract(pipeline=False), stores=(table,), key=key), name)
     after: Key = ()
-    read = []
+    read: list[int] = []
     while not read or after:
         bound = store.bound(Look(part, after, SLICE_ROWS))
         where = store.condition(part, after, bound.end) or "1 = 1"
