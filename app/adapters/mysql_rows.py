@@ -15,7 +15,8 @@ import pymysql
 from app.adapters.mysql_tally import MysqlTally
 from app.adapters.sql_clients import Use, connect_mysql
 from app.adapters.sql_rows import Connection, DuplicateRow, SqlRows, SqlTarget, SqlTransaction, keys_by_entity
-from app.adapters.sql_table import ALIAS, SqlTable, quoted
+from app.adapters.sql_statements import RowStatement, Verb, in_block, quoted
+from app.adapters.sql_table import ALIAS, SqlTable
 from app.core.command import RefusalReason
 from app.core.guard import Refused
 from app.core.ledger import LedgerRow
@@ -86,7 +87,7 @@ class MysqlRows(SqlRows):
     rows_estimate = "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
 
     # A primary does not know how far its replicas are.
-    replicas_lag_ms = "SELECT 0"
+    replicas = "SELECT 0, NULL, NULL"
 
     def place(self, table: SqlTable) -> list[str]:
         """Return what the catalogue finds a table by."""
@@ -134,6 +135,10 @@ class MysqlRows(SqlRows):
         generated = frozenset(str(name) for name, _, _, is_generated in found if is_generated)
         return MysqlTarget(table, columns, generated)
 
+    def insert_many(self, cursor: Connection, rows: Sequence[Sequence[object]]) -> None:
+        """Insert rows into the ledger."""
+        cursor.executemany(self.ledger.insert, rows)
+
 
 class MysqlTarget(SqlTarget):
     """An InnoDB table, with each column's name, type and whether it is text."""
@@ -161,31 +166,27 @@ class MysqlTarget(SqlTarget):
         }
         return json.dumps(columns, ensure_ascii=False, sort_keys=True).encode()
 
-    def _imaged_columns(self, image: bytes, only: Sequence[str]) -> list[tuple[str, str, object]]:
-        """Return quoted name, expression and value of some columns of an image."""
+    def _imaged_columns(
+        self, image: bytes, only: Sequence[str]
+    ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...], tuple[object, ...]]:
+        """Return the quoted names of some columns, the placeholders of those that stand in digits, and all values."""
         columns: dict[str, list[str | None]] = json.loads(image)
-        found: list[tuple[str, str, object]] = []
-        for column in only:
-            kind, value = columns[column]
-            expression = "UNHEX(%s)" if kind in _HEX_TYPES else "%s"
-            found.append((quoted(self.table.kind, column), expression, value))
-        return found
+        names = tuple(quoted(self.table.kind, column) for column in only)
+        kinds = zip(names, (columns[column][0] for column in only), strict=True)
+        forms = tuple((name, "UNHEX(%s)") for name, kind in kinds if kind in _HEX_TYPES)
+        return names, forms, tuple(columns[column][1] for column in only)
 
-    def restoring(self, key: bytes, image: bytes) -> tuple[str, list[object]]:
+    def restoring(self, key: bytes, image: bytes) -> RowStatement:
         """Return the UPDATE of the contract's columns."""
-        parts = self._imaged_columns(image, self.table.written)
-        condition, parameters = self.table.where(key)
-        changes = ", ".join(f"{name} = {expression}" for name, expression, _ in parts)
-        text = f"UPDATE {self.table.name} SET {changes} WHERE {condition}"  # noqa: S608 - quoted names only
-        return text, [*(value for _, _, value in parts), *parameters]
+        names, forms, values = self._imaged_columns(image, self.table.written)
+        bound = (*values, *self.table.bound_key(key))
+        return RowStatement(Verb.UPDATE, self.table.name, names, self.table.key_names, bound, forms)
 
-    def putting_back(self, image: bytes) -> tuple[str, list[object]]:
+    def putting_back(self, image: bytes) -> RowStatement:
         """Return the INSERT of all columns but generated ones."""
-        parts = self._imaged_columns(image, [name for name, _, _ in self._columns if name not in self._generated])
-        names = ", ".join(name for name, _, _ in parts)
-        expressions = ", ".join(expression for _, expression, _ in parts)
-        text = f"INSERT INTO {self.table.name} ({names}) VALUES ({expressions})"  # noqa: S608 - quoted names only
-        return text, [value for _, _, value in parts]
+        columns = [name for name, _, _ in self._columns if name not in self._generated]
+        names, forms, values = self._imaged_columns(image, columns)
+        return RowStatement(Verb.INSERT, self.table.name, names, (), values, forms)
 
 
 class MysqlTransaction(SqlTransaction):
@@ -227,6 +228,16 @@ class MysqlTransaction(SqlTransaction):
         with self.store.translating():
             found: Sequence[Sequence[Any]] = self.execute(text, parameters).fetchall()
         return found
+
+    def run_as_one(self, statements: Sequence[RowStatement]) -> int:
+        """Run statements in one block, which MySQL has not; the driver itself makes one of many plain INSERTs."""
+        first = statements[0]
+        if first.verb is Verb.INSERT or self.store.store.kind is not StoreKind.MARIADB:
+            cursor = self.writer.cursor()
+            cursor.executemany(first.text, [statement.values for statement in statements])
+            return int(cursor.rowcount)
+        ((written,),) = self.execute(*in_block(statements)).fetchall()
+        return int(written)
 
     def transaction_id(self) -> str:
         """Return the GTID of the last commit of this connection; MySQL does not tell it."""

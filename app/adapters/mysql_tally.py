@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
 
-from app.adapters.sql_table import SqlTable, quoted
+from app.adapters.sql_statements import quoted
+from app.adapters.sql_table import SqlTable
 from app.core.guard import Refused
 from app.core.rehearsal import UNCOUNTED, Tally, Touched
 from app.core.store import StoreKind

@@ -6,7 +6,7 @@
 | read | SELECT the contracts' tables |
 | apply | SELECT the contracts' tables here; where this store is repaired, lock and write the contract's columns, and |
 |       | DELETE if the policy deletes, and INSERT whole rows to undo that; add to the ledger; share the fence's lock |
-|       | through a column of no meaning |
+|       | through a column of no meaning; in PostgreSQL ask how far the standbys are |
 | capture | SELECT own tables, INSERT signals |
 | conduct | SELECT the contracts' tables; INSERT signals |
 | canary | write the canary's table, where the settings want one |
@@ -137,6 +137,7 @@ def _postgres_roles(store: StoreSettings, rights: list[_Rights], published: Sequ
     if "apply" in users:
         yield Statement(f"GRANT SELECT, INSERT ON {schema}.driftline_ledger TO {users['apply']}")
         yield Statement(f"GRANT SELECT, UPDATE (shared) ON {schema}.driftline_fence TO {users['apply']}")
+        yield Statement(f"GRANT EXECUTE ON FUNCTION {schema}.driftline_standbys() TO {users['apply']}")
     if "conduct" in users:
         yield Statement(f"GRANT INSERT ON {schema}.driftline_signal TO {users['conduct']}")
     if "canary" in users and CANARY in published:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import psycopg
 
 from app.adapters.sql_clients import Use, connect_postgres
 from app.adapters.sql_rows import Connection, DuplicateRow, SqlRows, SqlTarget, SqlTransaction, keys_by_entity
-from app.adapters.sql_table import ALIAS, SqlTable, quoted
+from app.adapters.sql_statements import RowStatement, Verb, in_one, quoted
+from app.adapters.sql_table import ALIAS, SqlTable
 from app.core.command import RefusalReason
+from app.core.contract import EntityContract
 from app.core.guard import Refused
 from app.core.rehearsal import Tally, Touched
 from app.core.store import StoreKind
 from app.ports import RowName
+from app.settings import StoreSettings
 
 _BY_STATE: Final[dict[str, RefusalReason]] = {
     "55P03": RefusalReason.ROW_LOCKED,  # lock not available
@@ -49,6 +52,8 @@ SELECT c.oid, c.relkind,
        ARRAY(SELECT relid::oid FROM pg_partition_tree(c.oid)) || c.oid, %s::regclass::oid,
        ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped
            ORDER BY attnum),
+       ARRAY(SELECT format_type(atttypid, -1) FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0
+           AND NOT attisdropped ORDER BY attnum),
        ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND attgenerated <> '')
   FROM pg_class c WHERE c.oid = %s::regclass
 """
@@ -64,19 +69,16 @@ _Counts = Mapping[int, Touched]
 class PostgresRows(SqlRows):
     """One PostgreSQL store."""
 
+    def __init__(self, store: StoreSettings, contracts: Iterable[EntityContract], digest_key: bytes) -> None:
+        super().__init__(store, contracts, digest_key)
+        self.replicas = f"SELECT written, replayed, lag_ms FROM {self.own('driftline_standbys')}()"  # noqa: S608 - quoted
+
     errors = psycopg.Error
     shared_lock = "FOR SHARE NOWAIT"
     # Of a partitioned table only its parts are counted.
     rows_estimate = (
         "SELECT sum(greatest(c.reltuples, 0)) FROM pg_class c"
         " WHERE c.oid = %s::regclass OR c.oid IN (SELECT relid FROM pg_partition_tree(%s::regclass) WHERE isleaf)"
-    )
-
-    # Without the right pg_read_all_stats a standby's lag is NULL. Connectors read slots, and are no standbys.
-    replicas_lag_ms = (
-        "SELECT max(extract(epoch FROM replica.replay_lag)) * 1000 FROM pg_stat_replication replica"
-        " LEFT JOIN pg_replication_slots slot ON slot.active_pid = replica.pid"
-        " WHERE slot.slot_type IS DISTINCT FROM 'logical'"
     )
 
     def place(self, table: SqlTable) -> list[str]:
@@ -131,7 +133,14 @@ class PostgresRows(SqlRows):
             raise Refused(RefusalReason.NOT_TRANSACTIONAL, "not a table of this server")
         self.primary_keys |= frozenset(facts[2] or ())
         self.covered |= frozenset(table.columns)
-        return PostgresTarget(table, tuple(facts[5]), frozenset(facts[6]), parts=frozenset(facts[3]), ledger=facts[4])
+        types = dict(zip(facts[5], facts[6], strict=True))
+        return PostgresTarget(table, types, frozenset(facts[7]), parts=frozenset(facts[3]), ledger=facts[4])
+
+    def insert_many(self, cursor: Connection, rows: Sequence[Sequence[object]]) -> None:
+        """Insert rows into the ledger."""
+        with cursor.copy(self.ledger.copy) as copy:
+            for row in rows:
+                copy.write_row(row)
 
 
 class PostgresTarget(SqlTarget):
@@ -140,15 +149,16 @@ class PostgresTarget(SqlTarget):
     def __init__(
         self,
         table: SqlTable,
-        columns: tuple[str, ...],
+        types: Mapping[str, str],
         generated: frozenset[str],
         *,
         parts: frozenset[int],
         ledger: int,
     ) -> None:
         super().__init__(table)
-        self._columns = columns
+        self._columns = columns = tuple(types)
         self._generated = generated
+        self.types = {quoted(StoreKind.POSTGRES, name): kind.replace("%", "%%") for name, kind in types.items()}
         self.parts = parts
         self.ledger = ledger
         # Each in the text form that its type reads again: JSON knows no bounds of arrays, and one null for two.
@@ -158,22 +168,24 @@ class PostgresTarget(SqlTarget):
         """Return every column's text."""
         return json.dumps(dict(zip(self._columns, found, strict=True)), ensure_ascii=False).encode()
 
-    def restoring(self, key: bytes, image: bytes) -> tuple[str, list[object]]:
+    def restoring(self, key: bytes, image: bytes) -> RowStatement:
         """Return the UPDATE of the contract's columns."""
         values: dict[str, object] = json.loads(image)
-        condition, parameters = self.table.where(key)
-        changes = ", ".join(f"{quoted(StoreKind.POSTGRES, column)} = %s" for column in self.table.written)
-        text = f"UPDATE {self.table.name} SET {changes} WHERE {condition}"  # noqa: S608 - quoted names only
-        return text, [*(values[column] for column in self.table.written), *parameters]
+        written = self.table.written
+        bound = (*(values[column] for column in written), *self.table.bound_key(key))
+        return RowStatement(Verb.UPDATE, self.table.name, _quoted(written), self.table.key_names, bound)
 
-    def putting_back(self, image: bytes) -> tuple[str, list[object]]:
+    def putting_back(self, image: bytes) -> RowStatement:
         """Return the INSERT of all columns but generated ones."""
         values: dict[str, object] = json.loads(image)
         columns = [column for column in self._columns if column not in self._generated]
-        names = ", ".join(quoted(StoreKind.POSTGRES, column) for column in columns)
-        marks = ", ".join(["%s"] * len(columns))
-        text = f"INSERT INTO {self.table.name} ({names}) OVERRIDING SYSTEM VALUE VALUES ({marks})"  # noqa: S608
-        return text, [values[column] for column in columns]
+        bound = tuple(values[column] for column in columns)
+        way = "OVERRIDING SYSTEM VALUE "
+        return RowStatement(Verb.INSERT, self.table.name, _quoted(columns), (), bound, way=way)
+
+
+def _quoted(columns: Iterable[str]) -> tuple[str, ...]:
+    return tuple(quoted(StoreKind.POSTGRES, column) for column in columns)
 
 
 class PostgresTransaction(SqlTransaction):
@@ -238,6 +250,11 @@ class PostgresTransaction(SqlTransaction):
             self.execute("SET CONSTRAINTS ALL IMMEDIATE")
         ledgers = {target.ledger for target in self._of_entity.values()}
         return Tally(tuple(each for at, each in self._changes().items() if at not in ledgers and _rows_of(each)))
+
+    def run_as_one(self, statements: Sequence[RowStatement]) -> int:
+        """Run statements by one on the rows of arrays."""
+        (target,) = (each for each in self._of_entity.values() if each.table.name == statements[0].table)
+        return int(self.execute(*in_one(statements, target.types)).rowcount)
 
     def transaction_id(self) -> str:
         """Return the id under which Debezium will send this transaction."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from app.adapters.sql_table import quoted
+from app.adapters.sql_statements import quoted
 from app.core.command import Action, Outcome, RefusalReason
 from app.core.ledger import LedgerKind, LedgerRow
 from app.core.store import StoreKind
@@ -63,12 +63,16 @@ class LedgerStatements:
         own_id = "ledger.xmin::text" if kind is StoreKind.POSTGRES else "''"
         picked = ", ".join(f"ledger.{quoted(kind, column)}" for column in COLUMNS)
         marks = ", ".join(["%s"] * len(COLUMNS))
-        self._is_aware = kind is StoreKind.POSTGRES
+        self._is_postgres = kind is StoreKind.POSTGRES
         self.insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - quoted names only
+        self.copy = f"COPY {table} ({names}) FROM STDIN"
         select = f"SELECT {picked}, {own_id} FROM {table} AS ledger"  # noqa: S608
-        self._by_ids = f"{select} WHERE ledger.command_id IN"
+        self._by_ids = f"{select} WHERE ledger.command_id"
         place = f"ledger.{quoted(kind, 'partition')}"
-        self.head = f"SELECT sequence, chain FROM {table} AS ledger WHERE {place} = %s ORDER BY sequence DESC LIMIT 1"  # noqa: S608
+        self._head = (
+            f"(SELECT {place}, ledger.sequence, ledger.chain FROM {table} AS ledger"  # noqa: S608
+            f" WHERE {place} = %s ORDER BY ledger.sequence DESC LIMIT 1)"
+        )
         self.page = (
             f"{select} WHERE {place} > %s OR ({place} = %s AND ledger.sequence > %s)"
             f" ORDER BY {place}, ledger.sequence LIMIT %s"
@@ -87,7 +91,7 @@ class LedgerStatements:
         )
         self._repeated = (
             "SELECT ledger.entity, ledger.key_hash, count(*)"  # noqa: S608
-            f" FROM {table} AS ledger WHERE ledger.kind = 'command' AND ledger.written_at > %s AND ledger.key_hash IN"
+            f" FROM {table} AS ledger WHERE ledger.kind = 'command' AND ledger.written_at > %s AND ledger.key_hash"
         )
         self._undone = (
             f"SELECT ledger.entity, ledger.key_hash FROM {table} AS ledger WHERE ledger.kind = 'undo'"  # noqa: S608
@@ -95,36 +99,45 @@ class LedgerStatements:
             " WHERE later.key_hash = ledger.key_hash AND later.entity = ledger.entity"
             " AND later.kind IN ('command', 'undo') AND (later.written_at > ledger.written_at"
             " OR (later.written_at = ledger.written_at AND later.sequence > ledger.sequence)))"
-            " AND ledger.key_hash IN"
+            " AND ledger.key_hash"
         )
+
+    def heads(self, partitions: Collection[int]) -> tuple[str, list[object]]:
+        """Return the statement that reads where the chain of each of these partitions ends."""
+        return " UNION ALL ".join([self._head] * len(partitions)), [*partitions]
 
     def by_ids(self, row_ids: Sequence[bytes]) -> tuple[str, list[object]]:
         """Return the statement that reads the rows of these ids."""
-        marks = ", ".join(["%s"] * len(row_ids))
-        return f"{self._by_ids} ({marks})", [row_id.hex() for row_id in row_ids]
+        condition, parameters = self._among(row_ids)
+        return f"{self._by_ids} {condition}", parameters
 
     def repeated(self, key_hashes: Sequence[bytes], since: datetime) -> tuple[str, list[object]]:
         """Return the statement that counts the repairs of each row since a moment."""
-        marks = ", ".join(["%s"] * len(key_hashes))
-        text = f"{self._repeated} ({marks}) GROUP BY ledger.entity, ledger.key_hash"
-        return text, [since, *(key_hash.hex() for key_hash in key_hashes)]
+        condition, parameters = self._among(key_hashes)
+        return f"{self._repeated} {condition} GROUP BY ledger.entity, ledger.key_hash", [since, *parameters]
 
     def undone(self, key_hashes: Sequence[bytes]) -> tuple[str, list[object]]:
         """Return the statement that finds the rows to which the last thing done was undoing a repair."""
-        marks = ", ".join(["%s"] * len(key_hashes))
-        return f"{self._undone} ({marks})", [key_hash.hex() for key_hash in key_hashes]
+        condition, parameters = self._among(key_hashes)
+        return f"{self._undone} {condition}", parameters
+
+    def _among(self, names: Sequence[bytes]) -> tuple[str, list[object]]:
+        digits = [name.hex() for name in names]
+        if self._is_postgres:
+            return "= ANY(%s)", [digits]
+        return f"IN ({', '.join(['%s'] * len(digits))})", [*digits]
 
     def _at(self, wall_ms: int) -> datetime:
         at = instant(wall_ms)
-        return at if self._is_aware else at.replace(tzinfo=None)
+        return at if self._is_postgres else at.replace(tzinfo=None)
 
     def since(self, now_wall_ms: int) -> tuple[datetime, datetime]:
         """Return the moments a minute and an hour ago, as the store compares them."""
         now = self._at(now_wall_ms)
         return now - _MINUTE, now - _HOUR
 
-    def parameters(self, row: LedgerRow) -> list[object]:
-        """Return a row's values in the order of `COLUMNS`."""
+    def parameters(self, row: LedgerRow, chain: bytes) -> list[object]:
+        """Return a row's values in the order of `COLUMNS`, with the link that binds it to the row before."""
         return [
             row.row_id.hex(),
             row.original_id.hex(),
@@ -147,7 +160,7 @@ class LedgerStatements:
             row.approver,
             self._at(row.written_at_ms),
             row.sequence,
-            row.chain.hex(),
+            chain.hex(),
         ]
 
 

@@ -12,19 +12,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter
 from typing import Any, Final
 
 from app.adapters.server_identity import as_token
 from app.adapters.sql_clients import Use
 from app.adapters.sql_ledger import CHAIN_INDEX, LedgerStatements, ledger_row, wall_ms_of
-from app.adapters.sql_table import SqlTable, quoted
+from app.adapters.sql_statements import RowStatement, alike, quoted
+from app.adapters.sql_table import SqlTable
 from app.core.chain import FIRST, link
 from app.core.command import RefusalReason
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, Unready
 from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerRow
+from app.core.pace import ReplicaLag
 from app.core.rehearsal import Tally
 from app.core.together import in_turns
 from app.ports import AlreadyRecorded, RowName, RowRead, RowsRefused, RowWrite, Strain, Way, WholeRow
@@ -76,13 +78,16 @@ class SqlRows(ABC):
         self._reader: Connection = None
         self._writer: Connection = None
         self._answers = self._answered_ms = 0.0
+        self._replica_lag = ReplicaLag()
 
     # -- what the two kinds do differently ----------------------------------------------------------------------------
 
     shared_lock: str
     rows_estimate: str
-    replicas_lag_ms: str
-    """The statement that tells how far the store's replicas are behind."""
+    replicas: str
+    """The statement that tells where the store's log ends, where its slowest replica is, and by how many milliseconds
+    the store itself says that is behind; the two last NULL where it does not know.
+    """
 
     @abstractmethod
     def place(self, table: SqlTable) -> list[str]:
@@ -95,6 +100,10 @@ class SqlRows(ABC):
     @abstractmethod
     def translated(self, error: Exception) -> Exception:
         """Return `Refused`, `DuplicateRow` or `Unready` for a driver's error, without its text."""
+
+    @abstractmethod
+    def insert_many(self, cursor: Connection, rows: Sequence[Sequence[object]]) -> None:
+        """Insert rows of values into the ledger's columns."""
 
     @abstractmethod
     def start(self, writer: Connection, rows: Sequence[RowName]) -> SqlTransaction:
@@ -174,8 +183,7 @@ class SqlRows(ABC):
                 cursor = self._reading().cursor()
                 cursor.execute(text, parameters)
                 selected = cursor.fetchall()
-            seen = table.seen(keys, selected)
-            found |= {(entity, key): read for key, (read, _) in zip(keys, seen, strict=True)}
+            found |= {(entity, key): read for key, read in zip(keys, table.seen(keys, selected), strict=True)}
         return [found[row] for row in rows]
 
     def spelling(self, entity: str, values: Mapping[str, object]) -> bytes:
@@ -205,19 +213,16 @@ class SqlRows(ABC):
 
     def insert_into_ledger(self, cursor: Connection, rows: Sequence[LedgerRow]) -> None:
         """Insert rows behind the last one of their partition, in the transaction of a cursor."""
-        heads: dict[int, tuple[int, bytes]] = {}
+        cursor.execute(*self.ledger.heads({row.partition for row in rows}))
+        heads = {int(at): (int(sequence), bytes.fromhex(chain)) for at, sequence, chain in cursor.fetchall()}
         inserted = []
         for row in rows:
-            if row.partition not in heads:
-                cursor.execute(self.ledger.head, [row.partition])
-                last = cursor.fetchone()
-                heads[row.partition] = (int(last[0]), bytes.fromhex(last[1])) if last else (0, FIRST)
-            sequence, before = heads[row.partition]
+            sequence, before = heads.get(row.partition, (0, FIRST))
             placed = replace(row, sequence=sequence + 1)
-            chained = replace(placed, chain=link(self._chain_key, before, placed))
-            heads[row.partition] = (chained.sequence, chained.chain)
-            inserted.append(self.ledger.parameters(chained))
-        cursor.executemany(self.ledger.insert, inserted)
+            chain = link(self._chain_key, before, placed)
+            heads[row.partition] = (placed.sequence, chain)
+            inserted.append(self.ledger.parameters(placed, chain))
+        self.insert_many(cursor, inserted)
 
     def ledger_fault(self, duplicate: DuplicateRow) -> Exception:
         """Return what a unique index of the ledger means: the id is taken, or another applier was quicker."""
@@ -283,14 +288,19 @@ class SqlRows(ABC):
     def strain(self) -> Strain:
         """Return how the store bears being written now; the asking is a statement like the others."""
         with self.timing():
-            ((lag_ms,),) = self._ask(self.replicas_lag_ms, [])
+            ((written, replayed, told_ms),) = self._ask(self.replicas, [])
+        lag_ms = self._replica_lag.look(int(written), None if replayed is None else int(replayed), _now_ms())
         answered_ms = self._answered_ms / self._answers
         self._answers = self._answered_ms = 0.0
-        return Strain(answered_ms, int(lag_ms or 0))
+        return Strain(answered_ms, max(lag_ms, int(told_ms or 0)))
 
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
         """Return applied inserts whose check is not in the ledger, oldest first."""
         return [ledger_row(row) for row in self._ask(self.ledger.unchecked, [limit])]
+
+
+def _now_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 def keys_by_entity(rows: Sequence[RowName]) -> dict[str, list[bytes]]:
@@ -314,14 +324,14 @@ class SqlTarget(ABC):
         """Return the whole row's image from what `image` selected."""
 
     @abstractmethod
-    def restoring(self, key: bytes, image: bytes) -> tuple[str, list[object]]:
+    def restoring(self, key: bytes, image: bytes) -> RowStatement:
         """Return the UPDATE of the contract's columns to what a before-image has."""
 
     @abstractmethod
-    def putting_back(self, image: bytes) -> tuple[str, list[object]]:
+    def putting_back(self, image: bytes) -> RowStatement:
         """Return the INSERT of a row as a before-image has it; columns that the store computes itself are left out."""
 
-    def writing(self, key: bytes, write: RowWrite) -> tuple[str, list[object]]:
+    def writing(self, key: bytes, write: RowWrite) -> RowStatement:
         """Return the statement that writes one row."""
         match write.way:
             case Way.INSERT:
@@ -347,6 +357,7 @@ class SqlTransaction(ABC):
         self.targets = targets
         self.rows = rows
         self.is_over = False
+        self._known: dict[str, dict[tuple[object, ...], tuple[bytes | None, WholeRow]]] = {}
 
     # -- what the two kinds do differently ----------------------------------------------------------------------------
 
@@ -363,6 +374,10 @@ class SqlTransaction(ABC):
     @abstractmethod
     def tally(self) -> Tally:
         """Have the store check now what it would check at the commit, and tell what was written since first asked."""
+
+    @abstractmethod
+    def run_as_one(self, statements: Sequence[RowStatement]) -> int:
+        """Run several statements of the same form by one of the store's, and return how many rows they wrote."""
 
     @abstractmethod
     def transaction_id(self) -> str:
@@ -396,13 +411,26 @@ class SqlTransaction(ABC):
             text, parameters = target.table.select(keys, target.image, ending)
             with self.store.translating():
                 found = self.execute(text, parameters).fetchall()
-            seen = target.table.seen(keys, found)
-            if len(found) > 1 and len(found) != sum(bool(row) for _, row in seen):
+            absent = WholeRow(RowRead())
+            by_key: dict[bytes, WholeRow] = {}
+            for key, row in self._made_of(entity, found):
+                if key is None:
+                    absent = WholeRow(row.read)
+                else:
+                    by_key.setdefault(key, row)
+            if len(found) > 1 and len(found) != sum(key in by_key for key in keys):
                 raise Refused(RefusalReason.WIDER_THAN_ONE_ROW, "a key finds several rows")
-            width = len(target.table.columns)
-            for key, (read, row) in zip(keys, seen, strict=True):
-                whole[entity, key] = WholeRow(read, target.imaged(row[width:]) if row else b"")
+            whole |= {(entity, key): by_key.get(key, absent) for key in keys}
         return [whole[row] for row in self.rows]
+
+    def _made_of(self, entity: str, found: Sequence[tuple[object, ...]]) -> list[tuple[bytes | None, WholeRow]]:
+        """Return what selected rows are, each by its key; one that reads as it did before is what it was."""
+        target, known = self.targets[entity], self._known.setdefault(entity, {})
+        width = len(target.table.columns)
+        new = [row for row in found if row not in known]
+        for row, (key, read) in zip(new, target.table.reads(new), strict=True):
+            known[row] = key, WholeRow(read, target.imaged(row[width:]))
+        return [known[row] for row in found]
 
     def look(self) -> list[WholeRow]:
         """Read the rows without a lock."""
@@ -429,7 +457,7 @@ class SqlTransaction(ABC):
             return self._run(statements)
         self._savepoint(_ROWS)
         try:
-            return self._run(statements)
+            return sum(self._run_alike(each) for each in alike(statements))
         except Refused as no:
             # A deadlock's victim has no savepoint any more.
             if no.reason is RefusalReason.ROW_LOCKED:
@@ -456,15 +484,22 @@ class SqlTransaction(ABC):
         with self.store.translating():
             self.execute(f"{'ROLLBACK TO SAVEPOINT' if back else 'SAVEPOINT'} {name}")
 
-    def _run(self, statements: Sequence[tuple[str, list[object]]]) -> int:
-        """Run statements in their order; those of the same text travel together."""
+    def _run(self, statements: Sequence[RowStatement]) -> int:
+        """Run statements in their order; neighbours of the same form travel together."""
         written = 0
         with self._unique(), self.store.translating():
-            for text, alike in groupby(statements, itemgetter(0)):
+            for text, same in groupby(statements, attrgetter("text")):
                 cursor = self.writer.cursor()
-                cursor.executemany(text, [parameters for _, parameters in alike])
+                cursor.executemany(text, [statement.values for statement in same])
                 written += int(cursor.rowcount)
         return written
+
+    def _run_alike(self, statements: Sequence[RowStatement]) -> int:
+        """Run statements of the same form as one, and return how many rows they wrote."""
+        if len(statements) == 1:
+            return self._run(statements)
+        with self._unique(), self.store.translating():
+            return self.run_as_one(statements)
 
     @contextmanager
     def _unique(self) -> Iterator[None]:
@@ -483,7 +518,7 @@ class SqlTransaction(ABC):
             text, parameters = table.select(keys)
             with self.store.translating():
                 selected = self.execute(text, parameters).fetchall()
-            found |= {(entity, key): read for key, (read, _) in zip(keys, table.seen(keys, selected), strict=True)}
+            found |= {(entity, key): read for key, read in zip(keys, table.seen(keys, selected), strict=True)}
         return [found[row] for row in self.rows]
 
     def commit(self) -> str:

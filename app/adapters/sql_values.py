@@ -7,7 +7,7 @@ must be pinned: time zone UTC and ISO dates in PostgreSQL; time zone `+00:00`, s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, Final
 
@@ -63,18 +63,34 @@ def select_expression(kind: StoreKind, field_type: FieldType, quoted_column: str
     raise ContractViolation(f"{kind.value} is not read by SQL")
 
 
-def parameter(kind: StoreKind, field_type: FieldType, canonical: Canonical, encoding: str = "") -> tuple[str, object]:
-    """Return a placeholder and the value to bind to it; `Unmappable` where the store has no such value.
+Binder = Callable[[Canonical], object]
+"""Makes of a canonical value what is bound to a placeholder; `Unmappable` where the store has no such value.
 
-    The field is unnamed in that error: the caller knows it. `encoding` is the contract's for this store and field.
-    """
+The field is unnamed in that error: the caller knows it.
+"""
+
+
+def binder(kind: StoreKind, field_type: FieldType, encoding: str = "") -> Binder:
+    """Return what makes the values to bind for one column. `encoding` is the contract's for this store and field."""
     if kind not in {StoreKind.POSTGRES, StoreKind.MARIADB, StoreKind.MYSQL}:
         raise ContractViolation(f"{kind.value} is not written by SQL")
-    if canonical is None:
-        return "%s", None
-    forms = _POSTGRES_FORMS if kind is StoreKind.POSTGRES else _BINLOG_FORMS
-    form = forms.get(field_type.kind)
-    return "%s", canonical if form is None else form(canonical, field_type, encoding)
+    form = (_POSTGRES_FORMS if kind is StoreKind.POSTGRES else _BINLOG_FORMS).get(field_type.kind)
+    if form is None:
+        return lambda canonical: canonical
+    return lambda canonical: None if canonical is None else form(canonical, field_type, encoding)
+
+
+def text_array(bound: Iterable[object]) -> str:
+    """Return PostgreSQL's text of an array of one dimension, of the texts of values that are to be bound."""
+    return "{" + ",".join(map(_array_element, bound)) + "}"
+
+
+def _array_element(bound: object) -> str:
+    if bound is None:
+        return "NULL"
+    text = f"\\x{bound.hex()}" if isinstance(bound, bytes) else str(bound)
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _shown(micros: int, field_type: FieldType, encoding: str) -> tuple[int, str]:
@@ -109,17 +125,10 @@ def _postgres_stamp(value: Any, field_type: FieldType, encoding: str) -> str:  #
 
 def _postgres_text(value: Any, field_type: FieldType, encoding: str) -> str:  # noqa: ANN401 - canonical, by its kind
     """Return the text of an array's element, or of a whole array within."""
-    if value is None:
-        return "NULL"
     if isinstance(value, tuple) and field_type.kind is FieldKind.ARRAY:
         return _postgres_array(value, field_type, encoding)
-    if isinstance(value, bytes):
-        text = f"\\x{value.hex()}"
-    else:
-        form = _POSTGRES_FORMS.get(field_type.kind)
-        text = str(value if form is None else form(value, field_type, encoding))
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    form = _POSTGRES_FORMS.get(field_type.kind)
+    return _array_element(value if form is None or value is None else form(value, field_type, encoding))
 
 
 def _postgres_array(value: Any, field_type: FieldType, encoding: str) -> str:  # noqa: ANN401 - canonical, by its kind

@@ -26,7 +26,16 @@ from app.applier.answers import Answers
 from app.applier.belief import Belief
 from app.applier.failpoints import no_failpoint
 from app.core.approval import SILENCE, SUPPOSED, Said, Word, all_words_on, said
-from app.core.command import FINAL_REASONS, STORE_SAYS_NO, Action, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.command import (
+    FINAL_REASONS,
+    STORE_SAYS_NO,
+    VALUE_WAITS_MS,
+    Action,
+    CommandOutcome,
+    Outcome,
+    RefusalReason,
+    RepairCommand,
+)
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.errors import Undecodable, Unready
 from app.core.guard import (
@@ -66,6 +75,7 @@ from app.ports import (
     WholeRow,
 )
 
+_CONFLICT: Final = RefusalReason.UNIQUE_CONFLICT
 ABSENT: Final = object()
 """What stands for the value of a field in a row that is not there: no value, and not NULL either."""
 
@@ -212,7 +222,7 @@ class Applier:
             return refused | self._carry_out([c for c in commands if not _id_in(c, refused)], store)
         except (AlreadyRecorded, Refused) as no:
             if isinstance(no, Refused) and self._is_one_group(commands):
-                return {c.command_id: self._refuse(c, store, _of_group(no)) for c in commands}
+                return {c.command_id: self._refuse(c, store, _of_group(self._in_time(c, no))) for c in commands}
             if len(commands) > 1:
                 first, second = halves(commands)
                 return self._carry_out(first, store) | self._carry_out(second, store)
@@ -239,7 +249,7 @@ class Applier:
 
     def _refused_alone(self, command: RepairCommand, store: RowStore, no: AlreadyRecorded | Refused) -> CommandOutcome:
         if isinstance(no, Refused):
-            return self._refuse(command, store, no)
+            return self._refuse(command, store, self._in_time(command, no))
         standing = store.recorded([command.command_id]).get(command.command_id)
         if standing is None:
             # Another applier's row was there and was rolled back: a passing state, so try again later.
@@ -399,9 +409,10 @@ class Applier:
         try:
             rows = transaction.write(writes)
         except RowsRefused as no:
+            in_time = {at: self._in_time(orders[at].command, why) for at, why in no.by_place.items()}
             rows_as = {at: (locked[at].read.values, writes[at].values) for at in no.by_place}
-            refused = {orders[at].command.command_id: why for at, why in _explained(no.by_place, rows_as).items()}
-            raise SomeRefused(refused) from None
+            refused = in_time | _explained(no.by_place, rows_as)
+            raise SomeRefused({orders[at].command.command_id: why for at, why in refused.items()}) from None
         self.failpoint("row_written")
         left = transaction.read_back()
         self.failpoint("row_read_back")
@@ -417,6 +428,11 @@ class Applier:
             where = orders[0].command.target
             raise Unready("repairs were stopped while rows were written: none is", where=where)
         self._heed_quarantine([order.command for order in orders])
+
+    def _in_time(self, command: RepairCommand, no: Refused) -> Refused:
+        """Hold a young command whose unique value another row has: that row's repair may come by the next poll."""
+        is_young = self.now_wall_ms() < command.planned_at_ms + VALUE_WAITS_MS
+        return Refused(RefusalReason.VALUE_TAKEN, no.what) if no.reason is _CONFLICT and is_young else no
 
     def _heed_quarantine(self, commands: Sequence[RepairCommand]) -> None:
         """Ask once more: this process may have slept since it looked, and what it was told in between counts."""
@@ -448,7 +464,7 @@ class Applier:
     def _columns_mode(self, command: RepairCommand, target: RowRead, authority: RowRead) -> RepairMode:
         """Return how far the policy lets the fields be repaired that differ between these two rows."""
         policy, _ = self._policy(command)
-        if policy is None or command.action is not Action.UPSERT:
+        if policy is None or not policy.columns or command.action is not Action.UPSERT:
             return RepairMode.APPLY
         fields = authority.values.keys() | target.values.keys()
         differing = [name for name in fields if target.values.get(name, ABSENT) != authority.values.get(name, ABSENT)]
@@ -511,11 +527,9 @@ def _of_group(no: Refused) -> Refused:
 def _explained(
     refused: Mapping[int, Refused], rows: Mapping[int, tuple[Mapping[str, object], Mapping[str, object]]]
 ) -> dict[int, Refused]:
-    """Say of rows that exchange a unique value that they do: no order of writing helps them."""
-    in_conflict = [place for place, no in refused.items() if no.reason is RefusalReason.UNIQUE_CONFLICT]
-    names = exchanged({place: rows[place] for place in in_conflict})
-    told = {
-        place: Refused(refused[place].reason, f'{refused[place].what}; rows exchange the values of field "{name}"')
+    """Say of the rows that exchange a unique value that they do: no order of writing helps them, and no waiting."""
+    names = exchanged({place: rows[place] for place, no in refused.items() if no.reason is _CONFLICT})
+    return {
+        place: Refused(_CONFLICT, f'{refused[place].what}; rows exchange the values of field "{name}"')
         for place, name in names.items()
     }
-    return {**refused, **told}

@@ -155,13 +155,14 @@ class ApplierLoop:
         except (Refused, Unready):
             # Whoever writes there says what is wrong, and waits.
             return pace
-        before, lag_ms = pace.share, max(strain.lag_ms, self.words.lags.of(target))
+        before, lag_ms = _gait(pace), max(strain.lag_ms, self.words.lags.of(target))
         pace.look(strain.answered_ms, lag_ms, now_ms)
         self.meter.set(observe.REPAIR_PACE, pace.share, store=target)
-        if (before < 1) is not (pace.share < 1):
+        gait = _gait(pace)
+        if gait != before:
             say = self.log.warning if pace.share < 1 else self.log.info
             what = f"a statement takes {strain.answered_ms:.0f} ms, and what follows is {lag_ms} ms behind"
-            say("repairs slow down" if pace.share < 1 else "repairs go at their full pace", store=target, what=what)
+            say(gait, store=target, what=what)
         return pace
 
     def _waits_ms(self, target: str) -> int:
@@ -430,3 +431,10 @@ class ApplierLoop:
             # The commands come again and the ledger answers.
             self.log.warning("offsets are not committed", what=error.args[0].str(), topic=self.topics.repairs)
         self.applier.failpoint("offset_committed")
+
+
+def _gait(pace: WritePace) -> str:
+    """Return what is said of a target's pace where it becomes another."""
+    if pace.is_stopped:
+        return "repairs wait for a target that does not bear them"
+    return "repairs slow down" if pace.share < 1 else "repairs go at their full pace"

@@ -11,11 +11,12 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from enum import Enum
+from operator import attrgetter
 from typing import Final
 
 from app.core.command import DISTRUSTED, CommandOutcome, Outcome, RefusalReason
 from app.core.ledger import LedgerRow
-from app.core.packing import packed
+from app.core.packing import packed, packed_fields
 
 _LINK_BYTES: Final = 32
 FIRST: Final = bytes(_LINK_BYTES)
@@ -23,6 +24,8 @@ FIRST: Final = bytes(_LINK_BYTES)
 # What the store itself adds, and the link that is made here.
 _UNBOUND: Final = frozenset({"transaction", "chain"})
 _NAMES: Final = tuple(sorted(f.name for f in fields(LedgerRow) if f.name not in _UNBOUND))
+_PACKED_NAMES: Final = tuple(map(packed, _NAMES))
+_VALUES: Final = attrgetter(*_NAMES)
 
 
 class Break(Enum):
@@ -45,11 +48,9 @@ class Finding:
 
 def link(key: bytes, before: bytes, row: LedgerRow) -> bytes:
     """Return the link of a row whose `sequence` is set, after the link before it."""
-    told = [before]
-    for name in _NAMES:
-        value = getattr(row, name)
-        told.append(packed(name) + packed("" if value is None else value))
-    return hashlib.blake2b(b"".join(told), key=key, digest_size=_LINK_BYTES, person=b"driftline-chain").digest()
+    values = ("" if value is None else value for value in _VALUES(row))
+    told = before + packed_fields(_PACKED_NAMES, values)
+    return hashlib.blake2b(told, key=key, digest_size=_LINK_BYTES, person=b"driftline-chain").digest()
 
 
 def breaks(key: bytes, rows: Iterable[LedgerRow]) -> Iterator[Finding]:

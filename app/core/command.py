@@ -60,6 +60,7 @@ class RefusalReason(Enum):
     MEANING_DIFFERS = "meaning_differs"  # only spelling was to be aligned, and the rows are not equal by the contract
     ROW_MOVED = "row_moved"
     AUTHORITY_MOVED = "authority_moved"
+    VALUE_TAKEN = "value_taken"  # held: another row has its unique value, and may be about to give it up
     UNIQUE_CONFLICT = "unique_conflict"
     UNCOVERED_COLUMNS = "uncovered_columns"  # a missing row needs values that the contract does not know
     NOT_HELD_BY_COLUMN = "not_held_by_column"  # read back, the row is not what was intended
@@ -107,6 +108,7 @@ STORE_SAYS_NO: Final[frozenset[RefusalReason]] = frozenset(
     {
         RefusalReason.NO_RIGHT,
         RefusalReason.ROW_LOCKED,
+        RefusalReason.VALUE_TAKEN,
         RefusalReason.UNIQUE_CONFLICT,
         RefusalReason.UNCOVERED_COLUMNS,
         RefusalReason.NOT_HELD_BY_COLUMN,
@@ -131,9 +133,13 @@ FINAL_REASONS: Final[frozenset[RefusalReason]] = (
         RefusalReason.KEY_NOT_HELD,
         RefusalReason.OVER_BUDGET,
         RefusalReason.ROW_LOCKED,
+        RefusalReason.VALUE_TAKEN,
         RefusalReason.FOREIGN_KEY,
     }
 )
+
+VALUE_WAITS_MS: Final = 60_000
+"""How long after it was planned a command waits for a unique value: the row that has it may be repaired as well."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median_low
 from typing import Final
 
 from app.core.status import StatusReport
 
 SLOWEST: Final = 1 / 64
-"""The least share of a budget: what is held back still goes on, and sees when its store is well again."""
+"""The least share of a budget: what is read goes on at it, and sees when its store is well again."""
 LOOK_MS: Final = 1_000
 """How often it is looked how a store bears being written."""
 
@@ -86,11 +87,15 @@ class BackOff:
 
 @dataclass(slots=True)
 class WritePace:
-    """How fast one target may be written: a token bucket, and the share of its rate that the target bears now."""
+    """How fast one target may be written: a token bucket, and the share of its rate that the target bears now.
+
+    `is_stopped`: it bears nothing. What follows it is too far behind, or it answers slowly even at the least share.
+    """
 
     budget: Budget
     back_off: BackOff
     looked_ms: int | None = None
+    is_stopped: bool = False
 
     @classmethod
     def of(cls, rows_per_second: int, lag_ms_max: int, now_ms: int) -> WritePace:
@@ -100,7 +105,7 @@ class WritePace:
     @property
     def share(self) -> float:
         """The share of its full rate at which the target is written."""
-        return self.back_off.share
+        return 0.0 if self.is_stopped else self.back_off.share
 
     def is_due(self, now_ms: int) -> bool:
         """Tell whether it is time to look again."""
@@ -109,7 +114,9 @@ class WritePace:
     def look(self, answered_ms: float, lag_ms: int, now_ms: int) -> None:
         """Take in how long the target takes to answer, and how far what follows it is behind."""
         self.budget.spend(0, now_ms, self.share)
-        self.back_off.look(answered_ms, lag_ms)
+        before = self.back_off.share
+        after = self.back_off.look(answered_ms, lag_ms)
+        self.is_stopped = lag_ms > self.back_off.lag_ms_max or before == after == SLOWEST
         self.looked_ms = now_ms
 
     def wrote(self, rows: int, now_ms: int) -> None:
@@ -118,7 +125,31 @@ class WritePace:
 
     def waits_ms(self, now_ms: int) -> int:
         """Return in how many milliseconds the next transaction may begin."""
-        return self.budget.waits_ms(now_ms, self.share)
+        return LOOK_MS if self.is_stopped else self.budget.waits_ms(now_ms, self.share)
+
+
+@dataclass(slots=True)
+class ReplicaLag:
+    """How far the slowest replica of a store is behind, by positions in the store's log that only grow.
+
+    What a replica lacks, of which the store had it at an earlier look, it has lacked since then. A server's own figure
+    stands still while its replica does.
+    """
+
+    looks: deque[tuple[int, int]] = field(default_factory=deque)  # when, and how far the log was
+
+    def look(self, written: int, replayed: int | None, now_ms: int) -> int:
+        """Take in where the log ends and how far the slowest replica is; return the milliseconds it is behind at least.
+
+        `replayed` is None where there is no replica.
+        """
+        while self.looks and (replayed is None or self.looks[0][1] <= replayed):
+            self.looks.popleft()
+        if replayed is None or written <= replayed:
+            return 0
+        if not self.looks or self.looks[-1][1] < written:
+            self.looks.append((now_ms, written))
+        return now_ms - self.looks[0][0]
 
 
 class LogLags:

@@ -9,12 +9,13 @@ whatever is made of it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Final
 
 from app.core.command import Approval, RepairCommand
-from app.core.packing import packed
+from app.core.packing import packed, packed_fields
 from app.core.switch import Control
 
 _ID_BYTES: Final = 16
@@ -26,27 +27,27 @@ _UNSIGNED: Final = frozenset({"key_id", "signature", "rehearses"})
 Signed = RepairCommand | Approval | Control
 
 
-def _digest(purpose: bytes, deployment: str, parts: Iterable[bytes]) -> bytes:
-    told = packed(deployment) + b"".join(parts)
-    return hashlib.blake2b(told, digest_size=DIGEST_BYTES, person=purpose).digest()
+def _digest(purpose: bytes, deployment: str, told: bytes) -> bytes:
+    return hashlib.blake2b(packed(deployment) + told, digest_size=DIGEST_BYTES, person=purpose).digest()
 
 
-def _names(value_type: type[Signed]) -> list[tuple[str, bytes]]:
-    """Return the names of the signed fields, in order, each as it stands and packed."""
-    names = sorted(field.name for field in fields(value_type) if field.name not in _UNSIGNED)
-    return [(name, packed(name)) for name in names]
+def _names(value_type: type[Signed]) -> list[str]:
+    """Return the names of the signed fields, in order."""
+    return sorted(field.name for field in fields(value_type) if field.name not in _UNSIGNED)
 
 
-_NAMES: Final = {each: _names(each) for each in (RepairCommand, Approval, Control)}
+_TYPES: Final = (RepairCommand, Approval, Control)
+_NAMES: Final = {each: list(map(packed, _names(each))) for each in _TYPES}
+_VALUES: Final = {each: attrgetter(*_names(each)) for each in _TYPES}
 _PURPOSES: Final = {RepairCommand: b"driftline-cmd", Approval: b"driftline-word", Control: b"driftline-switch"}
 _REHEARSES: Final = b"driftline-trial"
 
 
 def signed_form(deployment: str, value: Signed) -> bytes:
     """Return what a signature over a command or a word is made over (32 bytes)."""
-    parts = (told + packed(getattr(value, name)) for name, told in _NAMES[type(value)])
+    told = packed_fields(_NAMES[type(value)], _VALUES[type(value)](value))
     is_trial = isinstance(value, Approval) and value.rehearses
-    return _digest(_REHEARSES if is_trial else _PURPOSES[type(value)], deployment, parts)
+    return _digest(_REHEARSES if is_trial else _PURPOSES[type(value)], deployment, told)
 
 
 def member_of(deployment: str, command: RepairCommand) -> bytes:
@@ -61,7 +62,7 @@ def id_of_member(member: bytes) -> bytes:
 
 def batch_id(deployment: str, members: Sequence[bytes]) -> bytes:
     """Name a batch (32 bytes): by its members in their order, so that another content is another batch."""
-    return _digest(b"driftline-batch", deployment, map(packed, members))
+    return _digest(b"driftline-batch", deployment, b"".join(map(packed, members)))
 
 
 def key_id_of(public_key: bytes) -> bytes:

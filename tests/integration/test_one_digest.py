@@ -18,7 +18,7 @@ import pymysql
 import pytest
 from confluent_kafka import Consumer
 
-from app.adapters.sql_values import parameter, select_expression
+from app.adapters.sql_values import binder, select_expression
 from app.codec.envelope import decoder_for
 from app.core.contract import EntityContract, Field, FieldType, KeyField
 from app.core.contract import FieldKind as K
@@ -180,9 +180,9 @@ class Probe:
                 continue
             try:
                 value = self.digesters(cell.family, column, cell.name)[1].values(images[cell.row])["v"]
-                placeholder, bound = parameter(self.kind, cell.family.type, value, column.encoding)
+                bound = binder(self.kind, cell.family.type, column.encoding)(value)
                 into = f"INSERT INTO {self.table} (id, {self.quoted(cell.name)})"
-                self.execute(f"{into} VALUES ({WRITTEN_AGAIN + number}, {placeholder})", (bound,))
+                self.execute(f"{into} VALUES ({WRITTEN_AGAIN + number}, %s)", (bound,))
             except Exception as why:  # noqa: BLE001 - all that is wrong is told at once
                 wrong.append(f"{column.sql_type} {cell.literal} cannot be written again: {why}")
             else:

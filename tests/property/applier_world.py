@@ -9,7 +9,7 @@ from app.adapters.memory_rows import MemoryRows, plain_digest
 from app.adapters.seal import DeploymentSeals, Seal
 from app.applier.failpoints import no_failpoint
 from app.core.approval import Word
-from app.core.command import Action, RepairCommand, command_id
+from app.core.command import VALUE_WAITS_MS, Action, RepairCommand, command_id
 from app.core.contract import EntityContract, RepairMode, RepairPolicy, Replica
 from app.core.guard import DEFAULT_LIMITS, Limits
 from tests.signatures import ANNA, BELIEF, PlannedApplier
@@ -101,6 +101,8 @@ class World:
             fence_token=0,
             trace_id=b"t" * 16,
             source_transaction=source_transaction,
+            # Long ago: nothing is waited for any more that may pass.
+            planned_at_ms=-VALUE_WAITS_MS,
         )
 
     def put(self, key: bytes, authority: object, target: object) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.adapters.memory_rows import CHAIN_KEY, Blocked
 from app.applier.failpoints import FAILPOINTS
 from app.core.chain import breaks
-from app.core.command import CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.command import VALUE_WAITS_MS, CommandOutcome, Outcome, RefusalReason, RepairCommand
 from app.core.errors import Unready
 from app.core.guard import Limits, Refused
 from app.core.ledger import LedgerKind
@@ -281,6 +281,44 @@ def test_a_value_that_another_row_keeps_refuses_the_one_that_wants_it() -> None:
     ]
     assert values(world)[:3] == ["a", "c", "b"]
     assert world.target.transactions == 2
+
+
+def young(command: RepairCommand) -> RepairCommand:
+    """Return a command as if it had been planned a minute ago, but for the last millisecond."""
+    return replace(command, planned_at_ms=1_001 - VALUE_WAITS_MS)
+
+
+def test_a_value_that_comes_free_by_the_next_poll_is_waited_for() -> None:
+    """The row that has it is repaired a moment later, in a transaction of its own; then the first one goes."""
+    world, commands = world_of_values(("b", "a"), ("c", "b"))
+    taking, freeing = map(young, commands)
+    applier = world.applier()
+    held = applier.carry_out(taking)
+    assert (held.outcome, held.reason) == (Outcome.HELD, RefusalReason.VALUE_TAKEN)
+    assert world.target.ledger == {}
+    assert [applier.carry_out(each).reason for each in (freeing, taking)] == [None, None]
+    assert values(world)[:2] == ["b", "c"]
+
+
+def test_a_value_that_does_not_come_free_is_waited_for_no_longer_than_a_minute() -> None:
+    """Then the refusal stands in the ledger; rows that exchange a value are told at once that no waiting helps."""
+    world, (taking, _) = world_of_values(("b", "a"), ("b", "b"))
+    assert world.applier().carry_out(young(taking)).outcome is Outcome.HELD
+    world.now_ms += 1
+    assert world.applier().carry_out(young(taking)).outcome is Outcome.REFUSED
+    assert world.target.ledger.keys() == {taking.command_id}
+    world, commands = world_of_values(("b", "a"), ("a", "b"))
+    outcomes = world.applier().carry_out_all([young(command) for command in commands])
+    assert [(o.outcome, o.reason) for o in outcomes] == [(Outcome.REFUSED, RefusalReason.UNIQUE_CONFLICT)] * 2
+
+
+def test_rows_of_a_source_transaction_wait_together_for_a_value() -> None:
+    """None is written, none is refused, and nobody is asked: the value may come free."""
+    world, commands = world_of_values(("b", "a"), ("x", "y"), source="s")
+    world.put(b"keeps it", "b", "b")
+    outcomes = world.applier().carry_out_all([young(command) for command in commands])
+    assert [(o.outcome, o.reason) for o in outcomes] == [(Outcome.HELD, RefusalReason.VALUE_TAKEN)] * 2
+    assert values(world)[:2] == ["a", "y"]
 
 
 def test_what_waits_for_another_row_comes_behind_it() -> None:

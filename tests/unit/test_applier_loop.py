@@ -136,9 +136,10 @@ def test_a_pause_between_two_commands_keeps_the_second() -> None:
     assert rig.broker.committed == {0: 2}
 
 
+@pytest.mark.parametrize("word", [Said.PANIC, Said.PAUSE])
 @pytest.mark.parametrize("step", ["received", "row_locked", "row_written", "before_commit"])
-def test_a_panic_stops_what_is_being_written(step: str) -> None:
-    """Said at any step before the commit, nothing is written and no ledger row left; lifted, the same command goes."""
+def test_a_stop_behind_a_command_stops_what_is_being_written(step: str, word: Said) -> None:
+    """Read at any step before the commit, nothing is written and no ledger row left; lifted, the same command goes."""
     rig = Rig(World("new", "old"))
     rig.broker.say(Said.RESUME)
     rig.broker.command(rig.world.command("old", "new"))
@@ -147,7 +148,7 @@ def test_a_panic_stops_what_is_being_written(step: str) -> None:
     def panic_once(name: str) -> None:
         if name == step and not panics:
             panics.append(name)
-            rig.broker.say(Said.PANIC)
+            rig.broker.say(word)
 
     object.__setattr__(rig.loop.applier, "failpoint", panic_once)
     seen: list[tuple[object, int]] = []
@@ -332,7 +333,7 @@ def test_a_healthy_target_is_repaired_at_its_full_pace() -> None:
 
 
 @pytest.mark.parametrize("cause", ["it answers slowly", "its replicas are behind", "its log is behind"])
-def test_a_target_that_does_not_bear_it_is_repaired_slowly_until_it_does(cause: str) -> None:
+def test_a_target_that_does_not_bear_it_is_not_repaired_until_it_does(cause: str) -> None:
     """Nothing is refused or lost, and it goes on by itself; the pace is shown while it is less than full."""
     rig = PacedRig()
 
@@ -351,10 +352,10 @@ def test_a_target_that_does_not_bear_it_is_repaired_slowly_until_it_does(cause: 
             be(well=number == 16)
 
     written = rig.turns(45, world_turns)
-    assert 11 <= written[8] <= written[15] <= written[8] + 3
+    assert 11 <= written[8] <= written[11] == written[15] <= written[8] + 3
     assert written[-1] == 40
     assert rig.meter.paces[0] == rig.meter.paces[-1] == 1.0
-    assert min(rig.meter.paces) < 0.1
+    assert min(rig.meter.paces) == 0
     assert rig.broker.committed == {0: 40}
 
 
@@ -379,4 +380,4 @@ def test_a_process_that_is_told_to_end_does_not_wait_for_the_pace() -> None:
     rig.world.target.strained = Strain(1.0, 10**6)
     written = rig.turns(8)
     assert len(written) == 8
-    assert rig.broker.committed == {0: written[-1]}
+    assert (written[-1], rig.broker.committed) == (0, {})

@@ -63,3 +63,14 @@ CREATE INDEX IF NOT EXISTS driftline_ledger_written ON {schema}.driftline_ledger
 CREATE INDEX IF NOT EXISTS driftline_ledger_row ON {schema}.driftline_ledger (key_hash, written_at);
 
 CREATE INDEX IF NOT EXISTS driftline_ledger_original ON {schema}.driftline_ledger (original_id);
+
+-- How far this server's standbys are, for a role that may see nothing else of other sessions: with the rights of the
+-- function's owner, who must be a superuser or have pg_read_all_stats. Connectors read slots, and are no standbys.
+CREATE OR REPLACE FUNCTION {schema}.driftline_standbys(OUT written bigint, OUT replayed bigint, OUT lag_ms bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+    AS $driftline$ SELECT (pg_current_wal_lsn() - '0/0')::bigint, min(replica.replay_lsn - '0/0')::bigint,
+        (max(extract(epoch FROM replica.replay_lag)) * 1000)::bigint
+        FROM pg_stat_replication replica LEFT JOIN pg_replication_slots slot ON slot.active_pid = replica.pid
+        WHERE slot.slot_type IS DISTINCT FROM 'logical' $driftline$;
+
+REVOKE ALL ON FUNCTION {schema}.driftline_standbys() FROM PUBLIC;

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from app.adapters.sql_values import parameter, select_expression
+from app.adapters.sql_values import binder, select_expression
 from app.core.contract import FieldKind, FieldType
 from app.core.errors import ContractViolation, Unmappable
 from app.core.store import StoreKind
@@ -21,9 +21,7 @@ NEW_YORK = FieldType(K.INSTANT, zone="America/New_York")
 
 def bound(kind: StoreKind, type_: FieldKind | FieldType, value: Canonical, encoding: str = "") -> object:
     """Return what is bound for a value."""
-    placeholder, found = parameter(kind, type_ if isinstance(type_, FieldType) else FieldType(type_), value, encoding)
-    assert placeholder == "%s"
-    return found
+    return binder(kind, type_ if isinstance(type_, FieldType) else FieldType(type_), encoding)(value)
 
 
 @pytest.mark.parametrize("type_", list(FieldKind))
@@ -122,4 +120,4 @@ def test_a_store_without_sql_is_refused() -> None:
     with pytest.raises(ContractViolation):
         select_expression(StoreKind.MONGODB, FieldType(K.INT64), "a")
     with pytest.raises(ContractViolation):
-        parameter(StoreKind.MONGODB, FieldType(K.INT64), 1)
+        binder(StoreKind.MONGODB, FieldType(K.INT64))

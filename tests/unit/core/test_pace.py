@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.pace import SLOWEST, BackOff, Budget, LogLags, WritePace
+from app.core.pace import SLOWEST, BackOff, Budget, LogLags, ReplicaLag, WritePace
 from app.core.status import Coverage, StatusReport
 
 
@@ -67,26 +67,45 @@ def rows_within(seconds: int, answered_ms: float, lag_ms: int = 0) -> int:
 
 
 @pytest.mark.parametrize(("answered_ms", "lag_ms"), [(200.0, 0), (2.0, 5_001)])
-def test_a_target_that_answers_slowly_or_is_followed_late_is_written_slowly(answered_ms: float, lag_ms: int) -> None:
-    """Within some looks next to nothing goes, and never quite nothing; a healthy one has its full rate all the time."""
+def test_a_target_that_answers_slowly_or_is_followed_late_is_soon_not_written(answered_ms: float, lag_ms: int) -> None:
+    """Within some looks nothing goes any more; a healthy one has its full rate all the time."""
     healthy = rows_within(20, 2.0)
     assert 20_000 <= healthy <= 21_100
     slow = rows_within(20, answered_ms, lag_ms)
-    assert 20_000 / 64 <= slow <= 20_000 / 6
+    assert slow <= 20_000 / 6
+    assert rows_within(60, answered_ms, lag_ms) == slow
     assert rows_within(20, 10.0, 5_000) == healthy
+
+
+@pytest.mark.parametrize(("answered_ms", "lag_ms", "shares"), [(200.0, 0, [1 / 64, 0, 0]), (2.0, 5_001, [0, 0, 0])])
+def test_a_target_that_bears_nothing_is_written_again_once_it_is_well(
+    answered_ms: float, lag_ms: int, shares: list[float]
+) -> None:
+    """Too far behind, at once; too slow, when the least share was too much as well. A good look lets some go."""
+    pace = WritePace.of(1_000, 5_000, 0)
+    pace.look(2.0, 0, 0)
+    seen = []
+    for second in range(1, 9):
+        pace.look(answered_ms, lag_ms, second * 1_000)
+        seen.append(pace.share)
+    assert seen[5:] == shares
+    assert pace.waits_ms(8_500) == 1_000
+    pace.look(2.0, 5_000, 9_000)
+    assert pace.share == SLOWEST * 1.25
+    assert pace.waits_ms(10_000) == 0
 
 
 def test_a_target_that_slows_down_has_no_second_of_its_full_rate_left() -> None:
     """What the bucket had saved for the full pace does not go at once to a target that cannot bear it."""
     pace = WritePace.of(1_000, 5_000, 0)
     pace.look(2.0, 0, 0)
-    for now_ms in range(1_000, 8_000, 1_000):
+    for now_ms in range(1_000, 7_000, 1_000):
         assert pace.is_due(now_ms)
         pace.look(200.0, 0, now_ms)
         assert not pace.is_due(now_ms + 999)
     assert pace.share == SLOWEST
-    pace.wrote(200, 8_000)
-    assert pace.waits_ms(8_000) > 10_000
+    pace.wrote(200, 7_000)
+    assert pace.waits_ms(7_000) > 10_000
 
 
 def test_what_stays_slow_for_long_is_usual_in_the_end() -> None:
@@ -97,8 +116,25 @@ def test_what_stays_slow_for_long_is_usual_in_the_end() -> None:
     for second in range(1, 3_600):
         pace.look(200.0, 0, second * 1_000)
         shares.append(pace.share)
-    assert shares[600] == SLOWEST
+    assert shares[600] == 0
     assert shares[-1] == 1.0
+
+
+def test_a_replica_lacks_what_the_store_had_at_an_earlier_look() -> None:
+    """While it stands still it is later with each look, and it is in time once it has all that was there."""
+    lag = ReplicaLag()
+    assert [lag.look(100, 90, 0), lag.look(100, 90, 1_000), lag.look(200, 90, 2_000)] == [0, 1_000, 2_000]
+    assert lag.look(300, 100, 3_000) == 1_000
+    assert lag.look(300, 300, 4_000) == 0
+    assert lag.look(400, 300, 90_000) == 0
+    assert lag.look(400, 300, 95_000) == 5_000
+
+
+def test_a_replica_that_is_gone_is_waited_for_no_longer() -> None:
+    """Whoever took it away knows, and one that comes back is measured anew."""
+    lag = ReplicaLag()
+    lag.look(100, 90, 0)
+    assert (lag.look(100, 90, 60_000), lag.look(100, None, 61_000), lag.look(100, 90, 62_000)) == (60_000, 0, 0)
 
 
 def status(store: str = "copy", partition: int = 0, watermark_ms: int | None = 10_000) -> StatusReport:
