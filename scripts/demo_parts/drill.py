@@ -25,7 +25,7 @@ from judge_parts.rows import ledger_rows
 from repair_drill import drill as repair_drill
 from sweep_drill import drill as sweep_drill
 
-from demo_parts import truth
+from demo_parts import rate, truth
 from demo_parts.campaign import Campaign, Case
 from demo_parts.damages import Damage, Expected, on_copy
 from demo_parts.performance import judge_rows
@@ -238,6 +238,7 @@ def _add_crash_arguments(one: argparse.ArgumentParser) -> None:
 _DRILLS: dict[str, tuple[Callable[[argparse.Namespace, Say], dict[str, Any]], Callable[[dict[str, Any]], str]]] = {
     "crash": (crash, crash_told),
     "engine": (engine.engine, engine.last_line),
+    "rate": (rate.rate, rate.rate_told),
     "repairs": (repair_drill.repairs, repair_drill.last_line),
     "sweep": (sweep_drill.sweep, sweep_drill.last_line),
     "truth": (truth.truth, truth.truth_told),
@@ -256,6 +257,9 @@ def main() -> int:
     )
     engine.add_arguments(
         drills.add_parser("engine", parents=[common], help="workers and broker killed under a stream, on Kafka alone")
+    )
+    rate.add_arguments(
+        drills.add_parser("rate", parents=[common], help="how long repairs take at a steady pace of so many a second")
     )
     repair_drill.add_arguments(
         drills.add_parser(

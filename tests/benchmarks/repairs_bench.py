@@ -26,7 +26,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from app.adapters.seal import DeploymentSeals, Seal
 from app.applier.apply import Applier
 from app.core.command import Action, Outcome, RepairCommand, command_id
 from app.core.digest import keyed_hash
@@ -44,12 +43,12 @@ from tests.contract.row_worlds import (
     key_of,
     settings_of,
 )
+from tests.seals import SEALS
 from tests.signatures import BELIEF, signed
 
 PROJECT = Path(__file__).resolve().parents[2]
 PARTITIONS = 12
 MINUTE_LIMIT = 10**9
-SEALS = DeploymentSeals(Seal([b"s" * 32]), Seal([b"l" * 32]))
 BOTH = {StoreKind.POSTGRES: PostgresWorld, StoreKind.MARIADB: MariadbWorld}
 OTHER = {StoreKind.POSTGRES: StoreKind.MARIADB, StoreKind.MARIADB: StoreKind.POSTGRES}
 SERVERS = {StoreKind.POSTGRES: "postgres", StoreKind.MARIADB: "mariadb"}

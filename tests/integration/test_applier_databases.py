@@ -18,7 +18,6 @@ import pytest
 
 from app.adapters.memory_rows import MemoryRows
 from app.adapters.own_tables import accepts_server, run, statements
-from app.adapters.seal import DeploymentSeals, Seal
 from app.adapters.side_effects import side_effects
 from app.adapters.sql_clients import Use
 from app.applier.rehearse import Rehearsing
@@ -46,12 +45,12 @@ from tests.contract.row_worlds import (
 )
 from tests.contract.test_rows import ledger_row
 from tests.integration.running_stack import running_stack
+from tests.seals import SEALS
 from tests.signatures import ANNA, BELIEF, PlannedApplier, signed
 
 pytestmark = pytest.mark.stack
 
 KEY = key_of(1)
-SEALS = DeploymentSeals(Seal([b"s" * 32]), Seal([b"l" * 32]))
 KINDS = [StoreKind.POSTGRES, StoreKind.MARIADB]
 
 
@@ -273,6 +272,11 @@ ONLY_POSTGRES = [
     "ALTER TABLE {own}.driftline_ledger DISABLE TRIGGER ALL",
     "ALTER TABLE {own}.driftline_ledger OWNER TO applier_test_apply",
     "ALTER SYSTEM SET fsync = off",
+    # What tells how far the standbys are runs with its owner's rights.
+    "ALTER FUNCTION {own}.driftline_standbys() OWNER TO applier_test_apply",
+    "ALTER FUNCTION {own}.driftline_standbys() SET search_path = {schema}",
+    "GRANT pg_read_all_stats TO applier_test_apply",
+    "SELECT pg_ls_dir('.')",
     "BEGIN; LOCK TABLE {own}.driftline_ledger IN ACCESS EXCLUSIVE MODE",
 ]
 ONLY_MARIADB = [

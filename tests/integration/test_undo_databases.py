@@ -29,8 +29,9 @@ from tests.contract.row_worlds import (
     settings_of,
 )
 from tests.integration.running_stack import running_stack
-from tests.integration.test_applier_databases import SEALS, Authority
+from tests.integration.test_applier_databases import Authority
 from tests.integration.value_matrix import MATRIX, MOODS, Column, Family, Value, quoted
+from tests.seals import SEALS
 from tests.signatures import ANNA, BELIEF, PlannedApplier, signed
 
 pytestmark = pytest.mark.stack

@@ -6,18 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from app.adapters.memory_rows import MemoryRows, plain_digest
-from app.adapters.seal import DeploymentSeals, Seal
 from app.applier.failpoints import no_failpoint
 from app.core.approval import Word
 from app.core.command import VALUE_WAITS_MS, Action, RepairCommand, command_id
 from app.core.contract import EntityContract, RepairMode, RepairPolicy, Replica
 from app.core.guard import DEFAULT_LIMITS, Limits
+from tests.seals import SEALS
 from tests.signatures import ANNA, BELIEF, PlannedApplier
 
 ENTITY = "orders"
 KEY = b"\x01key"
 POLICY = RepairPolicy(mode=RepairMode.APPLY, deletes=True, deletes_wait=False)
-SEALS = DeploymentSeals(Seal([b"s" * 32]), Seal([b"l" * 32]))
 
 
 def row(value: object, note: str = "theirs") -> dict[str, object]:

@@ -18,7 +18,8 @@ from app.core.contract import RepairMode
 from app.core.signing import MEMBER_BYTES, batch_id
 from app.core.switch import Said
 from tests.property.applier_rig import CODEC, TOPICS, Rig
-from tests.property.applier_world import POLICY, SEALS, World
+from tests.property.applier_world import POLICY, World
+from tests.seals import SEALS
 from tests.signatures import (
     ANNA,
     ANNAS_OTHER,

@@ -15,7 +15,8 @@ from app.core.contract import RepairMode
 from app.core.errors import Unready
 from app.core.guard import Fence, Limits
 from app.core.ledger import LedgerKind, check_id
-from tests.property.applier_world import ENTITY, KEY, POLICY, SEALS, World, digest, row, until_done
+from tests.property.applier_world import ENTITY, KEY, POLICY, World, digest, row, until_done
+from tests.seals import SEALS
 
 CASES = [("new", "old"), ("new", None), (None, "extra")]
 """Authority's and target's values: an update, an insert, a delete."""

@@ -16,7 +16,8 @@ from app.core.ledger import LedgerKind
 from app.core.signing import signed_form
 from app.core.transform import aligned, transform_of, unlike
 from app.core.undo import undo_of
-from tests.property.applier_world import ENTITY, KEY, SEALS, Killed, World
+from tests.property.applier_world import ENTITY, KEY, Killed, World
+from tests.seals import SEALS
 from tests.signatures import ANNA, BERT, PLANNER, STRANGER, signed, word_on
 
 FIELDS = ("name", "code")
