@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
@@ -21,11 +21,11 @@ from app.adapters.sql_ledger import CHAIN_INDEX, LedgerStatements, ledger_row, w
 from app.adapters.sql_statements import RowStatement, alike, quoted
 from app.adapters.sql_table import SqlTable
 from app.core.chain import FIRST, link
-from app.core.command import RefusalReason
+from app.core.command import Action, RefusalReason
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, Unready
 from app.core.guard import Fence, Refused
-from app.core.ledger import LedgerCounts, LedgerRow
+from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow
 from app.core.pace import ReplicaLag
 from app.core.rehearsal import Tally
 from app.core.together import in_turns
@@ -36,6 +36,7 @@ Connection = Any
 """A connection of either driver, as DB-API describes it."""
 
 _PAGE: Final = 1_000
+_COUNTED_S: Final = 0.2
 EVERYWHERE: Final = "*"
 """The scope of the fence that holds for a whole store."""
 STOP: Final = "stop"
@@ -53,6 +54,15 @@ class DuplicateRow(Exception):
         super().__init__()
         self.index = index
         self.is_primary = is_primary
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What the ledger's last minute held when it was asked, and what this process has written since."""
+
+    at: float
+    now_wall_ms: int
+    counts: LedgerCounts
 
 
 class SqlRows(ABC):
@@ -79,6 +89,7 @@ class SqlRows(ABC):
         self._writer: Connection = None
         self._answers = self._answered_ms = 0.0
         self._replica_lag = ReplicaLag()
+        self._counted: dict[str, _Counted] = {}
 
     # -- what the two kinds do differently ----------------------------------------------------------------------------
 
@@ -133,11 +144,11 @@ class SqlRows(ABC):
             raise ours from None
 
     @contextmanager
-    def timing(self) -> Iterator[None]:
-        """Note how long a statement took that is the same whatever is written."""
+    def timing(self) -> Iterator[int]:
+        """Note how long a statement took that is the same whatever is written; yield when it began, in milliseconds."""
         began = time.monotonic()
         try:
-            yield
+            yield int(began * 1_000)
         finally:
             self._answers += 1
             self._answered_ms += (time.monotonic() - began) * 1_000
@@ -162,6 +173,8 @@ class SqlRows(ABC):
                 except (self.errors, OSError):
                     continue
         self._reader = self._writer = None
+        # Whether the last commit took place is for the ledger to say.
+        self._counted.clear()
 
     def unready(self, error: Exception, code: object) -> Unready:
         """Return the instruction to come again later."""
@@ -249,6 +262,7 @@ class SqlRows(ABC):
                 try:
                     self.insert_into_ledger(writer.cursor(), rows)
                     writer.commit()
+                    self.have_committed(rows)
                 finally:
                     writer.rollback()
         except DuplicateRow as duplicate:
@@ -259,26 +273,47 @@ class SqlRows(ABC):
 
     def counts(self, rows: Sequence[tuple[str, bytes]], now_wall_ms: int) -> list[LedgerCounts]:
         """Count what the ledger holds of the last minute, and of each row in the last hour."""
-        minute_ago, hour_ago = self.ledger.since(now_wall_ms)
-        entities = {entity for entity, _ in rows}
-        in_minute = {entity: self._ask(self.ledger.in_minute, [entity, minute_ago])[0] for entity in entities}
+        _, hour_ago = self.ledger.since(now_wall_ms)
+        in_minute = {entity: self._in_minute(entity, now_wall_ms) for entity in {entity for entity, _ in rows}}
         hashes = sorted({key_hash for _, key_hash in rows})
         repeated = {(e, h): int(n) for e, h, n in self._ask(*self.ledger.repeated(hashes, hour_ago))}
         undone = {(entity, key_hash) for entity, key_hash in self._ask(*self.ledger.undone(hashes))}
-        found = []
-        for entity, key_hash in rows:
-            writes, deletes, automatic, newest = in_minute[entity]
-            found.append(
-                LedgerCounts(
-                    writes_in_minute=int(writes),
-                    deletes_in_minute=int(deletes),
-                    same_row_in_hour=repeated.get((entity, key_hash.hex()), 0),
-                    automatic_in_minute=int(automatic),
-                    newest_at_ms=wall_ms_of(newest) if newest is not None else 0,
-                    was_undone=(entity, key_hash.hex()) in undone,
-                )
+        return [
+            replace(
+                in_minute[entity],
+                same_row_in_hour=repeated.get((entity, key_hash.hex()), 0),
+                was_undone=(entity, key_hash.hex()) in undone,
             )
-        return found
+            for entity, key_hash in rows
+        ]
+
+    def _in_minute(self, entity: str, now_wall_ms: int) -> LedgerCounts:
+        """Return the counts of a minute, asked anew each fifth of a second: they are dear when much is written."""
+        asked, at = self._counted.get(entity), time.monotonic()
+        if (
+            asked is not None
+            and at - asked.at < _COUNTED_S
+            and 0 <= now_wall_ms - asked.now_wall_ms < _COUNTED_S * 1_000
+        ):
+            return asked.counts
+        minute_ago, _ = self.ledger.since(now_wall_ms)
+        ((writes, deletes, automatic, newest),) = self._ask(self.ledger.in_minute, [entity, minute_ago])
+        newest_at_ms = wall_ms_of(newest) if newest is not None else 0
+        counts = LedgerCounts(int(writes), int(deletes), 0, int(automatic), newest_at_ms)
+        self._counted[entity] = _Counted(at, now_wall_ms, counts)
+        return counts
+
+    def have_committed(self, rows: Sequence[LedgerRow]) -> None:
+        """Count what this process has written itself since it asked."""
+        written = [row for row in rows if row.kind is LedgerKind.COMMAND]
+        deletes, newest_at_ms = (
+            sum(row.action is Action.DELETE for row in written),
+            max((row.written_at_ms for row in written), default=0),
+        )
+        for entity, asked in self._counted.items():
+            automatic = sum(row.entity == entity and not row.approver for row in written)
+            more = asked.counts.with_more(len(written), deletes, automatic)
+            asked.counts = replace(more, newest_at_ms=max(more.newest_at_ms, newest_at_ms))
 
     def table_rows(self, entity: str) -> int:
         """Return about how many rows an entity's table has, by the catalogue's estimate."""
@@ -287,9 +322,9 @@ class SqlRows(ABC):
 
     def strain(self) -> Strain:
         """Return how the store bears being written now; the asking is a statement like the others."""
-        with self.timing():
+        with self.timing() as now_ms:
             ((written, replayed, told_ms),) = self._ask(self.replicas, [])
-        lag_ms = self._replica_lag.look(int(written), None if replayed is None else int(replayed), _now_ms())
+        lag_ms = self._replica_lag.look(int(written), None if replayed is None else int(replayed), now_ms)
         answered_ms = self._answered_ms / self._answers
         self._answers = self._answered_ms = 0.0
         return Strain(answered_ms, max(lag_ms, int(told_ms or 0)))
@@ -297,10 +332,6 @@ class SqlRows(ABC):
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
         """Return applied inserts whose check is not in the ledger, oldest first."""
         return [ledger_row(row) for row in self._ask(self.ledger.unchecked, [limit])]
-
-
-def _now_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
 
 
 def keys_by_entity(rows: Sequence[RowName]) -> dict[str, list[bytes]]:
@@ -357,6 +388,7 @@ class SqlTransaction(ABC):
         self.targets = targets
         self.rows = rows
         self.is_over = False
+        self._recorded: list[LedgerRow] = []
         self._known: dict[str, dict[tuple[object, ...], tuple[bytes | None, WholeRow]]] = {}
 
     # -- what the two kinds do differently ----------------------------------------------------------------------------
@@ -447,6 +479,7 @@ class SqlTransaction(ABC):
                 self.store.insert_into_ledger(self.writer.cursor(), rows)
         except DuplicateRow as duplicate:
             raise self.store.ledger_fault(duplicate) from None
+        self._recorded += rows
 
     def write(self, writes: Sequence[RowWrite]) -> int:
         """Write each row in its way, as they stand; where the store says no, in the order that it takes them in."""
@@ -529,6 +562,7 @@ class SqlTransaction(ABC):
             with self.store.timing():
                 self.writer.commit()
             self.is_over = True
+            self.store.have_committed(self._recorded)
         if self.asks_before:
             return told
         with self.store.translating():

@@ -21,6 +21,7 @@ from tests.contract.row_worlds import (
     MariadbWorld,
     MemoryWorld,
     PostgresWorld,
+    SqlWorld,
     World,
     contract,
     key_of,
@@ -450,6 +451,23 @@ def test_the_ledger_counts_by_minute_and_row(world: World) -> None:
     assert (counted.writes_in_minute, counted.deletes_in_minute, counted.same_row_in_hour) == (2, 1, 3)
     assert counts(world, "others", b"h" * 16).same_row_in_hour == 0
     assert counts(world, ENTITY, b"g" * 16).same_row_in_hour == 0
+
+
+def test_what_was_written_since_the_ledger_was_counted_counts_at_once(world: World) -> None:
+    """The minute is not counted anew for each transaction; what is added comes to what the ledger says itself."""
+    assert counts(world, ENTITY, b"h" * 16) == LedgerCounts(0, 0, 0)
+    for number, approver in ((1, ""), (2, "anna")):
+        transaction = begun(world)
+        transaction.record([replace(ledger_row(number, action=Action.DELETE), approver=approver)])
+        transaction.commit()
+    rolled_back = begun(world)
+    rolled_back.record([ledger_row(3)])
+    rolled_back.rollback()
+    added = counts(world, ENTITY, b"h" * 16)
+    assert added == LedgerCounts(2, 2, 2, 1, NOW_MS)
+    if isinstance(world, SqlWorld):
+        world.sql.close()
+    assert counts(world, ENTITY, b"h" * 16) == added
 
 
 def _aged(row: LedgerRow, age_ms: int) -> LedgerRow:
