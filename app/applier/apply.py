@@ -330,12 +330,13 @@ class Applier:
     def _ordered(self, commands: Sequence[RepairCommand], store: RowStore) -> list[Order]:
         """Return what each command asks for, once nothing that needs no lock speaks against it."""
         refused = self._refused_before(commands, store)
+        originals = store.recorded([command.undoes for command in commands if command.undoes])
         orders = []
         for command in commands:
             if _id_in(command, refused):
                 continue
             try:
-                orders.append(self._order(command, store))
+                orders.append(self._order(command, originals.get(command.undoes)))
             except Undecodable as fault:
                 refused[command.command_id] = Refused(RefusalReason.UNREADABLE, fault.what)
             except Refused as no:
@@ -374,12 +375,11 @@ class Applier:
         kind = LedgerKind.UNDO if command.undoes else LedgerKind.COMMAND
         return self.answers.row(command, kind, Outcome.APPLIED, looked=looked)
 
-    def _order(self, command: RepairCommand, store: RowStore) -> Order:
-        """Return what a command asks for: of an undo, with the image of what was there before."""
+    def _order(self, command: RepairCommand, original: LedgerRow | None) -> Order:
+        """Return what a command asks for: of an undo, with the image of what was there before the original."""
         key = self.seals.open_key(command.entity, command.sealed_key)
         if not command.undoes:
             return Order(command, key, names_spelling=command.action is Action.TRANSFORM)
-        original = store.recorded([command.undoes]).get(command.undoes)
         if original is None or not undoes(command, original):
             raise Refused(RefusalReason.NOT_UNDOABLE, "the ledger knows of no such repair")
         names_spelling = original.action is Action.TRANSFORM

@@ -113,6 +113,7 @@ def _verified(stories: Sequence[Story]) -> set[int | None]:
 
 def _judged(running: Running, planted: dict[int, float], stories: Sequence[Story]) -> dict[str, Any]:
     detected = [s.confirmed_at - planted[s.key] for s in stories if s.key is not None and s.confirmed_at is not None]
+    applied = [s.applied_at - s.confirmed_at for s in stories if s.applied_at and s.confirmed_at]
     proven = [s.stages["verified"] - s.confirmed_at for s in stories if s.confirmed_at and "verified" in s.stages]
     faults = [f"row {row} was never found" for row in sorted(planted.keys() - {s.key for s in stories})][:_TOLD_MOST]
     faults += [f"row {row} was never proven" for row in sorted(planted.keys() - _verified(stories))][:_TOLD_MOST]
@@ -127,6 +128,7 @@ def _judged(running: Running, planted: dict[int, float], stories: Sequence[Story
         "detected": len(detected),
         "verified": len(proven),
         "damage_to_detected_s": told(detected),
+        "detected_to_applied_s": told(applied),
         "detected_to_verified_s": told(proven),
         "faults": faults,
     }
