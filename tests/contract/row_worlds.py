@@ -149,7 +149,7 @@ class MemoryWorld(World):
 
 
 def _narrow(column: str, value: object) -> object:
-    return str(value)[:20] if column == "name" else value
+    return value[:20] if column == "name" and isinstance(value, str) else value
 
 
 def settings_of(kind: StoreKind, told: dict[str, Any], folder: Path) -> StoreSettings:

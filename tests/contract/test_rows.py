@@ -232,6 +232,25 @@ def test_columns_that_are_not_given_are_not_written(world: World) -> None:
     assert world.store.spelling(ENTITY, {"name": "A"}) == b""
 
 
+ODD_TEXTS = ('{"a",NULL}', "b\\'\"", "NULL", "", None, "ü 🎁 %s {0} 100%;")
+
+
+def test_rows_that_are_written_alike_have_each_its_own_values(world: World) -> None:
+    """One statement inserts them all, and one updates them: no value is taken for a part of it, or for another's."""
+    keys = [key_of(number) for number in range(len(ODD_TEXTS))]
+    for way, texts in ((Way.INSERT, ODD_TEXTS), (Way.UPDATE, ODD_TEXTS[::-1])):
+        wanted = [thing(name=text, code=f"code {number}") for number, text in enumerate(texts)]
+        transaction = begun(world, *keys)
+        assert transaction.write([RowWrite(way, values) for values in wanted]) == len(keys)
+        assert [dict(left.values) for left in transaction.read_back()] == wanted
+        transaction.commit()
+    assert [dict(read.values) for read in world.store.read([(ENTITY, key) for key in keys])] == wanted
+    transaction = begun(world, *keys)
+    assert transaction.write([RowWrite(Way.DELETE)] * len(keys)) == len(keys)
+    assert {left.digest for left in transaction.read_back()} == {b""}
+    transaction.rollback()
+
+
 def test_how_long_statements_took_since_it_was_asked_is_what_a_store_is_strained_by(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
