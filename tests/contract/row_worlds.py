@@ -53,7 +53,7 @@ def key_of(number: int) -> bytes:
 
 
 def thing(
-    name: str = "a", code: str = "c", amount: str = "1.5", seen: int = 1_700_000_000_123_456
+    name: str | None = "a", code: str = "c", amount: str = "1.5", seen: int = 1_700_000_000_123_456
 ) -> dict[str, object]:
     """Return a thing's canonical values."""
     return {"name": name, "code": code, "amount": amount, "seen": seen}

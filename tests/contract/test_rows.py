@@ -232,6 +232,21 @@ def test_columns_that_are_not_given_are_not_written(world: World) -> None:
     assert world.store.spelling(ENTITY, {"name": "A"}) == b""
 
 
+def test_what_changed_since_a_row_was_looked_at_is_seen_under_its_lock(world: World) -> None:
+    """What stood still is what it was, also in columns that no contract names."""
+    world.put(1, thing())
+    world.put(2, thing(code="d"))
+    transaction = begun(world, KEY, key_of(2))
+    before = transaction.look()
+    world.put(2, thing(name="b", code="d"))
+    after = transaction.lock()
+    transaction.rollback()
+    assert after[0] == before[0]
+    assert [dict(row.read.values) for row in (before[1], after[1])] == [thing(code="d"), thing(name="b", code="d")]
+    assert after[1].read.digest != before[1].read.digest
+    assert after[1].image != before[1].image
+
+
 ODD_TEXTS = ('{"a",NULL}', "b\\'\"", "NULL", "", None, "ü 🎁 %s {0} 100%;")
 
 
