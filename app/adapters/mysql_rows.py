@@ -24,6 +24,8 @@ from app.core.rehearsal import Tally
 from app.core.store import StoreKind
 from app.ports import RowName, RowWrite
 
+_TIMEOUTS: Final = frozenset({1969, 3024})
+"""Of MariaDB and of MySQL."""
 _BY_NUMBER: Final[dict[int, RefusalReason]] = {
     1205: RefusalReason.ROW_LOCKED,  # lock wait timeout, also NOWAIT
     1213: RefusalReason.ROW_LOCKED,  # deadlock
@@ -113,6 +115,10 @@ class MysqlRows(SqlRows):
         if isinstance(error, pymysql.err.IntegrityError):
             return Refused(RefusalReason.CONSTRAINT, f"error {number}")
         return self.unready(error, number)
+
+    def is_timeout(self, error: Exception) -> bool:
+        """Tell whether the limit of a statement's time ended one."""
+        return bool(error.args) and error.args[0] in _TIMEOUTS
 
     def start(self, writer: Connection, rows: Sequence[RowName]) -> SqlTransaction:
         """Begin a transaction on some rows; MyISAM, Aria and views are refused."""

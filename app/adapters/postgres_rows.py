@@ -40,6 +40,7 @@ _BY_STATE: Final[dict[str, RefusalReason]] = {
     "23001": RefusalReason.FOREIGN_KEY,  # ON DELETE RESTRICT
     "P0001": RefusalReason.CONSTRAINT,  # a trigger says no
 }
+_CANCELED: Final = "57014"
 _NOT_NULL: Final = "23502"
 _UNIQUE: Final = "23505"
 _INTEGRITY: Final = "23"
@@ -111,6 +112,10 @@ class PostgresRows(SqlRows):
             # The driver itself could not write the value, such as NUL in a text.
             return Refused(RefusalReason.NOT_HELD_BY_COLUMN, "the value has no form in this store")
         return self.unready(error, state)
+
+    def is_timeout(self, error: Exception) -> bool:
+        """Tell whether `statement_timeout` ended a statement."""
+        return getattr(error, "sqlstate", None) == _CANCELED
 
     # What the open transaction's table says; needed to read an error after which nothing can be asked.
     primary_keys: frozenset[str] = frozenset()
@@ -253,7 +258,8 @@ class PostgresTransaction(SqlTransaction):
 
     def run_as_one(self, statements: Sequence[RowStatement]) -> int:
         """Run statements by one on the rows of arrays."""
-        (target,) = (each for each in self._of_entity.values() if each.table.name == statements[0].table)
+        # Several entities may be of one table, whose types are the same.
+        target = next(each for each in self._of_entity.values() if each.table.name == statements[0].table)
         return int(self.execute(*in_one(statements, target.types)).rowcount)
 
     def transaction_id(self) -> str:

@@ -65,6 +65,10 @@ class _Counted:
     counts: LedgerCounts
 
 
+class TooSlowTogether(Exception):
+    """Several rows took longer by one statement than one statement may; each by itself has as long as they had."""
+
+
 class SqlRows(ABC):
     """One SQL store as a `RowStore`."""
 
@@ -111,6 +115,10 @@ class SqlRows(ABC):
     @abstractmethod
     def translated(self, error: Exception) -> Exception:
         """Return `Refused`, `DuplicateRow` or `Unready` for a driver's error, without its text."""
+
+    @abstractmethod
+    def is_timeout(self, error: Exception) -> bool:
+        """Tell whether a driver's error says that a statement took too long."""
 
     @abstractmethod
     def insert_many(self, cursor: Connection, rows: Sequence[Sequence[object]]) -> None:
@@ -211,11 +219,12 @@ class SqlRows(ABC):
     def _ask(self, text: str, parameters: Sequence[object]) -> list[Any]:
         with self.translating():
             writer = self.writing()
-            cursor = writer.cursor()
-            cursor.execute(text, parameters)
-            rows = list(cursor.fetchall())
-            writer.rollback()
-            return rows
+            try:
+                cursor = writer.cursor()
+                cursor.execute(text, parameters)
+                return list(cursor.fetchall())
+            finally:
+                writer.rollback()
 
     def recorded(self, row_ids: Sequence[bytes]) -> dict[bytes, LedgerRow]:
         """Return those ledger rows that there are of these ids."""
@@ -459,7 +468,11 @@ class SqlTransaction(ABC):
         """Return what selected rows are, each by its key; one that reads as it did before is what it was."""
         target, known = self.targets[entity], self._known.setdefault(entity, {})
         width = len(target.table.columns)
-        new = [row for row in found if row not in known]
+        try:
+            new = [row for row in found if row not in known]
+        except TypeError:  # a column came to be of a type that the contract does not know, whose values have no hash
+            made = zip(found, target.table.reads(found), strict=True)
+            return [(key, WholeRow(read, target.imaged(row[width:]))) for row, (key, read) in made]
         for row, (key, read) in zip(new, target.table.reads(new), strict=True):
             known[row] = key, WholeRow(read, target.imaged(row[width:]))
         return [known[row] for row in found]
@@ -491,9 +504,9 @@ class SqlTransaction(ABC):
         self._savepoint(_ROWS)
         try:
             return sum(self._run_alike(each) for each in alike(statements))
-        except Refused as no:
+        except (Refused, TooSlowTogether) as no:
             # A deadlock's victim has no savepoint any more.
-            if no.reason is RefusalReason.ROW_LOCKED:
+            if isinstance(no, Refused) and no.reason is RefusalReason.ROW_LOCKED:
                 raise
 
         def try_one(place: int) -> None:
@@ -532,7 +545,12 @@ class SqlTransaction(ABC):
         if len(statements) == 1:
             return self._run(statements)
         with self._unique(), self.store.translating():
-            return self.run_as_one(statements)
+            try:
+                return self.run_as_one(statements)
+            except self.store.errors as error:
+                if self.store.is_timeout(error):
+                    raise TooSlowTogether from None
+                raise
 
     @contextmanager
     def _unique(self) -> Iterator[None]:

@@ -14,8 +14,8 @@ from typing import Final
 from app.adapters.sql_values import text_array
 from app.core.store import StoreKind
 
-_PORTION_BYTES: Final = 1_000_000
-"""What goes into one statement at most, one row aside: servers bound what they take."""
+_PORTION_BYTES: Final = 250_000
+"""What goes into one statement at most, one row aside: servers bound what they take, and escapes double it at most."""
 
 
 def quoted(kind: StoreKind, name: str) -> str:
@@ -70,6 +70,11 @@ class RowStatement:
                 return f"DELETE FROM {self.table} WHERE {condition}"  # noqa: S608 - likewise
 
 
+def _bytes_of(value: object) -> int:
+    """Return about how many bytes a value takes in a statement."""
+    return 4 * len(value) if isinstance(value, str) else len(value) if isinstance(value, bytes) else 0
+
+
 def alike(statements: Sequence[RowStatement]) -> Iterator[list[RowStatement]]:
     """Yield statements of the same form together, the forms in the order in which they come, in portions."""
     by_form: dict[tuple[object, ...], list[RowStatement]] = {}
@@ -78,8 +83,9 @@ def alike(statements: Sequence[RowStatement]) -> Iterator[list[RowStatement]]:
     for found in by_form.values():
         portion: list[RowStatement] = []
         portion_bytes = 0
+        text_bytes = len(found[0].text)
         for statement in found:
-            row_bytes = sum(len(value) for value in statement.values if isinstance(value, str | bytes))
+            row_bytes = text_bytes + sum(map(_bytes_of, statement.values))
             if portion and portion_bytes + row_bytes > _PORTION_BYTES:
                 yield portion
                 portion, portion_bytes = [], 0

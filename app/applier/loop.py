@@ -154,6 +154,7 @@ class ApplierLoop:
             strain = self.applier.stores[target].strain()
         except (Refused, Unready):
             # Whoever writes there says what is wrong, and waits.
+            pace.looked_ms = now_ms
             return pace
         before, lag_ms = _gait(pace), max(strain.lag_ms, self.words.lags.of(target))
         pace.look(strain.answered_ms, lag_ms, now_ms)

@@ -66,11 +66,13 @@ CREATE INDEX IF NOT EXISTS driftline_ledger_original ON {schema}.driftline_ledge
 
 -- How far this server's standbys are, for a role that may see nothing else of other sessions: with the rights of the
 -- function's owner, who must be a superuser or have pg_read_all_stats. Connectors read slots, and are no standbys.
+-- Every name is looked up in pg_catalog: a caller's temporary view, which would come first where pg_temp is not named
+-- last, would run with the owner's rights.
 CREATE OR REPLACE FUNCTION {schema}.driftline_standbys(OUT written bigint, OUT replayed bigint, OUT lag_ms bigint)
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $driftline$ SELECT (pg_current_wal_lsn() - '0/0')::bigint, min(replica.replay_lsn - '0/0')::bigint,
         (max(extract(epoch FROM replica.replay_lag)) * 1000)::bigint
-        FROM pg_stat_replication replica LEFT JOIN pg_replication_slots slot ON slot.active_pid = replica.pid
+        FROM pg_catalog.pg_stat_replication replica LEFT JOIN pg_catalog.pg_replication_slots slot ON slot.active_pid = replica.pid
         WHERE slot.slot_type IS DISTINCT FROM 'logical' $driftline$;
 
 REVOKE ALL ON FUNCTION {schema}.driftline_standbys() FROM PUBLIC;
