@@ -326,6 +326,53 @@ def test_the_apply_role_may_do_no_more_than_its_work(make: Callable[..., SqlWorl
     assert _all_that_is_there(world) == before
 
 
+def test_nothing_of_the_apply_roles_own_runs_with_the_rights_of_the_standbys_function(
+    make: Callable[..., SqlWorld],
+) -> None:
+    """A temporary view by the name of what the function reads would, if it were found before the catalogue's."""
+    world = make()
+    if world.settings.kind is not StoreKind.POSTGRES:
+        pytest.skip("it is PostgreSQL's")
+    evil = "BEGIN INSERT INTO pg_temp.calls VALUES (current_user); RETURN '0/0'; END"
+    shown = "pg_temp.evil() AS replay_lsn, interval '0' AS replay_lag, 1 AS pid"
+    connection = world.sql.connect(Use.WRITE)
+    for text in (
+        "CREATE TABLE pg_temp.calls (who text)",
+        "GRANT INSERT ON pg_temp.calls TO PUBLIC",
+        f"CREATE FUNCTION pg_temp.evil() RETURNS pg_lsn LANGUAGE plpgsql AS $e$ {evil} $e$",
+        f"CREATE TEMP VIEW pg_stat_replication AS SELECT {shown}",
+        "GRANT SELECT ON pg_temp.pg_stat_replication TO PUBLIC",
+        f"SELECT * FROM {OWN_SCHEMA}.driftline_standbys()",
+    ):
+        connection.cursor().execute(text)
+    assert connection.cursor().execute("SELECT * FROM pg_temp.calls").fetchall() == []
+    connection.close()
+
+
+def test_rows_that_take_too_long_together_are_written_one_by_one(make: Callable[..., SqlWorld]) -> None:
+    """One statement on twenty rows has the time of one; its end is no end of the store."""
+    world = make()
+    rows = [(ENTITY, key_of(number)) for number in range(1, 21)]
+    for number in range(1, 21):
+        world.put(number, thing(code=f"code {number}"))
+    if world.settings.kind is StoreKind.POSTGRES:
+        sleeping = "BEGIN PERFORM pg_sleep(0.04); RETURN NEW; END"
+        world.execute(f"CREATE FUNCTION {SCHEMA}.slow() RETURNS trigger LANGUAGE plpgsql AS '{sleeping}'")
+        world.execute(
+            f"CREATE TRIGGER slow BEFORE UPDATE ON {SCHEMA}.things FOR EACH ROW EXECUTE FUNCTION {SCHEMA}.slow()"
+        )
+        limit = "SET LOCAL statement_timeout = '400ms'"
+    else:
+        world.execute(f"CREATE TRIGGER {SCHEMA}.slow BEFORE UPDATE ON {SCHEMA}.things FOR EACH ROW DO SLEEP(0.04)")
+        limit = "SET SESSION max_statement_time = 0.4"
+    transaction = world.sql.begin(rows)
+    transaction.execute(limit)
+    transaction.lock()
+    assert transaction.write([RowWrite(Way.UPDATE, {"name": "new"})] * len(rows)) == len(rows)
+    assert {read.values["name"] for read in transaction.read_back()} == {"new"}
+    transaction.commit()
+
+
 def _all_that_is_there(world: SqlWorld) -> list[list[tuple[Any, ...]]]:
     """Read the tables that nobody may have touched."""
     tables = [f"{SCHEMA}.things", f"{SCHEMA}.audit", f"{OWN_SCHEMA}.driftline_ledger", f"{OWN_SCHEMA}.driftline_fence"]
