@@ -329,10 +329,14 @@ def test_the_apply_role_may_do_no_more_than_its_work(make: Callable[..., SqlWorl
 def test_nothing_of_the_apply_roles_own_runs_with_the_rights_of_the_standbys_function(
     make: Callable[..., SqlWorld],
 ) -> None:
-    """A temporary view by the name of what the function reads would, if it were found before the catalogue's."""
+    """A temporary view by the name of what the function reads would, if it were found before the catalogue's.
+
+    A database lets everybody make one, where nobody has taken that right away.
+    """
     world = make()
     if world.settings.kind is not StoreKind.POSTGRES:
         pytest.skip("it is PostgreSQL's")
+    world.execute(f"GRANT TEMPORARY ON DATABASE {world.settings.database} TO applier_test_apply")
     evil = "BEGIN INSERT INTO pg_temp.calls VALUES (current_user); RETURN '0/0'; END"
     shown = "pg_temp.evil() AS replay_lsn, interval '0' AS replay_lag, 1 AS pid"
     connection = world.sql.connect(Use.WRITE)
@@ -347,6 +351,7 @@ def test_nothing_of_the_apply_roles_own_runs_with_the_rights_of_the_standbys_fun
         connection.cursor().execute(text)
     assert connection.cursor().execute("SELECT * FROM pg_temp.calls").fetchall() == []
     connection.close()
+    world.execute(f"REVOKE TEMPORARY ON DATABASE {world.settings.database} FROM applier_test_apply")
 
 
 def test_rows_that_take_too_long_together_are_written_one_by_one(make: Callable[..., SqlWorld]) -> None:
