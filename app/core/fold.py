@@ -492,7 +492,6 @@ class Shard:
                 collapse(state, judged)
                 for i, _, at_ms in pairs:
                     state.replicas[i].vouched_until_ms = max(state.replicas[i].vouched_until_ms, at_ms)
-                live.unknown.pop(row, None)  # what it could not be known by is followed by what both stores show
                 self._let_go(entity, row, state)
                 if state.sides[0].stays[-1].digest == ABSENT:
                     self._dirty[row] = None
@@ -513,8 +512,7 @@ class Shard:
             if row in live.states and state.replicas[0].drift is None:
                 for i, side in enumerate(state.sides):
                     place_in_time(side, self.progress.timeline_of(entity, i))
-                if trim(state, entity.contract.replicas[0].window_ms, common_ms):
-                    live.unknown.pop(row, None)
+                trim(state, entity.contract.replicas[0].window_ms, common_ms)
 
     # -- the other observations ----------------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ BEGIN_MS: Final = -10_000
 """When the writers begin: time runs by the time there is anything to read."""
 _SLOW_SHARE: Final = 0.05
 _LOST_SHARE: Final = 0.1
+_AHEAD_MOST_MS: Final = 2 * BEACON_MS
+"""How much common time may gain on the world's at once: who begins at the same time as another may be behind it."""
 
 
 @dataclass(slots=True)
@@ -34,6 +36,7 @@ class _Process:
     clock_ms: int
     is_alive: bool = True
     hangs_until_ms: int = BEGIN_MS
+    epoch_seen: int = 0
 
     def now(self, at_ms: int) -> int:
         """Return what its clock says."""
@@ -53,6 +56,7 @@ class Beacons:
     _processes: list[_Process] = field(init=False)
     _issued: list[tuple[int, int, int]] = field(default_factory=list)  # world's moment, common time, writer's epoch
     _began_ms: dict[int, int] = field(default_factory=dict)
+    _went_on: list[tuple[str, str, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._dice = self.setting.dice("beacons")
@@ -112,10 +116,13 @@ class Beacons:
         beat = process.writer.next_beat(store.name, now_ms)
         if beat is None:
             process.writer.read_back(store.name, self._rows[store.name], now_ms)
+            process.epoch_seen = max(process.epoch_seen, self._rows[store.name].epoch)
             beat = process.writer.next_beat(store.name, now_ms)
         if beat is None:
             self.schedule.put(at_ms + BEACON_MS, partial(self._turn, process, store))
             return
+        if beat.row.epoch < process.epoch_seen:
+            self._went_on.append(("a writer goes on that was replaced", store.name, beat.row.issued_at_ms))
         slow = self.setting.has(Fault.BEACONS_SLOW) and self._dice.random() < _SLOW_SHARE
         if slow:
             self.diary.note(Fault.BEACONS_SLOW, at_ms, store.name)
@@ -151,6 +158,16 @@ class Beacons:
     def now_ms(self, at_ms: int) -> int:
         """Return a common time that no beacon issued before this moment is later than, as a worker reckons it."""
         return max(common_ms + at_ms - issued_ms for issued_ms, common_ms, _ in self._issued)
+
+    def wrong(self) -> list[tuple[str, str, int]]:
+        """Return what no writer may do: go on after another has begun, or let the common time run faster than time."""
+        found = list(self._went_on)
+        ahead_ms: int | None = None
+        for at_ms, common_ms, _ in sorted(self._issued):
+            if ahead_ms is not None and common_ms - at_ms > ahead_ms + _AHEAD_MOST_MS:
+                found.append(("the common time ran ahead", "", common_ms))
+            ahead_ms = common_ms - at_ms if ahead_ms is None else max(ahead_ms, common_ms - at_ms)
+        return found
 
     def clock(self) -> CommonClock:
         """Return the common time as it went."""

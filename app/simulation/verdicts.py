@@ -102,6 +102,9 @@ class Judge:
         self._workers = workers
         self._clock = clock
         self._slack_ms = SLOW_SLACK_MS if setting.faults & _SLOW else SLACK_MS
+        self._issued_ms = [  # of each store's beacons
+            sorted({entry.beacon.issued_at_ms for entry in store.log if entry.beacon is not None}) for store in stores
+        ]
         self._histories: dict[tuple[int, bytes], History] = {}
         self._put_off_ms: Counter[bytes] = Counter()  # how much later than it was a row's history has a change
         self.score = Score()
@@ -137,6 +140,12 @@ class Judge:
             elif found[key] > store.gaps[key]:
                 self.score.false_alarms += 1
                 self.score.complain("told of a gap that is none", store.name, key, self._setting.reread_ms)
+
+    def judge_beacons(self, wrong: Sequence[tuple[str, str, int]]) -> None:
+        """Complain of what a beacon writer did and may not do."""
+        for what, store, common_ms in wrong:
+            self.score.false_alarms += 1
+            self.score.complain(what, store, b"", common_ms)
 
     def judge_repairs(self, wrong: Sequence[tuple[str, bytes, int]], applied: Container[bytes]) -> None:
         """Complain of every commit of a repair that was not allowed, and of what was verified and never applied."""
@@ -244,7 +253,9 @@ class Judge:
         through_ms = min(finding.evidence.authority_watermark_ms, finding.evidence.replica_watermark_ms)
         changes = self._pipelines[i].carried[finding.canonical_key]
         known = next((c for c in reversed(changes) if self._clock.common_ms(c.at_ms) <= through_ms), None)
-        if known is None or vouched_at(row, through_ms) >= self._clock.common_ms(known.at_ms):
+        if known is None:
+            return
+        if vouched_at(row, through_ms) > self._clock.common_ms(known.at_ms) + self._put_off_ms[finding.canonical_key]:
             return  # the replica has shown it
         done_ms = known.done_ms
         if done_ms is None or self._clock.common_ms(done_ms) > through_ms:
@@ -255,7 +266,7 @@ class Judge:
         """Return the slack of what happened around these moments, where beacons may be further apart than usual."""
         return self._slack_ms + max(
             *(self._clock.gap_ms(at_ms) for at_ms in moments_ms),
-            *(_gap_ms(store, at_ms) for store in self._stores for at_ms in moments_ms),
+            *(_gap_ms(issued_ms, at_ms) for issued_ms in self._issued_ms for at_ms in moments_ms),
         )
 
     def _judge_drift(self, name: str, key: bytes, begin_ms: int, end_ms: int, told: list[_TimeOfDrift]) -> None:
@@ -315,12 +326,11 @@ class Judge:
             self.score.complain("not verified in time", name, b"", through_ms or 0)
 
 
-def _gap_ms(store: Store, common_ms: int) -> int:
+def _gap_ms(issued_ms: Sequence[int], common_ms: int) -> int:
     """Return how far apart a store's own beacons are around a moment, or after it, whichever is more.
 
     One writer may have come to it late; and when the second of two beacons was there is told by the third.
     """
-    issued_ms = sorted({entry.beacon.issued_at_ms for entry in store.log if entry.beacon is not None})
     n = bisect_right(issued_ms, common_ms)
     around_ms = issued_ms[max(0, n - 1) : n + 2]
     return max((later_ms - earlier_ms for earlier_ms, later_ms in pairwise(around_ms)), default=0)

@@ -120,6 +120,7 @@ class World:
             worker.look(self.setting.last_ms)
         judge = Judge(self.setting, self.stores, self.connectors, self.pipelines, self.workers, self.beacons.clock())
         score = judge.judge()
+        judge.judge_beacons(self.beacons.wrong())
         judge.judge_repairs(self.repairs.wrong, self.repairs.applied)
         score.faults = self.diary.counts
         return score

@@ -1,10 +1,10 @@
-"""Import one module of the product with one rule broken, before anything else imports it."""
+"""Import modules of the product with one rule broken, before anything else imports them."""
 
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -12,37 +12,43 @@ from mutant_parts.catalogue import Mutant
 
 
 class NotThere(Exception):
-    """What a mutant replaces is not in the module exactly once: its rule was rewritten, and so must the mutant be."""
+    """What a mutant replaces is not in its module exactly once: its rule was rewritten, and so must the mutant be."""
 
 
-def broken_source(mutant: Mutant) -> str:
-    """Return the module's source with the rule broken."""
-    spec = importlib.util.find_spec(mutant.module)
+def broken_sources(mutant: Mutant) -> dict[str, str]:
+    """Return the sources of the modules in which the rule is broken, by their names."""
+    sources: dict[str, str] = {}
+    for edit in mutant.edits:
+        source = sources.get(edit.module) or _source_of(edit.module)
+        if source.count(edit.before) != 1:
+            raise NotThere(f"{mutant.name}: {source.count(edit.before)} times in {edit.module}: {edit.before!r}")
+        sources[edit.module] = source.replace(edit.before, edit.after)
+    return sources
+
+
+def _source_of(module: str) -> str:
+    spec = importlib.util.find_spec(module)
     if spec is None or spec.origin is None:
-        raise NotThere(f"{mutant.name}: no module {mutant.module}")
-    source = Path(spec.origin).read_text(encoding="utf-8")
-    if source.count(mutant.before) != 1:
-        raise NotThere(f"{mutant.name}: {source.count(mutant.before)} times in {mutant.module}: {mutant.before!r}")
-    return source.replace(mutant.before, mutant.after)
+        raise NotThere(f"no module {module}")
+    return Path(spec.origin).read_text(encoding="utf-8")
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-    """Finds the one module, and has it made from the broken source."""
+    """Finds these modules, and has them made from their broken sources."""
 
-    def __init__(self, mutant: Mutant) -> None:
-        self._mutant = mutant
-        self._source = broken_source(mutant)
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        self._sources = sources
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """Return how the module is made, None for every other."""
-        if fullname != self._mutant.module:
+        """Return how such a module is made, None for every other."""
+        if fullname not in self._sources:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.origin is None:
             return None
-        return importlib.util.spec_from_loader(fullname, _Loader(self._source, spec.origin))
+        return importlib.util.spec_from_loader(fullname, _Loader(self._sources[fullname], spec.origin))
 
 
 class _Loader(importlib.abc.SourceLoader):
@@ -64,7 +70,9 @@ class _Loader(importlib.abc.SourceLoader):
 
 
 def break_rule(mutant: Mutant) -> None:
-    """Let this process import the broken module from now on; `NotThere` if it already has the sound one."""
-    if mutant.module in sys.modules:
-        raise NotThere(f"{mutant.module} was imported before")
-    sys.meta_path.insert(0, _Finder(mutant))
+    """Let this process import the broken modules from now on; `NotThere` if it already has a sound one."""
+    sources = broken_sources(mutant)
+    there = sources.keys() & sys.modules.keys()
+    if there:
+        raise NotThere(f"{', '.join(sorted(there))} was imported before")
+    sys.meta_path.insert(0, _Finder(sources))

@@ -22,8 +22,21 @@ class Rule(Enum):
 
 
 @dataclass(frozen=True)
+class Edit:
+    """`before` in the source of a module becomes `after`."""
+
+    module: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
 class Mutant:
-    """One rule broken: `before` in the source of `module` becomes `after`; `says` is what it does then."""
+    """One rule broken: `before` in the source of `module` becomes `after`; `says` is what it does then.
+
+    `also` breaks with it what would hide it: two rules that each keep from the same harm. `among` are faults that a
+    world must have for the rule to matter: it is hunted in worlds of which each has drawn them all.
+    """
 
     name: str
     rule: Rule
@@ -31,6 +44,13 @@ class Mutant:
     says: str
     before: str
     after: str
+    also: tuple[Edit, ...] = ()
+    among: tuple[str, ...] = ()
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """All that is broken."""
+        return (Edit(self.module, self.before, self.after), *self.also)
 
 
 _LATEST = "        left_ms = min(replica[i + 1].latest_ms, watermark_ms) if i + 1 < len(replica) else watermark_ms\n"
@@ -44,6 +64,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a state that began behind the common time is judged",
         "if shown.earliest_ms > deadline_ms or shown.earliest_ms >= watermark_ms:",
         "if shown.earliest_ms > deadline_ms + 10**9:",
+        among=("rogue_writes", "authority_connector_stalls"),
     ),
     Mutant(
         "what sleeps is settled",
@@ -140,6 +161,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "an agreement is concluded before the logs are known beyond it",
         "            if began_ms > known_ms:\n",
         "            if began_ms > 2**62:\n",
+        among=("table_truncated", "truncated_rows_return", "partitions_reorder"),
     ),
     Mutant(
         "what agrees again has no deadline",
@@ -148,6 +170,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a drift that is over is not looked for until the logs are known beyond its end",
         "    followed = surely_followed(shown, truth, terms.window_ms, replica.vouched_until_ms)\n",
         "    followed = shown[-1].digest == truth[-1].digest\n",
+        among=("authority_connector_stalls", "connector_snapshots_again", "rogue_writes"),
     ),
     Mutant(
         "agree before settled",
@@ -174,30 +197,53 @@ MUTANTS: tuple[Mutant, ...] = (
         "    if shown:\n",
     ),
     Mutant(
+        "no past",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "a state that the authority has left is called different, not stale",
+        "    if shown in past:\n",
+        "    if False:\n",
+    ),
+    Mutant(
+        "skipped states are blamed",
+        Rule.VERDICT,
+        "app.core.verdict",
+        "a replica has to show each state of the authority",
+        "        if k is not None:\n            until_ms",
+        "        if k is not None and k <= i + 1:\n            until_ms",
+    ),
+    Mutant(
+        "pruned before it was shown",
+        Rule.VERDICT,
+        "app.core.judging",
+        "of a busy row the authority's states are forgotten before the replica has shown them",
+        "while keep < len(truth.stays) - 1 and truth.stays[keep + 1].latest_ms <= vouched_ms:",
+        "while keep < len(truth.stays) - 1:",
+    ),
+    Mutant(
         "trimmed whatever followed",
         Rule.VERDICT,
         "app.core.judging",
         "a busy row forgets states that its replica never showed in time",
         "    if not surely_followed(shown[: there + 1], truth[: then + 1], window_ms, replica.vouched_until_ms):\n"
-        "        return False\n",
+        "        return\n",
         "",
+        among=("row_hot", "pipeline_stalls"),
+        also=(
+            Edit(
+                "app.core.judging",
+                "    if verdict.verdict is Verdict.DRIFT:\n        return\n    replica.v",
+                "    replica.v",
+            ),
+        ),
     ),
     Mutant(
         "unknown for ever",
         Rule.VERDICT,
         "app.core.fold",
-        "a row stays unknown though both stores show one state again",
-        "                live.unknown.pop(row, None)  # what it could",
-        "                # what it could",
-    ),
-    Mutant(
-        "unknown while busy",
-        Rule.VERDICT,
-        "app.core.fold",
-        "a row that is never at rest stays unknown though both stores have shown one state since",
-        "                if trim(state, entity.contract.replicas[0].window_ms, common_ms):\n"
-        "                    live.unknown.pop(row, None)\n",
-        "                trim(state, entity.contract.replicas[0].window_ms, common_ms)\n",
+        "a row that was unknown is not judged again though both stores show one state again",
+        "followed = min(looks_ms) == NEVER and row not in live.unknown",
+        "followed = min(looks_ms) == NEVER",
     ),
     Mutant(
         "left out is unchanged",
@@ -231,6 +277,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "a change at or below the row's position is taken",
         "    if at <= side.position:\n",
         "    if at < BEFORE_ALL:\n",
+        also=(
+            Edit("app.core.fold", "                if at < chain.newest:\n                    continue\n", ""),
+            Edit("app.core.fold", "            if at >= newest:\n", "            if True:\n"),
+        ),
+        among=("connector_repeats",),
     ),
     Mutant(
         "positions without epochs",
@@ -248,6 +299,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "    return Stay(digest, at, earliest_ms, latest_ms, block",
         "    earliest_ms = latest_ms = (block.transactions[n] >> 20) - 2**31 + source.last_issued_ms % 1\n"
         "    return Stay(digest, at, earliest_ms, latest_ms, block",
+    ),
+    Mutant(
+        "ordered by the stores' clocks",
+        Rule.POSITIONS,
+        "app.core.rows",
+        "a change that its store's clock calls older than the newest is taken for a redelivery",
+        "    if at <= side.position:\n        behind_floor",
+        "    if at <= side.position or 1 < block.transactions[n] < side.stays[-1].transaction:\n        behind_floor",
     ),
     # -- chains
     Mutant(
@@ -273,6 +332,24 @@ MUTANTS: tuple[Mutant, ...] = (
         "a change below the log position reached in its partition is taken, also of a row that is gone",
         "                if at < chain.newest:\n                    continue\n",
         "",
+        among=("connector_repeats",),
+        also=(
+            Edit(
+                "app.core.fold",
+                "            if at >= newest:\n",
+                "            if True:\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "redelivered blocks count",
+        Rule.CHAINS,
+        "app.core.fold",
+        "a change below the offset reached in its partition is taken, also of a row that is gone",
+        "        if offset >= reached:\n            chain.streaming",
+        "        if True:\n            chain.streaming",
+        also=(Edit("app.core.fold", "            if at >= newest:\n", "            if True:\n"),),
+        among=("offsets_go_back",),
     ),
     Mutant(
         "chains before rows",
@@ -314,6 +391,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "beacons of a writer that was replaced move time",
         "        if self.superseded(beacon):\n",
         "        if False:\n",
+        among=("beacon_writers_double",),
     ),
     Mutant(
         "issue for acknowledgement",
@@ -375,6 +453,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a row that came back after a snapshot had not shown it was never away",
         "        elif epoch_of(at) == source.store.epoch and",
         "        elif False and",
+        among=("connector_snapshots_again", "partitions_reorder"),
     ),
     Mutant(
         "a break uncovers nothing",
@@ -391,6 +470,24 @@ MUTANTS: tuple[Mutant, ...] = (
         "a pair is judged from the moment at which one of its stores was covered",
         "entity.base_ms[r] = max(mine, theirs, known_ms)",
         "entity.base_ms[r] = min(mine, theirs, known_ms)",
+    ),
+    Mutant(
+        "one store is enough",
+        Rule.EPOCHS,
+        "app.core.progress",
+        "a pair is judged though one of its stores was never read",
+        "mine is not None and theirs is not None and known_ms is not None:\n"
+        "                entity.base_ms[r] = max(mine, theirs, known_ms)",
+        "mine is not None and known_ms is not None:\n"
+        "                entity.base_ms[r] = max(mine, theirs or 0, known_ms)",
+        also=(
+            Edit(
+                "app.core.progress",
+                "return None if mine is None or theirs is None else min(mine, theirs)",
+                "return None if mine is None else mine if theirs is None else min(mine, theirs)",
+            ),
+        ),
+        among=("replica_never_covered",),
     ),
     Mutant(
         "vouching begins with time",
@@ -448,6 +545,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "an insert of what is shown says nothing of what ended it",
         "    begins_anew = flags & CREATED and digest != ABSENT\n",
         "    begins_anew = False\n",
+        among=("table_truncated", "truncated_rows_return", "partitions_reorder"),
     ),
     Mutant(
         "floors without a sweep",
@@ -481,6 +579,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a read counts though the row may have changed while it was read",
         "    return read_ms != EVER and changed_ms + READ_MARGIN_MS > read_ms\n",
         "    return False\n",
+        among=("slices_read_amid_changes",),
     ),
     Mutant(
         "missed rows stay",
@@ -505,6 +604,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a gap that was not acknowledged is forgotten by a restart",
         "        self.writes[GAP_RECORDS + finding_id] = json.dumps(value).encode()\n",
         "",
+        among=("findings_unacknowledged", "worker_crashes", "rows_hidden"),
     ),
     Mutant(
         "slices of another epoch count",
@@ -514,6 +614,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        and epoch_of(pending.told_at) == store.epoch\n"
         "        and store.snapshots[-1] < place_of(pending.begun) <= place_of(pending.told_at)\n",
         "",
+        among=("slices_read_amid_changes", "log_restarts"),
     ),
     # -- keys
     Mutant(
@@ -540,6 +641,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a drift is to be repaired before its pipeline has passed the change",
         "        return known.pipeline_reached >= place_of(newest.position)\n",
         "        return True\n",
+        among=("pipeline_stalls",),
     ),
     Mutant(
         "pipelines are believed at once",
@@ -548,6 +650,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "what a pipeline has brought counts before the logs are read up to then",
         "while (seen := self._seen.get(at)) and seen[0][0] < known_ms:",
         "while seen := self._seen.get(at):",
+        among=("pipeline_stalls", "replica_connector_stalls"),
     ),
     Mutant(
         "coverage is taken for showing",
@@ -581,6 +684,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a row that is gone is forgotten before the chains that brought its end are written",
         "                gone.append(row)\n",
         "                written[-1] = (row, None)\n",
+        among=("commits_torn",),
     ),
     Mutant(
         "uncovered before acknowledged",
@@ -589,6 +693,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a row is let go while a drift of it is not acknowledged, as its replica is uncovered",
         "    return NEVER if replica.drift is None or replica.drift.acknowledged else NOW\n",
         "    return NEVER\n",
+        among=("findings_unacknowledged", "connector_snapshots_again"),
     ),
     Mutant(
         "notes are not read",
@@ -605,6 +710,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a drift whose record was not acknowledged is not sent again",
         "                    if not replica.drift.acknowledged:\n",
         "                    if False:\n",
+        among=("findings_unacknowledged", "worker_crashes"),
     ),
     Mutant(
         "rows are not noted",
@@ -621,6 +727,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a sweep that was under way does not begin again",
         "            if unfinished:\n",
         "            if False:\n",
+        among=("table_truncated", "worker_crashes"),
     ),
     Mutant(
         "acknowledged unasked",
@@ -638,6 +745,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a new writer begins time anew",
         "self._clock = BeaconClock(self._issued_max_ms + 1, now_ms)",
         "self._clock = BeaconClock(now_ms, now_ms)",
+        among=("beacon_writer_dies",),
     ),
     Mutant(
         "no writer gives way",
@@ -646,6 +754,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a writer that was replaced goes on",
         "        if row.epoch > self.epoch:\n",
         "        if False:\n",
+        among=("beacon_writers_double",),
     ),
     Mutant(
         "acknowledged at issue",
@@ -654,6 +763,15 @@ MUTANTS: tuple[Mutant, ...] = (
         "a beacon is said to be acknowledged when it was issued",
         "            self._hear(held, beat.row)\n            held.acknowledged_ms = self._clock.at(now_ms)\n",
         "            self._hear(held, beat.row)\n            held.acknowledged_ms = beat.row.issued_at_ms\n",
+    ),
+    Mutant(
+        "lost answers are not asked for",
+        Rule.BEACONS,
+        "app.core.beacon_writer",
+        "a beacon whose answer never came is held for refused",
+        "        self._stores[store].must_read = True\n",
+        "        pass\n",
+        among=("beacon_answers_lost",),
     ),
     # -- repairs
     Mutant(
@@ -681,12 +799,59 @@ MUTANTS: tuple[Mutant, ...] = (
         "(RefusalReason.NOT_HELD_BY_COLUMN, lambda command, left: False)",
     ),
     Mutant(
+        "the ledger is not asked",
+        Rule.REPAIRS,
+        "app.applier.apply",
+        "a command that was carried out is answered as if it were not",
+        "        standing = store.recorded([command.command_id for command in commands])\n",
+        "        standing: dict[bytes, LedgerRow] = {}\n",
+        also=(
+            Edit(
+                "app.applier.apply",
+                "        standing = store.recorded([command.command_id]).get(command.command_id)\n",
+                "        standing = None\n",
+            ),
+        ),
+        among=("commands_repeat",),
+    ),
+    Mutant(
+        "a target that is gone says no",
+        Rule.REPAIRS,
+        "app.applier.apply",
+        "a command is refused for good, and in no ledger, where its target does not answer",
+        "        standing = store.recorded([command.command_id for command in commands])\n",
+        "        try:\n"
+        "            standing = store.recorded([command.command_id for command in commands])\n"
+        "        except Unready:\n"
+        "            return {c.command_id: self.answers.outcome(c, Outcome.REFUSED, RefusalReason.ROW_LOCKED)"
+        " for c in commands}\n",
+        among=("target_gone",),
+    ),
+    Mutant(
+        "a dead applier's inserts stand",
+        Rule.REPAIRS,
+        "app.applier.apply",
+        "the check after an insert is not made up for, neither at the start nor when the command comes again",
+        "            for row in store.unchecked_inserts(limit):\n",
+        "            for row in store.unchecked_inserts(0):\n",
+        also=(
+            Edit(
+                "app.applier.apply",
+                "        checked = self.after_insert.check([ours], store, row.transaction, at_ms=row.written_at_ms)\n"
+                "        return checked[command.command_id]\n",
+                "        return self.answers.outcome(ours, Outcome.APPLIED, None, at_ms=row.written_at_ms)\n",
+            ),
+        ),
+        among=("applier_crashes", "rogue_deletes"),
+    ),
+    Mutant(
         "inserts are not checked",
         Rule.REPAIRS,
         "app.applier.after_insert",
         "the authority is not read again after an insert",
         "        stood = [check for command, _, check in looked if check.found_digest == command.intended_digest]\n",
         "        stood = [check for _, _, check in looked]\n",
+        among=("applier_races", "rogue_deletes"),
     ),
     Mutant(
         "verified by the row alone",

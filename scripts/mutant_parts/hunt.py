@@ -3,8 +3,8 @@
 import json
 import signal
 import sys
-from collections.abc import Iterable
-from itertools import product
+from collections.abc import Collection, Iterable, Iterator
+from itertools import count, islice
 from types import FrameType
 from typing import NoReturn
 
@@ -15,6 +15,8 @@ CHANGES = (400, 2_000)
 """How large a world is, and how large where no seed of the small ones catches the mutant."""
 ALONE_CHANGES = 400
 ALONE_SEEDS = 2
+FAULTS_MOST = 14
+"""How many faults the worlds of a mutant that names its faults have at most: many others hide what one does."""
 WORLD_S = 30
 """CPU seconds that a world may take: many times what one takes that ends."""
 
@@ -32,17 +34,31 @@ def main() -> int:
     """Print as JSON what became of the mutant that is named."""
     name, seeds, alone = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "alone"
     signal.signal(signal.SIGVTALRM, _give_up)
-    break_rule(next(mutant for mutant in MUTANTS if mutant.name == name))
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
+    break_rule(mutant)
     told: dict[str, object] = {"mutant": name, "seed": None, "what": "", "faults": [], "alone": []}
-    for changes, seed in product(CHANGES, range(seeds)):
-        what = _caught(seed, changes, None)
-        if what:
-            told |= {"seed": seed, "what": what, "faults": _needed(seed, changes)}
+    for changes in CHANGES:
+        for seed in islice(_seeds(changes, mutant.among), seeds):
+            what = _caught(seed, changes, None)
+            if what:
+                told |= {"seed": seed, "changes": changes, "what": what, "faults": _needed(seed, changes, mutant.among)}
+                break
+        if told["what"]:
             break
     if alone:
         told["alone"] = _alone()
     print(json.dumps(told))
     return 0
+
+
+def _seeds(changes: int, among: Collection[str]) -> Iterator[int]:
+    """Yield the seeds of worlds that have drawn these faults; with few others, if any are named."""
+    from app.simulation.faults import Fault
+    from app.simulation.setting import Setting
+
+    wanted = {Fault(name) for name in among}
+    drawn = ((seed, Setting.draw(seed, changes).faults) for seed in count())
+    return (seed for seed, faults in drawn if not wanted or (wanted <= faults and len(faults) <= FAULTS_MOST))
 
 
 def _caught(seed: int, changes: int, faults: Iterable[str] | None) -> str:
@@ -62,11 +78,13 @@ def _caught(seed: int, changes: int, faults: Iterable[str] | None) -> str:
     return score.complaints[0].what if score.complaints else ""
 
 
-def _needed(seed: int, changes: int) -> list[str]:
+def _needed(seed: int, changes: int, among: Collection[str]) -> list[str]:
     """Return faults without one of which the mutant would not have been caught by this seed."""
     from app.simulation.setting import Setting
 
-    faults = sorted(fault.value for fault in Setting.draw(seed, changes).faults)
+    faults = sorted(among)
+    if not faults or not _caught(seed, changes, faults):
+        faults = sorted(fault.value for fault in Setting.draw(seed, changes).faults)
     size = len(faults)
     while faults and size:
         for start in range(0, len(faults), size):

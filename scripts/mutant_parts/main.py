@@ -6,15 +6,18 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.simulation.faults import Fault
 from mutant_parts.catalogue import MUTANTS, Mutant
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGE = PROJECT / "docs" / "simulation.md"
 BEGIN, END = "<!-- mutants: made by scripts/mutants -->", "<!-- end of mutants -->"
 SEEDS = 20
+COLUMNS, FAULT_COLUMNS = 6, 2
 
 
 def main() -> int:
@@ -24,7 +27,7 @@ def main() -> int:
     parser.add_argument("--alone", action="store_true", help="See too which faults catch each mutant alone; slow.")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--json", type=Path, help="Write everything here as well.")
-    parser.add_argument("--write", action="store_true", help="Write the table into docs/simulation.md.")
+    parser.add_argument("--write", action="store_true", help="Write what was hunted into docs/simulation.md.")
     chosen = parser.parse_args()
     mutants = [mutant for mutant in MUTANTS if not chosen.only or mutant.name in chosen.only]
     with ThreadPoolExecutor(chosen.jobs) as pool:
@@ -36,7 +39,7 @@ def main() -> int:
     if chosen.json is not None:
         chosen.json.write_text(json.dumps(found, indent=1) + "\n", encoding="ascii")
     if chosen.write:
-        write(PAGE, table(found))
+        write(PAGE, table(found, shown(PAGE)))
     return 1 if any(told["seed"] is None for told in found) else 0
 
 
@@ -51,20 +54,52 @@ def hunt(mutant: Mutant, *, alone: bool = False, seeds: int = SEEDS) -> dict[str
     return told
 
 
-def table(found: Sequence[Mapping[str, Any]]) -> str:
-    """Return the table of mutants, and of faults by what they catch."""
-    rules = {mutant.name: mutant for mutant in MUTANTS}
-    lines = ["| rule | broken so that | caught by seed | as | needs |", "|---|---|--:|---|---|"]
-    catches: dict[str, set[str]] = {}
+@dataclass(frozen=True)
+class Shown:
+    """The tables of a page: each mutant's row by its name, and by fault the mutants that it catches."""
+
+    rows: dict[str, str]
+    catches: dict[str, set[str]]
+
+
+def shown(page: Path) -> Shown:
+    """Return what the page says of mutants that there are still."""
+    names = {mutant.name for mutant in MUTANTS}
+    held = Shown({}, {})
+    for line in page.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0].splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == COLUMNS and (name := cells[1].partition(":")[0]) in names:
+            held.rows[name] = line
+        elif len(cells) == FAULT_COLUMNS and names & set(cells[1].split(", ")):
+            held.catches[cells[0]] = names & set(cells[1].split(", "))
+    return held
+
+
+def table(found: Sequence[Mapping[str, Any]], held: Shown) -> str:
+    """Return the table of mutants, and of faults by what they catch; who was not hunted stays as `held` has it."""
+    rows, rules = dict(held.rows), {mutant.name: mutant for mutant in MUTANTS}
+    hunted = {told["mutant"] for told in found}
+    catches = {fault: names - hunted for fault, names in held.catches.items()}
     for told in found:
         mutant = rules[told["mutant"]]
-        needs = ", ".join(told["faults"]) or "-"
         for fault in (*told["faults"], *told["alone"]):
             catches.setdefault(fault, set()).add(mutant.name)
-        seed = "-" if told["seed"] is None else told["seed"]
-        lines.append(f"| {mutant.rule.value} | {mutant.name}: {mutant.says} | {seed} | {told['what']} | {needs} |")
+        seed = "-" if told["seed"] is None else f"{told['seed']} of {told['changes']}"
+        cells = (
+            mutant.rule.value,
+            f"{mutant.name}: {mutant.says}",
+            ", ".join(mutant.among) or "any",
+            seed,
+            told["what"],
+            ", ".join(told["faults"]) or "-",
+        )
+        rows[mutant.name] = f"| {' | '.join(cells)} |"
+    lines = ["| rule | broken so that | in worlds with | caught by seed | as | needs |", "|---|---|---|--:|---|---|"]
+    lines += [rows[mutant.name] for mutant in MUTANTS if mutant.name in rows]
     lines += ["", "| fault | catches |", "|---|---|"]
-    lines += [f"| {fault} | {', '.join(sorted(names))} |" for fault, names in sorted(catches.items())]
+    lines += [
+        f"| {fault} | {', '.join(sorted(catches.get(fault, ()))) or '-'} |" for fault in sorted(f.value for f in Fault)
+    ]
     return "\n".join(lines)
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import ast
+from pathlib import Path
 
 import pytest
-from mutant_parts.broken import NotThere, broken_source
+from mutant_parts.broken import NotThere, broken_sources
 from mutant_parts.catalogue import MUTANTS, Mutant, Rule
-from mutant_parts.main import hunt
+from mutant_parts.main import BEGIN, END, hunt, shown, table, write
+
+from app.simulation.faults import Fault
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_mutant_replaces_what_is_there(mutant: Mutant) -> None:
-    """A rule that was rewritten takes its mutant along; what comes out is still Python."""
-    ast.parse(broken_source(mutant))
+    """A rule that was rewritten takes its mutant along; what comes out is still Python, and its faults are faults."""
+    for source in broken_sources(mutant).values():
+        ast.parse(source)
+    assert {Fault(name).value for name in mutant.among} == set(mutant.among)
 
 
 def test_every_group_of_rules_has_its_mutants_and_every_name_is_its_own() -> None:
@@ -25,7 +30,26 @@ def test_every_group_of_rules_has_its_mutants_and_every_name_is_its_own() -> Non
 def test_what_is_not_there_is_said() -> None:
     """A mutant that changes nothing would get away for the wrong reason."""
     with pytest.raises(NotThere, match="0 times"):
-        broken_source(Mutant("nothing", Rule.CHAINS, "app.core.verdict", "", "no such text", ""))
+        broken_sources(Mutant("nothing", Rule.CHAINS, "app.core.verdict", "", "no such text", ""))
+
+
+def test_what_was_not_hunted_stays_in_the_table(tmp_path: Path) -> None:
+    """A mutant that is hunted alone takes its own row's place, and its name from the faults that it needed."""
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\n{END}\nafter\n", encoding="utf-8")
+    row = {"what": "missed", "changes": 400, "alone": []}
+    both = [{"mutant": "no window", "seed": 3, "faults": ["row_hot"], **row}]
+    both += [{"mutant": "no past", "seed": 4, "faults": ["row_hot", "rogue_writes"], **row}]
+    write(page, table(both, shown(page)))
+    again = [{"mutant": "no past", "seed": None, "what": "", "faults": [], "alone": []}]
+    write(page, table(again, shown(page)))
+    told = page.read_text(encoding="utf-8")
+    assert "| 3 of 400 | missed | row_hot |" in told
+    assert "| 4 of 400 |" not in told
+    assert "| row_hot | no window |" in told
+    assert "| rogue_writes | - |" in told
+    assert told.startswith("before\n")
+    assert told.endswith("\nafter\n")
 
 
 @pytest.mark.parametrize("name", ["no window", "vouched beyond the authority"])
