@@ -255,8 +255,12 @@ class Judge:
         known = next((c for c in reversed(changes) if self._clock.common_ms(c.at_ms) <= through_ms), None)
         if known is None:
             return
-        if vouched_at(row, through_ms) > self._clock.common_ms(known.at_ms) + self._put_off_ms[finding.canonical_key]:
+        known_ms = self._clock.common_ms(known.at_ms)
+        if vouched_at(row, through_ms) > known_ms + self._put_off_ms[finding.canonical_key]:
             return  # the replica has shown it
+        sides = (self._history(0, finding.canonical_key), self._history(i + 1, finding.canonical_key))
+        if any(_untold_between(side, known_ms - self._slack_around_ms(known_ms), through_ms) for side in sides):
+            return  # or may have
         done_ms = known.done_ms
         if done_ms is None or self._clock.common_ms(done_ms) > through_ms:
             self.score.false_alarms += 1
