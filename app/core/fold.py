@@ -512,7 +512,8 @@ class Shard:
             if row in live.states and state.replicas[0].drift is None:
                 for i, side in enumerate(state.sides):
                     place_in_time(side, self.progress.timeline_of(entity, i))
-                trim(state, entity.contract.replicas[0].window_ms, common_ms)
+                if trim(state, entity.contract.replicas[0].window_ms, common_ms):
+                    live.unknown.pop(row, None)
 
     # -- the other observations ----------------------------------------------------------------------------------
 

@@ -226,13 +226,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "app.core.judging",
         "a busy row forgets states that its replica never showed in time",
         "    if not surely_followed(shown[: there + 1], truth[: then + 1], window_ms, replica.vouched_until_ms):\n"
-        "        return\n",
+        "        return False\n",
         "",
         among=("row_hot", "pipeline_stalls"),
         also=(
             Edit(
                 "app.core.judging",
-                "    if verdict.verdict is Verdict.DRIFT:\n        return\n    replica.v",
+                "    if verdict.verdict is Verdict.DRIFT:\n        return False\n    replica.v",
                 "    replica.v",
             ),
         ),
@@ -244,6 +244,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "a row that was unknown is not judged again though both stores show one state again",
         "followed = min(looks_ms) == NEVER and row not in live.unknown",
         "followed = min(looks_ms) == NEVER",
+    ),
+    Mutant(
+        "unknown while busy",
+        Rule.VERDICT,
+        "app.core.fold",
+        "a row that is never at rest stays unknown though both stores have shown one state since",
+        "                if trim(state, entity.contract.replicas[0].window_ms, common_ms):\n"
+        "                    live.unknown.pop(row, None)\n",
+        "                trim(state, entity.contract.replicas[0].window_ms, common_ms)\n",
+        among=("row_hot", "records_unreadable"),
     ),
     Mutant(
         "left out is unchanged",

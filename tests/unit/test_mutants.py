@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mutant_parts.broken import NotThere, broken_sources
@@ -37,11 +38,11 @@ def test_what_was_not_hunted_stays_in_the_table(tmp_path: Path) -> None:
     """A mutant that is hunted alone takes its own row's place, and its name from the faults that it needed."""
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\n{END}\nafter\n", encoding="utf-8")
-    row = {"what": "missed", "changes": 400, "alone": []}
+    row: dict[str, Any] = {"what": "missed", "changes": 400, "alone": []}
     both = [{"mutant": "no window", "seed": 3, "faults": ["row_hot"], **row}]
     both += [{"mutant": "no past", "seed": 4, "faults": ["row_hot", "rogue_writes"], **row}]
     write(page, table(both, shown(page)))
-    again = [{"mutant": "no past", "seed": None, "what": "", "faults": [], "alone": []}]
+    again: list[dict[str, Any]] = [{"mutant": "no past", "seed": None, "what": "", "faults": [], "alone": []}]
     write(page, table(again, shown(page)))
     told = page.read_text(encoding="utf-8")
     assert "| 3 of 400 | missed | row_hot |" in told
