@@ -78,7 +78,7 @@ from app.core.rows import (
     settle,
 )
 from app.core.sweeps import Sweeps
-from app.core.verdict import ABSENT, EVER, surely_followed
+from app.core.verdict import ABSENT, EVER, shared_until, surely_followed
 
 __all__ = ["META", "Effects", "Shard", "row_key"]
 
@@ -829,8 +829,9 @@ def _look_after_touch(state: KeyState, i: int, terms: Replica, base_ms: int) -> 
         begin(replica, base_ms)
     if replica.drift is not None or len(truth[-1].digest) == 1 or len(shown[-1].digest) == 1:
         return NOW
-    followed = surely_followed(shown, truth, terms.window_ms, replica.vouched_until_ms)
-    return NEVER if followed else replica.vouched_until_ms + terms.window_ms
+    if surely_followed(shown, truth, terms.window_ms, replica.vouched_until_ms):
+        return NEVER
+    return shared_until(shown, truth, replica.vouched_until_ms) + terms.window_ms
 
 
 def _look_uncovered(replica: ReplicaState) -> int:

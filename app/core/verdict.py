@@ -162,12 +162,28 @@ def surely_followed(replica: Sequence[Stay], authority: Sequence[Stay], window_m
     newest, before = replica[-1], authority[-1]
     if newest.digest != before.digest or replica[0].digest != authority[0].digest or len(newest.digest) == 1:
         return False
+    shared_ms = shared_until(replica, authority, so_far_ms)
+    return max(newest.earliest_ms, before.earliest_ms) <= shared_ms + window_ms
+
+
+def shared_until(replica: Sequence[Stay], authority: Sequence[Stay], so_far_ms: int) -> int:
+    """Return up to when at least the authority vouches for a row, whatever either store shows later.
+
+    Where the oldest states that are kept are one, that is the first change of either store.
+
+    >>> at = bytes(20)
+    >>> old, new = Stay(b"old-digest", at), Stay(b"new-digest", at, 10_000, 10_500)
+    >>> shared_until([old], [old, new], 4_000), shared_until([new], [old, new], 4_000)
+    (10000, 4000)
+    """
+    if replica[0].digest != authority[0].digest:
+        return so_far_ms
     first_ms = EVER
     if len(replica) > 1:
         first_ms = replica[1].earliest_ms
-    if len(authority) > 1:
-        first_ms = min(first_ms, authority[1].earliest_ms) if len(replica) > 1 else authority[1].earliest_ms
-    return max(newest.earliest_ms, before.earliest_ms) <= max(first_ms, so_far_ms) + window_ms
+    if len(authority) > 1 and (authority[1].earliest_ms < first_ms or len(replica) == 1):
+        first_ms = authority[1].earliest_ms
+    return max(first_ms, so_far_ms)
 
 
 def state_at(stays: Sequence[Stay], moment_ms: int) -> Stay:

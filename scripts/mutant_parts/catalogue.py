@@ -151,7 +151,7 @@ MUTANTS: tuple[Mutant, ...] = (
         Rule.VERDICT,
         "app.core.verdict",
         "an agreement is concluded however late it came",
-        "return max(newest.earliest_ms, before.earliest_ms) <= max(first_ms, so_far_ms) + window_ms",
+        "return max(newest.earliest_ms, before.earliest_ms) <= shared_ms + window_ms",
         "return True",
     ),
     Mutant(
@@ -168,8 +168,8 @@ MUTANTS: tuple[Mutant, ...] = (
         Rule.VERDICT,
         "app.core.fold",
         "a drift that is over is not looked for until the logs are known beyond its end",
-        "    followed = surely_followed(shown, truth, terms.window_ms, replica.vouched_until_ms)\n",
-        "    followed = shown[-1].digest == truth[-1].digest\n",
+        "    if surely_followed(shown, truth, terms.window_ms, replica.vouched_until_ms):\n",
+        "    if shown[-1].digest == truth[-1].digest:\n",
         among=("authority_connector_stalls", "connector_snapshots_again", "rogue_writes"),
     ),
     Mutant(

@@ -189,9 +189,9 @@ class Story:
             digest(value) or bytes(16),
         )
 
-    def beacons(self, at_ms: int) -> None:
-        """Let the logs of all stores that began show a beacon that was issued at a moment, with all before it read."""
-        for store in self.started:
+    def beacons(self, at_ms: int, stores: str = "") -> None:
+        """Let stores (all that began) show a beacon that was issued at a moment, with all before it read."""
+        for store in stores or self.started:
             self._beacon(store, at_ms)
 
     def _beacon(self, store: str, at_ms: int, *, streamed: bool = True) -> None:
@@ -209,10 +209,10 @@ class Story:
         beacon = Beacon(store, 1, self.sequence, 0, 0, place, streamed=False, server="server")
         self.observe(Barrier(beacon, self._next(f"{store}.beacon"), []))
 
-    def until(self, start_ms: int, end_ms: int) -> None:
+    def until(self, start_ms: int, end_ms: int, stores: str = "") -> None:
         """Let beacons pass, two a second."""
         for at_ms in range(start_ms, end_ms + 1, 500):
-            self.beacons(at_ms)
+            self.beacons(at_ms, stores)
 
     def pipeline_reached(self, place: bytes, seen_at_ms: int) -> None:
         """Report how far the pipeline has come."""

@@ -227,6 +227,17 @@ FOLLOWED = {
     "in a state that nobody knows": ([s(A), s(PARTIAL, 20)], [s(A), s(PARTIAL, 20)], 10, 0, False),
 }
 
+# replica, authority, so far -> up to when both showed one state
+SHARED = {
+    "the replica first": ([s(A), s(B, 20), s(C, 50)], [s(A), s(B, 30)], 0, 20),
+    "the authority first": ([s(A), s(B, 30)], [s(A), s(B, 20)], 0, 20),
+    "only the replica changed": ([s(A), s(B, 30)], [s(A)], 0, 30),
+    "only the authority changed": ([s(A)], [s(A), s(B, 20)], 0, 20),
+    "vouched for since": ([s(A)], [s(A), s(B, 20)], 25, 25),
+    "never changed": ([s(A)], [s(A)], 7, 7),
+    "began apart": ([s(C)], [s(A), s(B, 20)], 7, 7),
+}
+
 
 def failures(verdict: Any) -> list[str]:  # noqa: ANN401, C901 - a module, real or turned; one loop per table
     """Return the names of the cases that a module with the verdict's functions gets wrong."""
@@ -244,6 +255,9 @@ def failures(verdict: Any) -> list[str]:  # noqa: ANN401, C901 - a module, real 
     for name, (replica, authority, window, so_far, followed) in FOLLOWED.items():
         if verdict.surely_followed(replica, authority, window, so_far) is not followed:
             wrong.append(f"followed: {name}")
+    for name, (replica, authority, so_far, shared) in SHARED.items():
+        if verdict.shared_until(replica, authority, so_far) != shared:
+            wrong.append(f"shared: {name}")
     for name, (shown, truth, past, kind) in KINDS.items():
         if verdict.kind_of(shown, truth, past) is not kind:
             wrong.append(f"kind: {name}")

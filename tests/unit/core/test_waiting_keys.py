@@ -56,3 +56,15 @@ def test_a_row_whose_state_is_unknown_does_not_wait() -> None:
     story.until(2_500, 4_000)
     assert story.shard.live[7].unknown_keys(0).total() == 1
     assert waiting(story) == 0
+
+
+def test_a_row_is_not_judged_before_its_window_is_over_though_its_store_was_read_far_ahead() -> None:
+    """Both stores showed one state until its change: that counts, not the moment up to which both were read then."""
+    story = agreed("k")
+    story.until(2_500, 8_000, "A")
+    story.row("A", "two")
+    story.until(2_500, 8_500, "R")
+    assert story.state().replicas[0].vouched_until_ms == 2_000  # what it was when it was touched
+    story.until(8_500, 9_000, "A")
+    story.until(9_000, 10_000)
+    assert [finding.evidence.judged_at_ms for finding in story.findings] == [9_510]
