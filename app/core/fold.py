@@ -669,7 +669,7 @@ class Shard:
             due = live.due([entity.common_ms(i) for i in range(len(entity.base_ms))])
             for row in dict.fromkeys((*passed, *due)):
                 state = live.states.get(row)
-                if state is not None:
+                if state is not None and not self._put_off(entity, row, state):
                     self._judge(entity, row, state, effects)
                 elif row in live.asleep:
                     self._due[row] = None
@@ -684,6 +684,22 @@ class Shard:
         if not self._due:
             effects.findings += self._incidents.values()
             self._incidents.clear()
+
+    def _put_off(self, entity: EntityProgress, row: bytes, state: KeyState) -> bool:
+        """Whether a row that was due has its deadline later, or agrees, by what is known of its changes' moments now.
+
+        A change may be read before the beacons around it are: until then it counts as of the newest one known.
+        """
+        placed = [place_in_time(side, self.progress.timeline_of(entity, i)) for i, side in enumerate(state.sides)]
+        if any(placed):
+            self._dirty[row] = None
+        if not any(placed) or not entity.judged or has_drift(state):
+            return False
+        self._settle_touched(entity, {row: state})
+        times_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
+        return all(
+            at_ms is None or replica.look_ms >= at_ms for replica, at_ms in zip(state.replicas, times_ms, strict=True)
+        )
 
     def _judge(self, entity: EntityProgress, row: bytes, state: KeyState, effects: Effects) -> None:
         number = entity.contract.number

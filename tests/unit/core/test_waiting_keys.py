@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from app.core.finding import DriftKind
+from app.core.position import binlog_place
 from tests.unit.core.story import Story
 
 
@@ -67,4 +68,18 @@ def test_a_row_is_not_judged_before_its_window_is_over_though_its_store_was_read
     assert story.state().replicas[0].vouched_until_ms == 2_000  # what it was when it was touched
     story.until(8_500, 9_000, "A")
     story.until(9_000, 10_000)
+    assert [finding.evidence.judged_at_ms for finding in story.findings] == [9_510]
+
+
+def test_a_change_that_is_read_before_the_beacons_around_it_has_its_deadline_when_they_are_known() -> None:
+    """No row is judged meanwhile, whether its copy has followed or not; what drifts is told for its own deadline."""
+    story = agreed("k", "other")
+    later = binlog_place(1, 200, 0, is_delete=False)
+    for store, key in (("A", "k"), ("R", "k"), ("A", "other")):
+        story.row(store, "two", key=key, place=later)
+    story.until(2_500, 8_000)
+    assert [story.state(key).replicas[0].vouched_until_ms for key in ("k", "other")] == [2_000, 2_000]
+    story.places = {"A": 300, "R": 300}
+    story.until(8_500, 10_000)
+    assert waiting(story) == 0
     assert [finding.evidence.judged_at_ms for finding in story.findings] == [9_510]
