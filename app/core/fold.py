@@ -686,15 +686,16 @@ class Shard:
             self._incidents.clear()
 
     def _put_off(self, entity: EntityProgress, row: bytes, state: KeyState) -> bool:
-        """Whether a row that was due has its deadline later, or agrees, by what is known of its changes' moments now.
+        """Whether a row whose deadline has come has a later one, or agrees, by what is known of its changes now.
 
         A change may be read before the beacons around it are: until then it counts as of the newest one known.
         """
-        placed = [place_in_time(side, self.progress.timeline_of(entity, i)) for i, side in enumerate(state.sides)]
-        if any(placed):
-            self._dirty[row] = None
-        if not any(placed) or not entity.judged or has_drift(state):
+        if not entity.judged or has_drift(state) or any(replica.look_ms == NOW for replica in state.replicas):
             return False
+        placed = [place_in_time(side, self.progress.timeline_of(entity, i)) for i, side in enumerate(state.sides)]
+        if not any(placed):
+            return False
+        self._dirty[row] = None
         self._settle_touched(entity, {row: state})
         times_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
         return all(

@@ -181,8 +181,8 @@ def shared_until(replica: Sequence[Stay], authority: Sequence[Stay], so_far_ms: 
     first_ms = EVER
     if len(replica) > 1:
         first_ms = replica[1].earliest_ms
-    if len(authority) > 1 and (authority[1].earliest_ms < first_ms or len(replica) == 1):
-        first_ms = authority[1].earliest_ms
+    if len(authority) > 1:
+        first_ms = min(first_ms, authority[1].earliest_ms) if len(replica) > 1 else authority[1].earliest_ms
     return max(first_ms, so_far_ms)
 
 
