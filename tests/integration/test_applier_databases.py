@@ -326,6 +326,7 @@ def test_the_apply_role_may_do_no_more_than_its_work(make: Callable[..., SqlWorl
     assert _all_that_is_there(world) == before
 
 
+@pytest.mark.parametrize("make", [StoreKind.POSTGRES], ids=["postgres"], indirect=True)
 def test_nothing_of_the_apply_roles_own_runs_with_the_rights_of_the_standbys_function(
     make: Callable[..., SqlWorld],
 ) -> None:
@@ -334,8 +335,6 @@ def test_nothing_of_the_apply_roles_own_runs_with_the_rights_of_the_standbys_fun
     A database lets everybody make one, where nobody has taken that right away.
     """
     world = make()
-    if world.settings.kind is not StoreKind.POSTGRES:
-        pytest.skip("it is PostgreSQL's")
     world.execute(f"GRANT TEMPORARY ON DATABASE {world.settings.database} TO applier_test_apply")
     evil = "BEGIN INSERT INTO pg_temp.calls VALUES (current_user); RETURN '0/0'; END"
     shown = "pg_temp.evil() AS replay_lsn, interval '0' AS replay_lag, 1 AS pid"
