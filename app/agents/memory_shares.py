@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from app.core.cost_constants import SHIPPED
+
 _INTERPRETER_BYTES: Final = 192 * 1024 * 1024
 """The process before it has read anything: Python, librdkafka, RocksDB, the code."""
 
 _ROW_BYTES: Final = 768
 """One row that waits for a commit, as Python holds its key and value."""
-
-_AWAKE_ROW_BYTES: Final = 3_400
-"""One row whose stores differ, as Python holds its state (`live_row_bytes` in `app.core.cost_constants`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class MemoryShares:
             block_cache_bytes=shared * 20 // 100,
             write_buffers_bytes=shared * 15 // 100,
             producer_queue_bytes=shared * 7 // 100,
-            awake_rows_max=shared * 15 // 100 // _AWAKE_ROW_BYTES,
+            awake_rows_max=shared * 15 // 100 // int(SHIPPED.live_row_bytes),
             # Twice: one commit may be on its way while the next one fills.
             written_rows_max=shared * 10 // 100 // _ROW_BYTES,
         )

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.cli.deployment import Deployment
-from app.cli.row_keys import contracts_of
 from app.core.aggregate_status import AggregateStatus
+from app.core.contract import EntityContract
 from app.core.finding import Verdict
 from app.core.status import OLD_REPORT_MS
-from app.declared.fault import Refused
 
 
-def still_declared(deployment: Deployment, statuses: Iterable[AggregateStatus]) -> list[AggregateStatus]:
+def still_declared(
+    contracts: Mapping[str, EntityContract] | None, statuses: Iterable[AggregateStatus]
+) -> list[AggregateStatus]:
     """Return those that a contract still declares: of others the topic keeps the last word. All without contracts."""
-    try:
-        contracts = contracts_of(deployment)
-    except Refused:
+    if contracts is None:
         return list(statuses)
     declared = {(entity, a.name) for entity, contract in contracts.items() for a in contract.aggregates}
     return [status for status in statuses if (status.entity, status.aggregate) in declared]

@@ -22,17 +22,18 @@ class Refold:
 
     def take(self, observation: Observation) -> Iterator[Finding]:
         """Take the next observation and yield what it makes the fold say."""
-        keys = self._shard.needed_keys(observation)
-        states = dict(zip(keys, self._state.multi_get(self._partition, keys), strict=True))
+        states = self._states(self._shard.needed_keys(observation))
         yield from self._settle(self._shard.fold(observation, states))
         while due := self._shard.due_keys():
-            states = dict(zip(due, self._state.multi_get(self._partition, due), strict=True))
-            yield from self._settle(self._shard.wake(states))
+            yield from self._settle(self._shard.wake(self._states(due)))
         while (wanted := self._shard.sweep_range()) is not None:
             self._flush()
             yield from self._settle(self._shard.sweep(self._state.scan(self._partition, *wanted)))
         if self._shard.is_full:
             self._flush()
+
+    def _states(self, rows: Sequence[bytes]) -> dict[bytes, bytes | None]:
+        return dict(zip(rows, self._state.multi_get(self._partition, rows), strict=True))
 
     def _flush(self) -> None:
         self._state.write_many(self._partition, self._shard.flush())

@@ -9,6 +9,7 @@ from app.core.canonical_key import decode_key
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, Undecodable
 from app.core.published import PublishedFinding
+from app.declared.fault import Refused
 
 if TYPE_CHECKING:
     from app.cli.deployment import Deployment
@@ -19,6 +20,14 @@ def contracts_of(deployment: Deployment) -> dict[str, EntityContract]:
     from app.codec.contract_file import load_contracts
 
     return {c.entity: c for c in load_contracts(deployment.settings.contracts_dir, deployment.settings)}
+
+
+def contracts_if_any(deployment: Deployment) -> dict[str, EntityContract] | None:
+    """Return the deployment's contracts by entity, None where there are none that can be read."""
+    try:
+        return contracts_of(deployment)
+    except Refused:
+        return None
 
 
 def contract_about(deployment: Deployment, entity: str) -> EntityContract:

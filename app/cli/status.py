@@ -13,15 +13,15 @@ from app.cli.deployment import Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import Output, json_line, print_records, safe_text
-from app.cli.row_keys import contracts_of
+from app.cli.row_keys import contracts_if_any, contracts_of
 from app.cli.shards import quarantined, read_known, shard_rows, shard_text
 from app.codec.control import decode_control
 from app.core.aggregate_status import AggregateStatus
 from app.core.conducting import Done
+from app.core.contract import EntityContract
 from app.core.finding import Verdict
 from app.core.status import OLD_REPORT_MS, Coverage, StatusReport, StoreStatus, WorkerStatus, joined, owners
 from app.core.switch import Control, Said, Switch
-from app.declared.fault import Refused
 
 _COLUMNS: Final = (
     "entity",
@@ -82,14 +82,14 @@ def rows_of(
     ]
 
 
-def still_judged(deployment: Deployment, reports: Iterable[StatusReport], now_wall_ms: int) -> list[StatusReport]:
+def still_judged(
+    contracts: Mapping[str, EntityContract] | None, reports: Iterable[StatusReport], now_wall_ms: int
+) -> list[StatusReport]:
     """Return the reports but old ones on entities that no contract names: of those the topic keeps the last word.
 
     All without contracts.
     """
-    try:
-        contracts = contracts_of(deployment)
-    except Refused:
+    if contracts is None:
         return list(reports)
     return [r for r in reports if r.entity in contracts or now_wall_ms - r.reported_at_wall_ms <= OLD_REPORT_MS]
 
@@ -219,12 +219,13 @@ def command(invocation: Invocation, entity: str | None) -> int:
     deployment = Deployment.of(invocation, "status")
     known = read_known(deployment)
     now_ms = wall_ms()
-    judged = still_judged(deployment, known.reports.values(), now_ms)
+    contracts = contracts_if_any(deployment)
+    judged = still_judged(contracts, known.reports.values(), now_ms)
     newest = [report for report in judged if entity in {None, report.entity}]
     statuses = joined(newest)
     partitions = deployment.settings.partitions
     held = {(e.entity, e.replica, e.aggregate): e for _, e in deployment.records(AGGREGATES, decode_aggregate)}
-    aggregates = [e for e in still_declared(deployment, held.values()) if entity in {None, e.entity}] if held else []
+    aggregates = [e for e in still_declared(contracts, held.values()) if entity in {None, e.entity}]
     alarms = alarms_of(deployment, statuses, known.done.values(), now_ms)
     words = [(record.offset, word) for record, word in deployment.records(CONTROL, decode_control)]
     stops = quarantined(words)

@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from stack_parts.tools import POSTGRES_BINARIES
 
 from app.adapters.sql_clients import Use
 from app.core.store import StoreKind
@@ -23,7 +24,6 @@ from tests.integration.worker_world import free_port
 
 pytestmark = pytest.mark.stack
 
-BINARIES = Path("/usr/lib/postgresql/15/bin")
 PATIENCE_S = 60
 
 
@@ -46,7 +46,8 @@ def standby(told: dict[str, Any], password: str) -> Iterator[int]:
     folder.mkdir(mode=0o700)
     shutil.chown(folder, owner)
     address = ["-h", told["host"], "-p", str(told["port"]), "-U", "postgres"]
-    copy = [BINARIES / "pg_basebackup", *address, "-D", folder, "-R", "-X", "stream", "-c", "fast", "--no-sync"]
+    copying = POSTGRES_BINARIES / "pg_basebackup"
+    copy = [copying, *address, "-D", folder, "-R", "-X", "stream", "-c", "fast", "--no-sync"]
     subprocess.run([*as_owner, *copy], check=True, cwd="/", env={**os.environ, "PGPASSWORD": password})
     settings = {
         "port": port,
@@ -58,7 +59,7 @@ def standby(told: dict[str, Any], password: str) -> Iterator[int]:
         "wal_receiver_status_interval": 1,
     }
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    server = subprocess.Popen([*as_owner, BINARIES / "postgres", "-D", folder, *options], cwd="/")
+    server = subprocess.Popen([*as_owner, POSTGRES_BINARIES / "postgres", "-D", folder, *options], cwd="/")
     try:
         yield port
     finally:
