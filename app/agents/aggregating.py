@@ -1,7 +1,8 @@
 """`observations` -> figures of aggregates: the shell around their fold (`app.core.aggregate_fold`).
 
-It folds what compare reads, into keys of its own in the same table. Order of effects: contributions of rows into the
-table, findings to the producer; what tells that a drift was told is written when the broker has it.
+It folds what compare reads, into keys of its own in the same table. Order of effects: contributions of rows and what is
+to be told into the table; when that is safe, findings to the broker; before the next commit, that it has them. Figures
+are not judged again as they were after a kill, so what was told must not be forgotten.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class Aggregating:
         self._counts = counts
         self._late_after_ms = late_after_ms
         self._shards: dict[int, tuple[int, AggregateShard]] = {}
+        self._found: dict[int, list[Told]] = {}
+        self._safe: dict[int, list[Told]] = {}
         self._newest_beacon_ms: int | None = None
 
     @property
@@ -86,9 +89,7 @@ class Aggregating:
             self._newest_beacon_ms = max(self._newest_beacon_ms or 0, observation.beacon.issued_at_ms)
         needed = shard.needed_keys(observation)
         states = dict(zip(needed, self._table.multi_get(partition, needed), strict=True)) if needed else {}
-        for told in shard.fold(observation, states):
-            self._sink.send(self._drifts, partition, told.finding.finding_id, self._publish(told))
-            self._counts.aggregate_told(told)
+        self._found.setdefault(partition, []).extend(shard.fold(observation, states))
         if shard.is_full:
             self._table.write_many(partition, shard.flush())
 
@@ -112,16 +113,27 @@ class Aggregating:
             for status in shard.statuses(self._newest_beacon_ms, self._late_after_ms)
         ]
 
-    async def acknowledge(self) -> None:
-        """Write the state, and wait until the broker has what was told so far: a step before each commit."""
-        told = [(partition, shard.flush_told()) for partition, shard in self._held()]
-        await asyncio.to_thread(self._sink.flush)
-        held = {partition for partition, _ in self._held()}
-        for partition, writes in told:
-            if partition in held:
-                self._table.write_many(partition, writes)
+    async def write(self) -> None:
+        """Write the state, with what is to be told: a step before each commit."""
+        self._safe, self._found = self._found, {}
         for partition, shard in self._held():
             self._table.write_many(partition, shard.flush())
+
+    async def tell(self) -> None:
+        """Tell what was found before `write`, and wait until the broker has it: a step after the table's own."""
+        told = [(shard, self._safe[partition]) for partition, shard in self._held() if self._safe.get(partition)]
+        self._safe = {}
+        if not told:
+            return
+        for _, findings in told:
+            for each in findings:
+                finding = each.finding
+                partition = finding.observations_partition
+                self._sink.send(self._drifts, partition, finding.finding_id, self._publish(each))
+                self._counts.aggregate_told(each)
+        await asyncio.to_thread(self._sink.flush)
+        for shard, findings in told:
+            shard.acknowledged(findings)
 
     def _held(self) -> list[tuple[int, AggregateShard]]:
         mine = set(self._table.partitions())
@@ -142,6 +154,8 @@ class Aggregating:
         shard = AggregateShard(contracts, partition)
         shard.restore([*self._items(partition, PREFIX, ROWS), *self._items(partition, _AFTER_ROWS, _AFTER)])
         self._shards[partition] = (revision, shard)
+        self._found.pop(partition, None)
+        self._safe.pop(partition, None)
         return shard
 
     def _items(self, partition: int, start: bytes, end: bytes) -> list[tuple[bytes, bytes]]:

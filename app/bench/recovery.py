@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 from typing import Final
 
 from app.adapters.system_clock import wall_ms
@@ -67,10 +69,9 @@ def kill_and_time(path: WholePath, times: int) -> list[float]:
     deployment = path.deployment
     seconds: list[float] = []
     worker = deployment.start()
-    with ThreadPoolExecutor(1) as beside:
-        try:
-            worker.until_ready()
-            load = beside.submit(path.logs.write_live, _LOAD_PER_S, _KILL_EVERY_S * times + _AFTER_S)
+    try:
+        worker.until_ready()
+        with _load(path, _KILL_EVERY_S * times + _AFTER_S):
             verdicts = Verdicts(deployment)
             for _ in range(times):
                 _until_told_after(verdicts, wall_ms(), worker.check)
@@ -78,13 +79,36 @@ def kill_and_time(path: WholePath, times: int) -> list[float]:
                 killed_at_ms = wall_ms()
                 worker = deployment.start()
                 seconds.append((_until_told_after(verdicts, killed_at_ms, worker.check) - killed_at_ms) / 1_000)
-            load.result()
-            path.check(worker)
-            worker.stop()
-        finally:
-            if worker.process.poll() is None:
-                worker.kill()
+        path.check(worker)
+        worker.stop()
+    finally:
+        if worker.process.poll() is None:
+            worker.kill()
     return seconds
+
+
+@contextmanager
+def _load(path: WholePath, seconds: float) -> Iterator[None]:
+    """Have a light load written, for so long at least and until the block ends, and some more of it after that.
+
+    How far everything is proven is not kept over a restart, nor the barriers that wait for partitions which move: the
+    beacons that come later tell it again.
+    """
+    is_over = Event()
+
+    def write() -> None:
+        path.logs.write_live(_LOAD_PER_S, seconds)
+        while not is_over.is_set():
+            path.logs.write_live(_LOAD_PER_S, seconds)
+
+    with ThreadPoolExecutor(1) as beside:
+        load = beside.submit(write)
+        try:
+            yield
+        finally:
+            is_over.set()
+        load.result()
+    path.logs.write_live(_LOAD_PER_S, _AFTER_S)
 
 
 def take_over(path: WholePath, times: int) -> list[float]:
@@ -101,29 +125,24 @@ def _take_over_once(path: WholePath) -> float:
     workers = [deployment.start(name, standby_replicas=1) for name in ("worker-1", "worker-2")]
     killed, left = workers
     members = GroupMembers(deployment.clients, deployment.group)
-    with ThreadPoolExecutor(1) as beside, Progress(deployment.clients, deployment.group) as progress:
-        try:
-            for worker in workers:
-                worker.until_ready()
-            until(lambda: members.count() == len(workers), left.check, _BEGIN_S, "both workers in their group")
-            load = beside.submit(path.logs.write_live, _LOAD_PER_S, _TAKE_OVER_S)
-            verdicts = Verdicts(deployment)
-            _until_told_after(verdicts, wall_ms(), left.check)
+    try:
+        for worker in workers:
+            worker.until_ready()
+        until(lambda: members.count() == len(workers), left.check, _BEGIN_S, "both workers in their group")
+        with _load(path, _TAKE_OVER_S), Progress(deployment.clients, deployment.group) as progress:
+            _until_told_after(Verdicts(deployment), wall_ms(), left.check)
             killed.kill()
             until(lambda: members.count() < len(workers), left.check, _VERDICT_S, "the group's notice", every_s=0.01)
             noticed_s = time.monotonic()
             known = progress.ends([observations_of(deployment)])
             until(lambda: progress.has_committed(known), left.check, _VERDICT_S, "the other one's partitions", 0.01)
             seconds = time.monotonic() - noticed_s
-            load.result()
-            # A barrier that waits is forgotten with the partitions of which it was read; the next one says more.
-            path.logs.write_live(_LOAD_PER_S, _AFTER_S)
-            path.check(left)
-            left.stop()
-        finally:
-            for worker in workers:
-                if worker.process.poll() is None:
-                    worker.kill()
+        path.check(left)
+        left.stop()
+    finally:
+        for worker in workers:
+            if worker.process.poll() is None:
+                worker.kill()
     return seconds
 
 

@@ -157,9 +157,10 @@ def build_worker(
         plan=plan,
     )
     app.before_commit += [
-        *([aggregating.acknowledge] if aggregating.is_wanted else []),
+        *([aggregating.write] if aggregating.is_wanted else []),
         compare.acknowledge,
         held.persist,
+        *([aggregating.tell] if aggregating.is_wanted else []),
     ]
     app.finalize()
     reports = StatusReports(settings, compare, aggregating, counts, codec, sink, metrics, [s.name for s in stores])

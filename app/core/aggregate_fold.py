@@ -159,20 +159,23 @@ class AggregateShard:
             for i, book in enumerate(books)
             if book.newest != BEFORE_ALL
         ]
+        written += [
+            (_DRIFT + number.to_bytes(4, "big") + key, value)
+            for number, all_watched in self.watched.items()
+            for watched in all_watched
+            for key, value in watched.flush()
+        ]
         written += self._rows.items()
         written += self._records.items()
         written += [_prefixed(chain_record(link, self.progress.chains[at])) for at, link in self._extended.items()]
         self._rows, self._records, self._extended = {}, {}, {}
         return written
 
-    def flush_told(self) -> list[Write]:
-        """Return what is to be written of the drifts whose records the broker has: all that were told up to now."""
-        return [
-            (_DRIFT + number.to_bytes(4, "big") + key, value)
-            for number, all_watched in self.watched.items()
-            for watched in all_watched
-            for key, value in watched.flush()
-        ]
+    def acknowledged(self, told: Iterable[Told]) -> None:
+        """Note that the broker has findings, each of which was told after what `flush` returned was safe."""
+        for each in told:
+            for watched in self._watched_of(each.finding.entity):
+                watched.acknowledged(each)
 
     def statuses(self, newest_beacon_ms: int | None, late_after_ms: int) -> list[AggregateStatus]:
         """Return how every aggregate stands; one that was not judged for longer than its window and that is behind."""
@@ -322,6 +325,9 @@ class AggregateShard:
         for watched in self.watched[entity.contract.number]:
             if i in {0, watched.replica + 1}:
                 watched.unsettled |= touched.get(watched.aggregate, set())
+
+    def _watched_of(self, entity: str) -> list[Watched]:
+        return next(self.watched[c.number] for c in self.contracts if c.entity == entity)
 
     def _judge(self, entity: EntityProgress) -> list[Told]:
         number = entity.contract.number

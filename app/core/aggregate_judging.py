@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from typing import NamedTuple
 from app.core.aggregate import Envelope
 from app.core.aggregate_book import NO_CUT, Book, Cut
 from app.core.aggregate_status import AggregateReason, AggregateStatus
-from app.core.contract import EntityContract
+from app.core.contract import EntityContract, Replica
 from app.core.contribution import group_texts, scale_of
 from app.core.finding import DriftKind, Evidence, Finding, Stage, Verdict
 from app.core.progress import EntityProgress, Progress
@@ -21,18 +21,26 @@ from app.core.verdict import OPEN
 
 
 class Told(NamedTuple):
-    """A finding on a group, and its figures as JSON, which leave the worker sealed: they are made of rows' values."""
+    """A finding on a group, and its figures as JSON, which leave the worker sealed: they are made of rows' values.
+
+    `ordinal` is how many drifts the group has had, with this one.
+    """
 
     finding: Finding
     figures: bytes
+    ordinal: int
 
 
 @dataclass(slots=True)
 class _Drift:
-    """A group's drifts: how many there were, and of the open one by how much it was off. None: none is open."""
+    """A group's drifts: how many there were, and of the open one by how much it was off. None: none is open.
+
+    `is_told` is whether the broker has its last step.
+    """
 
     ordinal: int
     excess: Fraction | None
+    is_told: bool
 
 
 class _Judged(NamedTuple):
@@ -46,7 +54,11 @@ class _Judged(NamedTuple):
 
 @dataclass(slots=True)
 class Watched:
-    """One aggregate in one replica: groups that may not be right at the next cut, and those that were not."""
+    """One aggregate in one replica: groups that may not be right at the next cut, and those that were not.
+
+    A step of a drift is written before it is told, so that no end is missing of what was told before a kill. Those that
+    may not have been told are in `_doubtful` after a start, and are told again.
+    """
 
     contract: EntityContract
     replica: int
@@ -57,6 +69,7 @@ class Watched:
     judged_through_ms: int | None = None
     _drifts: dict[bytes, _Drift] = field(default_factory=dict)
     _written: dict[bytes, None] = field(default_factory=dict)
+    _doubtful: set[bytes] = field(default_factory=set)
 
     @property
     def open_drifts(self) -> int:
@@ -64,21 +77,46 @@ class Watched:
         return sum(drift.excess is not None for drift in self._drifts.values())
 
     def watch_drifts(self) -> None:
-        """Let every open drift be looked at again, whether its group is still there or not."""
+        """Let every drift be looked at again that is open or perhaps not told, whether its group is there or not."""
+        self.unsettled |= self._doubtful
         self.unsettled.update(name for name, drift in self._drifts.items() if drift.excess is not None)
 
     # -- what is kept --------------------------------------------------------------------------------------------
 
     @property
+    def _terms(self) -> Replica:
+        return self.contract.replicas[self.replica]
+
+    @property
+    def _identity(self) -> bytes:
+        """What the canonical keys of this aggregate's groups begin with."""
+        return self.contract.aggregates[self.aggregate].name.encode() + b"\x00"
+
+    @property
     def _key(self) -> bytes:
-        return bytes([self.replica]) + self.contract.aggregates[self.aggregate].name.encode() + b"\x00"
+        return bytes([self.replica]) + self._identity
 
     def restore(self, key: bytes, value: bytes) -> None:
         """Take in the record of a drift, if it is one of this aggregate and replica."""
         if key.startswith(self._key):
-            ordinal, excess = json.loads(value)
-            self._drifts[key[len(self._key) :]] = _Drift(ordinal, None if excess is None else Fraction(excess))
+            name = key[len(self._key) :]
+            # A record of an older version has two parts, and was written when the broker had it.
+            ordinal, excess, is_told = (*json.loads(value), True)[:3]
+            self._drifts[name] = _Drift(ordinal, None if excess is None else Fraction(excess), is_told)
+            if not is_told:
+                self._doubtful.add(name)
             self.watch_drifts()
+
+    def acknowledged(self, told: Told) -> None:
+        """Note that the broker has a step, if it is one of this aggregate and replica and no other followed."""
+        finding = told.finding
+        if finding.replica != self._terms.store or not finding.canonical_key.startswith(self._identity):
+            return
+        name = finding.canonical_key[len(self._identity) :]
+        drift = self._drifts[name]
+        if (drift.ordinal, drift.excess is not None) == (told.ordinal, finding.stage is Stage.CONFIRMED):
+            drift.is_told = True
+            self._written[name] = None
 
     def flush(self) -> list[tuple[bytes, bytes]]:
         """Return the records of drifts that changed since the last time."""
@@ -86,7 +124,7 @@ class Watched:
         found = []
         for name in written:
             drift = self._drifts[name]
-            value = [drift.ordinal, None if drift.excess is None else str(drift.excess)]
+            value = [drift.ordinal, None if drift.excess is None else str(drift.excess), drift.is_told]
             found.append((self._key + name, json.dumps(value).encode()))
         return found
 
@@ -95,7 +133,7 @@ class Watched:
     def judge(self, progress: Progress, entity: EntityProgress, books: Sequence[Book], partition: int) -> list[Told]:
         """Judge the replica's cuts that both logs are known around, in their order."""
         mine, theirs = books[0], books[self.replica + 1]
-        window_ms = self.contract.replicas[self.replica].window_ms
+        window_ms = self._terms.window_ms
         timelines = progress.timeline_of(entity, 0), progress.timeline_of(entity, self.replica + 1)
         found: list[Told] = []
         if entity.base_ms[self.replica] is None:
@@ -129,33 +167,40 @@ class Watched:
             envelope = truth.envelope(name, judged.since.number, judged.until.number)
             figure = shown.figure_at(name, judged.cut.number)
             excess = envelope.excess(figure, aggregate, scale)
-            stage = self._step(name, envelope, excess)
-            if stage is not None:
-                found.append(self._told(entity, partition, judged, name, stage, envelope, figure))
+            found += [
+                self._told(entity, partition, judged, name, stage, envelope, figure)
+                for stage in self._steps(name, envelope, excess)
+            ]
             is_at_rest = not truth.has_moved_since(name, judged.since.number)
             if is_at_rest and not shown.has_moved_since(name, judged.cut.number):
                 self.unsettled.discard(name)
         return found
 
-    def _step(self, name: bytes, envelope: Envelope, excess: Fraction) -> Stage | None:
-        """Return the step that a group's drift takes, if it takes one.
+    def _steps(self, name: bytes, envelope: Envelope, excess: Fraction) -> Iterator[Stage]:
+        """Take the steps that a group's drift takes, one by one, mostly none.
 
         A drift ends where it would show if it were still there: where what the authority has changed since is less
         than the figure was off.
         """
         drift = self._drifts.get(name)
-        if excess:
-            if drift is not None and drift.excess is not None:
-                return None
-            ordinal = 1 if drift is None else drift.ordinal + 1
-            self._drifts[name] = _Drift(ordinal, excess)
-            self._written[name] = None
-            return Stage.CONFIRMED
-        if drift is None or drift.excess is None or envelope.high - envelope.low >= drift.excess:
-            return None
-        drift.excess = None
+        is_open = drift is not None and drift.excess is not None
+        is_doubtful = name in self._doubtful
+        if drift is not None and (
+            (is_doubtful and not is_open)
+            or (drift.excess is not None and not excess and envelope.high - envelope.low < drift.excess)
+        ):
+            self._take(name, _Drift(drift.ordinal, None, is_told=False))
+            yield Stage.RESOLVED
+            is_open = False
+        if excess and (is_doubtful or not is_open):
+            ordinal = (0 if drift is None else drift.ordinal) + (not is_open)
+            self._take(name, _Drift(ordinal, excess, is_told=False))
+            yield Stage.CONFIRMED
+
+    def _take(self, name: bytes, drift: _Drift) -> None:
+        self._drifts[name] = drift
         self._written[name] = None
-        return Stage.RESOLVED
+        self._doubtful.discard(name)
 
     def _told(
         self,
@@ -167,10 +212,9 @@ class Watched:
         envelope: Envelope,
         figure: int,
     ) -> Told:
-        contract, aggregate = self.contract, self.contract.aggregates[self.aggregate]
-        terms = contract.replicas[self.replica]
+        contract, aggregate, terms = self.contract, self.contract.aggregates[self.aggregate], self._terms
         ordinal = self._drifts[name].ordinal
-        identity = aggregate.name.encode() + b"\x00" + name
+        identity = self._identity + name
         finding_id = _drift_id(contract, terms.store, identity, ordinal)
         scale = scale_of(contract, aggregate)
         figures = {
@@ -213,7 +257,7 @@ class Watched:
             trace_id=hashlib.blake2b(finding_id, digest_size=16, person=b"driftline-trace").digest(),
             differing_columns=(aggregate.name,),
         )
-        return Told(finding, json.dumps(figures).encode())
+        return Told(finding, json.dumps(figures).encode(), ordinal)
 
     # -- what is said of it --------------------------------------------------------------------------------------
 
@@ -221,7 +265,7 @@ class Watched:
         self, entity: EntityProgress, books: Sequence[Book], newest_beacon_ms: int | None, late_after_ms: int
     ) -> AggregateStatus:
         """Return how the aggregate stands; `late_after_ms` is how far behind the newest beacon it may be judged."""
-        terms = self.contract.replicas[self.replica]
+        terms = self._terms
         through_ms = self.judged_through_ms
         behind_ms = None if through_ms is None or newest_beacon_ms is None else max(0, newest_beacon_ms - through_ms)
         is_late = behind_ms is None or behind_ms > terms.window_ms + late_after_ms

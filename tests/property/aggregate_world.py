@@ -103,6 +103,9 @@ class AggregateWorld:
         self.on_the_way: list[tuple[int, int, Row | None]] = []
         self.observations: list[Observation] = []
         self.folded = self.committed = 0
+        self.found: list[Told] = []
+        self.safe: list[Told] = []
+        self.written: int | None = None
         self.table: dict[bytes, bytes] = {}
         self.shard = AggregateShard((self.contract,), 0)
         for store in STORES:
@@ -228,7 +231,7 @@ class AggregateWorld:
         while self.folded < len(self.observations):
             observation = self.observations[self.folded]
             states = {key: self.table.get(key) for key in self.shard.needed_keys(observation)}
-            self.told += self.shard.fold(observation, states)
+            self.found += self.shard.fold(observation, states)
             self.folded += 1
             if self.dice.random() < 0.2:
                 self._write(self.shard.flush())
@@ -237,10 +240,24 @@ class AggregateWorld:
                 self._write(self.shard.flush())
                 start, end, limit = wanted
                 self.shard.scanned(sorted((k, v) for k, v in self.table.items() if start <= k < end)[:limit])
-        if self.dice.random() < 0.2:
+        self._commit()
+
+    def _commit(self) -> None:
+        """Take some of the steps of a commit: the state is written, then told what was found, then that it was."""
+        if self.written is None:
+            if self.is_late and self.dice.random() < 0.8:
+                return
+            self.safe, self.found = self.found, []
             self._write(self.shard.flush())
-            self._write(self.shard.flush_told())
-            self.committed = self.folded
+            self.written = self.folded
+        if self.is_late and self.dice.random() < 0.4:
+            return
+        self.told += self.safe
+        if self.is_late and self.dice.random() < 0.4:
+            return  # the broker has it, and who told it does not know: it will be told once more
+        self.shard.acknowledged(self.safe)
+        self.safe = []
+        self.committed, self.written = self.written, None
 
     def _write(self, items: Iterable[tuple[bytes, bytes | None]]) -> None:
         for key, value in items:
@@ -254,6 +271,7 @@ class AggregateWorld:
         self.shard = AggregateShard((self.contract,), 0)
         self.shard.restore(sorted((k, v) for k, v in self.table.items() if k[:2] != b"ar"))
         self.folded = self.committed
+        self.found, self.safe, self.written = [], [], None
 
     # -- what came of it -----------------------------------------------------------------------------------------
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.finding import Verdict
-from tests.property.aggregate_world import WINDOW_MS, AggregateWorld, Row, figures_of
+from app.core.finding import Stage, Verdict
+from tests.property.aggregate_world import WINDOW_MS, AggregateWorld, Row, figures_of, region_group
 
 REGIONS = ("eu", "us", "")
 SEEDS = st.integers(0, 2**32 - 1)
@@ -76,6 +77,120 @@ def test_damage_is_found_in_its_groups_and_in_no_other_and_ends_with_its_repair(
     assert world.open_groups() == wrong
     for number in range(16):
         world.write("R", number, world.rows["A"].get(number))
+    world.rest(3 * WINDOW_MS)
+    assert world.open_groups() == set()
+    assert {status.verdict for status in world.statuses()} == {Verdict.AGREE}
+
+
+PHASES: list[Callable[[AggregateWorld], bool]] = [
+    lambda world: bool(world.safe) and not world.told,
+    lambda world: bool(world.safe) and bool(world.told),
+]
+"""Between the steps of a commit: it is written what is to be told; the broker has it, and that is not written."""
+
+
+def _killed_in(world: AggregateWorld, phase: Callable[[AggregateWorld], bool]) -> bool:
+    """Kill the worker in a phase of the commit that tells the next step; False if that commit went by."""
+    world.told.clear()
+    while not (world.found or world.safe or world.told):
+        world.step()
+    for _ in range(50):
+        if phase(world):
+            world.crash()
+            return True
+        world.step()
+    return False
+
+
+def _damage(world: AggregateWorld) -> None:
+    world.write("R", 5, ("eu", Decimal("777.77"), 9))
+
+
+def _mend(world: AggregateWorld) -> None:
+    world.write("R", 5, world.rows["A"][5])
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_drift_that_ends_during_a_kill_ends_on_the_topic(phase: Callable[[AggregateWorld], bool]) -> None:
+    """It may have been told when the worker was killed, and nothing is wrong any more: its end is told."""
+    killed = 0
+    for seed in range(12):
+        world = _begun(seed)
+        _damage(world)
+        if _killed_in(world, phase):
+            killed += 1
+            _mend(world)
+            world.rest(3 * WINDOW_MS)
+            assert world.open_groups() == set()
+            assert {told.finding.stage for told in world.told} >= {Stage.RESOLVED}
+    assert killed
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_drift_that_lasts_longer_than_a_kill_is_told_with_one_name(phase: Callable[[AggregateWorld], bool]) -> None:
+    """Written and perhaps not told when the worker was killed: it is told after it, as the same drift."""
+    killed = 0
+    for seed in range(12):
+        world = _begun(seed)
+        _damage(world)
+        if _killed_in(world, phase):
+            killed += 1
+            names = {told.finding.finding_id for told in world.told}
+            world.rest(3 * WINDOW_MS)
+            assert world.open_groups() >= {b"revenue\x00" + region_group("eu")}
+            assert not names or {told.finding.finding_id for told in world.told} == names
+    assert killed
+
+
+def test_what_is_known_to_be_told_is_not_told_again_after_a_kill() -> None:
+    """A kill between two commits, with a drift that the broker has: no second record."""
+    world = _begun(3)
+    _damage(world)
+    world.rest(3 * WINDOW_MS)
+    assert world.open_groups()
+    world.told.clear()
+    world.crash()
+    world.rest(3 * WINDOW_MS)
+    assert world.told == []
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_group_that_drifts_again_during_a_kill_has_both_drifts_told(phase: Callable[[AggregateWorld], bool]) -> None:
+    """The end of the first may not have been told: it is, and the second one has a name of its own."""
+    killed = 0
+    for seed in range(12):
+        world = _begun(seed)
+        _damage(world)
+        world.rest(3 * WINDOW_MS)
+        first = {told.finding.finding_id for told in world.told}
+        _mend(world)
+        if _killed_in(world, phase):
+            killed += 1
+            _damage(world)
+            world.rest(3 * WINDOW_MS)
+            second = {told.finding.finding_id for told in world.told} - first
+            last = {told.finding.finding_id: told.finding.stage for told in world.told}
+            assert last == dict.fromkeys(first, Stage.RESOLVED) | dict.fromkeys(second, Stage.CONFIRMED)
+            assert len(second) == len(first)
+    assert killed
+
+
+@settings(max_examples=15, deadline=None)
+@given(SEEDS)
+def test_what_was_told_before_a_kill_ends_after_it(seed: int) -> None:
+    """Kills at any step of a commit, and a repair meanwhile: the last word on each group is true."""
+    world = _begun(seed)
+    for _ in range(2):
+        _damage(world)
+        for _ in range(world.dice.randint(20, 60)):
+            world.step()
+            if world.dice.random() < 0.05:
+                world.crash()
+        _mend(world)
+        for _ in range(40):
+            world.step()
+            if world.dice.random() < 0.05:
+                world.crash()
     world.rest(3 * WINDOW_MS)
     assert world.open_groups() == set()
     assert {status.verdict for status in world.statuses()} == {Verdict.AGREE}
