@@ -195,6 +195,7 @@ class ApplierLoop:
             command = self._read(message)
             if command is not None:
                 commands[number] = command
+        self.applier.belief.expect(commands.values())
         left = set(commands)
         numbers = list(commands)
         for members in together(list(commands.values()), self.applier.limits.rows_per_transaction):

@@ -7,7 +7,7 @@ from statistics import median
 
 from app.bench.contest import ENGINE, Ran
 from app.bench.latency import Delays
-from app.bench.recovery import Recovered
+from app.bench.recovery import Recovered, TakenOver
 from app.bench.whole_path import Measured
 
 Figures = dict[str, float]
@@ -97,7 +97,7 @@ def delay_figures(delays: Delays) -> Figures:
 
 
 def recovery_figures(
-    runs: Sequence[Recovered], after_kill_s: Sequence[float], taken_over_s: Sequence[float]
+    runs: Sequence[Recovered], after_kill_s: Sequence[float], taken_over: Sequence[TakenOver]
 ) -> Figures:
     """Return how soon a worker is back, or another one in its place."""
     return {
@@ -108,7 +108,9 @@ def recovery_figures(
         "records_per_s_per_core": _rounded(median(run.records / run.cpu_s for run in runs)),
         "kill_to_first_verdict_s": _rounded(median(after_kill_s)),
         "kill_to_first_verdict_max_s": _rounded(max(after_kill_s)),
-        "notice_to_standby_s": _rounded(median(taken_over_s)),
-        "notice_to_standby_max_s": _rounded(max(taken_over_s)),
+        "notice_to_standby_s": _rounded(median(each.moved_s for each in taken_over)),
+        "notice_to_standby_max_s": _rounded(max(each.moved_s for each in taken_over)),
+        "notice_to_caught_up_s": _rounded(median(each.caught_up_s for each in taken_over)),
+        "notice_to_caught_up_max_s": _rounded(max(each.caught_up_s for each in taken_over)),
         "runs": len(runs),
     }

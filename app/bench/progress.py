@@ -43,14 +43,23 @@ class Progress:
                 found[topic, partition] = self._consumer.get_watermark_offsets(at, timeout=_ASK_S)[1]
         return found
 
+    def committed(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int] | None:
+        """Return how far the group has committed these partitions, 0 where it has not; None while nobody can say."""
+        try:
+            told = self._consumer.committed([TopicPartition(*at) for at in places], timeout=_ASK_S)
+        except KafkaException:
+            return None
+        return {(place.topic, place.partition): max(place.offset, 0) for place in told}
+
     def has_committed(self, ends: Offsets) -> bool:
         """Tell whether the group has committed up to these ends. Partitions without a record need no commit."""
-        wanted = {at: end for at, end in ends.items() if end}
-        try:
-            places = self._consumer.committed([TopicPartition(*at) for at in wanted], timeout=_ASK_S)
-        except KafkaException:
-            return False
-        return all(place.offset >= wanted[place.topic, place.partition] for place in places)
+        now = self.committed(ends)
+        return now is not None and all(now[at] >= end for at, end in ends.items())
+
+    def has_moved(self, stood: Offsets) -> bool:
+        """Tell whether the group has committed beyond these offsets, in every partition."""
+        now = self.committed(stood)
+        return now is not None and all(now[at] > offset for at, offset in stood.items())
 
 
 class GroupMembers:

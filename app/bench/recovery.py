@@ -18,9 +18,10 @@ from typing import Final
 from app.adapters.system_clock import wall_ms
 from app.bench.deployment import observations_of
 from app.bench.process_cost import CPU_TICK_S
-from app.bench.progress import GroupMembers, Progress, until
+from app.bench.progress import GroupMembers, Offsets, Progress, until
 from app.bench.verdicts import Verdicts
 from app.bench.whole_path import WholePath
+from app.core.errors import Unready
 
 _KILL_EVERY_S: Final = 15.0
 _AFTER_S: Final = 5.0
@@ -111,16 +112,27 @@ def _load(path: WholePath, seconds: float) -> Iterator[None]:
     path.logs.write_live(_LOAD_PER_S, _AFTER_S)
 
 
-def take_over(path: WholePath, times: int) -> list[float]:
-    """Kill one of two workers for good under a light load, and return how long the other takes to stand in for it.
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """How soon one worker stands in for another that was killed, in seconds from the moment the group has noticed.
 
-    The seconds are from the moment at which the group has noticed until all that was in the topic of observations by
-    then is committed, by the one that is left. It keeps a copy of the other's state.
+    `moved_s`: it has folded and committed some of each partition that had something left. `caught_up_s`: all of it,
+    which is what came while the group waited for the one that was gone.
+    """
+
+    moved_s: float
+    caught_up_s: float
+
+
+def take_over(path: WholePath, times: int) -> list[TakenOver]:
+    """Kill one of two workers for good under a light load, and return how soon the other stands in for it.
+
+    It keeps a copy of the other's state.
     """
     return [_take_over_once(path) for _ in range(times)]
 
 
-def _take_over_once(path: WholePath) -> float:
+def _take_over_once(path: WholePath) -> TakenOver:
     deployment = path.deployment
     workers = [deployment.start(name, standby_replicas=1) for name in ("worker-1", "worker-2")]
     killed, left = workers
@@ -135,15 +147,26 @@ def _take_over_once(path: WholePath) -> float:
             until(lambda: members.count() < len(workers), left.check, _VERDICT_S, "the group's notice", every_s=0.01)
             noticed_s = time.monotonic()
             known = progress.ends([observations_of(deployment)])
-            until(lambda: progress.has_committed(known), left.check, _VERDICT_S, "the other one's partitions", 0.01)
-            seconds = time.monotonic() - noticed_s
+            stood = _left(progress, known)
+            until(lambda: progress.has_moved(stood), left.check, _VERDICT_S, "the other one's partitions", 0.01)
+            moved_s = time.monotonic() - noticed_s
+            until(lambda: progress.has_committed(known), left.check, _VERDICT_S, "what came meanwhile", 0.01)
+            caught_up_s = time.monotonic() - noticed_s
         path.check(left)
         left.stop()
     finally:
         for worker in workers:
             if worker.process.poll() is None:
                 worker.kill()
-    return seconds
+    return TakenOver(moved_s, caught_up_s)
+
+
+def _left(progress: Progress, ends: Offsets) -> Offsets:
+    """Return how far the partitions are committed that have something left."""
+    stood = progress.committed(ends)
+    if stood is None:
+        raise Unready("the group's offsets cannot be asked for", where="bench", hint="is the broker busy?")
+    return {at: offset for at, offset in stood.items() if offset < ends[at]}
 
 
 def _until_told_after(verdicts: Verdicts, moment_ms: int, check: Callable[[], None]) -> int:

@@ -75,6 +75,7 @@ def recovery_rows(told: Mapping[str, float]) -> list[dict[str, object]]:
             "records/s per core": f"{told['records_per_s_per_core']:,.0f}",
             "kill -9 to first verdict s": told["kill_to_first_verdict_s"],
             "notice to standby s": told["notice_to_standby_s"],
+            "notice to caught up s": told["notice_to_caught_up_s"],
         }
     ]
 

@@ -84,6 +84,7 @@ def compose(
     from app.adapters.seal import DeploymentSeals, Seal, read_key
     from app.adapters.signing import SIGNERS, SignersFile, read_signers, verify
     from app.adapters.system_clock import wall_ms
+    from app.adapters.verify_ahead import VerifyAhead
     from app.applier.apply import Applier
     from app.applier.belief import Belief
     from app.applier.loop import ApplierLoop, Topics
@@ -102,7 +103,8 @@ def compose(
     # What cannot be read now is refused now; later it is waited for.
     read_signers(settings.keys_dir / SIGNERS)
     master_key_files(settings.master_keys_dir)
-    belief = Belief(name, SignersFile(settings.keys_dir).now, verify)
+    ahead = VerifyAhead(verify)
+    belief = Belief(name, SignersFile(settings.keys_dir).now, ahead, ahead.expect)
     words = Words(
         clients.consumer("driftline-applier-words", f"{name}-applier-words"),
         KafkaEnds(clients.admin("driftline-applier-ends")),

@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from app.core.command import RefusalReason, RepairCommand
 from app.core.signing import Signed, signed_form
 
 Verify = Callable[[bytes, bytes, bytes], bool]
 """Tells whether a public key made this signature over this message: (key, message, signature)."""
+
+
+class Claim(NamedTuple):
+    """What a `Verify` is asked."""
+
+    public_key: bytes
+    message: bytes
+    signature: bytes
 
 
 class SignerRole(Enum):

@@ -26,11 +26,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from app.adapters.signing import verify
+from app.adapters.verify_ahead import VerifyAhead
 from app.applier.apply import Applier
+from app.applier.belief import Belief
 from app.core.command import Action, Outcome, RepairCommand, command_id
 from app.core.digest import keyed_hash
 from app.core.guard import Limits
 from app.core.store import StoreKind
+from app.core.together import together
 from tests.contract.row_worlds import (
     COLUMNS,
     DIGEST_KEY,
@@ -44,11 +48,14 @@ from tests.contract.row_worlds import (
     settings_of,
 )
 from tests.seals import SEALS
-from tests.signatures import BELIEF, signed
+from tests.signatures import DEPLOYMENT, SIGNERS, signed
 
 PROJECT = Path(__file__).resolve().parents[2]
 PARTITIONS = 12
 MINUTE_LIMIT = 10**9
+POLLED = 500
+"""Commands that the loop takes from Kafka at once."""
+AHEAD = VerifyAhead(verify)
 BOTH = {StoreKind.POSTGRES: PostgresWorld, StoreKind.MARIADB: MariadbWorld}
 OTHER = {StoreKind.POSTGRES: StoreKind.MARIADB, StoreKind.MARIADB: StoreKind.POSTGRES}
 SERVERS = {StoreKind.POSTGRES: "postgres", StoreKind.MARIADB: "mariadb"}
@@ -118,7 +125,7 @@ class Sides:
             stores=dict(zip(names, (self.target.store, self.authority.store), strict=True)),
             targets=frozenset(names[:1]),
             seals=SEALS,
-            belief=BELIEF,
+            belief=Belief(DEPLOYMENT, lambda: SIGNERS, AHEAD, AHEAD.expect),
             words_on=lambda _: (),
             now_wall_ms=lambda: time.time_ns() // 1_000_000,
             limits=limits,
@@ -128,7 +135,12 @@ class Sides:
 def timed(applier: Applier, commands: Sequence[tuple[RepairCommand, int]]) -> tuple[float, float]:
     """Carry out commands as the loop hands them over; return repairs a second, and CPU microseconds each."""
     began, began_cpu = time.perf_counter(), time.process_time()
-    outcomes = applier.apply_all(commands)
+    outcomes = []
+    for start in range(0, len(commands), POLLED):
+        polled = commands[start : start + POLLED]
+        applier.belief.expect([command for command, _ in polled])
+        for members in together([command for command, _ in polled], applier.limits.rows_per_transaction):
+            outcomes += applier.apply_all([polled[member] for member in members])
     cpu_us = (time.process_time() - began_cpu) / len(commands) * 1e6
     per_second = len(commands) / (time.perf_counter() - began)
     refused = [outcome for outcome in outcomes if outcome.outcome is not Outcome.APPLIED]

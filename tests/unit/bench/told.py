@@ -7,7 +7,7 @@ from typing import Any
 from app.bench.contest import Ran
 from app.bench.figures import delay_figures, hop_figures, ratios, recovery_figures, whole_path_figures
 from app.bench.latency import Delays
-from app.bench.recovery import Recovered
+from app.bench.recovery import Recovered, TakenOver
 from app.bench.whole_path import Measured
 
 MIB = 1024 * 1024
@@ -47,5 +47,9 @@ def document() -> dict[str, Any]:
         "peers": figures,
         "times_as_fast_as": ratios(RUNS),
         "latency": {"at_50_percent": delay_figures(Delays(5_000, delays, 0.5))},
-        "recovery": recovery_figures([Recovered(1_000, 1_500, 0.5, 0.25)], [3.0, 2.0, 4.0], [1.0, 1.5, 6.0]),
+        "recovery": recovery_figures(
+            [Recovered(1_000, 1_500, 0.5, 0.25)],
+            [3.0, 2.0, 4.0],
+            [TakenOver(1.0, 2.0), TakenOver(1.5, 4.0), TakenOver(6.0, 9.0)],
+        ),
     }
