@@ -9,6 +9,7 @@ import psycopg
 
 from app.adapters.sql_clients import Use, connect_postgres
 from app.core.errors import Unready
+from app.core.preflight.databases import OWN_FUNCTIONS
 from app.core.preflight.facts import ColumnFact, DatabaseFacts, PublicationFact, TableFact
 from app.settings import StoreSettings
 
@@ -47,6 +48,12 @@ SELECT schemaname || '.' || tablename, to_jsonb(p) FROM pg_publication_tables p
 _PUBLICATION: Final = """
 SELECT pubname::text, pubinsert, pubupdate, pubdelete, pubtruncate FROM pg_publication WHERE pubname = %s
 """
+_FUNCTIONS: Final = """
+SELECT n.nspname || '.' || p.proname
+  FROM pg_proc p
+  JOIN pg_namespace n ON n.oid = p.pronamespace
+ WHERE p.proname = ANY(%s)
+"""
 _TYPMOD_HEADER: Final = 4
 _LENGTHS: Final = frozenset({"varchar", "bpchar"})
 _CLOCKS: Final = frozenset({"timestamp", "timestamptz", "time", "timetz", "interval"})
@@ -62,6 +69,7 @@ def read_postgres(store: StoreSettings, tables: Collection[str], publication: st
             columns = connection.execute(_COLUMNS, [names]).fetchall()
             keys = connection.execute(_KEYS, [names]).fetchall()
             published = dict(connection.execute(_PUBLISHED, {"name": publication}).fetchall())
+            functions = frozenset(name for (name,) in connection.execute(_FUNCTIONS, [list(OWN_FUNCTIONS)]).fetchall())
             passes = connection.execute(_PUBLICATION, [publication]).fetchone() if publication else None
     except (psycopg.Error, OSError) as error:
         where = f"store {store.name} at {store.host}:{store.port}"
@@ -71,6 +79,7 @@ def read_postgres(store: StoreSettings, tables: Collection[str], publication: st
         settings=settings,
         tables=_tables(columns, keys, published),
         publication=PublicationFact(*passes) if passes else None,
+        functions=functions,
     )
 
 

@@ -13,6 +13,9 @@ from app.core.preflight.problems import Found, Problem
 from app.core.store import Converter, StoreKind
 
 OWN_TABLES: Final = ("driftline_beacon", "driftline_signal", "driftline_ledger", "driftline_fence")
+OWN_FUNCTIONS: Final = ("driftline_standbys",)
+"""PostgreSQL's alone, and asked by the applier alone."""
+
 _TOASTED: Final = frozenset({"text", "varchar", "bpchar", "citext", "xml", "bytea", "json", "jsonb"})
 _TOAST_LENGTH_MIN: Final = 500
 _LOG_KEPT_S_MIN: Final = 86_400
@@ -49,9 +52,18 @@ def database_problems(
             yield Found(Problem.OWN_TABLE_MISSING, f"{where}, table {store.own_schema}.{table}")
         elif table != "driftline_fence" and not facts.tables[f"{store.own_schema}.{table}"].is_published:
             yield Found(Problem.NOT_PUBLISHED, f"{where}, table {store.own_schema}.{table}")
-    for contract in contracts:
-        if any(table.store == store.name for table in contract.stores):
-            yield from _table_problems(store, facts, contract)
+    here = [contract for contract in contracts if any(table.store == store.name for table in contract.stores)]
+    if store.kind is StoreKind.POSTGRES and any(_is_repaired(store.name, contract) for contract in here):
+        for function in OWN_FUNCTIONS:
+            if f"{store.own_schema}.{function}" not in facts.functions:
+                yield Found(Problem.OWN_FUNCTION_MISSING, f"{where}, function {store.own_schema}.{function}")
+    for contract in here:
+        yield from _table_problems(store, facts, contract)
+
+
+def _is_repaired(store: str, contract: EntityContract) -> bool:
+    """Tell whether repairs may be planned in a store."""
+    return any(r.store == store and r.repair.mode is not RepairMode.OBSERVE for r in contract.replicas)
 
 
 def _postgres_problems(where: str, settings: Mapping[str, str]) -> Iterator[Found]:
@@ -177,9 +189,9 @@ def _may_be_long(column: ColumnFact | None) -> bool:
 
 
 def _repair_problems(store: StoreUnderCheck, contract: EntityContract, table: TableFact, where: str) -> Iterator[Found]:
-    replica = next((r for r in contract.replicas if r.store == store.name), None)
-    if replica is None or replica.repair.mode is RepairMode.OBSERVE:
+    if not _is_repaired(store.name, contract):
         return
+    replica = next(r for r in contract.replicas if r.store == store.name)
     if not table.is_transactional:
         yield Found(Problem.NOT_TRANSACTIONAL, where, f"engine {table.engine}")
     covered = {member.columns[store.name] for member in _members(contract)}

@@ -63,11 +63,15 @@ class PublicationFact:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseFacts:
-    """One database: server settings by lower-case name, the tables asked for that exist, and the publication if any."""
+    """One database: server settings by lower-case name, the tables asked for that exist, and the publication if any.
+
+    `functions` are PostgreSQL's that are named as Driftline's own, with their schema.
+    """
 
     settings: Mapping[str, str]
     tables: Mapping[str, TableFact]
     publication: PublicationFact | None = None
+    functions: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

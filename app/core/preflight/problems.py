@@ -109,6 +109,12 @@ class Problem(Enum):
         "one of Driftline's own tables is missing, or no role given may see it",
         "run driftline init; or add the role capture",
     )
+    OWN_FUNCTION_MISSING = (
+        "own_function_missing",
+        _W,
+        "a function of Driftline's own is missing, so repairs do not slow down for standbys that fall behind",
+        "run driftline init again, as after each upgrade",
+    )
 
     WAL_LEVEL = ("wal_level", _E, "wal_level is not logical", "set wal_level=logical and restart PostgreSQL")
     REPLICA_IDENTITY = (

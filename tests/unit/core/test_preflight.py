@@ -259,6 +259,21 @@ def test_a_publication_that_skips_a_kind_of_change_is_found(kind: str) -> None:
     assert kind[:-1] in found.detail
 
 
+def test_a_function_of_a_newer_version_is_missed_where_repairs_are_planned() -> None:
+    """After an upgrade without `driftline init`; a store that is only watched has no applier that would ask it."""
+    reversed_ = dataclasses.replace(
+        CONTRACT,
+        authority="my",
+        replicas=(Replica("pg", 10_000, 100_000, repair=RepairPolicy(mode=RepairMode.PROPOSE)),),
+    )
+    (found,) = [f for f in database_problems(PG, PG_FACTS, [reversed_]) if f.problem is P.OWN_FUNCTION_MISSING]
+    assert found.where.endswith("function driftline.driftline_standbys")
+    facts = dataclasses.replace(PG_FACTS, functions=frozenset({"driftline.driftline_standbys"}))
+    watched = dataclasses.replace(reversed_, replicas=(Replica("pg", 10_000, 100_000),))
+    for told, contract in ((facts, reversed_), (PG_FACTS, watched), (PG_FACTS, CONTRACT)):
+        assert P.OWN_FUNCTION_MISSING not in codes(database_problems(PG, told, [contract]))
+
+
 def test_missing_and_unpublished_own_tables_are_found() -> None:
     """Without beacon, ledger and signal nothing can be proven."""
     tables = {"public.orders": PG_TABLE}
