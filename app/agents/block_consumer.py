@@ -24,6 +24,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import faust
+from aiokafka.consumer import fetcher as aiokafka_fetcher
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.threads import WorkerThread
@@ -53,6 +54,14 @@ class RawRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...]
+
+
+class RawRecords(aiokafka_fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka is untyped
+    """The records of one fetch as `RawRecord`: aiokafka's own have eleven fields and take twice as long to make."""
+
+    def _consumer_record(self, tp: Any, record: Any) -> RawRecord:  # noqa: ANN401 - aiokafka is untyped
+        del tp
+        return RawRecord(record.offset, record.timestamp, record.key, record.value, tuple(record.headers))
 
 
 class Block:
@@ -99,7 +108,7 @@ class FetchEpoch:
 class _Span(NamedTuple):
     begin: int
     end: int
-    records: list[Any]
+    records: list[RawRecord]
     has_more: bool
 
 
@@ -127,6 +136,8 @@ class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
     Worker = EndingThread
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401 - aiokafka is untyped
+        # Of this process, in which no other consumer reads by aiokafka.
+        aiokafka_fetcher.PartitionRecords = RawRecords
         consumer = super()._create_worker_consumer(transport)
         # Faust has no setting for these; aiokafka reads them when the consumer starts.
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - pinned in tests/contract
@@ -241,16 +252,15 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
             # What is dropped here is read again: each of these is followed by a seek.
             if not epoch.current or not self.flow_active or generation != self.app.consumer_generation_id:
                 return
-            newest_ms = span.records[-1].timestamp if span.records else None
+            newest_ms = span.records[-1].timestamp_ms if span.records else None
             self.app.side_by_side.read(tp, newest_ms, has_more=span.has_more)
             yield tp, self._block_message(tp, span, epoch, generation)
 
     def _block_message(self, tp: TP, span: _Span, epoch: FetchEpoch, generation: int) -> ConsumerMessage:
-        records = [RawRecord(r.offset, r.timestamp, r.key, r.value, r.headers) for r in span.records]
-        block = Block(tp, span.begin, span.end, records, epoch)
+        block = Block(tp, span.begin, span.end, span.records, epoch)
         if not self._is_changelog_tp(tp):
             self._open.setdefault(tp, deque()).append(block)
-        seconds = records[-1].timestamp_ms / 1000 if records else 0.0
+        seconds = span.records[-1].timestamp_ms / 1000 if span.records else 0.0
         return ConsumerMessage(
             tp.topic,
             tp.partition,

@@ -34,7 +34,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
-from app.agents.block_consumer import Block, BlockConsumer, BlockConsumerThread, FetchEpoch
+from app.agents.block_consumer import Block, BlockConsumer, BlockConsumerThread, FetchEpoch, RawRecord, RawRecords
 
 CONSUMER_HOOKS = {
     "getmany": ["self", "timeout"],
@@ -265,6 +265,18 @@ def test_taking_what_is_there_awaits_nothing() -> None:
     with pytest.raises(StopIteration) as stop:
         fetching.send(None)
     assert stop.value.value == {}
+
+
+def test_a_fetch_makes_its_records_by_the_class_and_the_method_that_are_exchanged() -> None:
+    """Records are made once, as `RawRecord`, with what aiokafka read of them."""
+
+    class Read:
+        offset, timestamp, key, value, headers = 7, 1_000, b"k", None, (("h", b"1"),)
+
+    assert "partition_records = PartitionRecords(" in inspect.getsource(aiokafka_fetcher.Fetcher._proc_fetch_request)
+    assert "self._consumer_record(tp, record)" in inspect.getsource(aiokafka_fetcher.PartitionRecords._unpack_records)
+    made = RawRecords._consumer_record(RawRecords.__new__(RawRecords), TopicPartition("t", 0), Read())
+    assert made == RawRecord(7, 1_000, b"k", None, (("h", b"1"),))
 
 
 def test_topic_partitions_of_faust_and_aiokafka_are_the_same_keys() -> None:
