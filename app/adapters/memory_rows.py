@@ -160,7 +160,7 @@ class MemoryRows:
     def _was_undone(self, entity: str, key_hash: bytes) -> bool:
         kinds = {LedgerKind.COMMAND, LedgerKind.UNDO}
         mine = [r for r in self.ledger.values() if r.kind in kinds and (r.entity, r.key_hash) == (entity, key_hash)]
-        newest = max(mine, key=lambda row: (row.written_at_ms, row.sequence), default=None)
+        newest = max(mine, key=lambda row: row.sequence, default=None)
         return newest is not None and newest.kind is LedgerKind.UNDO
 
     def table_rows(self, entity: str) -> int:

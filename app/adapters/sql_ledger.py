@@ -68,7 +68,8 @@ class LedgerStatements:
         self.copy = f"COPY {table} ({names}) FROM STDIN"
         select = f"SELECT {picked}, {own_id} FROM {table} AS ledger"  # noqa: S608
         self._by_ids = f"{select} WHERE ledger.command_id"
-        place = f"ledger.{quoted(kind, 'partition')}"
+        partition = quoted(kind, "partition")
+        place = f"ledger.{partition}"
         self._head = (
             f"(SELECT {place}, ledger.sequence, ledger.chain FROM {table} AS ledger"  # noqa: S608
             f" WHERE {place} = %s ORDER BY ledger.sequence DESC LIMIT 1)"
@@ -97,8 +98,9 @@ class LedgerStatements:
             f"SELECT ledger.entity, ledger.key_hash FROM {table} AS ledger WHERE ledger.kind = 'undo'"  # noqa: S608
             f" AND NOT EXISTS (SELECT 1 FROM {table} AS later"
             " WHERE later.key_hash = ledger.key_hash AND later.entity = ledger.entity"
-            " AND later.kind IN ('command', 'undo') AND (later.written_at > ledger.written_at"
-            " OR (later.written_at = ledger.written_at AND later.sequence > ledger.sequence)))"
+            # A row's key leads to one partition, whose rows are numbered; times are clocks', which may be set back.
+            f" AND later.kind IN ('command', 'undo') AND later.{partition} = {place}"
+            " AND later.sequence > ledger.sequence)"
             " AND ledger.key_hash"
         )
 

@@ -87,7 +87,10 @@ class SqlTable:
         return self._digester.spelling(values)  # type: ignore[arg-type] # canonical, as a store's read gave them
 
     def where(self, key: bytes) -> tuple[str, list[object]]:
-        """Return the condition that finds a row by its canonical key; `Undecodable` for no key of this entity."""
+        """Return the condition that finds a row by its canonical key.
+
+        `Undecodable` for no key of this entity, `Refused` for one that this store's columns cannot hold.
+        """
         return self._condition, list(self.bound_key(key))
 
     @property
@@ -132,7 +135,10 @@ class SqlTable:
 
     def _bound_key(self, key: bytes) -> tuple[object, ...]:
         values = decode_key(self.contract, key)
-        return tuple(bind(value) for bind, value in zip(self._key_binders, values, strict=True))
+        try:
+            return tuple(bind(value) for bind, value in zip(self._key_binders, values, strict=True))
+        except Unmappable as fault:
+            raise Refused(RefusalReason.NOT_HELD_BY_COLUMN, f"its key: {fault.what}") from None
 
     def _bound(self, values: Mapping[str, object]) -> tuple[tuple[str, ...], list[object]]:
         """Return the quoted columns that are given, and what is bound to them."""

@@ -11,9 +11,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from app.applier.answers import Answers
-from app.core.command import Action, CommandOutcome, Outcome, RefusalReason, RepairCommand, inverse_id
-from app.core.errors import Undecodable
-from app.core.guard import Refused, Written
+from app.core.command import (
+    FINAL_REASONS,
+    Action,
+    CommandOutcome,
+    Outcome,
+    RefusalReason,
+    RepairCommand,
+    inverse_id,
+)
+from app.core.errors import Undecodable, Unready
+from app.core.guard import FENCE, Fence, Refused, Written, first_refusal
 from app.core.ledger import LedgerKind, LedgerRow, check_id
 from app.ports import AlreadyRecorded, RowName, RowStore, RowWrite, Way
 
@@ -24,6 +32,7 @@ class AfterInsert:
 
     stores: Mapping[str, RowStore]
     answers: Answers
+    is_stopped: Callable[[], bool]
     failpoint: Callable[[str], None]
 
     def check(
@@ -31,7 +40,8 @@ class AfterInsert:
     ) -> dict[bytes, CommandOutcome]:
         """Return the outcomes of what one transaction wrote, by the commands' ids.
 
-        After an insert, see that the authority has not moved meanwhile; if it has, take the insert back.
+        After an insert, see that the authority has not moved meanwhile; if it has, take the insert back. `Unready`
+        while that may not be done: the check is made when it is asked for again.
         """
         inserts = [c for c in commands if c.action is Action.UPSERT and not c.expected_digest]
         checks = store.recorded([check_id(c.command_id) for c in inserts])
@@ -92,13 +102,16 @@ class AfterInsert:
                 store.record_alone([check])
 
     def _take_back(self, command: RepairCommand, store: RowStore, key: bytes, check: LedgerRow) -> None:
-        """Delete what was inserted, if it still stands as it was inserted; the check's row goes in the same commit."""
+        """Delete what was inserted, if it still stands as it was inserted; the check's row goes in the same commit.
+
+        It is a write like any other: it heeds the target's flags, and who says stop.
+        """
         taken = replace(check, outcome=Outcome.INVERTED, reason=RefusalReason.AUTHORITY_MOVED)
         left = replace(check, reason=RefusalReason.ROW_MOVED)
         transaction = store.begin([(command.entity, key)])
         try:
             self.failpoint("inverse_begun")
-            transaction.fence()
+            _heed(transaction.fence(), command)
             transaction.record([taken])
             (locked,) = transaction.lock()
             inverse = replace(
@@ -114,6 +127,8 @@ class AfterInsert:
                 self.failpoint("inverse_written")
                 (read,) = transaction.read_back()
                 written = Written(rows, read.digest, transaction.other_tables())
+                if self.is_stopped():
+                    raise Unready("repairs were stopped while an insert was taken back", where=command.target)
                 if written == Written(1, b"", ()):
                     transaction.commit()
                     self.failpoint("inverse_committed")
@@ -124,3 +139,14 @@ class AfterInsert:
         finally:
             transaction.rollback()
         store.record_alone([left])
+
+
+def _heed(fence: Fence, command: RepairCommand) -> None:
+    """Raise `Refused` where the target's flags refuse an inverse for good, `Unready` where they may let it be later."""
+    no = first_refusal(FENCE, command, fence)
+    if no in FINAL_REASONS:
+        raise Refused(no)
+    if no is not None:
+        what = f"an insert is to be taken back, which its target does not let be: {no.value}"
+        hint = "its authority has moved since it was written; it is taken back once the target lets it"
+        raise Unready(what, where=command.target, hint=hint)

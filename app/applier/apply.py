@@ -25,6 +25,7 @@ from app.applier.after_insert import AfterInsert
 from app.applier.answers import Answers
 from app.applier.belief import Belief
 from app.applier.failpoints import no_failpoint
+from app.applier.forward_clock import ForwardClock
 from app.core.approval import SILENCE, SUPPOSED, Said, Word, all_words_on, said
 from app.core.command import (
     FINAL_REASONS,
@@ -132,9 +133,9 @@ class Applier:
 
     `targets` are the stores that are some contract's replica: only they have a ledger that is written. `belief` says
     whose signatures count, `words_on` what was said of a command, and `now_wall_ms` is the wall clock, for expiry and
-    the ledger. `is_stopped` is asked before each commit, and so is `is_quarantined`, of the command's shard.
-    `rehearsed_at_ms` says when a command was first rehearsed, and `supposes_approval` that it is now: as if every
-    person had said yes.
+    the ledger; here it never goes back. `is_stopped` is asked before each commit, and so is `is_quarantined`, of the
+    command's shard. `rehearsed_at_ms` says when a command was first rehearsed, and `supposes_approval` that it is now:
+    as if every person had said yes.
     """
 
     contracts: Mapping[str, EntityContract]
@@ -151,6 +152,10 @@ class Applier:
     supposes_approval: bool = False
     failpoint: Callable[[str], None] = no_failpoint
 
+    def __post_init__(self) -> None:
+        """Let no clock that is set back make young again what is over."""
+        object.__setattr__(self, "now_wall_ms", ForwardClock.of(self.now_wall_ms))
+
     @property
     def answers(self) -> Answers:
         """What makes ledger rows and outcomes."""
@@ -159,7 +164,7 @@ class Applier:
     @property
     def after_insert(self) -> AfterInsert:
         """What checks an insert."""
-        return AfterInsert(self.stores, self.answers, self.failpoint)
+        return AfterInsert(self.stores, self.answers, self.is_stopped, self.failpoint)
 
     def apply(self, command: RepairCommand, partition: int) -> CommandOutcome:
         """Carry out one command that came in a partition; see `apply_all`."""
@@ -256,8 +261,13 @@ class Applier:
             return self.answers.outcome(command, Outcome.HELD, RefusalReason.ROW_LOCKED)
         return self._standing(command, store, standing)
 
+    def heed_ledgers(self) -> None:
+        """Let the clock stand nowhere before what was written last; call it once at the start."""
+        for target in self.targets:
+            self._counts([("", b"")], self.stores[target])
+
     def check_unchecked(self, limit: int = 1_000) -> list[CommandOutcome]:
-        """Make the checks that a crash kept from being made; call it once at the start."""
+        """Make the checks that a crash kept from being made; call it once at the start, where repairs go on."""
         found: list[CommandOutcome] = []
         for target in sorted(self.targets):
             store = self.stores[target]
@@ -295,8 +305,8 @@ class Applier:
 
     def _refused_before(self, commands: Sequence[RepairCommand], store: RowStore) -> dict[bytes, Refused]:
         """Return what needs no lock to be refused; each command finds those before it counted as written."""
+        counts = self._counts([(command.entity, command.key_hash) for command in commands], store)
         now_ms = self.now_wall_ms()
-        counts = store.counts([(command.entity, command.key_hash) for command in commands], now_ms)
         refused = {}
         writes = deletes = 0
         automatic: Counter[str] = Counter()
@@ -312,14 +322,19 @@ class Applier:
                 automatic[command.entity] += known.said.refusal is not None
         return refused
 
+    def _counts(self, rows: Sequence[tuple[str, bytes]], store: RowStore) -> list[LedgerCounts]:
+        """Return what a ledger counts of rows, and let the clock heed it."""
+        found = store.counts(rows, self.now_wall_ms())
+        ForwardClock.of(self.now_wall_ms).heed(max((counts.newest_at_ms for counts in found), default=0))
+        return found
+
     def _known(self, command: RepairCommand, store: RowStore, counts: LedgerCounts, now_ms: int) -> Known:
         policy, version = self._policy(command)
         has_share = policy is not None and policy.automatic_percent_per_minute is not None
         return Known(
             policy=policy,
             contract_version=version,
-            # A clock that was set back does not make young again what is over.
-            now_wall_ms=max(now_ms, counts.newest_at_ms),
+            now_wall_ms=now_ms,
             said=self._said(command),
             counts=counts,
             limits=self.limits,

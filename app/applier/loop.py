@@ -100,12 +100,16 @@ class ApplierLoop:
 
     def run(self) -> None:
         """Carry out commands until `stopping` is set; then finish those in hand, and leave."""
-        self._make_old_checks()
+        self._patiently(self.applier.heed_ledgers)
         self.consumer.subscribe([self.topics.repairs], on_assign=self._on_assign, on_revoke=self._on_revoke)
         self.is_reading = True
         try:
+            has_old_checks = True
             while not self.stopping.is_set():
                 self._heed()
+                if has_old_checks and not self.words.is_stopped:
+                    self._make_old_checks()
+                    has_old_checks = False
                 self._carry_out([m for m in self.consumer.consume(_AT_ONCE, timeout=_POLL_S) if not self._is_event(m)])
         finally:
             self.is_reading = False

@@ -87,6 +87,7 @@ def compose(
     from app.adapters.verify_ahead import VerifyAhead
     from app.applier.apply import Applier
     from app.applier.belief import Belief
+    from app.applier.forward_clock import ForwardClock
     from app.applier.loop import ApplierLoop, Topics
     from app.applier.rehearse import Rehearsing
     from app.applier.words import Words, WordTopics
@@ -105,6 +106,7 @@ def compose(
     master_key_files(settings.master_keys_dir)
     ahead = VerifyAhead(verify)
     belief = Belief(name, SignersFile(settings.keys_dir).now, ahead, ahead.expect)
+    clock = ForwardClock(wall_ms)
     words = Words(
         clients.consumer("driftline-applier-words", f"{name}-applier-words"),
         KafkaEnds(clients.admin("driftline-applier-ends")),
@@ -117,7 +119,7 @@ def compose(
         codec,
         log(),
         belief,
-        wall_ms,
+        clock,
         settings.panic_file,
         LogLags(((c.entity, replica.store) for c in contracts for replica in c.replicas), settings.partitions),
     )
@@ -132,7 +134,7 @@ def compose(
         ),
         belief=belief,
         words_on=words.words_on,
-        now_wall_ms=wall_ms,
+        now_wall_ms=clock,
         is_stopped=words.asks_to_stop,
         is_quarantined=words.is_quarantined,
         rehearsed_at_ms=words.rehearsed_at_ms,

@@ -31,7 +31,7 @@ def decode_control(value: bytes | None) -> Control:
     """Read a word; `Undecodable` if it is none."""
     try:
         found = json.loads((value or b"")[:_BYTES_MAX])
-        return Control(
+        word = Control(
             said=Said(found["said"]),
             by=str(found["by"]),
             at_ms=int(found["at_ms"]),
@@ -41,5 +41,8 @@ def decode_control(value: bytes | None) -> Control:
             signature=bytes.fromhex(found.get("signature", "")),
             shard=str(found.get("shard", "")),
         )
+        # JSON can spell half of a character, over which nobody can have signed.
+        (word.by + word.why + word.shard).encode()
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, AttributeError):
         raise Undecodable("control", "not a word of ours", hint="who else writes this topic?") from None
+    return word

@@ -172,8 +172,9 @@ def _is_outside(command: RepairCommand, known: Known) -> bool:
     if policy is None or command.contract_version != known.contract_version:
         return True
     if command.action is Action.RESTORE:
-        # What was written under an earlier policy may be taken back under any.
-        return command.expected_digest == command.intended_digest
+        # What was written under an earlier policy may be taken back under any, but where that deletes a row.
+        deletes = not command.intended_digest
+        return command.expected_digest == command.intended_digest or (deletes and not policy.deletes)
     named = command.columns if command.action is Action.TRANSFORM else ()
     if mode_of(policy, command.kind, named) is RepairMode.OBSERVE:
         return True

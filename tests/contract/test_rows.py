@@ -487,6 +487,17 @@ def test_the_ledger_counts_by_minute_and_row(world: World) -> None:
     assert counts(world, ENTITY, b"g" * 16).same_row_in_hour == 0
 
 
+def test_what_was_done_to_a_row_last_is_told_by_the_ledgers_numbers_and_not_by_clocks(world: World) -> None:
+    """An undo that a clock set back dates before its repair is the last thing that was done."""
+    repair = ledger_row(1)
+    world.store.record_alone([repair])
+    undo = replace(ledger_row(2), original_id=repair.row_id, kind=LedgerKind.UNDO)
+    world.store.record_alone([_aged(undo, 10_000)])
+    assert counts(world, ENTITY, b"h" * 16).was_undone
+    world.store.record_alone([_aged(ledger_row(3), 20_000)])
+    assert not counts(world, ENTITY, b"h" * 16).was_undone
+
+
 def test_what_was_written_since_the_ledger_was_counted_counts_at_once(world: World) -> None:
     """The minute is not counted anew for each transaction; what is added comes to what the ledger says itself."""
     assert counts(world, ENTITY, b"h" * 16) == LedgerCounts(0, 0, 0)

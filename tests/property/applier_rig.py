@@ -218,6 +218,7 @@ class Rig:
         self.sink = EchoSink(self.broker)
         self.meter = Counts()
         heard: Any = WordConsumer(self.broker)
+        applier = world.applier()
         words: Any = Words(
             heard,
             heard,
@@ -225,11 +226,10 @@ class Rig:
             CODEC,
             log(),
             BELIEF,
-            lambda: world.now_ms,
+            applier.now_wall_ms,
             panic_file,
             LogLags([(ENTITY, "copy")], 1),
         )
-        applier = world.applier()
         self.loop = ApplierLoop(
             applier=applier,
             rehearsing=Rehearsing(applier),

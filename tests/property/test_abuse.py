@@ -373,6 +373,63 @@ def test_a_word_of_somebody_who_left_before_it_was_used() -> None:
     assert world.value(world.target) == "extra"
 
 
+def approved_for_a_while() -> tuple[World, Rig, RepairCommand]:
+    """Return a delete that a person has let go, until two million."""
+    world = World(None, "extra", replace(POLICY, deletes_wait=True))
+    command = replace(world.command("extra", None), needs_approval=True, expires_at_ms=10**9)
+    rig = Rig(world)
+    rig.broker.say(Said.RESUME)
+    rig.broker.hear(CODEC.approval(word_on([command], life_ms=2_000_000)))
+    return world, rig, command
+
+
+def test_a_clock_that_is_set_back_makes_no_approval_valid_again() -> None:
+    """It was over once, as this process knows: it stays so."""
+    world, rig, command = approved_for_a_while()
+
+    def turns(turn: int) -> None:
+        if turn in {2, 4}:
+            world.now_ms = 3_000_000 if turn == 2 else 1_000
+            rig.broker.command(command)
+
+    assert [o.reason for o in rig.run(8, turns) if o.command_id == command.command_id] == [
+        RefusalReason.APPROVAL_EXPIRED
+    ] * 2
+    assert world.value(world.target) == "extra"
+
+
+def test_nor_does_it_after_a_restart_where_the_ledger_has_seen_a_later_time() -> None:
+    """What the target's own ledger holds is no earlier than now."""
+    world, rig, command = approved_for_a_while()
+    world.put(b"other", "right", "wrong")
+    world.now_ms = 3_000_000
+    other = replace(world.command("wrong", "right", b"other"), expires_at_ms=10**9)
+    assert world.applier().carry_out(other).reason is None
+    world.now_ms = 1_000
+    rig.broker.command(command)
+    (outcome,) = [o for o in rig.run(6) if o.command_id == command.command_id]
+    assert outcome.reason is RefusalReason.APPROVAL_EXPIRED
+    assert world.value(world.target) == "extra"
+
+
+def test_nor_does_it_make_a_key_trusted_again() -> None:
+    """A planner's key whose time is over signs nothing any more, whatever the clock says afterwards."""
+    world = World("new", "old")
+    world.put(b"other", "right", "wrong")
+    world.now_ms = 3_000_000
+    other = replace(world.command("wrong", "right", b"other"), expires_at_ms=10**9)
+    assert world.applier().carry_out(other).reason is None
+    world.now_ms = 1_000
+    rig = Rig(world)
+    trusted = {**SIGNERS, PLANNER.key_id: replace(SIGNERS[PLANNER.key_id], until_ms=2_000_000)}
+    object.__setattr__(rig.loop.applier, "belief", Belief(DEPLOYMENT, lambda: trusted, verify))
+    rig.broker.say(Said.RESUME)
+    rig.broker.command(replace(world.command("old", "new"), expires_at_ms=10**9))
+    (outcome,) = rig.run(6)
+    assert outcome.reason is RefusalReason.OUTDATED_KEY
+    assert world.value(world.target) == "old"
+
+
 def test_a_flood_of_words_stops_repairs_and_brings_nothing_through() -> None:
     """Forged and replayed words by the hundred: one stop, not one of ten; the row stays until a person has looked."""
     world = World(None, "extra", replace(POLICY, deletes_wait=True))

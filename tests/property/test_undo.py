@@ -96,6 +96,19 @@ def test_an_undo_of_what_the_ledger_does_not_say_is_refused(changes: dict[str, o
     assert world.value(world.target) == "new"
 
 
+def test_an_insert_is_taken_back_only_where_the_contract_lets_rows_be_deleted() -> None:
+    """An undo of an insert deletes a row; all else may be taken back under any policy."""
+    for authority, target, reason in (
+        ("new", None, RefusalReason.OUTSIDE_CONTRACT),
+        ("new", "old", None),
+        (None, "extra", None),
+    ):
+        world, command = repaired(authority, target)
+        world.policy = replace(POLICY, deletes=False)
+        assert undo(world, command).reason is reason
+        assert world.value(world.target) == (target if reason is None else authority)
+
+
 def test_two_persons_undo_where_two_approve() -> None:
     """Who signed is one; the other says so by a word, and cannot be the same."""
     world, command = repaired("new", "old")

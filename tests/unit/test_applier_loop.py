@@ -17,7 +17,7 @@ from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
 from app.ports import Strain
 from tests.property.applier_rig import CODEC, STATUSES, TOPICS, Message, Rig
-from tests.property.applier_world import World
+from tests.property.applier_world import ENTITY, KEY, Killed, World, row
 from tests.signatures import PLANNER, STRANGER, resume_word, signed, word_on
 
 
@@ -181,6 +181,88 @@ def test_a_file_on_this_host_stops_it_too(tmp_path: Path) -> None:
     assert set(written[:5]) == {"old"}
 
 
+def _inserted_and_unchecked() -> World:
+    """Return a world whose applier died behind an insert's commit, and whose authority has moved since."""
+    world = World("new", None)
+
+    def die(name: str) -> None:
+        if name == "committed":
+            raise Killed(name)
+
+    with pytest.raises(Killed):
+        world.applier(die).carry_out(world.command(None, "new"))
+    world.authority.put(ENTITY, KEY, row("newer"))
+    return world
+
+
+def test_the_check_that_a_crash_left_is_made_when_repairs_go_on_and_not_before() -> None:
+    """It may delete a row: an applier that was never told to go on writes nothing, whatever the last one left."""
+    world = _inserted_and_unchecked()
+    before = dict(world.target.ledger)
+    assert Rig(world).run(5) == []
+    assert (world.value(world.target), world.target.ledger) == ("new", before)
+    rig = Rig(world)
+    rig.broker.say(Said.RESUME)
+    assert [(o.outcome, o.reason) for o in rig.run(5)] == [(Outcome.INVERTED, RefusalReason.AUTHORITY_MOVED)]
+    assert world.value(world.target) is None
+
+
+@pytest.mark.parametrize("flags", [Fence(0, is_stopped=True), Fence(0, is_another_server=True)])
+def test_an_insert_is_not_taken_back_while_the_target_says_no(flags: Fence) -> None:
+    """The inverse is a write like any other; once the flag is lowered it is made."""
+    world = _inserted_and_unchecked()
+    world.target.flags = flags
+    rig = Rig(world)
+    rig.broker.say(Said.RESUME)
+    seen: list[tuple[object, int]] = []
+
+    def world_turns(number: int) -> None:
+        seen.append((world.value(world.target), len(world.target.ledger)))
+        if number == 5:
+            world.target.flags = Fence(0)
+
+    assert [o.outcome for o in rig.run(60, world_turns)] == [Outcome.INVERTED]
+    assert set(seen[:5]) == {("new", 1)}
+    assert world.value(world.target) is None
+
+
+def test_an_insert_of_an_applier_that_is_fenced_off_stays_and_is_told() -> None:
+    """No token comes back: the check says why the insert stands, and compare judges the row."""
+    world = _inserted_and_unchecked()
+    world.target.flags = Fence(1)
+    rig = Rig(world)
+    rig.broker.say(Said.RESUME)
+    assert [(o.outcome, o.reason) for o in rig.run(5)] == [(Outcome.APPLIED, RefusalReason.FENCED)]
+    assert world.value(world.target) == "new"
+
+
+@pytest.mark.parametrize("word", [Said.PANIC, Said.PAUSE])
+@pytest.mark.parametrize("step", ["inverse_begun", "inverse_written"])
+def test_a_stop_while_an_insert_is_taken_back_leaves_it_for_later(step: str, word: Said) -> None:
+    """Read before the inverse's commit, nothing is written; lifted, the check is made."""
+    world = _inserted_and_unchecked()
+    rig = Rig(world)
+    rig.broker.say(Said.RESUME)
+    stops: list[str] = []
+
+    def stop_once(name: str) -> None:
+        if name == step and not stops:
+            stops.append(name)
+            rig.broker.say(word)
+
+    object.__setattr__(rig.loop.applier, "failpoint", stop_once)
+    seen: list[tuple[object, int]] = []
+
+    def world_turns(number: int) -> None:
+        seen.append((world.value(world.target), len(world.target.ledger)))
+        if number == 20:
+            rig.broker.say(Said.RESUME)
+
+    assert [o.outcome for o in rig.run(60, world_turns)] == [Outcome.INVERTED]
+    assert set(seen[:20]) == {("new", 1)}
+    assert stops == [step]
+
+
 def test_a_flag_in_the_target_holds_commands() -> None:
     """Without Kafka, by whoever may write the target's own table."""
     rig = Rig(World("new", "old"))
@@ -267,12 +349,27 @@ def test_a_partition_that_was_taken_away_is_left_to_its_new_owner() -> None:
         b"[" * 5_000,
         b"\xff",
         b'{"said": "resume", "by": "a", "at_ms": 1, "key_id": 7}',
+        b'{"said": "pause", "by": "\\ud800", "at_ms": 1}',
+        b'{"said": "pause", "by": "a", "at_ms": 1, "why": "\\udfff"}',
+        b'{"said": "pause", "by": "a", "at_ms": 1, "shard": "\\ud800/my/3"}',
     ],
 )
 def test_a_word_that_is_none_is_refused(value: bytes | None) -> None:
     """Whatever else stands on the topic switches nothing."""
     with pytest.raises(Undecodable):
         decode_control(value)
+
+
+def test_half_a_character_on_the_topic_of_control_stops_no_applier() -> None:
+    """A record that stands there for good would end every start; those around it are heard."""
+    rig = Rig(World("new", "old"))
+    rig.broker.say(Said.RESUME)
+    word = replace(resume_word(0), by="half")
+    record = encode_control(word).replace(b'"half"', b'"\\ud800"')
+    rig.broker.words.append(Message(TOPICS.control, 0, rig.broker.switched, record))
+    rig.broker.switched += 1
+    rig.broker.command(rig.world.command("old", "new"))
+    assert [o.outcome for o in rig.run(5)] == [Outcome.APPLIED]
 
 
 def test_a_word_comes_back_as_it_was_said() -> None:
