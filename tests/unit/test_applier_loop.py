@@ -181,8 +181,8 @@ def test_a_file_on_this_host_stops_it_too(tmp_path: Path) -> None:
     assert set(written[:5]) == {"old"}
 
 
-def _inserted_and_unchecked() -> World:
-    """Return a world whose applier died behind an insert's commit, and whose authority has moved since."""
+def _inserted_and_unchecked(authority: str = "newer") -> World:
+    """Return a world whose applier died behind an insert's commit, and what its authority has since."""
     world = World("new", None)
 
     def die(name: str) -> None:
@@ -191,20 +191,30 @@ def _inserted_and_unchecked() -> World:
 
     with pytest.raises(Killed):
         world.applier(die).carry_out(world.command(None, "new"))
-    world.authority.put(ENTITY, KEY, row("newer"))
+    world.authority.put(ENTITY, KEY, row(authority))
     return world
 
 
-def test_the_check_that_a_crash_left_is_made_when_repairs_go_on_and_not_before() -> None:
-    """It may delete a row: an applier that was never told to go on writes nothing, whatever the last one left."""
-    world = _inserted_and_unchecked()
+@pytest.mark.parametrize(
+    ("authority", "end", "left"),
+    [
+        ("newer", (Outcome.INVERTED, RefusalReason.AUTHORITY_MOVED), None),
+        ("new", (Outcome.APPLIED, None), "new"),
+    ],
+)
+def test_the_check_that_a_crash_left_is_made_when_repairs_go_on_and_not_before(
+    authority: str, end: tuple[Outcome, RefusalReason | None], left: object
+) -> None:
+    """An applier that was never told to go on writes nothing, no ledger row either, whatever the last one left."""
+    world = _inserted_and_unchecked(authority)
     before = dict(world.target.ledger)
     assert Rig(world).run(5) == []
     assert (world.value(world.target), world.target.ledger) == ("new", before)
     rig = Rig(world)
     rig.broker.say(Said.RESUME)
-    assert [(o.outcome, o.reason) for o in rig.run(5)] == [(Outcome.INVERTED, RefusalReason.AUTHORITY_MOVED)]
-    assert world.value(world.target) is None
+    assert [(o.outcome, o.reason) for o in rig.run(5)] == [end]
+    assert world.value(world.target) == left
+    assert len(world.target.ledger) > len(before)
 
 
 @pytest.mark.parametrize("flags", [Fence(0, is_stopped=True), Fence(0, is_another_server=True)])

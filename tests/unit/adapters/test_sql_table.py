@@ -37,7 +37,7 @@ def _contract(type_: FieldType) -> EntityContract:
         (FieldType(FieldKind.DECIMAL, scale=2), "NaN"),
     ],
 )
-def test_a_key_that_mariadb_does_not_have_is_refused(type_: FieldType, value: object) -> None:
+def test_a_key_that_mariadb_does_not_have_is_refused(type_: FieldType, value: str) -> None:
     """PostgreSQL has dates without end, and numbers that are none."""
     contract = _contract(type_)
     key = key_writer(type_)(value)
