@@ -107,6 +107,11 @@ class StoreSettings:
         Meta(description="logins by role: capture, beacon, read, apply, conduct, canary, admin"),
     ] = field(default_factory=dict)
 
+    fence_token: Annotated[
+        int,
+        Meta(ge=0, le=2**31 - 1, description="the token that repairs of it carry; its fence must stand at it"),
+    ] = 0
+
     staging: (
         Annotated[StagingSettings, Meta(description="a copy with the same tables and logins, to rehearse repairs in")]
         | None

@@ -7,7 +7,7 @@ producer before the offset of what led to them is committed; one that is sent tw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -102,7 +102,9 @@ class Plan:
         trust: PlanTrust,
         wall_ms: Callable[[], int],
         log_undecodable: Callable[[Block, int, Undecodable], None],
+        fence_tokens: Mapping[str, int] | None = None,
     ) -> None:
+        self._fence_tokens = fence_tokens or {}
         self._contracts = contracts
         self._table = table
         self._sink = sink
@@ -151,6 +153,7 @@ class Plan:
                 published.sealed_key,
                 self._wall_ms(),
                 partitions=self._partitions,
+                fence_token=self._fence_tokens.get(finding.replica, 0),
             )
             if step.refusal is not None:
                 self._counts.not_planned(finding.entity, step.refusal)
@@ -166,7 +169,10 @@ class Plan:
                 for key, _ in self._table.scan(partition, PREFIX + start, PREFIX + end, _DUE_AT_A_TIME)
             ]
             if due:
-                self._do(partition, planner.on_time(self._getter(partition), due, self._contracts, now_ms))
+                self._do(partition, self._due(partition, due, now_ms))
+
+    def _due(self, partition: int, due: Sequence[bytes], now_ms: int) -> Step:
+        return planner.on_time(self._getter(partition), due, self._contracts, now_ms, self._fence_tokens)
 
     def _getter(self, partition: int) -> planner.Get:
         def get(key: bytes) -> bytes | None:

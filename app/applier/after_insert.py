@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from app.applier.answers import Answers
 from app.core.command import (
-    FINAL_REASONS,
     Action,
     CommandOutcome,
     Outcome,
@@ -142,9 +141,12 @@ class AfterInsert:
 
 
 def _heed(fence: Fence, command: RepairCommand) -> None:
-    """Raise `Refused` where the target's flags refuse an inverse for good, `Unready` where they may let it be later."""
+    """Raise `Unready` where the target's flags may let an inverse be later; `Refused` where the command is fenced off.
+
+    Its token does not come back: the insert stays, the check says why, and compare judges the row.
+    """
     no = first_refusal(FENCE, command, fence)
-    if no in FINAL_REASONS:
+    if no is RefusalReason.FENCED:
         raise Refused(no)
     if no is not None:
         what = f"an insert is to be taken back, which its target does not let be: {no.value}"

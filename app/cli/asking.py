@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 
 def send_asked_for(deployment: Deployment, commands: Iterable[RepairCommand]) -> str:
-    """Sign and send the commands in order; return who did."""
+    """Sign and send the commands in order, each under its target's token; return who did."""
     from app.adapters.kafka import KafkaClients
 
     key, person = approver_key(deployment.settings)
     name = deployment.settings.deployment
     sink = KafkaClients.of(deployment.settings).producer(deployment.client)
     for each in commands:
-        named = replace(each, key_id=key.key_id)
+        store = deployment.settings.stores.get(each.target)
+        named = replace(each, key_id=key.key_id, fence_token=store.fence_token if store else 0)
         signed = replace(named, signature=key.sign(signed_form(name, named)))
         sink.send(REPAIRS.name(name), signed.partition, signed.command_id, deployment.codec.command(signed))
     sink.flush()

@@ -20,7 +20,6 @@ _THE_ROWS_OWN: Final = frozenset(
         RefusalReason.REJECTED,
         RefusalReason.ROW_MOVED,
         RefusalReason.AUTHORITY_MOVED,
-        RefusalReason.FENCED,
     }
 )
 """What refuses a command for good and says nothing of the others."""

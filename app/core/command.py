@@ -129,6 +129,8 @@ FINAL_REASONS: Final[frozenset[RefusalReason]] = (
         RefusalReason.OUTSIDE_HOURS,
         RefusalReason.STOPPED,
         RefusalReason.ANOTHER_SERVER,
+        # The planner sends it again under the token that its settings name.
+        RefusalReason.FENCED,
         RefusalReason.NO_RIGHT,
         RefusalReason.KEY_NOT_HELD,
         RefusalReason.OVER_BUDGET,

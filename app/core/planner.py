@@ -265,8 +265,17 @@ def on_approval(get: Get, word: Approval, deployment: str) -> Step:
     return step
 
 
-def on_time(get: Get, due: Iterable[bytes], contracts: Mapping[str, EntityContract], now_wall_ms: int) -> Step:
-    """Send again what is due; `due` are keys from `due_range`."""
+def on_time(
+    get: Get,
+    due: Iterable[bytes],
+    contracts: Mapping[str, EntityContract],
+    now_wall_ms: int,
+    fence_tokens: Mapping[str, int] | None = None,
+) -> Step:
+    """Send again what is due; `due` are keys from `due_range`, `fence_tokens` those of the targets, 0 for all others.
+
+    A command under another token than its target's goes under that one: nobody has spoken of that yet.
+    """
     step = Step()
     for key in due:
         state = _state_of(get, step, key[9:])
@@ -286,6 +295,9 @@ def on_time(get: Get, due: Iterable[bytes], contracts: Mapping[str, EntityContra
             moved = replace(moved, command=renewed, due_at_ms=renewed.expires_at_ms)
         else:
             moved = replace(moved, due_at_ms=now_wall_ms + RESEND_MOST_MS)
+        token = (fence_tokens or {}).get(moved.command.target, 0)
+        if token != moved.command.fence_token:
+            moved = replace(moved, command=replace(moved.command, fence_token=token), approved=False)
         _save(step, state, moved)
         step.commands.append(moved.command)
     return step

@@ -153,12 +153,15 @@ def test_a_seal_that_does_not_open_is_a_refusal() -> None:
 
 
 def test_a_fenced_applier_writes_nothing() -> None:
-    """A token newer than the command's stops a survivor of a pause."""
+    """A token newer than the command's stops a survivor of a pause; under the new one the planner may send it again."""
     world = World("new", "old")
     command = world.command("old", "new")
     world.target.flags = Fence(1)
-    assert world.applier().carry_out(command).reason is RefusalReason.FENCED
-    assert world.value(world.target) == "old"
+    held = world.applier().carry_out(command)
+    assert (held.outcome, held.reason) == (Outcome.HELD, RefusalReason.FENCED)
+    assert (world.value(world.target), world.target.ledger) == ("old", {})
+    assert world.applier().carry_out(replace(command, fence_token=1)).outcome is Outcome.APPLIED
+    assert world.value(world.target) == "new"
 
 
 def test_a_row_that_somebody_is_writing_is_held_not_waited_for() -> None:

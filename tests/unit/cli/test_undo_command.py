@@ -97,6 +97,13 @@ def test_an_undo_is_a_signed_command_of_its_own(desk: Desk, capsys: pytest.Captu
     assert len(sent(desk)) == 2
 
 
+def test_what_a_person_asks_for_goes_under_the_token_of_its_target(desk: Desk) -> None:
+    """Not under the one that the repair had: a fence may have been raised since."""
+    desk.settings.stores["copy"] = replace(desk.settings.stores["my"], name="copy", fence_token=3)
+    assert run(["undo", "--since", "1970-01-01T00:00:02Z", "--yes"]) == 0
+    assert [command.fence_token for command in sent(desk)] == [3, 3]
+
+
 def test_however_many_repairs_are_undone_the_contracts_are_read_once(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

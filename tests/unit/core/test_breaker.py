@@ -41,7 +41,6 @@ def test_half_of_what_is_tried_failing_opens_it() -> None:
         RefusalReason.AUTHORITY_MOVED,
         RefusalReason.EXPIRED,
         RefusalReason.REJECTED,
-        RefusalReason.FENCED,
     ],
 )
 def test_rows_that_moved_on_do_not(reason: RefusalReason) -> None:
@@ -49,7 +48,9 @@ def test_rows_that_moved_on_do_not(reason: RefusalReason) -> None:
     assert set(trips(*[outcome(Outcome.REFUSED, reason)] * 100)) == {None}
 
 
-@pytest.mark.parametrize("reason", [RefusalReason.NOT_APPROVED, RefusalReason.ROW_LOCKED, RefusalReason.OUTSIDE_HOURS])
+@pytest.mark.parametrize(
+    "reason", [RefusalReason.NOT_APPROVED, RefusalReason.ROW_LOCKED, RefusalReason.OUTSIDE_HOURS, RefusalReason.FENCED]
+)
 def test_what_waits_does_not(reason: RefusalReason) -> None:
     """It has not failed."""
     assert set(trips(*[outcome(Outcome.HELD, reason)] * 100)) == {None}

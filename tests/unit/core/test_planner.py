@@ -65,6 +65,7 @@ class Table:
     def __init__(self, **policy_parts: Any) -> None:  # noqa: ANN401 - parts of a policy
         self.rows: dict[bytes, bytes] = {}
         self.contract = contract_of(**policy_parts)
+        self.tokens: dict[str, int] = {}
 
     def _take(self, step: Step) -> list[RepairCommand]:
         for key, value in step.writes.items():
@@ -76,7 +77,9 @@ class Table:
 
     def find(self, finding: Finding, now: int = 0) -> list[RepairCommand]:
         """Let a finding happen."""
-        return self._take(planner.on_finding(self.rows.get, finding, self.contract, b"k" * 16, b"sealed", now))
+        token = self.tokens.get("copy", 0)
+        found = planner.on_finding(self.rows.get, finding, self.contract, b"k" * 16, b"sealed", now, fence_token=token)
+        return self._take(found)
 
     def end(self, command: RepairCommand, outcome: Outcome, reason: RefusalReason | None = None, now: int = 0) -> None:
         """Let an outcome happen, to which nothing is sent."""
@@ -100,7 +103,35 @@ class Table:
         """Let time pass."""
         start, end = planner.due_range(now)
         due = sorted(key for key in self.rows if start <= key < end)
-        return self._take(planner.on_time(self.rows.get, due, {"orders": self.contract}, now))
+        return self._take(planner.on_time(self.rows.get, due, {"orders": self.contract}, now, self.tokens))
+
+
+def test_a_command_that_is_fenced_off_is_sent_again_under_the_token_of_its_target() -> None:
+    """The same repair of the same row; what is found later carries the token from the start."""
+    table = Table()
+    (command,) = table.find(finding_of(1))
+    assert command.fence_token == 0
+    table.end(command, Outcome.HELD, RefusalReason.FENCED)
+    table.tokens = {"copy": 2, "other": 7}
+    (again,) = table.tick(planner.RESEND_FIRST_MS)
+    assert again == replace(command, fence_token=2)
+    table.end(again, Outcome.APPLIED)
+    assert [c.fence_token for c in table.find(finding_of(2))] == [2]
+
+
+def test_a_persons_word_does_not_outlive_a_fence() -> None:
+    """What was approved is another command under another token: it is shown to people again."""
+    table = Table()
+    (command,) = table.find(finding_of(1, intended=b""))
+    table.end(command, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    assert table.say(command) == [command]
+    table.end(command, Outcome.HELD, RefusalReason.FENCED)
+    table.tokens = {"copy": 2}
+    (again,) = table.tick(planner.RESEND_FIRST_MS)
+    assert again.fence_token == 2
+    table.end(again, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    assert table.say(command) == []
+    assert table.say(again) == [again]
 
 
 @pytest.mark.parametrize("standing", list(Standing))
