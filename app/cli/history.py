@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
@@ -14,6 +14,7 @@ from app.cli.exit_codes import ExitCode
 from app.cli.history_documents import acts_of, change_document, line_of, no_key
 from app.cli.invocation import Invocation
 from app.cli.output import Output, print_records, safe_text
+from app.cli.trusted import belief_of
 from app.core.errors import ContractViolation
 from app.core.history.changes import UNPROVEN, WRONG, Belief, Change
 from app.core.replay import Again
@@ -21,6 +22,7 @@ from app.core.replay import Again
 if TYPE_CHECKING:
     from app.adapters.sql_history import SqlHistory
     from app.cli.history_documents import KeyText
+    from app.core.contract import EntityContract
     from app.history.projection import Offsets, Projection
 
 _LISTED: Final = ("at", "entity", "store", "action", "row", "why", "who", "ended", "right", "command")
@@ -114,11 +116,14 @@ def rebuild(invocation: Invocation, *, forget: bool) -> int:
     return ExitCode.AGREE
 
 
-def _belief(deployment: Deployment) -> Belief:
-    from app.adapters.signing import SIGNERS, read_signers, verify
+def _contracts(deployment: Deployment) -> Mapping[str, EntityContract]:
+    """Return the contracts; without them nobody can say which words they asked for, and that is said."""
+    from app.cli.row_keys import contracts_if_any
 
-    settings = deployment.settings
-    return Belief(settings.deployment, read_signers(settings.keys_dir / SIGNERS), verify)
+    contracts = contracts_if_any(deployment)
+    if contracts is None:
+        click.echo("driftline: no contract can be read: what they asked people for is not known", err=True)
+    return contracts or {}
 
 
 def _key_text(deployment: Deployment, *, keys: bool) -> KeyText:
@@ -154,13 +159,13 @@ def row(invocation: Invocation, *, entity: str, key: str, keys: bool) -> int:
     deployment = Deployment.of(invocation, "history")
     hashed = hash_of_key(deployment, entity, key)
     with closing(open_history(deployment.settings, reads_only=True)) as store:
-        found = changes(of_row(store, hashed), _belief(deployment))
+        found = changes(of_row(store, hashed), belief_of(deployment), _contracts(deployment))
     documents = [change_document(change, _key_text(deployment, keys=keys)) for change in found]
     if invocation.output is Output.TABLE:
         print_records(acts_of(documents), Output.TABLE, _ACTS)
         for document in documents:
-            ended = line_of(document)["ended"]
-            click.echo(safe_text(f"{document['store']}: {document['why']}; {ended}; {document['right']}", 2_000))
+            line = line_of(document)
+            click.echo(safe_text(f"{line['store']}: {line['why']}; {line['ended']}; {line['right']}", 2_000))
     else:
         print_records(documents, invocation.output, ())
     return _exit_code(found)
@@ -192,11 +197,11 @@ def changes_(
     if since is None and until is None and batch is None and person is None:
         raise click.UsageError("say which: --since or --until, --batch, or --person")
     deployment = Deployment.of(invocation, "history")
-    belief = _belief(deployment)
+    belief = belief_of(deployment)
     spoken = None if person is None else frozenset(_keys_of(belief, person))
     asked = Asked(since, until, None if batch is None else _hex_digits(batch), spoken, entity)
     with closing(open_history(deployment.settings, reads_only=True)) as store:
-        found = changes(of_changes(store, asked), belief)
+        found = changes(of_changes(store, asked), belief, _contracts(deployment))
     documents: Iterator[dict[str, object]] = (
         change_document(change, key_text) for key_text in [_key_text(deployment, keys=keys)] for change in found
     )

@@ -39,6 +39,7 @@ def change_document(change: Change, key_text: KeyText) -> Document:
         "key": key_text(entity, sealed),
         "key_hash": hashed.hex(),
         "right": change.right.value,
+        "because": change.because.value if change.because else "",
         "outcome": outcome.record.outcome.value if outcome else "",
         "reason": outcome.record.reason.value if outcome and outcome.record.reason else "",
         "why": _why(change, finding.finding if finding else None),
@@ -142,6 +143,7 @@ def line_of(document: Document) -> Document:
         **document,
         "row": document["key"] or document["key_hash"][:_SHORT],
         "ended": ended or ("waits" if document["command_id"] else "no command"),
+        "right": f"{document['right']} ({document['because']})" if document["because"] else document["right"],
         "command": document["command_id"][:_SHORT],
     }
 

@@ -1,21 +1,25 @@
 """Who changed a row, why, on what evidence, and was it right: what the history's rows say together.
 
 Nothing in a table is believed because it stands there. Commands and words are held against their signatures, as they
-stand in the rows, and verdicts against what they cite; so whoever writes into the database can take answers away, but
-cannot make one up. Outcomes are not signed: `driftline audit` holds them against the targets' ledgers.
+stand in the rows, verdicts against what they cite, and what people had said against the applier's own rules
+(`app.core.history.let_go`); so whoever writes into the database can take answers away, but cannot make one up. Outcomes
+are not signed: `driftline audit` holds them against the targets' ledgers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Generic, TypeVar
 
+from app.core.approval import Word, is_well_formed
 from app.core.command import DISTRUSTED, Action, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.contract import EntityContract
 from app.core.errors import ContractViolation
 from app.core.finding import Stage
 from app.core.history.cells import Row, record_of
+from app.core.history.let_go import Unproven, Writing, policy_then, why_not
 from app.core.history.tables import finding_of
 from app.core.published import PublishedFinding
 from app.core.rehearsal import Rehearsal
@@ -24,6 +28,9 @@ from app.core.signing import batch_id, member_of
 from app.core.trust import SignerRole, Signers, Verify, distrust, role_for
 
 _Record = TypeVar("_Record")
+
+Because = RefusalReason | Unproven | None
+"""What was missing or against a write, or what is not known of it."""
 
 
 class Right(Enum):
@@ -35,8 +42,8 @@ class Right(Enum):
     ALIGNED = "aligned"  # written: a person has had columns spelled as the authority does, the meaning is the same
     NOT_WRITTEN = "not_written"  # refused, held or waiting, or nothing was asked for
     NOT_SEEN = "not_seen"  # written, and not seen again so far
-    NOT_PROVEN = "not_proven"  # written, and who signed for it cannot be said any more
-    NOT_APPROVED = "not_approved"  # written without the word of a person that it needed
+    NOT_PROVEN = "not_proven"  # written, and whether it was signed for as it had to be cannot be said
+    NOT_APPROVED = "not_approved"  # written without the words of people that it needed, or against one
     NOT_SIGNED = "not_signed"  # written, and what stands here is not what a planner signed
     REFUTED = "refuted"  # written for a drift that late evidence disproved
     MISJUDGED = "misjudged"  # written, and its verdict does not come out of what it cites
@@ -45,6 +52,9 @@ class Right(Enum):
 WRONG: Final[frozenset[Right]] = frozenset({Right.NOT_APPROVED, Right.NOT_SIGNED, Right.REFUTED, Right.MISJUDGED})
 UNPROVEN: Final[frozenset[Right]] = frozenset({Right.NOT_SEEN, Right.NOT_PROVEN})
 
+Fault = tuple[Right, Because]
+
+_WRITTEN: Final = frozenset({Outcome.APPLIED, Outcome.INVERTED})
 _TRUST_MAY_HAVE_ENDED: Final = frozenset({RefusalReason.UNKNOWN_KEY, RefusalReason.OUTDATED_KEY})
 
 
@@ -67,6 +77,18 @@ class Heard:
     person: str
     doubt: RefusalReason | None
 
+    @property
+    def may_count(self) -> bool:
+        """Tell whether it was an approver's, or may have been one's yes; a no of nobody who is known stops nothing."""
+        word = self.word.record
+        return not word.rehearses and (self.doubt is None or (self.doubt in _TRUST_MAY_HAVE_ENDED and word.approved))
+
+    @property
+    def as_heard(self) -> Word:
+        """The word as the applier heard it, if it did."""
+        word = self.word.record
+        return Word(word.key_id, word.approved, word.said_at_ms, word.expires_at_ms, is_genuine=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -81,7 +103,8 @@ class Step:
 class Change:
     """One command with all that led to it and came of it, or a drift that no command was made for.
 
-    `doubt` says why the command is not believed to be a planner's; None where it is, or where there is none.
+    `doubt` says why the command is not believed to be a planner's; None where it is, or where there is none. `because`
+    says what was missing or against it, or what is not known, where `right` is of what people and planner signed.
     """
 
     command_id: bytes
@@ -94,6 +117,7 @@ class Change:
     rehearsals: Sequence[Placed[Rehearsal]]
     outcomes: Sequence[Placed[CommandOutcome]]
     right: Right
+    because: Because = None
 
     @property
     def outcome(self) -> Placed[CommandOutcome] | None:
@@ -131,6 +155,8 @@ class Belief:
 
     def doubt_word(self, word: Approval) -> RefusalReason | None:
         """Return why a word is not believed to have been an approver's when it was said."""
+        if not is_well_formed(word):
+            return RefusalReason.UNREADABLE
         if word.batch_id != batch_id(self.deployment, word.members):
             return RefusalReason.ALTERED
         return distrust(self.signers, self.verify, SignerRole.APPROVER, self.deployment, word, word.said_at_ms)
@@ -173,8 +199,11 @@ def _by(records: Iterable[Placed[_Record]], name: Callable[[_Record], bytes]) ->
     return found
 
 
-def changes(material: Material, belief: Belief) -> list[Change]:
-    """Return what happened, by time: one for each command, and one for each drift that has none."""
+def changes(material: Material, belief: Belief, contracts: Mapping[str, EntityContract]) -> list[Change]:
+    """Return what happened, by time: one for each command, and one for each drift that has none.
+
+    What `contracts` asked for counts for the commands that were planned under the version that they have now.
+    """
     findings = _by((placed(row, finding_of) for row in material.findings), lambda f: f.finding.finding_id)
     commands = _by((placed(r, lambda row: record_of(RepairCommand, row)) for r in material.commands), _command_id)
     outcomes = _by((placed(r, lambda row: record_of(CommandOutcome, row)) for r in material.outcomes), _outcome_id)
@@ -186,7 +215,7 @@ def changes(material: Material, belief: Belief) -> list[Change]:
         versions, told = commands.get(command_id, []), outcomes.get(command_id, [])
         finding_id = versions[-1].record.finding_id if versions else told[-1].record.finding_id
         taken = steps.get(finding_id, [])
-        found.append(_change(command_id, finding_id, taken, versions, told, words, tried, belief))
+        found.append(_change(command_id, finding_id, taken, versions, told, words, tried, belief, contracts))
     answered = {change.finding_id for change in found}
     found += [
         Change(b"", finding_id, taken, None, "", None, (), (), (), Right.NOT_WRITTEN)
@@ -236,6 +265,7 @@ def _change(
     words: Mapping[bytes, list[Heard]],
     tried: Mapping[bytes, list[Placed[Rehearsal]]],
     belief: Belief,
+    contracts: Mapping[str, EntityContract],
 ) -> Change:
     """Put one command together. Of several under its id the newest that a planner signed is the true one."""
     doubted = [(belief.doubt_command(each.record), each) for each in versions]
@@ -246,6 +276,13 @@ def _change(
     heard = words.get(member, [])
     # What was refused as a forgery says nothing of the true command under the same id.
     believed = [each for each in told if each.record.reason not in DISTRUSTED] or list(told)
+    rehearsals = tried.get(member, [])
+    right, because = Right.NOT_WRITTEN, None
+    written_at_ms = [each.record.at_ms for each in believed if each.record.outcome in _WRITTEN]
+    if written_at_ms:
+        at_ms = min(written_at_ms)
+        fault = _misjudged(steps, command) or _not_let_go(command, doubt, heard, rehearsals, at_ms, belief, contracts)
+        right, because = fault or (_end(command_id, steps, command, believed), None)
     return Change(
         command_id,
         finding_id,
@@ -254,53 +291,50 @@ def _change(
         belief.person(command.record.key_id) if command and doubt is None else "",
         doubt,
         heard,
-        tried.get(member, []),
+        rehearsals,
         believed,
-        _right(command_id, steps, command, doubt, heard, believed),
+        right,
+        because,
     )
 
 
-def _right(
+def _misjudged(steps: Sequence[Step], command: Placed[RepairCommand] | None) -> Fault | None:
+    is_asked_for = command is not None and command.record.is_asked_for
+    is_different = any(step.again is Again.DIFFERENT for step in steps)
+    return (Right.MISJUDGED, None) if is_different and not is_asked_for else None
+
+
+def _not_let_go(
+    command: Placed[RepairCommand] | None,
+    doubt: RefusalReason | None,
+    heard: Sequence[Heard],
+    rehearsals: Sequence[Placed[Rehearsal]],
+    at_ms: int,
+    belief: Belief,
+    contracts: Mapping[str, EntityContract],
+) -> Fault | None:
+    """Return what is wrong with, or not known of, the signatures that let a command be written at a time."""
+    if command is None:
+        return Right.NOT_PROVEN, Unproven.COMMAND_NOT_HELD
+    if doubt in _TRUST_MAY_HAVE_ENDED:
+        return Right.NOT_PROVEN, Unproven.KEY_GONE
+    if doubt is not None:
+        return Right.NOT_SIGNED, doubt
+    tried_at_ms = next((each.record.at_ms for each in rehearsals if each.record.at_ms <= at_ms), None)
+    writing = Writing(command.record, at_ms, policy_then(contracts, command.record), tried_at_ms)
+    because = why_not(writing, [each.as_heard for each in heard if each.may_count], belief.signers)
+    if because is None:
+        return None
+    return Right.NOT_PROVEN if isinstance(because, Unproven) else Right.NOT_APPROVED, because
+
+
+def _end(
     command_id: bytes,
     steps: Sequence[Step],
     command: Placed[RepairCommand] | None,
-    doubt: RefusalReason | None,
-    heard: Sequence[Heard],
     outcomes: Sequence[Placed[CommandOutcome]],
 ) -> Right:
-    """Say what can be said of a command; of what was written, the worst comes first."""
-    ends = {each.record.outcome for each in outcomes}
-    if not ends & {Outcome.APPLIED, Outcome.INVERTED}:
-        return Right.NOT_WRITTEN
-    return next(_faults(steps, command, doubt, heard), None) or _end(command_id, steps, command, ends)
-
-
-def _faults(
-    steps: Sequence[Step],
-    command: Placed[RepairCommand] | None,
-    doubt: RefusalReason | None,
-    heard: Sequence[Heard],
-) -> Iterator[Right]:
-    is_asked_for = command is not None and command.record.is_asked_for
-    if not is_asked_for and any(step.again is Again.DIFFERENT for step in steps):
-        yield Right.MISJUDGED
-    if doubt is not None and doubt not in _TRUST_MAY_HAVE_ENDED:
-        yield Right.NOT_SIGNED
-    if command is None or doubt is not None:
-        yield Right.NOT_PROVEN
-        return
-    # It is itself the word of the person who signed it.
-    if (
-        is_asked_for
-        or not command.record.needs_approval
-        or any(each.person and each.word.record.approved for each in heard)
-    ):
-        return
-    may_have_been = any(each.word.record.approved and each.doubt in _TRUST_MAY_HAVE_ENDED for each in heard)
-    yield Right.NOT_PROVEN if may_have_been else Right.NOT_APPROVED
-
-
-def _end(command_id: bytes, steps: Sequence[Step], command: Placed[RepairCommand] | None, ends: set[Outcome]) -> Right:
+    """Return how a write ended that nothing speaks against."""
     stages = {step.finding.record.finding.stage for step in steps}
     by_this = any(
         step.finding.record.finding.stage is Stage.VERIFIED and step.finding.record.finding.command_id == command_id
@@ -312,6 +346,6 @@ def _end(command_id: bytes, steps: Sequence[Step], command: Placed[RepairCommand
         return Right.ALIGNED
     if by_this:
         return Right.VERIFIED
-    if Outcome.INVERTED in ends:
+    if any(each.record.outcome is Outcome.INVERTED for each in outcomes):
         return Right.TAKEN_BACK
     return Right.REFUTED if Stage.REFUTED in stages else Right.NOT_SEEN

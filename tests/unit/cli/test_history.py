@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.adapters.signing import signer_line
+from app.adapters.signing import SigningKey, signer_line
 from app.cli.main import run
 from app.core.command import Action, Outcome, RefusalReason, RepairCommand
 from app.core.digest import keyed_hash
@@ -226,15 +226,14 @@ def test_what_was_written_and_not_seen_again_is_not_proven(world: Repaired, caps
 def test_what_was_written_without_the_word_it_needed_is_wrong(
     world: Repaired, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No word, a no, a stranger's word, and a word on a command of other content are not a yes."""
+    """No word, a stranger's word, and a word on a command of other content are not a yes."""
     world.put(REPAIRS, CODEC.command(world.command))
     world.put(OUTCOMES, CODEC.outcome(outcome(world.command)))
     world.drift(Stage.VERIFIED, world.command, 6)
     assert right(capsys) == (1, "not_approved")
     other = world.of_row(7, COMMAND, expires_at_ms=NOW_MS + 1)
-    for said in (word([world.command], BERT, approved=False), word([other])):
-        world.put(APPROVALS, CODEC.approval(said))
-        assert right(capsys) == (1, "not_approved")
+    world.put(APPROVALS, CODEC.approval(word([other])))
+    assert right(capsys) == (1, "not_approved")
     forged = replace(word([world.command], STRANGER), key_id=ANNA.key_id)
     world.put(APPROVALS, CODEC.approval(forged))
     code, [told] = asked(capsys, "row", "orders", "7")
@@ -245,6 +244,73 @@ def test_what_was_written_without_the_word_it_needed_is_wrong(
         "",
     )
     world.put(APPROVALS, CODEC.approval(word([world.command])))
+    assert right(capsys) == (0, "verified")
+
+
+def test_the_contract_says_which_words_a_write_needed(world: Repaired, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where it has the command's version; under another one nobody can say, and without any neither."""
+    file = world.settings.contracts_dir / "orders.yaml"
+    asks_two = file.read_text().replace("window_ms: 10000}", "window_ms: 10000, repair: {mode: apply, persons: 2}}")
+    world.repair(world.command)
+    for text, expected in (
+        (asks_two, (1, "not_approved", "second_person")),
+        (asks_two.replace("version: 1", "version: 2"), (3, "not_proven", "policy_not_known")),
+        ("", (3, "not_proven", "policy_not_known")),
+    ):
+        file.write_text(text)
+        if not text:
+            file.unlink()
+        code, [told] = asked(capsys, "changes", "--since", "2h")
+        assert (code, told["right"], told["because"]) == expected
+    assert run(["history", "changes", "--since", "2h"]) == 3
+    shown = capsys.readouterr()
+    assert "not_proven (policy_not_known)" in shown.out
+    assert "no contract can be read" in shown.err
+
+
+LATER_MS = NOW_MS + 600_000
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([(ANNA, True, NOW_MS)], (0, "verified", "")),
+        ([(ANNA, True, NOW_MS), (BERT, False, NOW_MS + 1)], (1, "not_approved", "rejected")),
+        ([(ANNA, True, LATER_MS + 600_000)], (1, "not_approved", "not_approved")),
+        ([(ANNA, True, LATER_MS + 1)], (3, "not_proven", "clocks_too_close")),
+        ([(ANNA, True, NOW_MS - 3_600_000)], (1, "not_approved", "approval_expired")),
+    ],
+)
+def test_a_word_counts_as_it_did_when_the_row_was_written(
+    world: Repaired,
+    capsys: pytest.CaptureFixture[str],
+    words: list[tuple[SigningKey, bool, int]],
+    expected: tuple[int, str, str],
+) -> None:
+    """A no, a yes that came afterwards and one that was over make a write wrong; asking for a rehearsal is neither."""
+    world.put(REPAIRS, CODEC.command(world.command))
+    asks = word_on([world.command], BERT, approved=False, rehearses=True, life_ms=9, deployment=DEPLOYMENT)
+    world.put(APPROVALS, CODEC.approval(asks))
+    for key, is_yes, at_ms in words:
+        said = word_on([world.command], key, approved=is_yes, said_at_ms=at_ms, deployment=DEPLOYMENT)
+        world.put(APPROVALS, CODEC.approval(said))
+    for at_ms in (LATER_MS, LATER_MS + 3_600_000):
+        world.put(OUTCOMES, CODEC.outcome(replace(outcome(world.command), at_ms=at_ms)))
+    world.drift(Stage.VERIFIED, world.command, 6)
+    code, [told] = asked(capsys, "row", "orders", "7")
+    assert (code, told["right"], told["because"]) == expected
+
+
+def test_a_rehearsal_after_the_write_is_none_before_it(world: Repaired, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the contract wants one before the yes."""
+    file = world.settings.contracts_dir / "orders.yaml"
+    wants = "window_ms: 10000, repair: {mode: apply, rehearsal: required}}"
+    file.write_text(file.read_text().replace("window_ms: 10000}", wants))
+    world.repair(world.command)
+    world.put(REHEARSALS, CODEC.rehearsal(replace(rehearsal(world.command), at_ms=NOW_MS + 1)))
+    code, [told] = asked(capsys, "row", "orders", "7")
+    assert (code, told["right"], told["because"]) == (1, "not_approved", "not_rehearsed")
+    world.put(REHEARSALS, CODEC.rehearsal(rehearsal(world.command)))
     assert right(capsys) == (0, "verified")
 
 
