@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -16,8 +16,9 @@ from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import print_records, safe_text
 from app.cli.row_keys import contracts_of, sealed_key_opener
+from app.cli.trusted import belief_of
 from app.codec.rendering import wall_text
-from app.core.command import Action, undo_id
+from app.core.command import Action, Approval, undo_id
 from app.core.errors import ContractViolation
 from app.core.signing import id_of_member
 from app.core.undo import is_applied_repair, undo_of
@@ -25,6 +26,7 @@ from app.topics import APPROVALS
 
 if TYPE_CHECKING:
     from app.core.contract import EntityContract
+    from app.core.history.changes import Belief
     from app.core.ledger import LedgerRow
 
 _COLUMNS: Final = ("store", "entity", "key", "was", "repaired_at", "command_id")
@@ -125,18 +127,38 @@ def command(
     return ExitCode.AGREE
 
 
-def _members(deployment: Deployment, batches: tuple[str, ...]) -> frozenset[bytes]:
+def _members(deployment: Deployment, prefixes: tuple[str, ...]) -> frozenset[bytes]:
     """Return the commands of approved batches."""
-    if not batches:
+    if not prefixes:
         return frozenset()
-    words = [word for _, word in deployment.records(APPROVALS, deployment.codec.read_approval) if word.approved]
-    meant = [word for word in words if any(word.batch_id.hex().startswith(one) for one in batches)]
-    if not meant:
-        raise ContractViolation(
-            "no such batch was approved",
-            hint="it is named by the first digits of its id, as it was when it was approved",
-        )
-    return frozenset(id_of_member(member) for word in meant for member in word.members)
+    words = [word for _, word in deployment.records(APPROVALS, deployment.codec.read_approval)]
+    belief = belief_of(deployment)
+    return frozenset(id_of_member(member) for each in prefixes for member in approved_members(words, belief, each))
+
+
+def approved_members(words: Iterable[Approval], belief: Belief, prefix: str) -> Sequence[bytes]:
+    """Return the members of the one batch whose id begins so and that an approver has said yes to.
+
+    Who may write the topic can put any members under any name: a word counts if it is whole, an approver's, and on the
+    very batch that its members make. `ContractViolation` if there is none, or more than one batch.
+    """
+    where = f"batch {prefix}"
+    named = [word for word in words if word.approved and word.batch_id.hex().startswith(prefix)]
+    doubts = [(word, belief.doubt_word(word)) for word in named]
+    found = {word.batch_id: word.members for word, doubt in doubts if doubt is None}
+    if len(found) > 1:
+        raise ContractViolation("several approved batches begin so", where=where, hint="give more digits")
+    for members in found.values():
+        return members
+    if not doubts:
+        hint = "it is named by the first digits of its id, as it was when it was approved"
+        raise ContractViolation("no such batch was approved", where=where, hint=hint)
+    told = ", ".join(sorted({doubt.value for _, doubt in doubts if doubt is not None}))
+    raise ContractViolation(
+        f"nobody who is trusted has approved this batch: what stands on the topic is not believed ({told})",
+        where=where,
+        hint="name its repairs by their commands' ids or --since; who writes the topic `approvals` besides approvers?",
+    )
 
 
 def _contract(contracts: Mapping[str, EntityContract], row: LedgerRow) -> EntityContract:

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.adapters.signing import SIGNERS, read_signers, verify
+from app.adapters.signing import SIGNERS, SigningKey, read_signers, verify
 from app.cli.main import run
-from app.cli.undo import Repairs, to_undo
+from app.cli.undo import Repairs, approved_members, to_undo
 from app.codec.contract_file import load_contracts
-from app.core.command import Action, RepairCommand
+from app.codec.rendering import wall_text
+from app.core.command import Action, Approval, RepairCommand
 from app.core.contract import EntityContract
+from app.core.errors import ContractViolation
+from app.core.history.changes import Belief
 from app.core.ledger import LedgerRow
+from app.core.signing import id_of_member
 from app.core.trust import SignerRole, distrust
 from app.core.undo import undo_of
 from app.settings import Settings
-from app.topics import APPROVALS, REPAIRS
+from app.topics import REPAIRS
 from tests.property.applier_world import World
-from tests.signatures import ANNA, signed, word_on
+from tests.signatures import ANNA, STRANGER, signed, signed_word, word_on
 from tests.unit.cli.desk import Desk
 from tests.unit.cli.reading_world import CODEC, NOW_MS
 
@@ -133,19 +138,111 @@ def test_what_was_aligned_is_shown_as_such(
     assert (undo.expected_digest, undo.intended_digest) == (newest.intended_digest, newest.expected_digest)
 
 
+def approved(number: int, key: SigningKey, *, is_yes: bool = True, rehearses: bool = False) -> Approval:
+    """Return a person's word on a batch of one: a repair that the ledger has."""
+    world = repaired()
+    row = list(world.target.ledger.values())[number]
+    command = replace(world.command("old", "new"), command_id=row.row_id)
+    said_at_ms = NOW_MS - 3_600_000
+    return word_on([command], key, approved=is_yes, rehearses=rehearses, said_at_ms=said_at_ms, deployment="shop")
+
+
+def undone(desk: Desk, word: Approval) -> list[bytes]:
+    """Have the batch of a word undone; return the repairs that are taken back."""
+    before = len(sent(desk))
+    run(["undo", "--batch", word.batch_id.hex()[:12], "--yes"])
+    return [each.undoes for each in sent(desk)[before:]]
+
+
 def test_a_batch_is_undone_by_the_word_that_approved_it(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
     """Its members are in the word; one that was rejected, or that there is not, names nothing."""
-    repairs = repaired()
-    command = repairs.command("old", "new")
-    command = replace(command, finding_id=(1).to_bytes(16, "big"))
-    first = next(iter(repairs.target.ledger.values()))
-    word = word_on([replace(command, command_id=first.row_id)], deployment="shop")
-    assert run(["undo", "--batch", word.batch_id.hex()[:12], "--yes"]) == 2
-    desk.put(APPROVALS, CODEC.approval(word))
-    assert run(["undo", "--batch", word.batch_id.hex()[:12], "--yes"]) == 0
-    assert [each.undoes for each in sent(desk)] == [first.row_id]
+    anna = desk.sit_down("anna")
+    word, no = approved(0, anna), approved(1, anna, is_yes=False)
+    assert undone(desk, word) == []
+    for partition_of_its_own in (word, word, no):
+        desk.hear(partition_of_its_own)
+    assert undone(desk, word) == [id_of_member(word.members[0])]
+    assert undone(desk, no) == []
     assert run(["undo", "--batch", "0123456789ab", "--yes"]) == 2
-    assert "no such batch was approved" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "batch 0123456789ab: no such batch was approved" in said
+    assert "hint:" in said
+
+
+def with_more(anna: SigningKey) -> Approval:
+    """Return Anna's word with the id of another repair added to its members, under its true name and signature."""
+    true = approved(0, anna)
+    return replace(true, members=true.members + approved(1, anna).members)
+
+
+ABUSES: dict[str, tuple[Callable[[SigningKey, SigningKey], Approval], str]] = {
+    "members were added": (lambda anna, _: with_more(anna), "altered"),
+    "members were added, signed by a stranger": (lambda anna, _: signed_word(with_more(anna), STRANGER), "altered"),
+    "a stranger's": (lambda *_: approved(0, STRANGER), "unknown_key"),
+    "a stranger's under a name": (lambda anna, _: replace(approved(0, STRANGER), key_id=anna.key_id), "forged"),
+    "the planner's": (lambda _, planner: approved(0, planner), "wrong_role"),
+    "nobody's": (lambda anna, _: replace(approved(0, anna), signature=b""), "forged"),
+    "a no that was turned": (lambda anna, _: replace(approved(0, anna, is_yes=False), approved=True), "forged"),
+    "a rehearsal that was turned": (
+        lambda anna, _: replace(approved(0, anna, is_yes=False, rehearses=True), approved=True, rehearses=False),
+        "forged",
+    ),
+    "a rehearsal and a yes": (lambda anna, _: replace(approved(0, anna), rehearses=True), "unreadable"),
+    "one that never ends": (
+        lambda anna, _: signed_word(replace(approved(0, anna), expires_at_ms=1 << 60), anna, "shop"),
+        "unreadable",
+    ),
+    "one member twice": (
+        lambda anna, _: replace(approved(0, anna), members=approved(0, anna).members * 2),
+        "unreadable",
+    ),
+    "another deployment's": (lambda anna, _: signed_word(approved(0, anna), anna, "else"), "forged"),
+}
+
+
+@pytest.mark.parametrize(("abuse", "reason"), ABUSES.values(), ids=list(ABUSES))
+def test_a_word_that_no_applier_would_hear_names_no_repairs(
+    desk: Desk,
+    capsys: pytest.CaptureFixture[str],
+    abuse: Callable[[SigningKey, SigningKey], Approval],
+    reason: str,
+) -> None:
+    """Who may write the topic cannot have an approver sign an undo of what the batch never was; a true word counts."""
+    anna = desk.sit_down("anna")
+    word = abuse(anna, desk.planner)
+    desk.hear(word)
+    assert undone(desk, word) == []
+    said = capsys.readouterr().err
+    assert f"not believed ({reason})" in said
+    assert "hint:" in said
+    true = approved(0, anna)
+    desk.hear(true)
+    assert undone(desk, true) == [id_of_member(true.members[0])]
+
+
+def test_a_word_of_one_who_left_after_it_counts_and_of_one_before_it_does_not(desk: Desk) -> None:
+    """Trust is that of when it was said."""
+    signers = desk.keys / SIGNERS
+    word = approved(0, desk.sit_down("bert"))
+    desk.hear(word)
+    kept, lines = signers.read_text(), signers.read_text().splitlines()
+    left = [line for line in lines if " bert " in line]
+    assert len(left) == 1
+    signers.write_text(kept.replace(left[0], f"{left[0]} until {wall_text(word.said_at_ms)}"))
+    desk.sit_down("anna")
+    assert undone(desk, word) == []
+    signers.write_text(signers.read_text().replace(wall_text(word.said_at_ms), wall_text(word.said_at_ms + 1)))
+    assert undone(desk, word) == [id_of_member(word.members[0])]
+
+
+def test_digits_that_name_several_batches_name_none(desk: Desk) -> None:
+    """Nobody is asked which: more digits say it."""
+    anna = desk.sit_down("anna")
+    belief = Belief("shop", read_signers(desk.keys / SIGNERS), verify)
+    words = [approved(number, anna) for number in (0, 1)]
+    with pytest.raises(ContractViolation, match="several approved batches begin so"):
+        approved_members(words, belief, "")
+    assert approved_members([words[0], words[0]], belief, "") == words[0].members
 
 
 @pytest.mark.parametrize("arguments", [[], ["--store", "copy"], ["ffffffff"]])
