@@ -59,17 +59,21 @@ def batch_document(batch: Batch, proposals: Proposals, key_text: KeyText, now_wa
     }
 
 
+def _write_of(command: RepairCommand) -> str:
+    """Say what is done to the row: an undo leaves what the repair found, which may be no row."""
+    if command.action is Action.DELETE or not command.intended_digest:
+        return "delete"
+    return "update" if command.expected_digest else "insert"
+
+
 def _effect(batch: Batch, table: str) -> str:
     """Say what will be written, as far as it is known without trying it."""
+    counts = Counter(map(_write_of, batch.commands))
+    writes = ", ".join(f"{each}s {counts[each]}" for each in ("delete", "insert", "update") if counts[each])
+    effect = f"{writes} of {table} in {batch.first.target}"
     if batch.first.undoes:
-        return f"puts back {len(batch.commands)} of {batch.first.target}, as they were before a repair"
-    inserts = sum(not command.expected_digest for command in batch.commands)
-    rows = len(batch.commands)
-    where = f"{table} in {batch.first.target}"
-    if batch.first.action is Action.DELETE:
-        return f"deletes {rows} of {where}"
-    parts = [f"{verb} {count}" for verb, count in (("inserts", inserts), ("updates", rows - inserts)) if count]
-    return f"{', '.join(parts)} of {where}, as {batch.first.authority} has them"
+        return f"{effect}, as they were before a repair"
+    return effect if batch.first.action is Action.DELETE else f"{effect}, as {batch.first.authority} has them"
 
 
 def rehearsal_document(batch: Batch, rehearsals: Rehearsals) -> dict[str, object]:
@@ -87,6 +91,12 @@ def rehearsal_document(batch: Batch, rehearsals: Rehearsals) -> dict[str, object
     }
 
 
+def _action(command: RepairCommand) -> str:
+    """Name what is asked for; a row that comes or goes is said to, whatever it is asked for by."""
+    write = _write_of(command)
+    return command.action.value if write == "update" else write
+
+
 def row_document(command: RepairCommand, member: bytes, rehearsals: Rehearsals, key_text: KeyText) -> dict[str, object]:
     """Return one row of a batch, with what trying it has shown."""
     tried = rehearsals.last.get(member)
@@ -97,7 +107,7 @@ def row_document(command: RepairCommand, member: bytes, rehearsals: Rehearsals, 
         "finding_id": command.finding_id.hex(),
         "key": key_text(command.entity, command.sealed_key) or "?",
         "kind": command.kind,
-        "action": command.action.value if command.expected_digest else "insert",
+        "action": _action(command),
         "columns": list(command.columns),
         "source_transaction": command.source_transaction,
     }

@@ -53,7 +53,7 @@ def _stop(said: Said, by: str, why: str, shard: str = "") -> Control:
 @_shard
 @click.pass_obj
 def command(invocation: Invocation, *, why: str, by: str, shard: str) -> int:
-    """Stop the appliers before their next write. What they have in hand they finish.
+    """Stop the appliers before their next commit, by Kafka: what is being written is taken back. Needs no key.
 
     With --shard: quarantine one, where only what a person approves is repaired from then on.
     """

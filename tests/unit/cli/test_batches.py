@@ -125,13 +125,30 @@ def test_an_undo_waits_for_the_second_person(desk: Desk, capsys: pytest.CaptureF
     command = signed(command, desk.sit_down("anna"), "shop")
     desk.put(REPAIRS, CODEC.command(command))
     (batch,) = listed(capsys, "batches")
-    assert (batch["effect"], batch["approved_by"]) == ("puts back 1 of my, as they were before a repair", ["anna"])
+    effect = "updates 1 of shop.orders in my, as they were before a repair"
+    assert (batch["effect"], batch["approved_by"]) == (effect, ["anna"])
     desk.sit_down("bert")
     assert run(["approve", batch["batch"]]) == 0
     (word,) = desk.said()
     assert CODEC.read_command(desk.sink.sent[-1].value) == command
     desk.hear(word)
     assert listed(capsys, "batches", code=0) == []
+
+
+def test_an_undo_says_which_rows_it_deletes(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Taking back an insert deletes the row: who is the second to say yes must know."""
+    desk.ask_for(persons=2)
+    anna, row = desk.sit_down("anna"), b"i" * 16
+    for expected, intended in ((row, b""), (row, b""), (b"", row), (row, b"o" * 16)):
+        undo = desk.propose(
+            action=Action.RESTORE, undoes=b"u" * 16, expected_digest=expected, intended_digest=intended, reason="undone"
+        )
+        desk.put(REPAIRS, CODEC.command(signed(undo, anna, "shop")))
+    (batch,) = listed(capsys, "batches")
+    told = "deletes 2, inserts 1, updates 1 of shop.orders in my, as they were before a repair"
+    assert batch["effect"] == told
+    rows = listed(capsys, "batches", batch["batch"])
+    assert sorted(each["action"] for each in rows) == ["delete", "delete", "insert", "restore"]
 
 
 def test_what_is_done_over_or_not_the_planners_does_not_wait(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
@@ -223,6 +240,14 @@ def switched(desk: Desk) -> list[Control]:
     """Return the words on the topic of control that were acknowledged."""
     sent = [r for r in desk.sink.sent[: desk.sink.flushed] if r.topic == CONTROL.name("shop")]
     return [decode_control(record.value) for record in sent]
+
+
+def test_the_help_of_pause_says_what_becomes_of_what_is_being_written(capsys: pytest.CaptureFixture[str]) -> None:
+    """An applier takes it back where it reads the stop before the commit, as the page on repairs says."""
+    assert run(["pause", "--help"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Stop the appliers before their next commit" in shown
+    assert "what is being written is taken back" in shown
 
 
 def test_a_panic_needs_no_key_and_leaves_a_file(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
