@@ -276,12 +276,16 @@ def _change(
     heard = words.get(member, [])
     # What was refused as a forgery says nothing of the true command under the same id.
     believed = [each for each in told if each.record.reason not in DISTRUSTED] or list(told)
-    rehearsals = tried.get(member, [])
     right, because = Right.NOT_WRITTEN, None
     written_at_ms = [each.record.at_ms for each in believed if each.record.outcome in _WRITTEN]
     if written_at_ms:
         at_ms = min(written_at_ms)
-        fault = _misjudged(steps, command) or _not_let_go(command, doubt, heard, rehearsals, at_ms, belief, contracts)
+        signed = list(dict.fromkeys(each.record for no, each in reversed(doubted) if no is None))
+        fault = (
+            _misjudged(steps, command)
+            or _not_signed(command, doubt)
+            or _not_let_go(signed, at_ms, words, tried, belief, contracts)
+        )
         right, because = fault or (_end(command_id, steps, command, believed), None)
     return Change(
         command_id,
@@ -291,7 +295,7 @@ def _change(
         belief.person(command.record.key_id) if command and doubt is None else "",
         doubt,
         heard,
-        rehearsals,
+        tried.get(member, []),
         believed,
         right,
         because,
@@ -304,28 +308,41 @@ def _misjudged(steps: Sequence[Step], command: Placed[RepairCommand] | None) -> 
     return (Right.MISJUDGED, None) if is_different and not is_asked_for else None
 
 
-def _not_let_go(
-    command: Placed[RepairCommand] | None,
-    doubt: RefusalReason | None,
-    heard: Sequence[Heard],
-    rehearsals: Sequence[Placed[Rehearsal]],
-    at_ms: int,
-    belief: Belief,
-    contracts: Mapping[str, EntityContract],
-) -> Fault | None:
-    """Return what is wrong with, or not known of, the signatures that let a command be written at a time."""
+def _not_signed(command: Placed[RepairCommand] | None, doubt: RefusalReason | None) -> Fault | None:
     if command is None:
         return Right.NOT_PROVEN, Unproven.COMMAND_NOT_HELD
     if doubt in _TRUST_MAY_HAVE_ENDED:
         return Right.NOT_PROVEN, Unproven.KEY_GONE
-    if doubt is not None:
-        return Right.NOT_SIGNED, doubt
-    tried_at_ms = next((each.record.at_ms for each in rehearsals if each.record.at_ms <= at_ms), None)
-    writing = Writing(command.record, at_ms, policy_then(contracts, command.record), tried_at_ms)
-    because = why_not(writing, [each.as_heard for each in heard if each.may_count], belief.signers)
-    if because is None:
+    return None if doubt is None else (Right.NOT_SIGNED, doubt)
+
+
+def _not_let_go(
+    signed: Sequence[RepairCommand],
+    at_ms: int,
+    words: Mapping[bytes, list[Heard]],
+    tried: Mapping[bytes, list[Placed[Rehearsal]]],
+    belief: Belief,
+    contracts: Mapping[str, EntityContract],
+) -> Fault | None:
+    """Return what speaks against writing a command at a time, of which a planner signed these versions, newest first.
+
+    A planner signs one anew with another time or token, and the write may have been that of an earlier one.
+    """
+    found = []
+    for command in signed:
+        member = member_of(belief.deployment, command)
+        tried_ms = next((r.record.at_ms for r in tried.get(member, ()) if r.record.at_ms <= at_ms), None)
+        writing = Writing(command, at_ms, policy_then(contracts, command), tried_ms)
+        heard = [each.as_heard for each in words.get(member, ()) if each.may_count]
+        found.append(why_not(writing, heard, belief.signers))
+    newest, *others = found
+    if newest is None:
         return None
-    return Right.NOT_PROVEN if isinstance(because, Unproven) else Right.NOT_APPROVED, because
+    if isinstance(newest, Unproven):
+        return Right.NOT_PROVEN, newest
+    if all(isinstance(each, RefusalReason) for each in others):
+        return Right.NOT_APPROVED, newest
+    return Right.NOT_PROVEN, Unproven.VERSION_NOT_KNOWN
 
 
 def _end(

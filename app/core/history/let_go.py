@@ -30,6 +30,7 @@ class Unproven(Enum):
     KEY_GONE = "key_gone"  # who signed is not trusted any more, and may have been when it was written
     CLOCKS_TOO_CLOSE = "clocks_too_close"  # it was said, or over, about when it was written, by another host's clock
     POLICY_NOT_KNOWN = "policy_not_known"  # the contract is not here, or has another version than the command
+    VERSION_NOT_KNOWN = "version_not_known"  # signed several times, and people have only let an earlier one go
     COLUMNS_NOT_KNOWN = "columns_not_known"  # some fields wait for a person, and which differed is known by a guess
 
 

@@ -314,6 +314,23 @@ def test_a_rehearsal_after_the_write_is_none_before_it(world: Repaired, capsys: 
     assert right(capsys) == (0, "verified")
 
 
+def test_a_command_that_was_signed_again_may_have_been_written_as_it_was_first(
+    world: Repaired, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody has spoken of the later one; nothing was let go where nobody spoke of the earlier one either."""
+    again = world.of_row(7, COMMAND, fence_token=1)
+    world.put(REPAIRS, CODEC.command(world.command))
+    world.put(REPAIRS, CODEC.command(again))
+    world.put(OUTCOMES, CODEC.outcome(outcome(world.command)))
+    world.drift(Stage.VERIFIED, world.command, 6)
+    assert right(capsys) == (1, "not_approved")
+    world.put(APPROVALS, CODEC.approval(word([world.command])))
+    code, [told] = asked(capsys, "row", "orders", "7")
+    assert (code, told["right"], told["because"]) == (3, "not_proven", "version_not_known")
+    world.put(APPROVALS, CODEC.approval(word([again])))
+    assert right(capsys) == (0, "verified")
+
+
 def test_who_signed_with_a_key_that_is_gone_cannot_be_said(world: Repaired, capsys: pytest.CaptureFixture[str]) -> None:
     """Anna has left: her word may have been true, so nothing is called wrong, and nothing right."""
     world.repair(world.command)
