@@ -21,7 +21,8 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from app import observe
 from app.applier.apply import Applier
 from app.applier.rehearse import Rehearsing
-from app.applier.words import Log, Words
+from app.applier.word_reader import Log
+from app.applier.words import Words
 from app.codec.control import KEY, encode_control
 from app.core.breaker import Breaker, Trip
 from app.core.command import DISTRUSTED, CommandOutcome, Outcome, RepairCommand
@@ -137,8 +138,7 @@ class ApplierLoop:
 
     def _heed(self) -> None:
         """Look whether a person has spoken."""
-        self.words.poll()
-        self._tell_refused_words()
+        self._hear()
         self.meter.set(observe.APPLIER_PAUSED, float(self.words.is_stopped))
         quarantined = Counter(shard.partition("/")[0] for shard in self.words.shards.quarantined())
         for entity in self.applier.contracts:
@@ -180,7 +180,7 @@ class ApplierLoop:
         for message in self.consumer.consume(1, timeout=seconds):
             # Paused partitions give nothing but events.
             self._is_event(message)
-        self.words.poll()
+        self._hear()
 
     def _is_event(self, message: Any) -> bool:  # noqa: ANN401 - confluent_kafka's message
         error = message.error()
@@ -311,6 +311,11 @@ class ApplierLoop:
             self.sink.send(self.topics.rehearsals, shown.partition, shown.batch_id, self.codec.rehearsal(shown))
             self.meter.add(observe.REHEARSALS, reason=shown.reason.value if shown.reason else "")
 
+    def _hear(self) -> None:
+        """Hear what people say; what is refused of it is told also while nothing may be written."""
+        self.words.poll()
+        self._tell_refused_words()
+
     def _tell_refused_words(self) -> None:
         """Put what was refused of people's words on the topic of outcomes, under the batch's id, and remember it."""
         for refused in self.words.refused:
@@ -331,7 +336,7 @@ class ApplierLoop:
             )
         if self.words.refused:
             self.sink.flush()
-            self.words.were_told()
+        self.words.were_told()
 
     def _counted(self, entity: str) -> str:
         """Return an entity's name as a label: what somebody else made up is not one."""

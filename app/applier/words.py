@@ -1,8 +1,9 @@
 """What people have said and been shown: words on batches, the switch and rehearsals, read from their topics' beginning.
 
 The applier starts stopped: without an approver's signed `resume` nothing is written, also after a restart. A file on
-this host stops it too, for whoever cannot reach Kafka. A word that is refused is kept in `refused` until somebody has
-told of it; what was told is remembered as the consumer's committed offsets, so that a restart does not tell it again.
+this host stops it too, for whoever cannot reach Kafka. Each word is judged by whom the deployment trusts when it is
+read, and so again by each start; one that is refused is kept in `refused` until somebody has told of it, unless that
+was done before (`app.applier.word_reader`). Kept is only what may count: nobody fills the memory without a trusted key.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException
 
 from app.applier.belief import Belief
+from app.applier.word_reader import Log, Place, WordReader
 from app.codec.control import KEY, decode_control
 from app.core.approval import Word
 from app.core.command import Approval, RefusalReason, RepairCommand
@@ -23,17 +25,17 @@ from app.core.errors import Undecodable, Unready
 from app.core.pace import LogLags
 from app.core.quarantine import Shards, shard_name
 from app.core.rehearsal import Rehearsal
-from app.core.signing import member_of
+from app.core.signing import DIGEST_BYTES, member_of
 from app.core.status import StatusReport
-from app.core.switch import Said, Switch
+from app.core.switch import Control, Said, Switch
 from app.core.trust import SignerRole
 
-_ASK_S: Final = 10.0
 _CATCH_UP_S: Final = 30.0
-_AT_ONCE: Final = 500
-_STAYS_KNOWN: Final = frozenset(
-    {None, RefusalReason.APPROVAL_EXPIRED, RefusalReason.UNKNOWN_KEY, RefusalReason.OUTDATED_KEY}
-)
+_WAIT_S: Final = 0.005
+_WORDS_AT_ONCE: Final = 500
+_CONTROL_AT_ONCE: Final = 10_000
+"""A stop is heard by the next look, whatever stands before it, unless that is more than this."""
+_TRUST_ENDED: Final = frozenset({RefusalReason.UNKNOWN_KEY, RefusalReason.OUTDATED_KEY})
 
 
 class WordCodec(Protocol):
@@ -55,24 +57,8 @@ class WordCodec(Protocol):
 class Ends(Protocol):
     """Asks the broker where partitions end."""
 
-    def offsets(self, partitions: Iterable[tuple[str, int]], *, latest: bool) -> dict[tuple[str, int], int]:
+    def offsets(self, partitions: Iterable[Place], *, latest: bool) -> dict[Place, int]:
         """Return the earliest or latest offsets; `Unready` if the broker does not answer."""
-        ...
-
-
-class Log(Protocol):
-    """Writes log lines with declared fields."""
-
-    def info(self, event: str, **fields: object) -> object:
-        """Say what happened."""
-        ...
-
-    def warning(self, event: str, **fields: object) -> object:
-        """Say what somebody should look at."""
-        ...
-
-    def error(self, event: str, **fields: object) -> object:
-        """Say what somebody must look at."""
         ...
 
 
@@ -98,11 +84,15 @@ class WordTopics:
 
 
 class Words:
-    """What was said of commands, whether repairs may go on, and how far change capture is behind."""
+    """What was said of commands, whether repairs may go on, and how far change capture is behind.
+
+    `control` and `others` are consumers of one group: two, so that nothing that stands on other topics delays a stop.
+    """
 
     def __init__(
         self,
-        consumer: Consumer,
+        control: Consumer,
+        others: Consumer,
         ends: Ends,
         topics: WordTopics,
         codec: WordCodec,
@@ -112,12 +102,12 @@ class Words:
         panic_file: Path,
         lags: LogLags,
     ) -> None:
-        self._consumer = consumer
+        self._control = WordReader(control, _CONTROL_AT_ONCE, [topics.control])
+        self._others = WordReader(others, _WORDS_AT_ONCE, [topics.approvals, topics.rehearsals], [topics.statuses])
         self._ends = ends
         self._topics = topics
         self._codec = codec
         self._log = log
-        self._partitions: list[TopicPartition] = []
         self._belief = belief
         self._now_wall_ms = now_wall_ms
         self._by_member: dict[bytes, list[Word]] = {}
@@ -125,10 +115,10 @@ class Words:
         self._rehearsed: dict[bytes, int] = {}
         self._answered: dict[tuple[bytes, bytes], int] = {}
         self._heard: set[tuple[int, bytes]] = set()
-        self._told: dict[tuple[str, int], int] = {}
         self._panic_file = panic_file
         self.lags = lags
         self._switch = Switch()
+        self._lost_resume: RefusalReason | None = None
         self.shards = Shards()
         self.refused: list[RefusedWord] = []
 
@@ -139,7 +129,7 @@ class Words:
 
     def asks_to_stop(self) -> bool:
         """Look now whether somebody has said stop."""
-        self.poll()
+        self._control.take(self._take)
         return self.is_stopped
 
     def is_quarantined(self, command: RepairCommand) -> bool:
@@ -149,22 +139,14 @@ class Words:
     def start(self) -> None:
         """Read everything that was said so far; `Unready` while the topics cannot be read."""
         try:
-            known = self._consumer.list_topics(timeout=_ASK_S).topics
-            self._partitions = []
-            topics = self._topics
-            statuses: list[TopicPartition] = []
-            for topic in (topics.approvals, topics.control, topics.rehearsals, topics.statuses):
-                if topic not in known or known[topic].error is not None:
-                    raise Unready(f"there is no topic {topic}", hint="`driftline init` makes the topics")
-                found, first = (statuses, OFFSET_END) if topic == topics.statuses else (self._partitions, 0)
-                found += [TopicPartition(topic, p, first) for p in known[topic].partitions]
-            places = [TopicPartition(p.topic, p.partition) for p in self._partitions]
-            told = self._consumer.committed(places, timeout=_ASK_S)
-            self._told = {(p.topic, p.partition): max(0, p.offset) for p in told}
-            self._consumer.assign(self._partitions + statuses)
+            for reader in (self._control, self._others):
+                reader.start()
         except KafkaException as error:
             raise Unready(f"Kafka does not answer: {error.args[0].str()}", hint="is the broker up?") from error
         self.catch_up()
+        if self._lost_resume is not None and not self._switch.is_on:
+            what = "who let them go on is not trusted any more: an approver must say `driftline resume`"
+            self._log.warning("repairs are stopped", what=what, reason=self._lost_resume.value)
 
     def words_on(self, command: RepairCommand) -> Sequence[Word]:
         """Return what was said of exactly this command, as far as it was read."""
@@ -185,72 +167,72 @@ class Words:
         return self._rehearsed.get(member_of(self._belief.deployment, command))
 
     def were_told(self) -> None:
-        """Note that somebody has told of all that was refused so far."""
-        ends = {(refused.topic, refused.partition): refused.offset + 1 for refused in self.refused}
+        """Note that somebody has told of all that was refused so far: it is history from now on."""
         self.refused.clear()
-        if ends:
-            self._told |= ends
-            offsets = [TopicPartition(topic, partition, end) for (topic, partition), end in ends.items()]
-            self._consumer.commit(offsets=offsets, asynchronous=False)
+        for reader in (self._control, self._others):
+            reader.were_told(self._log)
 
     def poll(self) -> None:
         """Take what has come, without waiting."""
-        self._take(self._consumer.consume(_AT_ONCE, timeout=0))
+        # A stop that was said meanwhile is heard before whatever is done next.
+        for reader in (self._others, self._control):
+            reader.take(self._take)
 
     def catch_up(self) -> None:
         """Read up to the present end; `Unready` if that takes too long."""
         deadline = time.monotonic() + _CATCH_UP_S
+        readers = (self._control, self._others)
         try:
             # Asked on another connection: on the consumer's own, each question waits behind a fetch.
-            left = self._ends.offsets([(p.topic, p.partition) for p in self._partitions], latest=True)
-            left = {at: end for at, end in left.items() if end > 0}
-            while left:
-                self._take(self._consumer.consume(_AT_ONCE, timeout=0.005))
-                for reached in self._consumer.position(self._partitions):
-                    if reached.offset >= left.get((reached.topic, reached.partition), reached.offset + 1):
-                        del left[reached.topic, reached.partition]
+            ends = self._ends.offsets([place for reader in readers for place in reader.places], latest=True)
+            while behind := [reader for reader in readers if reader.lacks(ends)]:
+                for reader in behind:
+                    reader.take(self._take, _WAIT_S)
                 if time.monotonic() > deadline:
                     raise Unready("approvals cannot be read to their end", hint="is the broker up?")
         except KafkaException as error:
             raise Unready(f"Kafka does not answer: {error.args[0].str()}", hint="is the broker up?") from error
 
-    def _take(self, messages: list[Any]) -> None:
-        for message in messages:
-            if message.error() is not None:
-                continue
-            place = {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
-            try:
-                if message.topic() == self._topics.control:
-                    self._take_switch(message.value(), place, message.offset())
-                elif message.topic() == self._topics.statuses:
-                    self.lags.take(self._codec.read_status(message.value()))
-                elif message.topic() == self._topics.rehearsals:
-                    self._see(self._codec.read_rehearsal(message.value()))
-                else:
-                    self._hear(self._codec.read_approval(message.value()), message.partition(), message.offset())
-            except Undecodable as fault:
-                self._log.warning("a word cannot be read", what=fault.what, security=3, **place)
+    def _take(self, message: Any, is_history: bool) -> None:  # noqa: ANN401, FBT001 - confluent_kafka's message
+        """Take a record in. Whatever it holds, those behind it are heard; `Unready` while nobody knows the signers."""
+        topic = message.topic()
+        try:
+            if topic == self._topics.control:
+                self._take_switch(decode_control(message.value()), message, is_history=is_history)
+            elif topic == self._topics.statuses:
+                self.lags.take(self._codec.read_status(message.value()))
+            elif topic == self._topics.rehearsals:
+                self._see(self._codec.read_rehearsal(message.value()))
+            else:
+                self._hear(self._codec.read_approval(message.value()), message, is_history=is_history)
+        except Unready:
+            raise
+        except Exception as fault:  # noqa: BLE001 - who wrote it chose what to raise here, and the next may say stop
+            if not is_history:
+                what = fault.what if isinstance(fault, Undecodable) else type(fault).__name__
+                self._log.warning("a word cannot be read", what=what, security=3, **_place(message))
 
-    def _hear(self, word: Approval, partition: int, offset: int) -> None:
-        """Take a word in. One whose key or time does not count stays known, so that an outcome can say why."""
-        no = self._belief.refusal_of(word, self._now_wall_ms())
-        said = (partition, word.signature)
-        if said in self._heard and (no is None or word.rehearses):
-            no = RefusalReason.REPLAYED
-        elif word.rehearses and no in {None, RefusalReason.APPROVAL_EXPIRED}:
-            # One that is over was answered in its time, or nobody was there to answer.
-            self._heard.add(said)
-            for member in word.members:
-                self._asked.setdefault(member, {})[word.batch_id] = word
+    def _hear(self, word: Approval, message: Any, *, is_history: bool) -> None:  # noqa: ANN401
+        """Take a word in. A yes whose time is over stays known, so that an outcome can say why."""
+        now_ms = self._now_wall_ms()
+        is_final = not word.approved and not word.rehearses
+        if is_history and not is_final and now_ms >= word.expires_at_ms:
+            # Whoever signed it, it counts no more.
             return
-        if no is not None:
-            self._refuse(RefusedWord(word.batch_id, no, self._topics.approvals, partition, offset))
-        if no not in _STAYS_KNOWN or word.rehearses:
+        no = self._belief.refusal_of(word, now_ms)
+        said = (message.partition(), word.signature)
+        if no is None and said in self._heard:
+            no = RefusalReason.REPLAYED
+        if no is not None and not is_history:
+            self._refuse(word.batch_id[:DIGEST_BYTES], no, message)
+        if no not in {None, RefusalReason.APPROVAL_EXPIRED}:
             return
         self._heard.add(said)
-        is_genuine = no in {None, RefusalReason.APPROVAL_EXPIRED}
-        heard = Word(word.key_id, word.approved, word.said_at_ms, word.expires_at_ms, is_genuine)
+        heard = Word(word.key_id, word.approved, word.said_at_ms, word.expires_at_ms)
         for member in word.members:
+            if word.rehearses:
+                self._asked.setdefault(member, {})[word.batch_id] = word
+                continue
             words = self._by_member.setdefault(member, [])
             # The same word stands in every partition that it speaks of.
             if heard not in words:
@@ -261,25 +243,33 @@ class Words:
         self._rehearsed.setdefault(shown.member, shown.at_ms)
         self._answered[shown.batch_id, shown.member] = shown.at_ms
 
-    def _refuse(self, refused: RefusedWord) -> None:
-        if refused.offset >= self._told.get((refused.topic, refused.partition), 0):
-            self.refused.append(refused)
+    def _refuse(self, name: bytes, no: RefusalReason, message: Any) -> None:  # noqa: ANN401
+        self.refused.append(RefusedWord(name, no, message.topic(), message.partition(), message.offset()))
 
-    def _take_switch(self, value: bytes | None, place: dict[str, object], offset: int) -> None:
-        word = decode_control(value)
+    def _take_switch(self, word: Control, message: Any, *, is_history: bool) -> None:  # noqa: ANN401
         if word.said is Said.RESUME:
             no = self._belief.distrust(SignerRole.APPROVER, word, self._now_wall_ms())
+            if no is not None and not is_history:
+                self._refuse(KEY, no, message)
+            elif no in _TRUST_ENDED:
+                self._lost_resume = no
             if no is not None:
-                self._refuse(RefusedWord(KEY, no, self._topics.control, 0, offset))
                 return
+        told = {"actor": word.by, **_place(message)}
         if word.shard:
-            self._log.warning("a shard is told of", what=word.said.value, reason=word.why, actor=word.by, **place)
-            if self.shards.after(word, offset) or word.said is Said.RESUME:
+            is_taken = self.shards.after(word, message.offset())
+            self._log.warning("a shard is told of", what=word.said.value, reason=word.why, **told)
+            if is_taken or word.said is Said.RESUME:
                 return
-        before, self._switch = self._switch, self._switch.after(word, offset)
+        before, self._switch = self._switch, self._switch.after(word, message.offset())
         if before.is_on is not self._switch.is_on:
-            self._log.info("repairs go on" if self._switch.is_on else "repairs are stopped", actor=word.by, **place)
+            self._log.info("repairs go on" if self._switch.is_on else "repairs are stopped", **told)
 
     def close(self) -> None:
-        """Let the connection go."""
-        self._consumer.close()
+        """Let the connections go."""
+        for reader in (self._control, self._others):
+            reader.close()
+
+
+def _place(message: Any) -> dict[str, object]:  # noqa: ANN401 - confluent_kafka's message
+    return {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}

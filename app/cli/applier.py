@@ -108,6 +108,7 @@ def compose(
     belief = Belief(name, SignersFile(settings.keys_dir).now, ahead, ahead.expect)
     clock = ForwardClock(wall_ms)
     words = Words(
+        clients.consumer("driftline-applier-control", f"{name}-applier-words"),
         clients.consumer("driftline-applier-words", f"{name}-applier-words"),
         KafkaEnds(clients.admin("driftline-applier-ends")),
         WordTopics(

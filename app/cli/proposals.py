@@ -99,7 +99,7 @@ class Hearing:
         for word in words:
             no = refusal_of(self.signers, self.verify, self.deployment, word, self.now_wall_ms)
             if no is None and not word.rehearses:
-                heard = Word(word.key_id, word.approved, word.said_at_ms, word.expires_at_ms, is_genuine=True)
+                heard = Word(word.key_id, word.approved, word.said_at_ms, word.expires_at_ms)
                 for member in word.members:
                     if heard not in found.setdefault(member, []):
                         found[member].append(heard)

@@ -24,13 +24,12 @@ from app.core.trust import SignerRole, Signers, Verify, distrust
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One word on one command. `is_genuine`: its signature was made by the key that it names, when it was heard."""
+    """One word on one command, whose signature was made by the key that it names, trusted when it was heard."""
 
     key_id: bytes
     approved: bool
     said_at_ms: int
     expires_at_ms: int
-    is_genuine: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +47,14 @@ SUPPOSED: Final = Said((), None)
 
 def all_words_on(command: RepairCommand, heard: Iterable[Word]) -> list[Word]:
     """Return what was said of a command: who asks for it and signs it has said yes."""
-    own = Word(command.key_id, True, command.planned_at_ms, command.expires_at_ms, is_genuine=True)
+    own = Word(command.key_id, True, command.planned_at_ms, command.expires_at_ms)
     return [*heard, own] if command.is_asked_for else list(heard)
 
 
 def _person(word: Word, signers: Signers, now_wall_ms: int) -> str:
     """Return who spoke, by the list of signers as it is now; empty where it is nobody's word, or no longer."""
     signer = signers.get(word.key_id)
-    if not word.is_genuine or signer is None or signer.role is not SignerRole.APPROVER:
+    if signer is None or signer.role is not SignerRole.APPROVER:
         return ""
     return "" if signer.until_ms is not None and now_wall_ms >= signer.until_ms else signer.person
 

@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from confluent_kafka import TopicPartition
 
 from app.adapters.kafka import MemorySink
 from app.adapters.logs import log
+from app.applier.belief import Belief
 from app.applier.loop import ApplierLoop, Topics
 from app.applier.rehearse import Rehearsing
 from app.applier.words import Words, WordTopics
@@ -26,6 +28,7 @@ from tests.property.applier_world import ENTITY, World
 from tests.signatures import BELIEF, resume_word, signed, word_on
 
 CODEC = RecordCodec("d", FixedSchemas())
+APPROVALS = "d.approvals.v1"
 STATUSES = "d.status.v1"
 TOPICS = Topics("d.repairs.v1", "d.outcomes.v1", "d.quarantine.v1", "d.control.v1", "d.rehearsals.v1")
 
@@ -61,18 +64,16 @@ class Message:
 
 
 class Broker:
-    """Two consumers' worth of Kafka: commands for the loop, words for the applier."""
+    """Kafka as far as the applier reads it: commands for the loop, and words, which stay."""
 
     def __init__(self) -> None:
         self.commands: list[Message] = []
         self.words: list[Message] = []
-        self.heard: list[bytes] = []
         self.switched = 0
-        self.told: list[int] = []
+        self.told: dict[tuple[str, int], int] = {}
         self.committed: dict[int, int] = {}
         self.is_held_back = False
         self.turns = 0
-        self.is_asked_for_ends = False
         self.on_turn: Callable[[int], None] = lambda _turn: None
 
     def command(self, command: RepairCommand | bytes, partition: int = 0) -> None:
@@ -85,9 +86,10 @@ class Broker:
         """Put a word on the topic of control, as the command line does."""
         self.switch(resume_word(self.switched - 1) if said is Said.RESUME else Control(said, "anna", 0))
 
-    def switch(self, word: Control) -> None:
+    def switch(self, word: Control | bytes) -> None:
         """Put a word on the topic of control as it stands."""
-        self.words.append(Message("d.control.v1", 0, self.switched, encode_control(word)))
+        value = word if isinstance(word, bytes) else encode_control(word)
+        self.words.append(Message(TOPICS.control, 0, self.switched, value))
         self.switched += 1
 
     def approve(self, command: RepairCommand) -> None:
@@ -96,8 +98,12 @@ class Broker:
 
     def hear(self, value: bytes) -> None:
         """Put a record on the topic of people's words."""
-        self.words.append(Message("d.approvals.v1", 0, len(self.heard), value))
-        self.heard.append(value)
+        self.words.append(Message(APPROVALS, 0, self.ends()[APPROVALS, 0], value))
+
+    def ends(self) -> dict[tuple[str, int], int]:
+        """Return where the topics of words end."""
+        ends = {(topic, 0): 0 for topic in (APPROVALS, TOPICS.control, TOPICS.rehearsals)}
+        return ends | {(word.topic(), 0): word.offset() + 1 for word in self.words}
 
 
 class CommandConsumer:
@@ -144,27 +150,54 @@ class CommandConsumer:
 
 
 class WordConsumer(CommandConsumer):
-    """The consumer of words."""
+    """A consumer of words of some topics, and what asks the broker for their ends."""
+
+    def __init__(self, broker: Broker, *topics: str) -> None:
+        super().__init__(broker)
+        self.topics = topics
+        self.at = 0
+        self.begins: dict[str, int] = {}
+
+    def assign(self, partitions: list[TopicPartition]) -> None:
+        """Begin at offsets."""
+        self.at, self.begins = 0, {p.topic: p.offset for p in partitions}
+
+    def list_topics(self, timeout: float) -> SimpleNamespace:
+        """Return all topics, of one partition each."""
+        del timeout
+        known = SimpleNamespace(error=None, partitions={0: None})
+        return SimpleNamespace(topics=dict.fromkeys((*self.topics, STATUSES), known))
+
+    def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]:
+        """Return what was committed of partitions."""
+        del timeout
+        told = self.broker.told
+        return [TopicPartition(p.topic, p.partition, told.get((p.topic, p.partition), -1_001)) for p in partitions]
 
     def consume(self, count: int, timeout: float) -> list[Message]:
         """Return what people said since."""
         del timeout
-        given, self.broker.words[:count] = self.broker.words[:count], []
+        given: list[Message] = []
+        while self.at < len(self.broker.words) and len(given) < count:
+            word = self.broker.words[self.at]
+            self.at += 1
+            if word.topic() in self.topics and word.offset() >= self.begins[word.topic()]:
+                given.append(word)
         return given
 
     def commit(self, offsets: list[TopicPartition], **_how: object) -> None:
         """Note what was told."""
-        self.broker.told += [p.offset for p in offsets]
+        self.broker.told |= {(p.topic, p.partition): p.offset for p in offsets}
 
     def offsets(self, partitions: object, *, latest: bool) -> dict[tuple[str, int], int]:
-        """Return where control ends."""
+        """Return where topics end."""
         del partitions, latest
-        self.broker.is_asked_for_ends = True
-        return {(TOPICS.control, 0): self.broker.switched}
+        return self.broker.ends()
 
-    def position(self, _partitions: object) -> list[TopicPartition]:
-        """`consume` gives at once whatever there is."""
-        return [TopicPartition(TOPICS.control, 0, self.broker.switched)]
+    def position(self, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Return up to where words were given."""
+        given = {(word.topic(), 0): word.offset() + 1 for word in self.broker.words[: self.at]}
+        return [TopicPartition(p.topic, p.partition, given.get((p.topic, p.partition), -1_001)) for p in partitions]
 
 
 class Counts(NoMeter):
@@ -210,26 +243,38 @@ class EchoSink(MemorySink):
 
 
 class Rig:
-    """A loop on a world of two memory stores."""
+    """A loop on a world of two memory stores; on the broker of an earlier one it is the applier that comes after it."""
 
-    def __init__(self, world: World, panic_file: Path = Path("/nonexistent/panic")) -> None:
+    def __init__(
+        self,
+        world: World,
+        panic_file: Path = Path("/nonexistent/panic"),
+        *,
+        broker: Broker | None = None,
+        belief: Belief = BELIEF,
+    ) -> None:
         self.world = world
-        self.broker = Broker()
+        self.broker = broker or Broker()
+        self.broker.turns, self.broker.is_held_back = 0, False
         self.sink = EchoSink(self.broker)
         self.meter = Counts()
-        heard: Any = WordConsumer(self.broker)
+        control: Any = WordConsumer(self.broker, TOPICS.control)
+        others: Any = WordConsumer(self.broker, APPROVALS, TOPICS.rehearsals, STATUSES)
         applier = world.applier()
+        object.__setattr__(applier, "belief", belief)
         words: Any = Words(
-            heard,
-            heard,
-            WordTopics("d.approvals.v1", TOPICS.control, TOPICS.rehearsals, STATUSES),
+            control,
+            others,
+            control,
+            WordTopics(APPROVALS, TOPICS.control, TOPICS.rehearsals, STATUSES),
             CODEC,
             log(),
-            BELIEF,
+            belief,
             applier.now_wall_ms,
             panic_file,
             LogLags([(ENTITY, "copy")], 1),
         )
+        words.start()
         self.loop = ApplierLoop(
             applier=applier,
             rehearsing=Rehearsing(applier),

@@ -111,7 +111,7 @@ class World:
 
     def say(self, command: RepairCommand, *, approved: bool = True) -> None:
         """Let a person speak."""
-        word = Word(ANNA.key_id, approved, self.now_ms, self.now_ms + 3_600_000, is_genuine=True)
+        word = Word(ANNA.key_id, approved, self.now_ms, self.now_ms + 3_600_000)
         self.words[command.command_id] = [word]
 
     def value(self, store: MemoryRows, key: bytes = KEY) -> object:

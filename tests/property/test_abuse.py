@@ -234,7 +234,7 @@ TALKS = {
         lambda c: [word_on([c], PLANNER)], (RefusalReason.WRONG_ROLE,), RefusalReason.NOT_APPROVED
     ),
     "signed with a stranger's key": Talk(
-        lambda c: [word_on([c], STRANGER)], (RefusalReason.UNKNOWN_KEY,), RefusalReason.APPROVER_UNKNOWN
+        lambda c: [word_on([c], STRANGER)], (RefusalReason.UNKNOWN_KEY,), RefusalReason.NOT_APPROVED
     ),
     "signed for another deployment": Talk(
         lambda c: [signed_word(word_on([c]), deployment="other")], (RefusalReason.FORGED,), RefusalReason.NOT_APPROVED

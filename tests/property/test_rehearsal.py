@@ -197,7 +197,7 @@ BAD: dict[str, tuple[Ask, list[RefusalReason]]] = {
     ),
     "a yes and a question at once": (lambda c: [asking([c], approved=True)], [RefusalReason.UNREADABLE]),
     "for longer than a rehearsal": (lambda c: [asking([c], life_ms=600_001)], [RefusalReason.UNREADABLE]),
-    "over": (lambda c: [asking([c], life_ms=1_000)], []),
+    "over": (lambda c: [asking([c], life_ms=1_000)], [RefusalReason.APPROVAL_EXPIRED]),
 }
 
 
@@ -215,7 +215,7 @@ def test_a_question_that_is_not_an_approvers_on_this_batch_is_not_answered(name:
 
 
 def test_a_question_is_no_yes_whatever_is_made_of_it() -> None:
-    """Its signature is for another purpose; a copy of it in the same partition is a replay, once over too."""
+    """Its signature is for another purpose; a copy of it in the same partition is a replay."""
     world = World(None, "extra", WAITS)
     rig = Rig(world)
     command = replace(world.command("extra", None), needs_approval=True)

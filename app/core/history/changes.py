@@ -87,7 +87,7 @@ class Heard:
     def as_heard(self) -> Word:
         """The word as the applier heard it, if it did."""
         word = self.word.record
-        return Word(word.key_id, word.approved, word.said_at_ms, word.expires_at_ms, is_genuine=True)
+        return Word(word.key_id, word.approved, word.said_at_ms, word.expires_at_ms)
 
 
 @dataclass(frozen=True, slots=True)

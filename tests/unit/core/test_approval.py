@@ -17,14 +17,14 @@ from tests.signatures import ANNA, ANNAS_OTHER, BERT, DEPLOYMENT, PLANNER, SIGNE
 LIFE_MS = 1_000
 
 
-def yes(key: SigningKey, at_ms: int = 0, *, is_genuine: bool = True) -> Word:
+def yes(key: SigningKey, at_ms: int = 0) -> Word:
     """Return a yes that says it counts for two thousand milliseconds."""
-    return Word(key.key_id, True, at_ms, at_ms + 2_000, is_genuine)
+    return Word(key.key_id, True, at_ms, at_ms + 2_000)
 
 
-def no(key: SigningKey, at_ms: int = 0, *, is_genuine: bool = True) -> Word:
+def no(key: SigningKey, at_ms: int = 0) -> Word:
     """Return a no."""
-    return replace(yes(key, at_ms, is_genuine=is_genuine), approved=False)
+    return replace(yes(key, at_ms), approved=False)
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,6 @@ def no(key: SigningKey, at_ms: int = 0, *, is_genuine: bool = True) -> Word:
         ([yes(BERT), no(ANNA)], 1, LIFE_MS * 9, Said(("anna",), RefusalReason.REJECTED)),
         ([yes(STRANGER)], 1, 0, Said((), RefusalReason.APPROVER_UNKNOWN)),
         ([no(STRANGER), yes(ANNA)], 1, 0, Said(("anna",), None)),
-        ([yes(ANNA, is_genuine=False)], 1, 0, Said((), RefusalReason.APPROVER_UNKNOWN)),
-        ([no(ANNA, is_genuine=False), yes(BERT)], 1, 0, Said(("bert",), None)),
         ([yes(PLANNER)], 1, 0, Said((), RefusalReason.APPROVER_UNKNOWN)),
     ],
 )

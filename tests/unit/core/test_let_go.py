@@ -37,7 +37,7 @@ Because = RefusalReason | Unproven | None
 
 def spoken(key: SigningKey, at_ms: int = NOW_MS, *, life_ms: int = 60 * MINUTE_MS, is_yes: bool = True) -> Word:
     """Return a person's word."""
-    return Word(key.key_id, is_yes, at_ms, at_ms + life_ms, is_genuine=True)
+    return Word(key.key_id, is_yes, at_ms, at_ms + life_ms)
 
 
 YES = spoken(ANNA)
