@@ -28,7 +28,8 @@ def command() -> None:
     """Make keys to sign with, see whom this deployment trusts, and change the master key of before-images.
 
     To change a key to sign with without a pause: make the new one, and take the old line out of `signers` when nothing
-    signed with it is under way any more; an approver says `driftline resume` with the new one before. To take a person's trust away: take their line out; it counts at once.
+    signed with it is under way any more; an approver says `driftline resume` with the new one before. To take a
+    person's trust away: take their line out; it counts at once.
 
     To change the master key: `rotate` makes the next one, and appliers seal under it from then on; older ones open what
     they sealed for as long as their files are there.

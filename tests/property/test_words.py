@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +21,7 @@ from app.core.errors import Unready
 from app.core.signing import DIGEST_BYTES
 from app.core.switch import Control, Said
 from app.core.trust import Signers
-from tests.property.applier_rig import APPROVALS, CODEC, TOPICS, Rig
+from tests.property.applier_rig import APPROVALS, CODEC, TOPICS, Rig, WordConsumer
 from tests.property.applier_world import POLICY, World
 from tests.signatures import ANNA, BERT, DEPLOYMENT, SIGNERS, STRANGER, resume_word, signed_word, word_on
 
@@ -250,6 +253,40 @@ def test_what_is_told_of_a_word_does_not_grow_with_it() -> None:
     assert (len(told.command_id), told.reason) == (DIGEST_BYTES, RefusalReason.FORGED)
 
 
+def test_offsets_that_cannot_be_kept_end_nothing_and_are_kept_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that does not answer for a moment costs a repetition at most."""
+    rig, _ = used()
+    rig.broker.hear(CODEC.approval(word_on([waiting(rig.world)], STRANGER)))
+    again = Rig(rig.world, broker=rig.broker)
+    before = dict(rig.broker.told)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(WordConsumer, "commit", refuse)
+        again.loop._hear()
+    assert rig.broker.told == before
+    again.loop._hear()
+    assert rig.broker.told[APPROVALS, 0] == before[APPROVALS, 0] + 1
+    assert again.meter.alarms == ["unknown_key"]
+
+
+def test_offsets_are_committed_again_before_a_broker_forgets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does so with those that nobody has committed for a week, and nobody may speak for longer."""
+    rig, _ = used()
+    again = Rig(rig.world, broker=rig.broker)
+    committed = []
+    for after_s in (0, 60, 3_601):
+        rig.broker.told.clear()
+        with monkeypatch.context() as patched:
+            now_s = time.monotonic() + after_s
+            patched.setattr("app.applier.word_reader.time", SimpleNamespace(monotonic=lambda at=now_s: at))
+            again.loop._hear()
+        committed.append(bool(rig.broker.told))
+    assert committed == [True, False, True]
+
+
 KEY_IDS = st.sampled_from([ANNA.key_id, BERT.key_id, STRANGER.key_id, b""])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
@@ -290,7 +327,7 @@ RECORDS = (
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=100)
 @given(st.lists(RECORDS, min_size=1, max_size=4))
 def test_whatever_a_record_holds_the_words_behind_it_are_heard(records: list[tuple[str, bytes]]) -> None:
     """None ends the process, lets repairs go on, or is told without end; what people say next counts."""
