@@ -32,7 +32,7 @@ from app.core.trust import SignerRole
 
 _CATCH_UP_S: Final = 30.0
 _WAIT_S: Final = 0.005
-_WORDS_AT_ONCE: Final = 500
+_WORDS_AT_ONCE: Final = 100
 _CONTROL_AT_ONCE: Final = 10_000
 """A stop is heard by the next look, whatever stands before it, unless that is more than this."""
 _TRUST_ENDED: Final = frozenset({RefusalReason.UNKNOWN_KEY, RefusalReason.OUTDATED_KEY})
