@@ -632,6 +632,30 @@ def test_a_flag_in_the_database_stops_its_applier_without_kafka(deployment: Depl
     deployment.stop(process)
 
 
+def test_a_persons_key_is_changed_without_a_pause_or_an_alarm(deployment: Deployment) -> None:
+    """Its successor says `resume`, its line goes, and an applier that starts anew goes on and tells of no old word."""
+    deployment.run("resume")
+    signers = deployment.folder / "keys" / "signers"
+    before = signers.read_text()
+    for number in (51, 52):
+        deployment.put("pg", "goods", number, "right")
+        deployment.put("my", "goods", number, "wrong")
+        command = deployment.command("goods", number)
+        deployment.send(command)
+        process = deployment.start()
+        assert deployment.await_outcome(command).outcome is Outcome.APPLIED
+        deployment.stop(process)
+        if number == 51:
+            deployment.run("keys", "make", "approver", "anna", "--replace")
+            deployment.run("resume")
+            old = [line for line in before.splitlines() if line.startswith("approver anna")]
+            kept = [line for line in signers.read_text().splitlines() if line not in old]
+            signers.write_text("\n".join(kept) + "\n")
+    outcomes = TopicLog(deployment.clients, "applier-test-reader").until_now([OUTCOMES.name(deployment.name)])
+    told = [deployment.codec.read_outcome(record.value) for record in outcomes]
+    assert [outcome.reason for outcome in told if outcome.detail.startswith("a word of")] == []
+
+
 def test_init_again_changes_nothing(deployment: Deployment) -> None:
     """Run as often as you like: keys, rows and rights stay; without a word nothing is run."""
     keys = {path.name: path.read_bytes() for path in (deployment.folder / "keys").iterdir()}
