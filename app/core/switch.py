@@ -14,7 +14,7 @@ from enum import Enum
 class Said(Enum):
     """What can be said of repairs as a whole."""
 
-    PAUSE = "pause"  # before the next write
+    PAUSE = "pause"  # before the next commit
     PANIC = "panic"  # before the next commit
     RESUME = "resume"
 
