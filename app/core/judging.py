@@ -88,6 +88,8 @@ def collapse(state: KeyState, replicas: Iterable[int]) -> None:
 
 def _keep_newest(side: Side) -> None:
     newest = side.stays[-1]
+    if newest.digest == ABSENT:
+        side.groups = b""
     if len(side.stays) > 1 or newest.latest_ms != EVER:
         side.stays = [Stay(newest.digest, newest.position, EVER, EVER, *newest[4:])]
 

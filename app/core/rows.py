@@ -80,6 +80,8 @@ def fold_change(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> boo
             side.raw_keys = b""  # this snapshot shows which are there
         elif epoch_of(at) == source.store.epoch and source.raw_keys[n] == side.raw_keys[-RAW_KEY_BYTES:]:
             _drop_unseen(source.store, side)
+    if side.stays[-1].digest == ABSENT:
+        side.groups = b""  # of a row that was cut: what comes now is another
     digest = _row_state(source, side, n)
     side.position = at
     # An insert where a row is shown: what ended that row, a truncate, is still on its way through another partition.
@@ -117,9 +119,11 @@ def _fold_behind_floor(source: BlockOfStore, state: KeyState, n: int, at: bytes)
     if last.position != source.entity.floor[store] or last.position != side.position or len(side.stays) < 2:  # noqa: PLR2004
         return False
     before = side.stays[-2]
+    if at <= before.position:
+        return False
     digest = _row_state(source, side, n)
-    side.groups, side.raw_keys = b"", raw_keys
-    if at <= before.position or digest == before.digest:
+    side.raw_keys = raw_keys
+    if digest == before.digest:
         return False
     side.stays.insert(-1, _stay(source, n, at, digest))
     return True
@@ -213,7 +217,8 @@ def apply_floors(progress: Progress, entity: EntityProgress, state: KeyState) ->
         side.stays.insert(at, Stay(ABSENT, floor, *timeline.bracket(floor), -1, -1, 1))
         if side.position < floor:
             side.position = floor
-            side.groups = side.raw_keys = b""
+            # The groups stay: a change that the truncate has overtaken may leave some out.
+            side.raw_keys = b""
         changed = True
     return changed
 

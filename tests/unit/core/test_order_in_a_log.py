@@ -8,7 +8,7 @@ from app.core.contract import Field
 from app.core.finding import UnknownReason
 from app.core.fold import row_key
 from app.core.keystate import Side
-from app.core.observation import PRESENT, UNMAPPABLE
+from app.core.observation import PRESENT, UNMAPPABLE, Link, Truncated
 from app.core.position import postgres_place
 from app.core.verdict import ABSENT, reason_of
 from tests.unit.core.story import INT, Story, digest
@@ -69,11 +69,19 @@ class LargeStory(Story):
         self.contract = replace(self.contract, fields=(*self.contract.fields, large))
         self.restart()
 
-    def change(self, value: str, body: str | None) -> None:
-        """Let the authority's log show a row with a value and a body; None: the log left the body out."""
-        block = self.block("A", value, self._place("A"), flags=PRESENT)
+    def change(self, value: str, body: str | None, place: bytes = b"") -> bytes:
+        """Let the authority's log show a row with a value and a body; None: it was left out."""
+        place = place or self._place("A")
+        block = self.block("A", value, place, flags=PRESENT)
         groups = digest(value) + (bytes(16) if body is None else digest(body))
         self.observe(replace(block, groups=2, digests=groups))
+        return place
+
+    def truncate(self) -> bytes:
+        """Let a partition of its own bring a truncate of the authority that stands here in its log; return the place."""
+        place = self._place("A")
+        self.observe(Truncated(7, 0, Link("A.t", 1, 0, 1), place, 0, 9))
+        return place
 
     @property
     def side(self) -> Side:
@@ -98,6 +106,40 @@ def test_a_value_that_the_log_left_out_before_any_was_known_is_unknown() -> None
     assert reason_of(story.side.stays[-1].digest) is UnknownReason.PARTIAL
     story.change("one", "body")
     assert reason_of(story.side.stays[-1].digest) is None
+
+
+def test_a_change_that_a_truncate_has_overtaken_leaves_out_what_the_row_had() -> None:
+    """The row is gone, and what it was before it went is known: a drift that ended so is told."""
+    told, left_out = LargeStory(), LargeStory()
+    for story, body in ((told, "body"), (left_out, None)):
+        story.change("one", "body")
+        overtaken = story._place("A")
+        story.truncate()
+        story.change("two", body, overtaken)
+        assert story.side.stays[-1].digest == ABSENT
+    assert left_out.side.stays[-2].digest == told.side.stays[-2].digest != ABSENT
+
+
+def test_what_comes_again_behind_a_truncate_changes_nothing_of_what_is_left_out() -> None:
+    """An older change, sent again, does not pass for the newest of the row that was cut."""
+    told, left_out = LargeStory(), LargeStory()
+    for story, body in ((told, "second"), (left_out, None)):
+        old = story.change("one", "first")
+        story.change("two", "second")
+        overtaken = story._place("A")
+        story.truncate()
+        story.change("one", "first", old)
+        story.change("three", body, overtaken)
+    assert left_out.side.stays[-2].digest == told.side.stays[-2].digest
+
+
+def test_a_row_that_comes_after_a_truncate_has_nothing_of_the_one_before() -> None:
+    """It is another row under the same key: what its log leaves out is not known."""
+    story = LargeStory()
+    story.change("one", "body")
+    story.truncate()
+    story.change("two", None)
+    assert reason_of(story.side.stays[-1].digest) is UnknownReason.PARTIAL
 
 
 def test_a_row_that_does_not_fit_is_unknown_and_comes_back_with_a_change_that_does() -> None:
