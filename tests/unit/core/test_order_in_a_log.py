@@ -78,7 +78,7 @@ class LargeStory(Story):
         return place
 
     def truncate(self) -> bytes:
-        """Let a partition of its own bring a truncate of the authority that stands here in its log; return the place."""
+        """Let another partition bring a truncate that stands here in the authority's log; return the place."""
         place = self._place("A")
         self.observe(Truncated(7, 0, Link("A.t", 1, 0, 1), place, 0, 9))
         return place
