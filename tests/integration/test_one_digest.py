@@ -218,10 +218,13 @@ class Probe:
         until = time.monotonic() + PATIENCE_S
         try:
             while not enough(found) and time.monotonic() < until:
-                for message in consumer.consume(500, 0.5):
+                came = consumer.consume(500, 0.5)
+                for message in came:
                     event = None if message.error() else decoder.decode(message.key(), message.value())
                     if event is not None:
                         found.append(event)
+                if not came:
+                    keep_running(self)
         finally:
             consumer.close()
         assert enough(found), f"{len(found)} changes came within {PATIENCE_S} s, and that was not enough"
@@ -241,6 +244,22 @@ def connect(probe: Probe, config: dict[str, str]) -> None:
         assert not (tasks and tasks[0]["state"] == "FAILED"), tasks[0]["trace"][:2000]
         time.sleep(0.2)
     pytest.fail("the connector did not start")
+
+
+def keep_running(probe: Probe) -> None:
+    """Do what an operator does where Kafka ends a connector's transaction by a fault of its own; fail for any other.
+
+    With transactions of version 2 a producer whose topic has just been made, and whose first write was refused for that
+    (`NOT_LEADER_OR_FOLLOWER`), may be told `INVALID_TXN_STATE` by its commit, which ends the task. Seen once in some
+    thirty runs; exactly-once delivery lets it begin again where it stood.
+    """
+    url = f"{probe.told['connect']['feed']}/connectors/{probe.name}"
+    status = httpx.get(f"{url}/status", timeout=30)
+    tasks = status.json().get("tasks", []) if status.status_code == httpx.codes.OK else []
+    for task in tasks:
+        if task["state"] == "FAILED":
+            assert "InvalidTxnStateException" in task["trace"], task["trace"][:2000]
+            httpx.post(f"{url}/restart?includeTasks=true&onlyFailed=true", timeout=30).raise_for_status()
 
 
 def base_config(probe: Probe, file: str) -> dict[str, str]:
