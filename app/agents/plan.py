@@ -7,7 +7,7 @@ producer before the offset of what led to them is committed; one that is sent tw
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -169,10 +169,8 @@ class Plan:
                 for key, _ in self._table.scan(partition, PREFIX + start, PREFIX + end, _DUE_AT_A_TIME)
             ]
             if due:
-                self._do(partition, self._due(partition, due, now_ms))
-
-    def _due(self, partition: int, due: Sequence[bytes], now_ms: int) -> Step:
-        return planner.on_time(self._getter(partition), due, self._contracts, now_ms, self._fence_tokens)
+                get = self._getter(partition)
+                self._do(partition, planner.on_time(get, due, self._contracts, now_ms, self._fence_tokens))
 
     def _getter(self, partition: int) -> planner.Get:
         def get(key: bytes) -> bytes | None:

@@ -11,14 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from app.applier.answers import Answers
-from app.core.command import (
-    Action,
-    CommandOutcome,
-    Outcome,
-    RefusalReason,
-    RepairCommand,
-    inverse_id,
-)
+from app.core.command import Action, CommandOutcome, Outcome, RefusalReason, RepairCommand, inverse_id
 from app.core.errors import Undecodable, Unready
 from app.core.guard import FENCE, Fence, Refused, Written, first_refusal
 from app.core.ledger import LedgerKind, LedgerRow, check_id

@@ -102,6 +102,18 @@ def _killed_in(world: AggregateWorld, phase: Callable[[AggregateWorld], bool]) -
     return False
 
 
+def _drifting_and_killed_in(phase: Callable[[AggregateWorld], bool]) -> list[AggregateWorld]:
+    """Return worlds whose worker was killed while it told of a group that is wrong."""
+    killed = []
+    for seed in range(12):
+        world = _begun(seed)
+        _damage(world)
+        if _killed_in(world, phase):
+            killed.append(world)
+    assert killed
+    return killed
+
+
 def _damage(world: AggregateWorld) -> None:
     world.write("R", 5, ("eu", Decimal("777.77"), 9))
 
@@ -113,33 +125,21 @@ def _mend(world: AggregateWorld) -> None:
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_drift_that_ends_during_a_kill_ends_on_the_topic(phase: Callable[[AggregateWorld], bool]) -> None:
     """It may have been told when the worker was killed, and nothing is wrong any more: its end is told."""
-    killed = 0
-    for seed in range(12):
-        world = _begun(seed)
-        _damage(world)
-        if _killed_in(world, phase):
-            killed += 1
-            _mend(world)
-            world.rest(3 * WINDOW_MS)
-            assert world.open_groups() == set()
-            assert {told.finding.stage for told in world.told} >= {Stage.RESOLVED}
-    assert killed
+    for world in _drifting_and_killed_in(phase):
+        _mend(world)
+        world.rest(3 * WINDOW_MS)
+        assert world.open_groups() == set()
+        assert {told.finding.stage for told in world.told} >= {Stage.RESOLVED}
 
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_drift_that_lasts_longer_than_a_kill_is_told_with_one_name(phase: Callable[[AggregateWorld], bool]) -> None:
     """Written and perhaps not told when the worker was killed: it is told after it, as the same drift."""
-    killed = 0
-    for seed in range(12):
-        world = _begun(seed)
-        _damage(world)
-        if _killed_in(world, phase):
-            killed += 1
-            names = {told.finding.finding_id for told in world.told}
-            world.rest(3 * WINDOW_MS)
-            assert world.open_groups() >= {b"revenue\x00" + region_group("eu")}
-            assert not names or {told.finding.finding_id for told in world.told} == names
-    assert killed
+    for world in _drifting_and_killed_in(phase):
+        names = {told.finding.finding_id for told in world.told}
+        world.rest(3 * WINDOW_MS)
+        assert world.open_groups() >= {b"revenue\x00" + region_group("eu")}
+        assert not names or {told.finding.finding_id for told in world.told} == names
 
 
 def test_what_is_known_to_be_told_is_not_told_again_after_a_kill() -> None:

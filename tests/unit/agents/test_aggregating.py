@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from app.adapters.kafka import MemorySink
 from app.adapters.memory_state import MemoryState
 from app.agents.aggregating import Aggregating
-from app.core.aggregate_judging import Told
+from app.core import aggregate_judging
 from app.core.finding import Stage
 from tests.property.aggregate_world import CONTRACT, WINDOW_MS, AggregateWorld
 
@@ -27,32 +27,19 @@ class Table(MemoryState):
 
 
 @dataclass
-class Broker:
-    """Takes what is told; `held` is what the table had on drifts at that moment."""
+class Told:
+    """What was told; `held` is how many drifts the table had records of when each of them was."""
 
     table: Table
-    told: list[tuple[bytes, Stage]] = field(default_factory=list)
+    sink: MemorySink = field(default_factory=MemorySink)
     held: list[int] = field(default_factory=list)
-    flushed: int = 0
 
-    def send(
-        self,
-        topic: str,
-        partition: int,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Sequence[tuple[str, bytes]] = (),
-    ) -> None:
-        """Take a record."""
-        del topic, partition, headers
-        self.told.append((key or b"", Stage((value or b"").decode())))
+    def publish(self, told: aggregate_judging.Told) -> bytes:
+        """Make a record that is the step's name."""
         self.held.append(len(_drift_records(self.table)))
+        return told.finding.stage.value.encode()
 
-    def flush(self) -> None:
-        """Have all records."""
-        self.flushed = len(self.told)
-
-    def aggregate_told(self, told: Told) -> None:
+    def aggregate_told(self, told: aggregate_judging.Told) -> None:
         """Count nothing."""
 
 
@@ -60,58 +47,58 @@ def _drift_records(table: Table) -> list[tuple[bytes, bytes]]:
     return table.scan(0, b"ad", b"ae", 1_000)
 
 
-def _aggregating(table: Table, broker: Broker) -> Aggregating:
+def _aggregating(told: Told) -> Aggregating:
     return Aggregating(
         contracts=[CONTRACT],
         partitions=PARTITIONS,
-        table=table,
-        sink=broker,
+        table=told.table,
+        sink=told.sink,
         drifts="drifts",
-        publish=lambda told: told.finding.stage.value.encode(),
-        counts=broker,
+        publish=told.publish,
+        counts=told,
         late_after_ms=2_000,
     )
 
 
-def _drifting() -> tuple[Table, Broker, Aggregating]:
+def _drifting() -> tuple[Told, Aggregating]:
     """Return a worker that has found that a group is wrong, and has not begun to commit."""
     world = AggregateWorld(5)
     world.snapshot({number: ("eu", Decimal(number), 1) for number in range(6)})
     world.rest(3 * WINDOW_MS)
     world.write("R", 3, ("eu", Decimal("7.77"), 9))
     world.rest(3 * WINDOW_MS)
-    table = Table([0])
-    broker = Broker(table)
-    aggregating = _aggregating(table, broker)
+    told = Told(Table([0]))
+    aggregating = _aggregating(told)
     for observation in world.observations:
         aggregating.take(0, observation)
         aggregating.read_rows(0)
-    return table, broker, aggregating
+    return told, aggregating
 
 
 def test_nothing_is_told_before_the_table_has_it_and_all_of_it_once_after() -> None:
     """A commit's steps in their order: nothing leaves before the first is over, and the next one tells nothing."""
-    table, broker, aggregating = _drifting()
+    told, aggregating = _drifting()
     asyncio.run(aggregating.tell())
-    assert broker.told == []
+    assert told.sink.sent == []
     asyncio.run(aggregating.write())
-    assert broker.told == []
+    assert told.sink.sent == []
     asyncio.run(aggregating.tell())
-    assert {stage for _, stage in broker.told} == {Stage.CONFIRMED}
-    assert broker.flushed == len(broker.told)
-    assert broker.held == [len(broker.told)] * len(broker.told)
-    before = dict(_drift_records(table))
+    sent = len(told.sink.sent)
+    assert {record.value for record in told.sink.sent} == {Stage.CONFIRMED.value.encode()}
+    assert told.sink.flushed == sent
+    assert told.held == [sent] * sent
+    before = dict(_drift_records(told.table))
     asyncio.run(aggregating.write())
     asyncio.run(aggregating.tell())
-    assert broker.flushed == len(before) == len(broker.told)
-    after = dict(_drift_records(table))
+    assert told.sink.flushed == len(before) == len(told.sink.sent)
+    after = dict(_drift_records(told.table))
     assert all(before[name] != after[name] for name in before)
 
 
 def test_what_a_partition_found_before_it_went_away_is_left_to_its_new_owner() -> None:
     """Written and then given away: it is not told by the one that has it no more."""
-    table, broker, aggregating = _drifting()
+    told, aggregating = _drifting()
     asyncio.run(aggregating.write())
-    table.moves += 1
+    told.table.moves += 1
     asyncio.run(aggregating.tell())
-    assert broker.told == []
+    assert told.sink.sent == []
