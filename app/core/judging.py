@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from app.core.command import command_id
@@ -54,9 +55,8 @@ class Told:
 
 
 class _Known(NamedTuple):
-    """What a pair of stores is judged by: from and up to which common time, and how far its pipeline has come."""
+    """What a pair of stores is judged by: up to which common time, and how far its pipeline has come."""
 
-    from_ms: int
     through_ms: int
     pipeline_reached: bytes
 
@@ -143,7 +143,7 @@ def judge_row(
         if watermark_ms is None or from_ms is None:
             settled = settled and from_ms is None and replica.drift is None
             continue
-        known = _Known(from_ms, watermark_ms, pipeline_reached[i])
+        known = _Known(watermark_ms, pipeline_reached[i])
         begin(replica, from_ms)
         before_ms, steps_before = replica.vouched_until_ms, len(steps)
         verdict = _judge_replica(state, i, canonical_key, contract, known, steps)
@@ -313,7 +313,7 @@ def _follow(state: KeyState, i: int, terms: Replica, known: _Known) -> list[Step
             return told
         _move(drift, Stage.RESOLVED)
         return [Step(i, Stage.RESOLVED)]
-    if _overtaken(replica, truth, shown, terms, known):
+    if _overtaken(truth, shown, terms, known):
         expected, intended = shown.stays[-1].digest, truth.stays[-1].digest
         if drift.stage in _PLANNED and (drift.expected_digest, drift.intended_digest) == (expected, intended):
             return []
@@ -331,7 +331,7 @@ def _awaits_echo(drift: OpenDrift, watermark_ms: int) -> bool:
     return drift.stage is Stage.RESOLVED and bool(drift.command_id) and watermark_ms < drift.ended_at_ms + ECHO_GRACE_MS
 
 
-def _overtaken(replica: ReplicaState, truth: Side, shown: Side, terms: Replica, known: _Known) -> bool:
+def _overtaken(truth: Side, shown: Side, terms: Replica, known: _Known) -> bool:
     """Whether the pipeline will not bring the authority's newest change any more, so that it may be repaired."""
     newest, there = truth.stays[-1], shown.stays[-1]
     if newest.latest_ms > known.through_ms or there.latest_ms > known.through_ms:
@@ -340,12 +340,22 @@ def _overtaken(replica: ReplicaState, truth: Side, shown: Side, terms: Replica, 
         return False
     if phase_of(newest.position) == SNAPSHOT:
         return True  # there never was such a change
-    # Vouching begins with coverage, whatever the replica had shown by then.
-    if replica.vouched_until_ms > max(newest.latest_ms, known.from_ms):
-        return True  # the replica has shown it
+    if _has_shown(shown, newest):
+        return True
     if terms.pipeline is not None:
         return known.pipeline_reached >= place_of(newest.position)
     return known.through_ms > newest.latest_ms + terms.quiet_for_ms
+
+
+def _has_shown(shown: Side, newest: Stay) -> bool:
+    """Whether a replica was surely in the authority's newest state after that had begun, and has left it since.
+
+    Vouching is no such proof: it favours the replica, which may have been in that state just before, for the last time.
+    """
+    return any(
+        stay.digest == newest.digest and following.earliest_ms > newest.latest_ms
+        for stay, following in pairwise(shown.stays)
+    )
 
 
 def _remember(state: KeyState, digests: list[bytes]) -> None:

@@ -672,12 +672,13 @@ MUTANTS: tuple[Mutant, ...] = (
         among=("pipeline_stalls", "replica_connector_stalls"),
     ),
     Mutant(
-        "coverage is taken for showing",
+        "vouching is taken for showing",
         Rule.PIPELINES,
         "app.core.judging",
-        "where coverage was earned anew, an older change is taken for one that the replica has shown",
-        "    if replica.vouched_until_ms > max(newest.latest_ms, known.from_ms):\n",
-        "    if replica.vouched_until_ms > newest.latest_ms:\n",
+        "a state that the replica may have left just before the authority came back to it was shown by the pipeline",
+        "following.earliest_ms > newest.latest_ms",
+        "following.latest_ms > newest.latest_ms",
+        among=("beacons_slow", "old_states_return"),
     ),
     Mutant(
         "pipelines of another log count",

@@ -96,6 +96,21 @@ def test_coverage_earned_anew_says_nothing_of_a_change_that_is_still_to_come() -
     assert story.stages() == [CONFIRMED, OVERTAKEN]
 
 
+def test_a_state_that_the_replica_left_about_when_the_authority_came_back_to_it_was_not_brought() -> None:
+    """Between two beacons nobody knows whether the replica was in it for the last time before, or after."""
+    story = agreeing(pipeline=True)
+    story.row("A", "two")
+    story.row("R", "two")
+    place = story.row("A", "one")
+    story.beacons(2_500, "A")
+    story.beacons(2_600, "R")
+    story.until(3_000, 9_000)
+    assert story.stages() == [CONFIRMED]
+    story.pipeline_reached(place, 9_100)
+    story.until(9_500, 10_000)
+    assert story.stages() == [CONFIRMED, OVERTAKEN]
+
+
 def test_what_the_pipeline_just_wrote_is_awaited() -> None:
     """The pipeline was seen past the change before its write was seen in the replica's log: nothing is repaired."""
     story = agreeing(pipeline=True)
