@@ -39,6 +39,7 @@ class CommitTimes:
 
     side: Side
     looks: list[Look] = field(default_factory=list)
+    _committed: dict[int, Between] = field(default_factory=dict)  # what later looks say no more of
     _over: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -60,13 +61,16 @@ class CommitTimes:
         """
         if transaction is None:
             return Between(float("-inf"), recorded_at)
-        looks = self.looks[:]
-        # Once committed, it shows for ever.
-        first = bisect_left(looks, True, key=lambda look: look.shows(transaction))
-        return Between(
-            looks[first - 1].asked_at if first else float("-inf"),
-            min(recorded_at, looks[first].answered_at) if first < len(looks) else recorded_at,
-        )
+        committed = self._committed.get(transaction)
+        if committed is None:
+            looks, n = self.looks, len(self.looks)  # which grow meanwhile
+            # Once committed, it shows for ever.
+            first = bisect_left(looks, True, hi=n, key=lambda look: look.shows(transaction))
+            since = looks[first - 1].asked_at if first else float("-inf")
+            if first == n:
+                return Between(since, recorded_at)
+            committed = self._committed[transaction] = Between(since, looks[first].answered_at)
+        return Between(committed.earliest, min(recorded_at, committed.latest))
 
     def _watch(self) -> None:
         while not self._over.is_set():
