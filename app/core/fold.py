@@ -133,6 +133,7 @@ class Shard:
         """Take in all records under `META`, and return the row keys whose states `revive` wants."""
         records = list(items)
         restore(self.progress, self.notes, records)
+        self.progress.forget_what_was_read()
         self.rereads.restore(records)
         self._restored_gaps = list(self.rereads.gaps.values())
         for number, entity in self.progress.entities.items():

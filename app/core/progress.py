@@ -20,6 +20,7 @@ from app.core.limits import BREAKS_IN_A_ROW_MAX, PENDING_BARRIERS_MAX
 from app.core.observation import Barrier, Beacon, Link, Truncated
 from app.core.position import BEFORE_ALL, SNAPSHOT, STREAM, epoch_of, place_of, position
 from app.core.timeline import Timeline
+from app.core.verdict import EVER
 
 _UNTOLD: Final = 2**62
 """The end of a partition that a barrier does not name: it is reached by no reading."""
@@ -71,6 +72,7 @@ class EntityProgress:
     swept: list[bool]  # per replica: every row that was there at coverage has been judged once
     known_to: list[bytes]  # per store: the beacon up to which its log is known, in memory only
     outdated: list[int | None]  # per store: up to this epoch, rows are held by another meaning of the contract
+    forgotten_to: list[bytes]  # per store: up to where what rows showed may be forgotten, in memory only
 
     @property
     def judged(self) -> frozenset[int]:
@@ -96,7 +98,13 @@ class EntityProgress:
             swept=[False] * (n - 1),
             known_to=[BEFORE_ALL] * n,
             outdated=[*nothing],
+            forgotten_to=[BEFORE_ALL] * n,
         )
+
+    def keeps_history(self, store: int) -> bool:
+        """Whether what a store's rows show is kept to be judged: it is covered, and one that it is held against."""
+        others = self.covered_at_ms[1:] if store == 0 else self.covered_at_ms[:1]
+        return self.covered_at_ms[store] is not None and any(at is not None for at in others)
 
     def common_ms(self, replica: int) -> int | None:
         """Return the common time of the authority and a replica; None before coverage."""
@@ -316,8 +324,15 @@ class Progress:
                 return index
         return -1
 
-    @staticmethod
-    def _move(entity: EntityProgress, i: int, barrier: Pending) -> bool:
+    def forget_what_was_read(self) -> None:
+        """Suppose that of pairs that are not judged yet everything that was read is forgotten, as after a restart."""
+        for entity in self.entities.values():
+            if None in entity.base_ms:
+                for i, table in enumerate(entity.contract.stores):
+                    read = [chain.newest for (topic, _), chain in self.chains.items() if topic == table.topic]
+                    entity.forgotten_to[i] = max(read, default=BEFORE_ALL)
+
+    def _move(self, entity: EntityProgress, i: int, barrier: Pending) -> bool:
         issued_ms, snapshot_complete = barrier.issued_ms, barrier.snapshot_complete
         held = entity.watermark_ms[i]
         entity.known_to[i] = max(entity.known_to[i], barrier.at)
@@ -328,12 +343,26 @@ class Progress:
         is_known = outdated is None or epoch_of(barrier.at) > outdated
         if entity.covered_at_ms[i] is None and snapshot_complete and is_known:
             entity.covered_at_ms[i] = entity.watermark_ms[i]
-        # What the authority showed before its watermark may have been forgotten, as another replica agreed with it.
-        mine, known_ms = entity.covered_at_ms[0], entity.watermark_ms[0]
-        for r, theirs in enumerate(entity.covered_at_ms[1:]):
-            if entity.base_ms[r] is None and mine is not None and theirs is not None and known_ms is not None:
-                entity.base_ms[r] = max(mine, theirs, known_ms)
+        for r in range(len(entity.base_ms)):
+            if entity.base_ms[r] is None:
+                entity.base_ms[r] = self._begins_ms(entity, r)
         return True
+
+    def _begins_ms(self, entity: EntityProgress, r: int) -> int | None:
+        """Return from when on a replica can be judged: both stores are covered, and nothing since is forgotten."""
+        mine, theirs = entity.covered_at_ms[0], entity.covered_at_ms[r + 1]
+        my_ms, their_ms = entity.watermark_ms[0], entity.watermark_ms[r + 1]
+        if mine is None or theirs is None or my_ms is None or their_ms is None:
+            return None
+        forgotten_ms = max(self._forgotten_ms(entity, i) for i in (0, r + 1))
+        if forgotten_ms > min(my_ms, their_ms):
+            return None
+        # What the authority showed before its watermark may have been forgotten, as another replica agreed with it.
+        return max(mine, theirs, my_ms, forgotten_ms)
+
+    def _forgotten_ms(self, entity: EntityProgress, i: int) -> int:
+        at = entity.forgotten_to[i]
+        return EVER if at == BEFORE_ALL else self.timeline_of(entity, i).bracket(at)[1]
 
 
 def _thinned(pending: list[Pending]) -> list[Pending]:

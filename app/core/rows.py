@@ -267,8 +267,9 @@ def settle(source: BlockOfStore, state: KeyState) -> None:
 def _bound(entity: EntityProgress, store: int, side: Side) -> None:
     if len(side.stays) <= UNCOVERED_STAYS_MAX:
         return
-    if not (entity.judged if store == 0 else entity.judged & {store - 1}):
+    if not entity.keeps_history(store):
         _cut(side, UNCOVERED_STAYS_MAX, UnknownReason.UNCOVERED)
+        entity.forgotten_to[store] = max(entity.forgotten_to[store], side.stays[1].position)
     if len(side.stays) > STAYS_MAX:
         _cut(side, STAYS_MAX // 2, UnknownReason.HOT)
 
