@@ -50,6 +50,7 @@ def store_record(progress: Progress, name: str) -> Write:
         "snapshots": [place.hex() for place in store.snapshots],
         "broken_in_a_row": store.broken_in_a_row,
         "log_restarted": store.log_restarted,
+        "log_began": store.log_began,
         "snapshot_seen": store.snapshot_seen,
         "server": store.server,
         "last_beacon": store.last_beacon.hex(),
@@ -102,6 +103,7 @@ def _restore_store(progress: Progress, name: str, value: bytes) -> None:
     store.snapshots = [bytes.fromhex(place) for place in held["snapshots"]]
     store.broken_in_a_row = held["broken_in_a_row"]
     store.log_restarted = held["log_restarted"]
+    store.log_began = held.get("log_began", 0)  # a state of before names no place of a log that was
     store.snapshot_seen = held["snapshot_seen"]
     store.server = held["server"]
     store.last_beacon = bytes.fromhex(held["last_beacon"])

@@ -54,6 +54,7 @@ class StoreProgress:
     snapshots: list[bytes] = field(default_factory=list)  # per epoch: where its snapshot stands in the log
     broken_in_a_row: int = 0  # epochs that ended before any entity was covered in them
     log_restarted: bool = False  # places of the epoch before cannot be compared with this one's
+    log_began: int = 0  # places of this epoch and the later ones are of the log that is
     snapshot_seen: bool = False  # the beacon's own row was read by this epoch's snapshot
     server: str = ""
     last_beacon: bytes = BEFORE_ALL
@@ -165,12 +166,11 @@ class Progress:
         store = self.stores[store_name]
         if snapshot:
             broken = False
-            if place in store.snapshots:
-                epoch = store.snapshots.index(place)
-            elif not store.snapshots and store.last_beacon == BEFORE_ALL:
+            epoch = self._epoch_of_snapshot(store, chain, place)
+            if epoch is None and not store.snapshots and store.last_beacon == BEFORE_ALL:
                 store.snapshots.append(place)
                 epoch = 0
-            else:
+            elif epoch is None:
                 # A log that goes on is never read again at a place before what it has streamed.
                 behind = epoch_of(store.last_beacon) == store.epoch and place < place_of(store.last_beacon)
                 restarted = behind or (store.log_restarted and not store.snapshot_seen)
@@ -182,6 +182,19 @@ class Progress:
         if chain.epoch < store.epoch and self._joins(store, chain, place):
             chain.epoch = store.epoch
         return position(chain.epoch, STREAM, place), False
+
+    @staticmethod
+    def _epoch_of_snapshot(store: StoreProgress, chain: Chain, place: bytes) -> int | None:
+        """Return the epoch of a row that a snapshot read; None if nobody has seen that snapshot yet.
+
+        A place of a log that was may come again in the one that is. It is the old one's in a chain that has shown
+        nothing behind it, as soon as it is known where the new log's own snapshot stands.
+        """
+        epoch = max((n for n, known in enumerate(store.snapshots) if known == place), default=None)
+        if epoch is None or epoch >= store.log_began:
+            return epoch
+        lags = chain.epoch <= epoch and chain.newest < position(epoch, STREAM, b"")
+        return epoch if lags and store.snapshots[-1] else None
 
     @staticmethod
     def _joins(store: StoreProgress, chain: Chain, place: bytes) -> bool:
@@ -198,10 +211,10 @@ class Progress:
         """Begin a new epoch of a store: its entities are uncovered at once."""
         store = self.stores[store_name]
         store.epoch += 1
-        # Places of another log mean nothing any more; the list goes on being numbered by epochs.
-        kept = [b""] * store.epoch if log_restarted else store.snapshots + [b""] * (store.epoch - len(store.snapshots))
-        store.snapshots = [*kept, place]
+        store.snapshots += [b""] * (store.epoch - len(store.snapshots)) + [place]
         store.log_restarted = log_restarted
+        if log_restarted:
+            store.log_began = store.epoch
         store.snapshot_seen = False
         store.broken_in_a_row += 1
         store.pending.clear()

@@ -11,6 +11,7 @@ from typing import Final
 
 from app.simulation.diary import Diary
 from app.simulation.faults import Fault
+from app.simulation.keys import key_of
 from app.simulation.schedule import Schedule
 from app.simulation.setting import START_MS, Setting
 from app.simulation.stores import Store
@@ -22,11 +23,6 @@ _KEY_CHANGES: Final = 0.05
 _VALUE_BITS: Final = 24
 
 Carry = Callable[[int, bytes, int | None], None]
-
-
-def key_of(number: int) -> bytes:
-    """Return the key of a row by its number."""
-    return b"k%07d" % number
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from typing import Final
 from app.core.beacon_writer import BeaconRow
 from app.simulation.diary import Diary
 from app.simulation.faults import Fault
+from app.simulation.keys import cdc_partition_of
 from app.simulation.setting import START_MS, Setting
 from app.simulation.stores import Entry, Kind, Store
 
@@ -100,7 +101,7 @@ class Connector:
         """Return the partition of a row's changes."""
         number = self._numbers.get(key)
         if number is None:
-            number = self._numbers[key] = sum(key) % self.setting.cdc_partitions
+            number = self._numbers[key] = cdc_partition_of(key, self.setting.cdc_partitions)
         return number
 
     def stands(self, now_ms: int) -> bool:

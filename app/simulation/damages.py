@@ -7,9 +7,9 @@ from functools import partial
 from random import Random
 from typing import Final
 
-from app.simulation.application import key_of
 from app.simulation.diary import Diary
 from app.simulation.faults import Fault
+from app.simulation.keys import key_of
 from app.simulation.schedule import Schedule
 from app.simulation.setting import START_MS, Setting
 from app.simulation.stores import Store
@@ -48,7 +48,9 @@ class Damages:
             for _ in range(max(2, round(setting.keys * _SHARED_KEYS))):
                 at_ms, key = dice.randint(START_MS, setting.end_ms), key_of(dice.randrange(setting.keys))
                 self.schedule.put(at_ms, partial(self._share_key, key, _ROGUE | dice.randrange(1 << 20)))
-                self.schedule.put(at_ms + dice.choice(_SHARED_MS), partial(self._share_key, key, None))
+                # It ends before everything is read again: a read says nothing of a row that has just changed.
+                over_ms = max(at_ms + 1, min(at_ms + dice.choice(_SHARED_MS), setting.end_ms))
+                self.schedule.put(over_ms, partial(self._share_key, key, None))
         if setting.has(Fault.TABLE_TRUNCATED):
             self.schedule.put(self._dice.randint(START_MS + 5_000, setting.end_ms - 3_000), self._truncate)
         if setting.has(Fault.OLD_COPY_RESTORED):

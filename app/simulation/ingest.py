@@ -29,6 +29,7 @@ from app.core.observation import (
 from app.simulation.connector import Connector, Record
 from app.simulation.diary import Diary
 from app.simulation.faults import Fault
+from app.simulation.keys import target_of
 from app.simulation.setting import Setting
 from app.simulation.stores import NUMBER, Entry, Kind, groups_of
 
@@ -68,7 +69,7 @@ class Ingest:
         """Return the partition of `observations` that a row's changes go to."""
         target = self._targets.get(key)
         if target is None:
-            target = self._targets[key] = (key[-1] * 7 + key[-2]) % self.setting.targets
+            target = self._targets[key] = target_of(key, self.setting.targets)
         return target
 
     def step(self, now_ms: int, *, calm: bool) -> None:

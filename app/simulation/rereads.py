@@ -11,9 +11,9 @@ from functools import partial
 from random import Random
 from typing import Final
 
-from app.simulation.application import key_of
 from app.simulation.diary import Diary
 from app.simulation.faults import Fault
+from app.simulation.keys import key_of
 from app.simulation.schedule import Schedule
 from app.simulation.setting import START_MS, Setting
 from app.simulation.stores import Kind, Slice, Store, twin_of

@@ -153,6 +153,31 @@ def test_chains_of_no_table_follow_when_their_log_begins_again() -> None:
     assert epoch_of(at) == log.progress.stores["A"].epoch > 0
 
 
+def test_a_partition_that_lags_behind_a_new_log_shows_the_snapshot_of_the_old_one() -> None:
+    """Its place in the old log is known: it is no third snapshot, which would uncover the store again."""
+    log = covered_log()
+    log.row(6, snapshot=False)
+    log.row(2, snapshot=True)
+    log.beacon(2, streamed=False)
+    lagging = Chain(0)
+    at, broken = log.progress.place_row("A", lagging, place(5), snapshot=True)
+    assert (epoch_of(at), phase_of(at), broken) == (0, SNAPSHOT, False)
+    log.beacon(3)
+    assert log.covered
+
+
+def test_a_snapshot_of_a_new_log_may_stand_where_the_old_ones_did() -> None:
+    """A partition that has streamed behind the old one shows it: places of another log mean nothing any more."""
+    log = covered_log()
+    log.row(6, snapshot=False)
+    log.beacon(3, server="two")
+    at, broken = log.row(5, snapshot=True)
+    assert broken
+    assert epoch_of(at) == log.progress.stores["A"].epoch
+    other = Chain(0)
+    assert log.progress.place_row("A", other, place(5), snapshot=True) == (at, False), "the new log's own"
+
+
 def test_snapshots_that_never_end_prove_nothing() -> None:
     """Rows at ever other places would cost every key its standing: the store stays uncovered in plain sight."""
     log = covered_log()
