@@ -437,8 +437,8 @@ MUTANTS: tuple[Mutant, ...] = (
         Rule.EPOCHS,
         "app.core.progress",
         "a snapshot at another place is of the epoch that is there",
-        "            if place in store.snapshots:\n                epoch = store.snapshots.index(place)\n",
-        "            if store.snapshots:\n                epoch = len(store.snapshots) - 1\n",
+        "        if epoch is None or epoch >= store.log_began:\n            return epoch\n",
+        "        if store.snapshots:\n            return len(store.snapshots) - 1\n",
     ),
     Mutant(
         "covered before its snapshot",
@@ -447,6 +447,33 @@ MUTANTS: tuple[Mutant, ...] = (
         "the first beacon covers, whether or not a snapshot was complete",
         "if entity.covered_at_ms[i] is None and snapshot_complete and",
         "if entity.covered_at_ms[i] is None and",
+    ),
+    Mutant(
+        "forgotten states are judged",
+        Rule.EPOCHS,
+        "app.core.progress",
+        "a pair is judged from coverage on, though states that its rows showed since were forgotten",
+        "        if forgotten_ms > min(my_ms, their_ms):\n            return None\n",
+        "        forgotten_ms = EVER\n",
+        among=("authority_connector_stalls", "replica_covered_late"),
+    ),
+    Mutant(
+        "a restart forgets nothing",
+        Rule.EPOCHS,
+        "app.core.fold",
+        "after a restart a pair is judged from coverage on, whatever was forgotten before it",
+        "        self.progress.forget_what_was_read()\n",
+        "",
+        among=("worker_crashes", "authority_connector_stalls", "replica_covered_late"),
+    ),
+    Mutant(
+        "a snapshot of the old log is a third one",
+        Rule.EPOCHS,
+        "app.core.progress",
+        "a partition that lags behind a new log uncovers its store again",
+        "return epoch if lags and store.snapshots[-1] else None",
+        "return None",
+        among=("log_restarts", "partitions_reorder"),
     ),
     Mutant(
         "unseen rows stay",
@@ -478,18 +505,17 @@ MUTANTS: tuple[Mutant, ...] = (
         Rule.EPOCHS,
         "app.core.progress",
         "a pair is judged from the moment at which one of its stores was covered",
-        "entity.base_ms[r] = max(mine, theirs, known_ms)",
-        "entity.base_ms[r] = min(mine, theirs, known_ms)",
+        "return max(mine, theirs, my_ms, forgotten_ms)",
+        "return min(mine, theirs, my_ms)",
     ),
     Mutant(
         "one store is enough",
         Rule.EPOCHS,
         "app.core.progress",
         "a pair is judged though one of its stores was never read",
-        "mine is not None and theirs is not None and known_ms is not None:\n"
-        "                entity.base_ms[r] = max(mine, theirs, known_ms)",
-        "mine is not None and known_ms is not None:\n"
-        "                entity.base_ms[r] = max(mine, theirs or 0, known_ms)",
+        "        if mine is None or theirs is None or my_ms is None or their_ms is None:\n            return None\n",
+        "        if mine is None or my_ms is None:\n            return None\n"
+        "        theirs, their_ms = theirs or 0, my_ms if their_ms is None else their_ms\n",
         also=(
             Edit(
                 "app.core.progress",

@@ -180,3 +180,38 @@ def test_what_is_read_of_a_log_is_counted_per_store_while_its_beacon_waits() -> 
         story.row("R", f"{n}")
     assert [story.shard.progress.records_read(store) for store in "ARS"] == [before[0], before[1] + 5, before[2]]
     assert story.shard.progress.entities[7].watermark_ms == [1_000, 1_000, None]
+
+
+def test_a_pair_is_judged_from_where_nothing_is_forgotten() -> None:
+    """While the authority was not read, only a row's newest states were kept: of what was before, nobody can tell."""
+    story = _read_without_its_authority()
+    story.until(3_000, 4_500, "A")
+    assert story.shard.verified_through_ms(7, 0) is None, "of this time, states of the replica are forgotten"
+    story.beacons(5_000, "A")
+    assert story.shard.progress.entities[7].base_ms == [5_000]
+    assert story.stages() == []
+    story.until(7_000, 9_000)
+    assert story.stages() == [CONFIRMED, Stage.OVERTAKEN]
+
+
+def test_after_a_restart_all_that_was_read_may_be_forgotten() -> None:
+    """How far states were forgotten is not written: it is no further than what was read by then."""
+    story = _read_without_its_authority()
+    story.restart()
+    story.until(3_000, 6_500, "A")
+    assert story.shard.verified_through_ms(7, 0) is None
+    story.until(7_000, 7_500)
+    assert story.shard.progress.entities[7].base_ms == [7_500]
+
+
+def _read_without_its_authority() -> Story:
+    """Return a replica whose row changed every second, and an authority that was read only for a moment since."""
+    story = Story(late="A")
+    story.row("R", "one", snapshot=True)
+    for n in range(7):
+        story.until(1_000 * n + 500, 1_000 * n + 500, "R")
+        story.row("R", f"rogue {n}")
+    story.start("A")
+    story.row("A", "one", snapshot=True)
+    story.beacons(1_000, "A")
+    return story
