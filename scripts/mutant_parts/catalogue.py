@@ -438,7 +438,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "app.core.progress",
         "a snapshot at another place is of the epoch that is there",
         "        if epoch is None or epoch >= store.log_began:\n            return epoch\n",
-        "        if store.snapshots:\n            return len(store.snapshots) - 1\n        if epoch is None:\n            return None\n",
+        "        return len(store.snapshots) - 1 if store.snapshots else None\n",
     ),
     Mutant(
         "covered before its snapshot",
