@@ -50,6 +50,7 @@ CONSUMER_HOOKS = {
 THREAD_HOOKS = {
     "_create_worker_consumer": ["self", "transport"],
     "_fetch_records": ["self", "consumer", "active_partitions", "timeout", "max_records"],
+    "verify_event_path": ["self", "now", "tp"],
 }
 
 
