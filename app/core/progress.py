@@ -255,8 +255,10 @@ class Progress:
             return restarted
         if store.timeline.add(at, writer, beacon.issued_at_ms, beacon.previous_acknowledged_ms):
             ends = {(topic, partition): end for topic, partition, end in barrier.ends}
-            # Rows of one snapshot at many places are no snapshot as we know it: nothing is proven by them.
-            complete = store.snapshot_seen and store.broken_in_a_row <= BREAKS_IN_A_ROW_MAX
+            # Rows of one snapshot at many places are no snapshot as we know it: nothing is proven by them. Nor does a
+            # beacon of the epoch before, which comes again after a commit that was torn, tell of this one's snapshot.
+            is_of_epoch = store.snapshot_seen and epoch_of(at) == store.epoch
+            complete = is_of_epoch and store.broken_in_a_row <= BREAKS_IN_A_ROW_MAX
             store.pending.append(Pending(at, store.timeline.issued_ms[-1], complete, ends))
             if complete:
                 self._join(store, ends)

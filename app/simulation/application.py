@@ -18,8 +18,10 @@ from app.simulation.stores import Store
 
 _ABSENT_AT_FIRST: Final = 0.1
 _DELETES: Final = 0.1
-_HOT_MS: Final = 60
+_HOT_MS: Final = (60, 700)
+"""How often the hot rows change, one much oftener than beacons are written, one nearly as seldom."""
 _KEY_CHANGES: Final = 0.05
+_LONG_SHARE: Final = 0.3
 _VALUE_BITS: Final = 24
 
 Carry = Callable[[int, bytes, int | None], None]
@@ -59,14 +61,15 @@ class Application:
             stamp_ms = at_ms = dice.randint(1, setting.end_ms)
             number = int(setting.keys * dice.random() ** skew)
             for begin_ms, end_ms in long_at:
-                if begin_ms <= at_ms < end_ms and number % 3 == 0:
+                if begin_ms <= at_ms < end_ms and dice.random() < _LONG_SHARE:
                     at_ms = end_ms
                     self.diary.note(Fault.TRANSACTIONS_LONG, at_ms, self.authority.name)
             yield at_ms, stamp_ms, number
         if setting.has(Fault.ROW_HOT):
-            for at_ms in range(START_MS, setting.end_ms, _HOT_MS):
-                self.diary.note(Fault.ROW_HOT, at_ms, self.authority.name)
-                yield at_ms, at_ms, 0
+            for number, every_ms in enumerate(_HOT_MS):
+                for at_ms in range(START_MS, setting.end_ms, every_ms):
+                    self.diary.note(Fault.ROW_HOT, at_ms, self.authority.name)
+                    yield at_ms, at_ms, number
 
     def _long_transactions(self) -> list[tuple[int, int]]:
         dice = self.setting.dice(Fault.TRANSACTIONS_LONG.value)
@@ -87,6 +90,11 @@ class Application:
         for carry in self.carry:
             carry(at_ms, key, None)
             carry(at_ms, other, value)
+
+    def write_now(self, key: bytes, at_ms: int) -> None:
+        """Write or delete a row that has a number, as at any other time."""
+        if key[:1] == key_of(0)[:1]:
+            self._write(int(key[1:]), at_ms, at_ms)
 
     def _write(self, number: int, stamp_ms: int | None, at_ms: int) -> None:
         dice = self._dice

@@ -190,6 +190,11 @@ class CommonClock:
         n = bisect_right(self.points, common_ms, key=lambda point: point[1])
         return self.points[n][1] - self.points[n - 1][1] if 0 < n < len(self.points) else 0
 
+    def around_ms(self, at_ms: int) -> tuple[int, int]:
+        """Return the common time of the beacons around a moment of the world's clock: nothing between is told apart."""
+        n = bisect_right(self.points, (at_ms, 2**62))
+        return self.points[n - 1][1] if n else -(2**62), self.points[n][1] if n < len(self.points) else 2**62
+
     def common_ms(self, at_ms: int) -> int:
         """Return the common time at a moment of the world's clock."""
         n = bisect_right(self.points, (at_ms, 2**62))

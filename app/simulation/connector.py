@@ -15,6 +15,11 @@ from app.simulation.stores import Entry, Kind, Store
 
 NEVER_MS: Final = 10**9
 _MARKERS: Final = 0.05
+_GOES_ON: Final = 0.3
+_REPEATED_MOST: Final = 60
+_DIES_AGAIN: Final = 0.5
+_DEAD_MS: Final = 1_500
+_BEHIND_MS: Final = (3_000, 6_000)
 _SNAPSHOT_LATE_MS: Final = 1_500
 """How much older than its first record a snapshot is: what was committed meanwhile comes as changes."""
 
@@ -36,13 +41,14 @@ class Connector:
     _dice: Random = field(init=False)
     _lag_ms: int = field(init=False)
     _first: int = 0
-    _stalls: list[tuple[int, int]] = field(default_factory=list)
+    _stalls: list[tuple[int, int, int]] = field(default_factory=list)  # begin, end, and how far it falls behind
     _repeats_ms: list[int] = field(default_factory=list)
     _furthest: int = 0
     _again_ms: int = NEVER_MS
     _outage_ms: int = 0
     _restarted_ms: int = NEVER_MS
     _loses_end: bool = False
+    goes_on: bool = False  # in a log that began anew, as if it were the one that was: nothing proves what it shows
     _numbers: dict[bytes, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -64,7 +70,9 @@ class Connector:
         stall = Fault.REPLICA_CONNECTOR_STALLS if self.store.index else Fault.AUTHORITY_CONNECTOR_STALLS
         if setting.has(stall):
             begin = dice.randint(START_MS, setting.end_ms)
-            self._stalls.append((begin, begin + dice.choice([1_000, 8_000, 20_000])))
+            length_ms = dice.choice([1_000, 8_000, 20_000])
+            end = min(begin + length_ms, setting.end_ms)
+            self._stalls.append((begin, end, dice.choice([length_ms, *_BEHIND_MS])))
             self.diary.note(stall, begin, name)
         if setting.has(Fault.CONNECTOR_SNAPSHOTS_AGAIN) and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
             self._again_ms = dice.randint(START_MS + 4_000, setting.end_ms)
@@ -74,6 +82,8 @@ class Connector:
             # Never in the same moment: a snapshot of the log that was would be all that there is of the new one.
             self._again_ms = self._restarted_ms + dice.choice([1, 2_000, 6_000])
             self._loses_end = dice.choice([True, False])
+            if setting.goes_on_in_logs and dice.random() < _GOES_ON:
+                self.goes_on, self._again_ms = True, NEVER_MS
         elif setting.has(Fault.CONNECTOR_REPEATS):
             self._repeats_ms = sorted(dice.sample(range(START_MS, setting.end_ms), 2))
 
@@ -98,7 +108,7 @@ class Connector:
         return f"{self.store.name}.ledger"
 
     def partition_of(self, key: bytes) -> int:
-        """Return the partition of a row's changes."""
+        """Return the partition of a row's changes; of rows whose keys mean the same, one: see docs/simulation.md."""
         number = self._numbers.get(key)
         if number is None:
             number = self._numbers[key] = cdc_partition_of(key, self.setting.cdc_partitions)
@@ -107,7 +117,7 @@ class Connector:
     def stands(self, now_ms: int) -> bool:
         """Whether nothing is delivered now."""
         return now_ms < self.starts_ms or any(
-            begin <= now_ms < min(end, self.setting.end_ms) for begin, end in self._stalls
+            begin <= now_ms < min(end, begin + behind) for begin, end, behind in self._stalls
         )
 
     def deliver(self, now_ms: int) -> None:
@@ -124,18 +134,30 @@ class Connector:
         elif self.sent == 0:
             late = sum(1 for e in self.store.log if e.at_ms <= self.starts_ms - _SNAPSHOT_LATE_MS)
             self._first = max(late, self.store.log_begins)
+            self.goes_on = self.goes_on and now_ms < self._restarted_ms
             self._snapshot(self._first)
-        if self._again_ms != NEVER_MS and now_ms >= self._restarted_ms:
-            if self._loses_end:
-                return  # what it had not read of the log that was, nobody tells any more
-            until = self.store.log_begins
-        else:
-            until = len(self.store.log)
+        until = self._until(now_ms)
         if self._repeats_ms and now_ms >= self._repeats_ms[0]:
             self._repeats_ms.pop(0)
             self.diary.note(Fault.CONNECTOR_REPEATS, now_ms, self.store.name)
-            self.sent = max(self.sent - self._dice.randint(1, 60), self._first)
-        self._stream(now_ms - self._lag_ms, until)
+            self.sent = max(self.sent - self._dice.randint(1, _REPEATED_MOST), self._first)
+            if self._dice.random() < _DIES_AGAIN:
+                until = min(until, self.sent + self._dice.randint(1, _REPEATED_MOST))
+                self._stalls.append((now_ms + 1, now_ms + _DEAD_MS, _DEAD_MS))
+        self._stream(now_ms - self._behind_ms(now_ms), until)
+
+    def _until(self, now_ms: int) -> int:
+        """Return how much of the log it may read; what it loses of a log that was, nobody tells any more."""
+        if now_ms < self._restarted_ms or (self._again_ms == NEVER_MS and not self.goes_on):
+            return len(self.store.log)
+        if self.goes_on:
+            self.sent = max(self.sent, self.store.log_begins if self._loses_end else 0)
+            return len(self.store.log)
+        return self.sent if self._loses_end else self.store.log_begins
+
+    def _behind_ms(self, now_ms: int) -> int:
+        """Return how old what it reads is: more while it cannot keep up."""
+        return max(self._lag_ms, *(behind for begin, end, behind in self._stalls if begin <= now_ms < end), 0)
 
     def _stream(self, until_ms: int, until: int) -> None:
         log, sent = self.store.log, self.sent

@@ -16,6 +16,8 @@ from app.simulation.stores import Store
 
 _ROGUE: Final = 1 << 60
 _PER_KEY: Final = 0.15
+_UNDONE_SHARE: Final = 0.5
+_UNDONE_MOST_MS: Final = 8_000
 _RETURN_SHARE: Final = 0.7
 _RESTORED_SHARE: Final = 0.3
 _SHARED_KEYS: Final = 0.03
@@ -62,8 +64,17 @@ class Damages:
         self._number += 1
         key = b"x" + key_of(number) if fault is Fault.ROGUE_INSERTS else key_of(number)
         value = None if fault is Fault.ROGUE_DELETES else _ROGUE | self._number << 2
+        before = self.replica.value(key)
         if self.replica.write(at_ms, key, value):
             self.diary.note(fault, at_ms, self.replica.name, key)
+            if self._dice.random() < _UNDONE_SHARE:
+                undone_ms = at_ms + self._dice.randint(1, self.setting.window_ms + _UNDONE_MOST_MS)
+                self.schedule.put(undone_ms, partial(self._undo, key, value, before))
+
+    def _undo(self, key: bytes, value: int | None, before: int | None, at_ms: int) -> None:
+        """Let a row be again what it was before a damage, if nobody has written it since."""
+        if self.replica.value(key) == value:
+            self.replica.write(at_ms, key, before)
 
     def _share_key(self, key: bytes, value: int | None, at_ms: int) -> None:
         if value is not None and self.replica.value(key) is None:

@@ -45,7 +45,7 @@ class Fault(Enum):
     STORE_CLOCK_STEPS = "store_clock_steps"
     TRANSACTIONS_LONG = "transactions_long"  # rows are stamped at the statement's start, and committed much later
     # The application.
-    ROW_HOT = "row_hot"
+    ROW_HOT = "row_hot"  # two that are never at rest
     OLD_STATES_RETURN = "old_states_return"
     KEYS_CHANGE = "keys_change"  # one place in the log for the row that goes and the one that comes
     KEYS_COLLIDE = "keys_collide"  # two rows of a replica whose keys mean the same
@@ -64,6 +64,7 @@ class Fault(Enum):
     APPLIER_CRASHES = "applier_crashes"  # at any of its steps
     APPLIER_RACES = "applier_races"  # others write between its steps
     TARGET_GONE = "target_gone"
+    TARGET_ALTERS = "target_alters"  # a trigger makes another row of what a repair writes
     # Damages behind the pipeline's back.
     ROGUE_WRITES = "rogue_writes"
     ROGUE_DELETES = "rogue_deletes"
@@ -80,6 +81,7 @@ REPAIRS = frozenset(
         Fault.APPLIER_CRASHES,
         Fault.APPLIER_RACES,
         Fault.TARGET_GONE,
+        Fault.TARGET_ALTERS,
     }
 )
 """Faults of worlds that repair."""

@@ -35,6 +35,12 @@ from app.simulation.stores import NUMBER, Entry, Kind, groups_of
 
 MARK_MS: Final = 500
 _FEW: Final = 0.3
+_SKIPPED: Final = 0.3
+_HELD_EVERY_MS: Final = 8_000
+_HELD_MS: Final = (500, 3_000, 8_000)
+_AGAIN_MS: Final = (0, 3_000, 8_000)
+"""How long it takes to read much once more."""
+_SLOW_MOST: Final = 20
 _ECHOED: Final = frozenset({LedgerKind.COMMAND, LedgerKind.INVERSE, LedgerKind.REFUSAL})
 _ROWS: Final = frozenset({Kind.ROW, Kind.READ})
 _NOTHING: Final = bytes(16)
@@ -57,6 +63,8 @@ class Ingest:
     _committed: dict[CdcPartition, int] = field(default_factory=dict)
     _linked: list[dict[CdcPartition, int]] = field(init=False)
     _targets: dict[bytes, int] = field(default_factory=dict)
+    _held_until_ms: dict[CdcPartition, int] = field(default_factory=dict)
+    _slow_until_ms: int = 0
     _dies_ms: int | None = None
     _marked_ms: int = 0
 
@@ -81,13 +89,14 @@ class Ingest:
         elif crash and not calm:
             self.diary.note(Fault.INGEST_CRASHES, now_ms)
             self._restart()
-        elif not calm and self.setting.has(Fault.OFFSETS_GO_BACK) and dice.random() < 0.005:  # noqa: PLR2004 - a chance
+        elif now_ms < self.setting.lags_until_ms and self.setting.has(Fault.OFFSETS_GO_BACK) and dice.random() < 0.005:  # noqa: PLR2004 - a chance
             self.diary.note(Fault.OFFSETS_GO_BACK, now_ms)
             self._committed = {at: dice.randint(0, offset) for at, offset in self._committed.items()}
+            self._slow_until_ms = now_ms + dice.choice(_AGAIN_MS)
             self._restart()
         for connector in self.connectors:
             for at, records in connector.partitions.items():
-                if not calm and self.setting.has(Fault.PARTITIONS_REORDER) and dice.random() < 0.5:  # noqa: PLR2004
+                if not calm and self._is_held(at, now_ms):
                     self.diary.note(Fault.PARTITIONS_REORDER, now_ms, connector.store.name)
                     continue
                 self._read_on(connector, at, records, now_ms, calm=calm)
@@ -95,13 +104,24 @@ class Ingest:
             self._marked_ms = now_ms + MARK_MS
             self._mark(now_ms, calm=calm)
 
+    def _is_held(self, at: CdcPartition, now_ms: int) -> bool:
+        """Whether a partition is not read now: it is passed over, or nobody comes to it for long."""
+        if not self.setting.has(Fault.PARTITIONS_REORDER):
+            return False
+        dice = self._dice
+        if now_ms < self.setting.lags_until_ms and dice.random() < self.setting.tick_ms / _HELD_EVERY_MS:
+            self._held_until_ms[at] = now_ms + dice.choice(_HELD_MS)
+        return now_ms < self._held_until_ms.get(at, 0) or dice.random() < _SKIPPED
+
     def _read_on(
         self, connector: Connector, at: CdcPartition, records: list[Record], now_ms: int, *, calm: bool
     ) -> None:
-        few = not calm and self._dice.random() < _FEW
+        slow = now_ms < self._slow_until_ms
+        few = not calm and (slow or self._dice.random() < _FEW)
+        most = self._dice.randint(1, _SLOW_MOST) if slow else self.setting.block_rows
         while True:
             begin = self._read.get(at, 0)
-            end = min(len(records), begin + self.setting.block_rows)
+            end = min(len(records), begin + most)
             if end <= begin:
                 return
             if at[0] == connector.beacon_topic:

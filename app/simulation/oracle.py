@@ -45,6 +45,11 @@ class History:
         """Return the state at a moment."""
         return self.states[bisect_right(self.times_ms, moment_ms) - 1]
 
+    def change_before(self, moment_ms: int) -> tuple[int, State]:
+        """Return when the state at a moment began, and which one was before it."""
+        n = bisect_right(self.times_ms, moment_ms) - 1
+        return self.times_ms[n], self.states[n - 1] if n else None
+
     def stood_still(self, from_ms: int, to_ms: int) -> bool:
         """Whether nothing changed in a stretch of time."""
         return bisect_right(self.times_ms, from_ms) == bisect_right(self.times_ms, to_ms)

@@ -18,6 +18,7 @@ _ALTERED: Final = 1 << 61
 _LAG_MOST_MS: Final = 800
 _SHARE_MOST: Final = 0.05
 _PER_KEY: Final = 0.3
+_STALLS: Final = 3
 _LATE_SHARE: Final = 0.3
 _LATE_REPORTS: Final = 4
 
@@ -58,8 +59,9 @@ class Pipeline:
         self._lag_ms = max(6, min(_LAG_MOST_MS, setting.window_ms // 2))
         if setting.has(Fault.PIPELINE_STALLS):
             dice = self._dice_of("stalls")
-            begin = dice.randint(START_MS, setting.end_ms)
-            self._stalls.append((begin, begin + dice.choice([300, setting.window_ms // 2, setting.window_ms + 4_000])))
+            for begin in sorted(dice.sample(range(START_MS, setting.end_ms), _STALLS)):
+                length_ms = dice.choice([300, setting.window_ms // 2, setting.window_ms + 4_000])
+                self._stalls.append((begin, begin + length_ms))
 
     def _dice_of(self, name: str) -> Random:
         dice = self._dice.get(name)

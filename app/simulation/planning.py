@@ -17,7 +17,7 @@ from app.simulation.faults import Fault
 from app.simulation.setting import Setting
 
 _KEY_HASH: Final = b"k" * 16
-_CRASHES: Final = 0.02
+_CRASHES: Final = 0.1
 
 
 @dataclass(slots=True)

@@ -14,12 +14,16 @@ from typing import Final
 from app.simulation.diary import Diary
 from app.simulation.faults import Fault
 from app.simulation.keys import key_of
+from app.simulation.oracle import is_told
 from app.simulation.schedule import Schedule
 from app.simulation.setting import START_MS, Setting
 from app.simulation.stores import Kind, Slice, Store, twin_of
 
-_SLICES: Final = 2
+_SLICES: Final = 4
 _READ_MOST_MS: Final = 3_000
+_LONG_MOST_MS: Final = 12_000
+_SEEN_LATE_MS: Final = (0, 0, 300)
+"""How long a store may show a row as it was before a change that stands in its log."""
 _DONE_MOST_MS: Final = 400
 _HIDDEN_BEFORE_MS: Final = 1_000
 _HIDDEN_MOST: Final = 4
@@ -72,10 +76,37 @@ class Rereads:
         begun = store.begin_slice(at_ms, f"{store.name}{self._number}".encode(), low, high)
         rows = {key: value for _, key in store.rows.rows if begun.has(key) and (value := store.value(key)) is not None}
         twins = {key: value for key, value in store.twins.items() if begun.has(key)}
-        close = partial(self._close, begun, len(store.log), rows, twins)
-        self.schedule.put(at_ms + self._dice.randint(20, _READ_MOST_MS), close)
+        late_ms = self._dice.choice(_SEEN_LATE_MS) if low else 0
+        unseen = {key for key in self._changed(at_ms - late_ms, at_ms) if begun.has(key)}
+        for key in sorted(unseen):
+            was = store.history[key].at(at_ms - late_ms)
+            if was is None:
+                rows.pop(key, None)
+            elif is_told(was):
+                rows[key] = was
+        read_ms = self._dice.randint(20, self._dice.choice([_READ_MOST_MS, _LONG_MOST_MS]) if low else _READ_MOST_MS)
+        close = partial(self._close, begun, len(store.log), rows, twins, frozenset(unseen))
+        self.schedule.put(at_ms + (min(read_ms, _READ_MOST_MS) if unseen else read_ms), close)
 
-    def _close(self, begun: Slice, n: int, rows: dict[bytes, int], twins: dict[bytes, int], at_ms: int) -> None:
+    def _changed(self, from_ms: int, to_ms: int) -> set[bytes]:
+        """Return the rows that were changed, by the log, after a moment and before another."""
+        found = set()
+        for entry in reversed(self.store.log):
+            if entry.at_ms <= from_ms:
+                break
+            if entry.kind is Kind.ROW and entry.at_ms < to_ms:
+                found.add(entry.key)
+        return found
+
+    def _close(
+        self,
+        begun: Slice,
+        n: int,
+        rows: dict[bytes, int],
+        twins: dict[bytes, int],
+        unseen: frozenset[bytes],
+        at_ms: int,
+    ) -> None:
         store = self.store
         changed = {entry.key for entry in store.log[n:] if entry.kind is Kind.ROW and not entry.hidden}
         was_cut = any(entry.kind is Kind.TRUNCATE for entry in store.log[n:])
@@ -83,10 +114,10 @@ class Rereads:
             if key not in changed:
                 if self.setting.has(Fault.SLICES_READ_AMID_CHANGES):
                     self.diary.note(Fault.SLICES_READ_AMID_CHANGES, at_ms, store.name, key)
-                store.log_read(at_ms, key, value, was_cut=was_cut)
+                store.log_read(at_ms, key, value, says_nothing=was_cut or key in unseen)
                 if key in twins:
-                    store.log_read(at_ms, key, twins[key], twin_of(key), was_cut=was_cut)
-        done = partial(self._end, begun, n, frozenset(rows))
+                    store.log_read(at_ms, key, twins[key], twin_of(key), says_nothing=was_cut)
+        done = partial(self._end, begun, n, frozenset(rows) | unseen)
         self.schedule.put(at_ms + self._dice.randint(10, _DONE_MOST_MS), done)
 
     def _end(self, begun: Slice, n: int, read: frozenset[bytes], at_ms: int) -> None:

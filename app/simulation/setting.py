@@ -13,6 +13,7 @@ START_MS = 3_000
 """When connectors begin, and so the first moment of which anything can be told."""
 QUIET_MS = 12_000
 """How long the world is left alone before it is judged, beyond its longest window."""
+_LAGS_MS = 4_000
 REREAD_MS = 14_000
 """How long after its last changes a world is read again: longer than a read says nothing of a row that changed."""
 _REPAIRING = 0.5
@@ -66,7 +67,7 @@ class Setting:
             block_rows=dice.choice([1, 20, 1_000, 1_000, 1_000]),
             quiet_for_ms=dice.choice([500, 4_000, 20_000]),
             repairs=dice.random() < _REPAIRING or bool(faults and faults & REPAIRS),
-            commit_ms=dice.choice([0, 500, 2_000]),
+            commit_ms=dice.choice([0, 500, 5_000]),
             pipelines_report=dice.random() < _REPORTING or bool(faults and Fault.PIPELINE_REPORTS_LATE in faults),
             awake_rows_max=dice.choice([0, 5, 10_000]),
         )
@@ -100,6 +101,11 @@ class Setting:
         return len(rows) == self.cdc_partitions * self.targets and min(rows.values()) >= _KEYS_FOR_ALL
 
     @property
+    def goes_on_in_logs(self) -> bool:
+        """Whether connectors may go on in a log that began anew without a snapshot: what is read again finds no gap."""
+        return not self.faults & {Fault.ROWS_HIDDEN, Fault.SLICES_READ_AMID_CHANGES}
+
+    @property
     def reads_amid_changes(self) -> bool:
         """Whether slices are read amid changes: not where a truncate may come between a row's selection and its place.
 
@@ -108,6 +114,11 @@ class Setting:
         return self.has(Fault.SLICES_READ_AMID_CHANGES) and not self.has(Fault.TABLE_TRUNCATED)
 
     # -- times of the world
+
+    @property
+    def lags_until_ms(self) -> int:
+        """Until when some of a store may be read seconds later than the rest: not when all is read again."""
+        return self.end_ms + _LAGS_MS
 
     @property
     def reread_ms(self) -> int:

@@ -58,6 +58,7 @@ class Entry(NamedTuple):
     """One entry of a store's log.
 
     `reason` says why a row's image cannot be known from it; `raw_key` is how the store writes the key, if not as usual.
+    A read `says_nothing` where what it has read was over by then.
     """
 
     at_ms: int
@@ -75,6 +76,7 @@ class Entry(NamedTuple):
     raw_key: bytes = b""
     server: str = ""
     slice: Slice | None = None
+    says_nothing: bool = False
 
 
 def twin_of(key: bytes) -> bytes:
@@ -285,13 +287,14 @@ class Store:
         self.log.append(Entry(at_ms, Kind.SLICE, begun.begun))
         return begun
 
-    def log_read(self, at_ms: int, key: bytes, value: int, raw_key: bytes = b"", *, was_cut: bool = False) -> None:
+    def log_read(self, at_ms: int, key: bytes, value: int, raw_key: bytes = b"", *, says_nothing: bool = False) -> None:
         """Put a row into the log as it was read again; where the log had told another, it has left something out.
 
-        What was read before a truncate, and comes behind it, says nothing.
+        What was read before a truncate, and comes behind it, says nothing; nor does what was read while a change stood
+        in the log and was not to be seen yet.
         """
-        entry = Entry(at_ms, Kind.READ, self._place(), key=key, value=value, raw_key=raw_key)
-        if was_cut:
+        entry = Entry(at_ms, Kind.READ, self._place(), key=key, value=value, raw_key=raw_key, says_nothing=says_nothing)
+        if says_nothing:
             self.log.append(entry)
             return
         was = self.history[key].states[-1]
@@ -322,7 +325,7 @@ class Store:
         self._large_known = {key for key in shown if len(shared.get(key, ())) < 2}  # noqa: PLR2004 - itself
         self._raw_keys = {key: set(raw_keys) for key, raw_keys in shared.items()}
         for entry in self.log[n:]:
-            if entry.kind in {Kind.ROW, Kind.READ} and not entry.hidden:
+            if entry.kind in {Kind.ROW, Kind.READ} and not entry.hidden and not entry.says_nothing:
                 self.history[entry.key].change(entry.at_ms, self._told(entry))
             elif entry.kind is Kind.TRUNCATE:
                 self._cut(entry.at_ms)

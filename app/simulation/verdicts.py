@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from app.core.finding import DriftKind, Finding, Stage, UnknownReason
+from app.core.finding import DriftKind, Finding, Shown, Stage, UnknownReason
 from app.core.position import SNAPSHOT, phase_of
+from app.core.verdict import EVER
 from app.simulation.beacons import CommonClock
 from app.simulation.connector import NEVER_MS, Connector
 from app.simulation.faults import Fault
-from app.simulation.oracle import History, Stretch, drifts, is_told, stretches, vouched_at
+from app.simulation.oracle import SINCE_EVER_MS, History, Stretch, drifts, is_told, stretches, vouched_at
 from app.simulation.pipeline import Pipeline
+from app.simulation.repairs import Wrong
 from app.simulation.setting import Setting
-from app.simulation.stores import NUMBER, Kind, Store
-from app.simulation.worker import Told, Worker
+from app.simulation.stores import NUMBER, Entry, Kind, Store
+from app.simulation.worker import Period, Told, Worker
 
 SLACK_MS: Final = 1_500
 """How long a drift must last to be seen for certain, and how late its deadline may be: two beacons, and commits."""
@@ -107,6 +109,12 @@ class Judge:
         ]
         self._histories: dict[tuple[int, bytes], History] = {}
         self._put_off_ms: Counter[bytes] = Counter()  # how much later than it was a row's history has a change
+        self._found_ms = {  # when a gap of a row was told last
+            told.finding.canonical_key: clock.common_ms(told.at_ms)
+            for worker in workers
+            for told in worker.told
+            if told.finding.stage is Stage.NOTED
+        }
         self.score = Score()
 
     def judge(self) -> Score:
@@ -147,11 +155,11 @@ class Judge:
             self.score.false_alarms += 1
             self.score.complain(what, store, b"", common_ms)
 
-    def judge_repairs(self, wrong: Sequence[tuple[str, bytes, int]], applied: Container[bytes]) -> None:
-        """Complain of every commit of a repair that was not allowed, and of what was verified and never applied."""
-        for store, key, at_ms in wrong:
+    def judge_repairs(self, wrong: Sequence[Wrong], applied: Container[bytes]) -> None:
+        """Complain of what the applier did and may not do, and of what was verified and never applied."""
+        for each in wrong:
             self.score.wrong_repairs += 1
-            self.score.complain("a repair of another row than it expected", store, key, self._clock.common_ms(at_ms))
+            self.score.complain(each.what, each.store, each.key, self._clock.common_ms(each.at_ms))
         for worker in self._workers:
             for told in worker.told:
                 finding = told.finding
@@ -180,32 +188,50 @@ class Judge:
 
     def _judge_partition(self, i: int, worker: Worker) -> None:
         name = self._stores[i + 1].name
-        told: defaultdict[bytes, list[_TimeOfDrift]] = defaultdict(list)
-        rows: dict[bytes, list[Stretch]] = {}
         end_ms = self._clock.common_ms(self._setting.last_ms)
         keys = sorted({key for n in (0, i + 1) for key in self._stores[n].history if worker.holds(key)})
-        for key in keys:
-            rows[key] = stretches(self._history(0, key), self._history(i + 1, key), end_ms)
-        for at_ms, finding in _once(worker.told, name):
+        rows = {key: stretches(self._history(0, key), self._history(i + 1, key), end_ms) for key in keys}
+        told = self._judge_told(i, worker, rows)
+        for key, row in rows.items():
+            for period in worker.periods[i]:
+                for begin_ms, over_ms in drifts(row, self._setting.window_ms, period.base_ms):
+                    self._judge_drift(name, key, begin_ms, min(over_ms, period.ended_ms), told[key])
+            self._judge_end(name, key, row, worker.periods[i], told[key])
+        self._judge_unknowns(i, worker)
+        self._judge_coverage(i, worker)
+        self._judge_time(i, worker)
+
+    def _judge_told(
+        self, i: int, worker: Worker, rows: Mapping[bytes, list[Stretch]]
+    ) -> Mapping[bytes, list[_TimeOfDrift]]:
+        """Judge what was told of a replica, and return the times of drifts that it tells of, by row."""
+        told: defaultdict[bytes, list[_TimeOfDrift]] = defaultdict(list)
+        known: set[bytes] = set()
+        for at_ms, finding in _once(worker.told, self._stores[i + 1].name):
             key, judged_ms = finding.canonical_key, finding.evidence.judged_at_ms
-            if finding.stage is Stage.CONFIRMED:
+            if finding.finding_id not in known and finding.stage is not Stage.NOTED:
+                # Its confirmation, or if that never came to the broker, what was told next.
+                known.add(finding.finding_id)
                 told[key].append(_TimeOfDrift(judged_ms, self._clock.common_ms(at_ms)))
-                self._judge_alarm(i, finding, rows.get(key, []))
-            elif finding.stage is Stage.OVERTAKEN and self._setting.pipelines_report:
+                self._judge_alarm(i, finding, rows.get(key, []), worker.periods[i])
+                self._judge_evidence(0, finding, finding.evidence.authority_stays)
+                self._judge_evidence(i + 1, finding, finding.evidence.replica_stays)
+            if finding.stage is Stage.OVERTAKEN and self._setting.pipelines_report:
                 self._judge_overtaken(i, finding, rows.get(key, []))
             elif finding.stage is Stage.VERIFIED and told[key]:
                 # Seen with its echo, however far the common time is.
                 told[key][-1].end_ms = self._clock.common_ms(at_ms)
             elif finding.stage is Stage.RESOLVED and told[key]:
-                told[key][-1].end_ms = min(
-                    finding.evidence.authority_watermark_ms, finding.evidence.replica_watermark_ms
-                )
-        for key, row in rows.items():
-            for period in worker.periods[i]:
-                for begin_ms, over_ms in drifts(row, self._setting.window_ms, period.base_ms):
-                    self._judge_drift(name, key, begin_ms, min(over_ms, period.ended_ms), told[key])
-        self._judge_unknowns(i, worker)
-        self._judge_coverage(i, worker)
+                told[key][-1].end_ms = _through_ms(finding) or self._clock.common_ms(at_ms)
+        return told
+
+    def _judge_time(self, i: int, worker: Worker) -> None:
+        """The common time goes on, and never back while a worker lives."""
+        name = self._stores[i + 1].name
+        for replica, common_ms in worker.went_back:
+            if replica == i:
+                self.score.false_alarms += 1
+                self.score.complain("the common time went back", name, b"", common_ms)
 
     def _history(self, n: int, key: bytes) -> History:
         """Return a row's history in a store on the common clock."""
@@ -222,7 +248,7 @@ class Judge:
             self._histories[n, key] = held
         return held
 
-    def _judge_alarm(self, i: int, finding: Finding, row: list[Stretch]) -> None:
+    def _judge_alarm(self, i: int, finding: Finding, row: list[Stretch], periods: Sequence[Period]) -> None:
         judged_ms = finding.evidence.judged_at_ms
         name, key = finding.replica, finding.canonical_key
         if key in self._stores[i + 1].missed and judged_ms > self._clock.common_ms(self._setting.reread_ms):
@@ -238,19 +264,49 @@ class Judge:
             return
         is_missing, is_extra = shown.at(judged_ms) is None, truth.at(judged_ms) is None
         told_stale = finding.kind is DriftKind.STALE
+        base_ms = max((period.base_ms for period in periods if period.base_ms <= judged_ms), default=judged_ms)
+        changed_ms, before = truth.change_before(judged_ms)
+        # What the authority showed just before, since it is known without a break, is remembered.
+        must_be_stale = shown.at(judged_ms) == before and changed_ms > base_ms and self._connectors[0].snapshots == 1
         if (
             is_missing != (finding.kind is DriftKind.MISSING)
             or (is_extra and not is_missing) != (finding.kind is DriftKind.EXTRA)
             or (told_stale and shown.at(judged_ms) not in truth.states)
+            or (must_be_stale and not told_stale and not is_missing and not is_extra)
         ):
             self.score.false_alarms += 1
             self.score.complain("another kind of drift", name, key, judged_ms)
+
+    def _judge_evidence(self, n: int, finding: Finding, stays: Sequence[Shown]) -> None:
+        """Each state that is cited began between the moments that are cited with it."""
+        for stay in stays:
+            if stay.offset < 0 or stay.until_ms == EVER:
+                continue
+            record = self._connectors[n].partitions[stay.topic, stay.partition][stay.offset]
+            if record is None:
+                raise AssertionError("a state is cited of a transaction's marker")
+            entry, snapshot = record
+            began_ms = self._began_ms(n, entry) if snapshot else entry.at_ms
+            before_ms, after_ms = self._clock.around_ms(began_ms)
+            is_late = stay.since_ms is not None and stay.since_ms > after_ms
+            if is_late or (stay.until_ms is not None and stay.until_ms < before_ms):
+                self.score.false_alarms += 1
+                self.score.complain(
+                    "a state is cited for another time", finding.replica, finding.canonical_key, after_ms
+                )
+
+    def _began_ms(self, n: int, read: Entry) -> int:
+        """Return when what a snapshot read of a row began, also if its log had left it out."""
+        changes = (e.at_ms for e in self._stores[n].log if e.kind is Kind.ROW and e.key == read.key)
+        return max((at_ms for at_ms in changes if at_ms <= read.at_ms), default=0)
 
     def _judge_overtaken(self, i: int, finding: Finding, row: list[Stretch]) -> None:
         """A drift may be repaired once its pipeline has come past the row's change, and what it brought was read."""
         if finding.canonical_key in self._stores[0].lied_of or phase_of(finding.authority_position) == SNAPSHOT:
             return  # of a change that its log has left out, or that a snapshot has read, nobody knows
-        through_ms = min(finding.evidence.authority_watermark_ms, finding.evidence.replica_watermark_ms)
+        through_ms = _through_ms(finding)
+        if not through_ms:
+            return
         changes = self._pipelines[i].carried[finding.canonical_key]
         known = next((c for c in reversed(changes) if self._clock.common_ms(c.at_ms) <= through_ms), None)
         if known is None:
@@ -277,6 +333,8 @@ class Judge:
         left_ms = begin_ms - self._setting.window_ms
         slack_ms = self._slack_around_ms(left_ms, begin_ms)
         if any(key in store.missed for store in self._stores if store.name in {name, self._stores[0].name}):
+            # A worker that was killed over it finds it again: until then the row is held for one that is there.
+            begin_ms = max(begin_ms, self._found_ms.get(key, begin_ms) + self._setting.window_ms)
             slack_ms += _FOUND_LATE_MS
         if end_ms - begin_ms < slack_ms:
             return
@@ -294,6 +352,18 @@ class Judge:
         if reached_ms < end_ms - slack_ms:
             self.score.missed += 1
             self.score.complain("told to be over, and it was not", name, key, reached_ms)
+
+    def _judge_end(
+        self, name: str, key: bytes, row: Sequence[Stretch], periods: Sequence[Period], told: Sequence[_TimeOfDrift]
+    ) -> None:
+        """What was told to be there last is still there, or nobody can know: its coverage has ended."""
+        end_ms = periods[-1].ended_ms if periods else SINCE_EVER_MS
+        at_end = next((stretch for stretch in reversed(row) if stretch.begin_ms <= end_ms), None)
+        if not told or told[-1].end_ms != _OPEN_MS or at_end is None or not at_end.agreed:
+            return
+        if at_end.begin_ms < end_ms - self._setting.window_ms - 2 * self._slack_around_ms(at_end.begin_ms):
+            self.score.false_alarms += 1
+            self.score.complain("told to be there, and it was over", name, key, at_end.begin_ms)
 
     # -- what is not proven ------------------------------------------------------------------------------------------
 
@@ -324,10 +394,20 @@ class Judge:
         if any(look.replica == i and look.at_ms == self._setting.last_ms for look in worker.unknowns):
             return  # what is unknown holds it up, and was judged by itself
         through_ms = worker.shard.verified_through_ms(NUMBER, i)
+        if self._connectors[0].goes_on or self._connectors[i + 1].goes_on:
+            if through_ms is not None:
+                self.score.false_alarms += 1
+                self.score.complain("verified by a log that has begun anew", name, b"", through_ms)
+            return
         limit_ms = end_ms - self._setting.window_ms - 2 * self._slack_ms
         if through_ms is None or through_ms < limit_ms:
             self.score.unjustified_unknown += 1
             self.score.complain("not verified in time", name, b"", through_ms or 0)
+
+
+def _through_ms(finding: Finding) -> int:
+    """Return the common time at which a record was made; 0 where a worker that had just begun told it once more."""
+    return min(finding.evidence.authority_watermark_ms, finding.evidence.replica_watermark_ms)
 
 
 def _gap_ms(issued_ms: Sequence[int], common_ms: int) -> int:

@@ -18,12 +18,19 @@ from app.simulation.setting import Setting
 from app.simulation.stores import NUMBER
 
 _STALL_MS: Final = 4_000
+_CRASHES_EVERY_MS: Final = 50_000
+_STALLS_EVERY_MS: Final = 10_000
+_SWEEPS_LATER: Final = 0.8
+_UNHEARD_MOST_MS: Final = 3_000
+_TORN_EVERY_MS: Final = 10_000
+_TORN_LATE: Final = 8
+"""Writes at the end of a commit before one of which it is torn, half of the time: they tell what was reached."""
 _ROW_PREFIX_BYTES: Final = len(row_key(NUMBER, b""))
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A finding, and when it was sent on the world's clock."""
+    """A finding, and when it was sent on the world's clock, for the first time that the broker got it."""
 
     at_ms: int
     finding: Finding
@@ -31,10 +38,14 @@ class Told:
 
 @dataclass(slots=True)
 class Period:
-    """A time in which a replica was judged, on the common clock: from its coverage on, until `ended_ms`."""
+    """A time in which a replica was judged, on the common clock: from its coverage on, until `ended_ms`.
+
+    A worker that dies before it `is_kept` has never earned that coverage.
+    """
 
     base_ms: int
     ended_ms: int
+    is_kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,25 +75,30 @@ class Worker:
     unknowns: list[UnknownSeen] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
     periods: list[list[Period]] = field(init=False)  # per replica
+    went_back: list[tuple[int, int]] = field(default_factory=list)  # replica, and the common time that it was at
     shard: Shard = field(init=False)
     _dice: Random = field(init=False)
     _table: dict[bytes, bytes] = field(default_factory=dict)
     _read: int = 0
     _committed: int = 0
-    _waiting: list[Finding] = field(default_factory=list)
+    _sent: list[Told] = field(default_factory=list)  # and not acknowledged
     _commits_ms: int = 0
     _stalled_until_ms: int = 0
+    _unheard_until_ms: int = 0
     _now_ms: int = 0
+    _common_ms: list[int | None] = field(init=False)  # per replica, of this process
 
     def __post_init__(self) -> None:
         self._dice = self.setting.dice(f"worker {self.partition}")
         self.shard = Shard((self.contract,), self.partition, self.setting.awake_rows_max)
         self.periods = [[] for _ in self.contract.replicas]
+        self._common_ms = [None] * len(self.contract.replicas)
 
     @property
     def is_idle(self) -> bool:
-        """Whether everything was read, and no sweep is under way."""
-        return self._read == len(self.topic) and self.shard.sweep_range() is None and not self.shard.due_keys()
+        """Whether everything was read, told, swept and judged."""
+        is_read = self._read == len(self.topic) and not self._sent
+        return is_read and self.shard.sweep_range() is None and not self.shard.due_keys()
 
     def step(self, now_ms: int, *, calm: bool) -> None:
         """Fold some more of the topic, tell what is to be told, and commit."""
@@ -96,25 +112,39 @@ class Worker:
                 break
             self._fold(self.topic[self._read])
             self._read += 1
-        if not calm and self._happens(Fault.FINDINGS_UNACKNOWLEDGED, 0.5):
-            return
-        waiting, self._waiting = self._waiting, []
-        self._take(self.shard.acknowledged(waiting))
+        if calm or not self._is_unheard(now_ms):
+            sent, self._sent = self._sent, []
+            self.told += sent
+            self._take(self.shard.acknowledged([told.finding for told in sent]))
+        self._sweep(calm=calm)
         if not calm and now_ms < self._commits_ms:
             return
         self._commits_ms = now_ms + self.setting.commit_ms
-        if not calm and self._happens(Fault.COMMITS_TORN, 0.02):
+        if not calm and self._happens(Fault.COMMITS_TORN, self._torn_share):
             writes = self.shard.flush()
-            self._write(writes[: dice.randint(0, len(writes))])
+            first = dice.choice([0, max(0, len(writes) - _TORN_LATE)])
+            self._write(writes[: dice.randint(first, len(writes))])
             self._restart()
             return
-        self._write(self.shard.flush())
+        self._commit()
         self._committed = self._read
 
+    @property
+    def _torn_share(self) -> float:
+        """How many commits are torn: of many a few, of few the half."""
+        return max(self.setting.commit_ms, self.setting.tick_ms) / _TORN_EVERY_MS
+
+    def _is_unheard(self, now_ms: int) -> bool:
+        """Whether the broker acknowledges nothing now."""
+        if now_ms >= self._unheard_until_ms and self._happens(Fault.FINDINGS_UNACKNOWLEDGED, 0.2):
+            self._unheard_until_ms = now_ms + self._dice.randint(1, _UNHEARD_MOST_MS)
+        return now_ms < self._unheard_until_ms
+
     def _is_stopped(self, now_ms: int) -> bool:
-        if self._happens(Fault.WORKER_CRASHES, 0.01):
+        if self._happens(Fault.WORKER_CRASHES, 0.01 + self.setting.tick_ms / _CRASHES_EVERY_MS):
             self._restart()
-        if now_ms >= self._stalled_until_ms and self._happens(Fault.WORKER_STALLS, 0.005):
+        stalls = self.setting.tick_ms / _STALLS_EVERY_MS
+        if now_ms >= self._stalled_until_ms and self._happens(Fault.WORKER_STALLS, stalls):
             self._stalled_until_ms = now_ms + self._dice.randint(500, _STALL_MS)
         return now_ms < self._stalled_until_ms
 
@@ -130,9 +160,14 @@ class Worker:
         self._take(shard.fold(observation, states))
         self._take(shard.wake({key: table.get(key) for key in shard.due_keys()}))
         self._note_coverage()
-        wanted = shard.sweep_range()
-        if wanted is not None:
-            self._write(shard.flush())
+
+    def _sweep(self, *, calm: bool) -> None:
+        """Make the passes over the table that are asked for, or some of them, and the others later."""
+        shard, table = self.shard, self._table
+        while (wanted := shard.sweep_range()) is not None:
+            if not calm and self._dice.random() < _SWEEPS_LATER:
+                return
+            self._commit()
             start, end, limit = wanted
             keys = sorted(table)
             found = keys[bisect_left(keys, start) : bisect_left(keys, end)][:limit]
@@ -146,9 +181,14 @@ class Worker:
                 continue
             if not periods or periods[-1].base_ms != base_ms:
                 periods.append(Period(base_ms, base_ms))
-            common_ms = entity.common_ms(i)
-            if common_ms is not None and common_ms > periods[-1].ended_ms:
-                periods[-1].ended_ms = common_ms
+            common_ms, before_ms = entity.common_ms(i), self._common_ms[i]
+            self._common_ms[i] = common_ms
+            if common_ms is None:
+                continue
+            if before_ms is not None and common_ms < before_ms:
+                self.went_back.append((i, before_ms))
+            if self.shard.sweep_range() is None:  # else rows that nobody touched may not have been judged yet
+                periods[-1].ended_ms = max(periods[-1].ended_ms, common_ms)
 
     def look(self, now_ms: int) -> None:
         """Note all rows that are unknown now."""
@@ -161,16 +201,24 @@ class Worker:
                     self.unknowns.append(UnknownSeen(now_ms, common_ms, i, row[_ROW_PREFIX_BYTES:], reason))
 
     def _restart(self) -> None:
-        """Begin again from the table, as a new process does."""
+        """Begin again from the table, as a new process does; what was sent last may never have come to the broker."""
+        self.told += self._sent[: self._dice.randint(0, len(self._sent))]
+        self._sent = []
         shard = self.shard = Shard((self.contract,), self.partition, self.setting.awake_rows_max)
         rows = shard.restore(sorted((k, v) for k, v in self._table.items() if k[:1] == META))
-        self._waiting = []
         self._read = self._committed
+        self._common_ms = [None] * len(self.contract.replicas)
+        self.periods = [[period for period in periods if period.is_kept] for periods in self.periods]
         self._take(shard.revive({row: self._table.get(row) for row in rows}))
 
     def _take(self, effects: Effects) -> None:
-        self.told += [Told(self._now_ms, finding) for finding in effects.findings]
-        self._waiting += effects.findings
+        self._sent += [Told(self._now_ms, finding) for finding in effects.findings]
+
+    def _commit(self) -> None:
+        self._write(self.shard.flush())
+        for periods in self.periods:
+            for period in periods:
+                period.is_kept = True
 
     def _write(self, writes: list[tuple[bytes, bytes | None]]) -> None:
         for key, value in writes:

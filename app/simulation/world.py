@@ -92,7 +92,9 @@ class World:
             Worker(setting, self.contract, target, sent, partial(self._goes_to, target), self.diary)
             for target, sent in enumerate(self.ingest.sent)
         ]
-        self.repairs = Repairs(setting, self.contract, self.stores, self.workers, self.schedule, self.diary)
+        self.repairs = Repairs(
+            setting, self.contract, self.stores, self.workers, self.schedule, self.diary, self.application.write_now
+        )
 
     def _goes_to(self, target: int, key: bytes) -> bool:
         return self.ingest.target_of(key) == target
@@ -121,6 +123,7 @@ class World:
         judge = Judge(self.setting, self.stores, self.connectors, self.pipelines, self.workers, self.beacons.clock())
         score = judge.judge()
         judge.judge_beacons(self.beacons.wrong())
+        self.repairs.judge_inserts()
         judge.judge_repairs(self.repairs.wrong, self.repairs.applied)
         score.faults = self.diary.counts
         return score

@@ -1,6 +1,6 @@
 """The mutants: which rule, in which module, and how it is broken. What is replaced must be there exactly once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -34,8 +34,8 @@ class Edit:
 class Mutant:
     """One rule broken: `before` in the source of `module` becomes `after`; `says` is what it does then.
 
-    `also` breaks with it what would hide it: two rules that each keep from the same harm. `among` are faults that a
-    world must have for the rule to matter: it is hunted in worlds of which each has drawn them all.
+    `also` breaks with it what would hide it: two rules that each keep from the same harm. `among` are the faults by
+    which the rule matters: it is hunted in worlds that have these and no others. None: in worlds as they are drawn.
     """
 
     name: str
@@ -53,9 +53,23 @@ class Mutant:
         return (Edit(self.module, self.before, self.after), *self.also)
 
 
+_OLDER_CHANGES = (
+    Edit(
+        "app.core.fold",
+        "                if at < chain.newest:\n                    continue\n"
+        "                if not flag & INCREMENTAL_READ:\n                    chain.newest = at\n",
+        "                chain.newest = max(chain.newest, at)\n",
+    ),
+    Edit(
+        "app.core.fold",
+        "            if at >= newest:\n                newest = at\n                found.append((n, at))\n",
+        "            newest = max(newest, at)\n            found.append((n, at))\n",
+    ),
+)
+_OLDER_OFFSETS = Edit("app.core.fold", "            if offsets[n] < reached:\n                continue\n", "")
 _LATEST = "        left_ms = min(replica[i + 1].latest_ms, watermark_ms) if i + 1 < len(replica) else watermark_ms\n"
 
-MUTANTS: tuple[Mutant, ...] = (
+_RULES: tuple[Mutant, ...] = (
     # -- verdict
     Mutant(
         "judged on arrival",
@@ -73,6 +87,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a row that slept is taken for one that had agreed when it is touched",
         "                    if row not in live:\n                        settle(source, state)\n",
         "                    settle(source, state)\n",
+        among=("rogue_writes", "authority_connector_stalls"),
     ),
     Mutant(
         "oldest stay",
@@ -81,6 +96,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "the authority's first stay in a state decides, not its latest",
         "return ks[n - 1] if n else None",
         "return ks[0] if n else None",
+        among=("old_states_return",),
     ),
     Mutant(
         "vouched beyond the replica",
@@ -89,6 +105,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a state is vouched for after the replica has left it",
         "so_far_ms = max(so_far_ms, min(until_ms, left_ms))",
         "so_far_ms = max(so_far_ms, until_ms)",
+        among=("rogue_writes",),
     ),
     Mutant(
         "vouched beyond the authority",
@@ -97,6 +114,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a state is vouched for after the authority has left it",
         "so_far_ms = max(so_far_ms, min(until_ms, left_ms))",
         "so_far_ms = max(so_far_ms, left_ms)",
+        among=("pipeline_doubles",),
     ),
     Mutant(
         "bracket against the replica",
@@ -105,6 +123,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "the early end of the bracket in which the authority left",
         "until_ms = authority[k + 1].latest_ms if",
         "until_ms = authority[k + 1].earliest_ms if",
+        among=("pipeline_alters",),
     ),
     Mutant(
         "early end of the replica's bracket",
@@ -113,6 +132,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "the early end of the bracket in which the replica left",
         _LATEST,
         _LATEST.replace("latest_ms,", "earliest_ms,", 1),
+        among=("rogue_inserts",),
     ),
     Mutant(
         "unknown vouches for nothing",
@@ -121,6 +141,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a state of the authority that nobody knows vouches for none",
         "        if unknown:\n",
         "        if False:\n",
+        among=("values_unmappable",),
     ),
     Mutant(
         "no window",
@@ -137,6 +158,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "not at the deadline: what came after it counts",
         "vouched_until(replica, authority, vouched_ms + window_ms, watermark_ms, vouched_ms)",
         "vouched_until(replica, authority, watermark_ms, watermark_ms, vouched_ms)",
+        among=("rogue_writes", "authority_connector_stalls"),
     ),
     Mutant(
         "vouching goes back",
@@ -145,6 +167,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "an older stay takes away what a newer one vouched for",
         "so_far_ms = max(so_far_ms, min(until_ms, left_ms))",
         "so_far_ms = min(until_ms, left_ms)",
+        among=("pipeline_alters",),
     ),
     Mutant(
         "followed whenever",
@@ -153,6 +176,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "an agreement is concluded however late it came",
         "return max(newest.earliest_ms, before.earliest_ms) <= shared_ms + window_ms",
         "return True",
+        among=("table_truncated", "truncated_rows_return", "authority_connector_stalls"),
     ),
     Mutant(
         "concluded at once",
@@ -161,7 +185,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "an agreement is concluded before the logs are known beyond it",
         "            if began_ms > known_ms:\n",
         "            if began_ms > 2**62:\n",
-        among=("table_truncated", "truncated_rows_return", "partitions_reorder"),
+        among=("pipeline_doubles", "authority_connector_stalls"),
     ),
     Mutant(
         "what agrees again has no deadline",
@@ -179,6 +203,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "two newest states agree though one may not have begun",
         "if shown.latest_ms <= watermark_ms and truth.latest_ms <= watermark_ms:",
         "if shown.latest_ms <= 2**62:",
+        among=("table_truncated", "authority_connector_stalls"),
     ),
     Mutant(
         "missing for extra",
@@ -187,6 +212,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "the kind of a drift is named from the wrong side",
         "    if shown == ABSENT:\n        return DriftKind.MISSING",
         "    if truth == ABSENT:\n        return DriftKind.MISSING",
+        among=("pipeline_keeps_deleted",),
     ),
     Mutant(
         "stale for all",
@@ -195,6 +221,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "every other value is called stale",
         "    if shown in past:\n",
         "    if shown:\n",
+        among=("pipeline_alters",),
     ),
     Mutant(
         "no past",
@@ -203,6 +230,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a state that the authority has left is called different, not stale",
         "    if shown in past:\n",
         "    if False:\n",
+        among=("old_copy_restored",),
     ),
     Mutant(
         "skipped states are blamed",
@@ -211,6 +239,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a replica has to show each state of the authority",
         "        if k is not None:\n            until_ms",
         "        if k is not None and k <= i + 1:\n            until_ms",
+        among=("row_hot", "pipeline_skips"),
     ),
     Mutant(
         "pruned before it was shown",
@@ -219,6 +248,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "of a busy row the authority's states are forgotten before the replica has shown them",
         "while keep < len(truth.stays) - 1 and truth.stays[keep + 1].latest_ms <= vouched_ms:",
         "while keep < len(truth.stays) - 1:",
+        among=("row_hot", "replica_connector_stalls"),
     ),
     Mutant(
         "trimmed whatever followed",
@@ -228,7 +258,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "    if not surely_followed(shown[: there + 1], truth[: then + 1], window_ms, replica.vouched_until_ms):\n"
         "        return False\n",
         "",
-        among=("row_hot", "pipeline_stalls"),
         also=(
             Edit(
                 "app.core.judging",
@@ -236,6 +265,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "    replica.v",
             ),
         ),
+        among=("row_hot", "pipeline_stalls", "partitions_reorder"),
     ),
     Mutant(
         "unknown for ever",
@@ -244,6 +274,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a row that was unknown is not judged again though both stores show one state again",
         "followed = min(looks_ms) == NEVER and row not in live.unknown",
         "followed = min(looks_ms) == NEVER",
+        among=("records_unreadable", "partitions_reorder"),
     ),
     Mutant(
         "unknown while busy",
@@ -262,6 +293,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "what an unreadable change did to a left-out value is forgotten",
         '        side.groups = b""  # what this change did to a field that the next one leaves out, nobody knows\n',
         "        pass\n",
+        among=("values_left_out", "values_unmappable"),
     ),
     # -- positions
     Mutant(
@@ -287,11 +319,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "a change at or below the row's position is taken",
         "    if at <= side.position:\n",
         "    if at < BEFORE_ALL:\n",
-        also=(
-            Edit("app.core.fold", "                if at < chain.newest:\n                    continue\n", ""),
-            Edit("app.core.fold", "            if at >= newest:\n", "            if True:\n"),
-        ),
-        among=("connector_repeats",),
+        also=_OLDER_CHANGES,
+        among=("connector_repeats", "partitions_reorder"),
     ),
     Mutant(
         "positions without epochs",
@@ -300,6 +329,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "an epoch is no part of a position",
         "return _HEAD.pack(epoch, phase) + place",
         "return _HEAD.pack(0, phase) + place",
+        among=("connector_snapshots_again",),
     ),
     Mutant(
         "brackets by the stores' clocks",
@@ -311,12 +341,34 @@ MUTANTS: tuple[Mutant, ...] = (
         "    return Stay(digest, at, earliest_ms, latest_ms, block",
     ),
     Mutant(
+        "clocks that are set once",
+        Rule.POSITIONS,
+        "app.core.rows",
+        "a change did not begin before its store's clock says so, as the first beacon has set it",
+        "    return Stay(digest, at, earliest_ms, latest_ms, block",
+        "    stamp_ms = block.transactions[n] >> 20\n"
+        "    if stamp_ms and earliest_ms > 0:\n"
+        "        zero_ms = source.progress.writers_began_ms.setdefault(-1 - block.store, earliest_ms - stamp_ms)\n"
+        "        earliest_ms = max(earliest_ms, stamp_ms + zero_ms)\n"
+        "    return Stay(digest, at, earliest_ms, latest_ms, block",
+        also=(
+            Edit(
+                "app.core.judging",
+                "        earliest_ms, latest_ms = timeline.bracket(stay.position)\n",
+                "        earliest_ms, latest_ms = timeline.bracket(stay.position)\n"
+                "        earliest_ms = max(earliest_ms, stay.earliest_ms)\n",
+            ),
+        ),
+        among=("beacon_clock_steps",),
+    ),
+    Mutant(
         "ordered by the stores' clocks",
         Rule.POSITIONS,
         "app.core.rows",
         "a change that its store's clock calls older than the newest is taken for a redelivery",
         "    if at <= side.position:\n        behind_floor",
         "    if at <= side.position or 1 < block.transactions[n] < side.stays[-1].transaction:\n        behind_floor",
+        among=("store_clock_steps",),
     ),
     # -- chains
     Mutant(
@@ -326,6 +378,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a link that begins above what was reached is taken",
         "return chain is None or link.begin <= chain.reached",
         "return True",
+        among=("blocks_lost",),
     ),
     Mutant(
         "reach goes back",
@@ -334,32 +387,31 @@ MUTANTS: tuple[Mutant, ...] = (
         "a link that comes again takes the chain back",
         "chain.reached = max(chain.reached, link.end)",
         "chain.reached = link.end",
+        among=("blocks_repeat",),
     ),
     Mutant(
         "redelivered changes count",
         Rule.CHAINS,
         "app.core.fold",
-        "a change below the log position reached in its partition is taken, also of a row that is gone",
-        "                if at < chain.newest:\n                    continue\n",
-        "",
-        among=("connector_repeats",),
-        also=(
-            Edit(
-                "app.core.fold",
-                "            if at >= newest:\n",
-                "            if True:\n",
-            ),
-        ),
+        "a change that was read before is taken of a row that is gone since",
+        "        if offset >= reached:\n            chain.streaming",
+        "        if True:\n            chain.streaming",
+        also=(_OLDER_OFFSETS, *_OLDER_CHANGES),
+        among=("offsets_go_back", "partitions_reorder"),
     ),
     Mutant(
         "redelivered blocks count",
         Rule.CHAINS,
         "app.core.fold",
-        "a change below the offset reached in its partition is taken, also of a row that is gone",
+        "a change that was read before is taken, below its row's position or not",
         "        if offset >= reached:\n            chain.streaming",
         "        if True:\n            chain.streaming",
-        also=(Edit("app.core.fold", "            if at >= newest:\n", "            if True:\n"),),
-        among=("offsets_go_back",),
+        also=(
+            _OLDER_OFFSETS,
+            *_OLDER_CHANGES,
+            Edit("app.core.rows", "    if at <= side.position:\n", "    if at < BEFORE_ALL:\n"),
+        ),
+        among=("offsets_go_back", "partitions_reorder"),
     ),
     Mutant(
         "chains before rows",
@@ -368,6 +420,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a commit writes what was reached before the rows",
         "        self._let_sleep()\n        return written\n",
         "        self._let_sleep()\n        return written[::-1]\n",
+        among=("commits_torn",),
     ),
     # -- barriers
     Mutant(
@@ -377,6 +430,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "the common time moves with the beacons, whatever was read",
         "            if all(chain.newest > at or",
         "            if True or all(chain.newest > at or",
+        among=("partitions_reorder",),
     ),
     Mutant(
         "one partition is enough",
@@ -385,6 +439,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a barrier is reached when one of the partitions has reached it",
         "            if all(chain.newest > at or",
         "            if any(chain.newest > at or",
+        among=("partitions_reorder",),
     ),
     Mutant(
         "ends do not count",
@@ -401,7 +456,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "beacons of a writer that was replaced move time",
         "        if self.superseded(beacon):\n",
         "        if False:\n",
-        among=("beacon_writers_double",),
+        among=("beacon_writers_double", "beacon_clock_steps"),
     ),
     Mutant(
         "issue for acknowledgement",
@@ -410,6 +465,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a change ends when the next beacon was issued, not when it was acknowledged",
         "latest_ms = self.acknowledged_ms[i] if",
         "latest_ms = self.issued_ms[i] if",
+        among=("beacons_slow",),
     ),
     Mutant(
         "changes begin late",
@@ -418,6 +474,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a change is not before the beacon behind it",
         "earliest_ms = self.issued_ms[i - 1] if i else EVER",
         "earliest_ms = self.issued_ms[min(i, len(self.positions) - 1)] if i else EVER",
+        among=("pipeline_alters",),
     ),
     Mutant(
         "time goes back",
@@ -439,6 +496,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a snapshot at another place is of the epoch that is there",
         "        if epoch is None or epoch >= store.log_began:\n            return epoch\n",
         "        return len(store.snapshots) - 1 if store.snapshots else None\n",
+        among=("connector_snapshots_again",),
     ),
     Mutant(
         "covered before its snapshot",
@@ -447,6 +505,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "the first beacon covers, whether or not a snapshot was complete",
         "if entity.covered_at_ms[i] is None and snapshot_complete and",
         "if entity.covered_at_ms[i] is None and",
+        among=("ingest_crashes", "log_restarts", "partitions_reorder"),
     ),
     Mutant(
         "forgotten states are judged",
@@ -482,6 +541,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a row that the new snapshot did not show keeps its state",
         "    if not store.epoch or epoch_of(side.position) >= store.epoch or side.stays[-1].digest == ABSENT:\n",
         "    if True:\n",
+        among=("connector_snapshots_again",),
     ),
     Mutant(
         "unseen rows come back unbroken",
@@ -499,6 +559,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "coverage outlives a snapshot that is taken again",
         "                    entity.covered_at_ms[i] = None\n",
         "                    pass\n",
+        among=("connector_snapshots_again",),
     ),
     Mutant(
         "judged from the first store on",
@@ -507,6 +568,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a pair is judged from the moment at which one of its stores was covered",
         "return max(mine, theirs, my_ms, forgotten_ms)",
         "return min(mine, theirs, my_ms)",
+        among=("replica_covered_late",),
     ),
     Mutant(
         "one store is enough",
@@ -532,6 +594,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a row is judged by what was before coverage",
         "        replica.vouched_until_ms = max(replica.vouched_until_ms, from_ms)\n",
         "        replica.vouched_until_ms = max(replica.vouched_until_ms, 0)\n",
+        among=("replica_covered_late",),
     ),
     Mutant(
         "a snapshot's state is new",
@@ -540,6 +603,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "what a snapshot read began when it was read",
         "            earliest_ms = EVER  # a snapshot's state",
         "            earliest_ms = earliest_ms  # a snapshot's state",
+        among=("connector_lies", "connector_snapshots_again", "rogue_writes"),
     ),
     Mutant(
         "no sweep at coverage",
@@ -557,6 +621,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a truncated table keeps its rows",
         "entity.floor[cut.store] = max(entity.floor[cut.store], at)",
         "entity.floor[cut.store] = entity.floor[cut.store]",
+        among=("table_truncated",),
     ),
     Mutant(
         "no rows behind a floor",
@@ -565,6 +630,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "what a row showed before a truncate that overtook it is lost",
         "    if digest == before.digest:\n",
         "    if True:\n",
+        among=("table_truncated", "partitions_reorder"),
     ),
     Mutant(
         "nothing is kept behind a floor",
@@ -573,7 +639,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "what a truncated row had of values that its log leaves out is forgotten at once",
         "            # The groups stay: a change that the truncate has overtaken may leave some out.\n",
         '            side.groups = b""\n',
-        among=("values_left_out", "table_truncated", "replica_connector_stalls", "old_copy_restored"),
+        among=("values_left_out", "table_truncated", "partitions_reorder", "pipeline_doubles"),
     ),
     Mutant(
         "no floor in a sleep",
@@ -582,6 +648,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a row whose state is in the table only keeps what a truncate has cut",
         ".wake(row, state) and apply_floors(self.progress, entity, state):",
         ".wake(row, state) and not entity:",
+        among=("table_truncated", "pipeline_stalls"),
     ),
     Mutant(
         "inserts begin nothing",
@@ -599,6 +666,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "rows cut by a truncate are not judged",
         "        self._sweeps.ask(cut.entity, entity.judged & {cut.store - 1} if cut.store else entity.judged)\n",
         "",
+        among=("table_truncated",),
     ),
     Mutant(
         "ledgers and signals stay in the log that was",
@@ -607,6 +675,16 @@ MUTANTS: tuple[Mutant, ...] = (
         "chains of no table do not follow when their log restarts",
         "            if complete:\n                self._join(store, ends)\n",
         "",
+        among=("log_restarts", "rows_hidden"),
+    ),
+    Mutant(
+        "beacons of the epoch before cover",
+        Rule.EPOCHS,
+        "app.core.progress",
+        "a beacon that comes again after a torn commit counts for the snapshot that stands behind it",
+        "store.snapshot_seen and epoch_of(at) == store.epoch\n",
+        "store.snapshot_seen\n",
+        among=("commits_torn", "connector_snapshots_again", "partitions_reorder", "rogue_writes"),
     ),
     Mutant(
         "a restart is not seen",
@@ -615,6 +693,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a log that begins anew goes on in the epoch that was",
         '        if restarted:\n            self.break_epoch(beacon.store, b"", log_restarted=True)\n',
         "",
+        among=("log_restarts",),
     ),
     # -- rereads
     Mutant(
@@ -633,6 +712,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a row that its slice did not show keeps its state",
         "    if side.stays[-1].digest == ABSENT or side.position >= pending.begun:\n        return False\n",
         "    if True:\n        return False\n",
+        among=("rows_hidden",),
     ),
     Mutant(
         "slices are held against too early",
@@ -641,6 +721,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "before the log is known beyond the slice",
         "entity.known_to[s.store] > s.told_at]",
         "True]",
+        among=("slices_read_amid_changes", "partitions_reorder"),
     ),
     Mutant(
         "gaps are not kept",
@@ -659,7 +740,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        and epoch_of(pending.told_at) == store.epoch\n"
         "        and store.snapshots[-1] < place_of(pending.begun) <= place_of(pending.told_at)\n",
         "",
-        among=("slices_read_amid_changes", "log_restarts"),
+        among=("slices_read_amid_changes", "connector_snapshots_again"),
     ),
     # -- keys
     Mutant(
@@ -669,6 +750,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "rows whose keys mean the same are taken for one row",
         '    if others:\n        side.groups = b""\n',
         '    if False:\n        side.groups = b""\n',
+        among=("keys_collide",),
     ),
     Mutant(
         "create before delete",
@@ -677,6 +759,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "of a key that changes, the row that comes stands before the one that goes",
         "return _BINLOG.pack(file_number, offset, row, 0 if is_delete else 1)",
         "return _BINLOG.pack(file_number, offset, row, 1 if is_delete else 0)",
+        among=("keys_change",),
     ),
     # -- pipelines
     Mutant(
@@ -686,7 +769,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a drift is to be repaired before its pipeline has passed the change",
         "        return known.pipeline_reached >= place_of(newest.position)\n",
         "        return True\n",
-        among=("pipeline_stalls",),
+        among=("pipeline_stalls", "pipeline_reports_late"),
     ),
     Mutant(
         "pipelines are believed at once",
@@ -695,7 +778,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "what a pipeline has brought counts before the logs are read up to then",
         "while (seen := self._seen.get(at)) and seen[0][0] < known_ms:",
         "while seen := self._seen.get(at):",
-        among=("pipeline_stalls", "replica_connector_stalls"),
+        among=("pipeline_stalls", "replica_connector_stalls", "pipeline_reports_late"),
     ),
     Mutant(
         "vouching is taken for showing",
@@ -704,7 +787,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a state that the replica may have left just before the authority came back to it was shown by the pipeline",
         "following.earliest_ms > newest.latest_ms",
         "following.latest_ms > newest.latest_ms",
-        among=("beacons_slow", "old_states_return"),
+        among=("beacons_slow", "old_states_return", "pipeline_stalls", "pipeline_reports_late"),
     ),
     Mutant(
         "pipelines of another log count",
@@ -713,6 +796,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a place that is ahead of the authority's log is believed",
         "            if place <= known_place:\n",
         "            if True:\n",
+        among=("log_restarts", "pipeline_stalls", "pipeline_reports_late"),
     ),
     Mutant(
         "pipelines outlive their log",
@@ -721,6 +805,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "how far a pipeline had come in a log that was lost or began anew counts in the next",
         "                self.pipelines.forget(number)\n",
         "                pass\n",
+        among=("log_restarts", "pipeline_stalls", "pipeline_reports_late"),
     ),
     # -- restarts
     Mutant(
@@ -739,7 +824,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a row is let go while a drift of it is not acknowledged, as its replica is uncovered",
         "    return NEVER if replica.drift is None or replica.drift.acknowledged else NOW\n",
         "    return NEVER\n",
-        among=("findings_unacknowledged", "connector_snapshots_again"),
+        among=("findings_unacknowledged", "connector_snapshots_again", "rogue_writes"),
     ),
     Mutant(
         "notes are not read",
@@ -748,6 +833,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a restart forgets which rows wait",
         "        return list(self.notes.noted)\n",
         "        return []\n",
+        among=("worker_crashes", "rogue_writes"),
     ),
     Mutant(
         "nothing is told again",
@@ -756,7 +842,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a drift whose record was not acknowledged is not sent again",
         "                    if not replica.drift.acknowledged:\n",
         "                    if False:\n",
-        among=("findings_unacknowledged", "worker_crashes"),
+        among=("findings_unacknowledged", "worker_crashes", "rogue_writes"),
     ),
     Mutant(
         "rows are not noted",
@@ -765,6 +851,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a commit does not write which rows wait",
         "            elif self._is_noted(row, state):\n",
         "            elif False:\n",
+        among=("worker_crashes", "rogue_writes"),
     ),
     Mutant(
         "sweeps end with the worker",
@@ -782,6 +869,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a record counts as acknowledged before the broker has it",
         "    drift.stage = stage\n    drift.acknowledged = False\n",
         "    drift.stage = stage\n    drift.acknowledged = True\n",
+        among=("findings_unacknowledged", "worker_crashes", "rogue_writes"),
     ),
     # -- beacon writers
     Mutant(
@@ -809,6 +897,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a beacon is said to be acknowledged when it was issued",
         "            self._hear(held, beat.row)\n            held.acknowledged_ms = self._clock.at(now_ms)\n",
         "            self._hear(held, beat.row)\n            held.acknowledged_ms = beat.row.issued_at_ms\n",
+        among=("beacons_slow",),
     ),
     Mutant(
         "lost answers are not asked for",
@@ -827,6 +916,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "a target that is not as expected is written",
         "(RefusalReason.ROW_MOVED, lambda command, seen: seen.target_digest != command.expected_digest)",
         "(RefusalReason.ROW_MOVED, lambda command, seen: False)",
+        among=("connector_lies", "rogue_writes"),
     ),
     Mutant(
         "moved authorities are ignored",
@@ -835,6 +925,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "what the authority shows by now is not held against the command",
         "(RefusalReason.AUTHORITY_MOVED, lambda command, seen: seen.authority_digest != command.intended_digest)",
         "(RefusalReason.AUTHORITY_MOVED, lambda command, seen: False)",
+        also=(
+            Edit(
+                "app.core.guard",
+                "(RefusalReason.NOT_HELD_BY_COLUMN, lambda command, left: left.digest != command.intended_digest)",
+                "(RefusalReason.NOT_HELD_BY_COLUMN, lambda command, left: False)",
+            ),
+        ),
+        among=("applier_crashes", "rogue_writes"),
     ),
     Mutant(
         "nothing is read back",
@@ -843,6 +941,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "what a write left is not looked at",
         "(RefusalReason.NOT_HELD_BY_COLUMN, lambda command, left: left.digest != command.intended_digest)",
         "(RefusalReason.NOT_HELD_BY_COLUMN, lambda command, left: False)",
+        among=("target_alters", "rogue_writes"),
     ),
     Mutant(
         "the ledger is not asked",
@@ -858,7 +957,7 @@ MUTANTS: tuple[Mutant, ...] = (
                 "        standing = None\n",
             ),
         ),
-        among=("commands_repeat",),
+        among=("commands_repeat", "rogue_writes"),
     ),
     Mutant(
         "a target that is gone says no",
@@ -871,7 +970,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "        except Unready:\n"
         "            return {c.command_id: self.answers.outcome(c, Outcome.REFUSED, RefusalReason.ROW_LOCKED)"
         " for c in commands}\n",
-        among=("target_gone",),
+        among=("target_gone", "rogue_writes"),
     ),
     Mutant(
         "a dead applier's inserts stand",
@@ -906,5 +1005,24 @@ MUTANTS: tuple[Mutant, ...] = (
         "a repair is verified without its ledger row",
         "    if drift is None or not drift.repaired_transaction or Stage.VERIFIED not in NEXT_STAGES[drift.stage]:\n",
         "    if drift is None or Stage.VERIFIED not in NEXT_STAGES[drift.stage]:\n",
+        among=("pipeline_alters",),
     ),
 )
+
+_ELSEWHERE: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("vouched beyond the authority", ("pipeline_loses",)),
+    ("no past", ("pipeline_reorders",)),
+    ("unknown vouches for nothing", ("records_unreadable",)),
+    ("ordered by the stores' clocks", ("transactions_long",)),
+    ("moved rows are overwritten", ("worker_stalls", "rogue_writes", "planner_crashes")),
+    ("the ledger is not asked", ("planner_crashes", "rogue_writes")),
+)
+"""Rules that keep from the harm of more than one fault, hunted again in the worlds of another."""
+
+
+def _again(name: str, among: tuple[str, ...]) -> Mutant:
+    mutant = next(mutant for mutant in _RULES if mutant.name == name)
+    return replace(mutant, name=f"{name} ({among[0]})", among=among)
+
+
+MUTANTS: tuple[Mutant, ...] = (*_RULES, *(_again(name, among) for name, among in _ELSEWHERE))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from mutant_parts.catalogue import MUTANTS, Mutant, Rule
 from mutant_parts.main import BEGIN, END, hunt, shown, table, write
 
 from app.simulation.faults import Fault
+from app.simulation.verdicts import Complaint, Score
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
@@ -51,6 +54,16 @@ def test_what_was_not_hunted_stays_in_the_table(tmp_path: Path) -> None:
     assert "| rogue_writes | - |" in told
     assert told.startswith("before\n")
     assert told.endswith("\nafter\n")
+
+
+def test_a_seed_in_which_the_sound_rules_fail_catches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the simulation complains anyway, its complaint says nothing of the rule that is broken."""
+    told = {"mutant": "no window", "seed": 3, "changes": 400, "what": "missed", "faults": ["row_hot"], "alone": []}
+    done = subprocess.CompletedProcess([], 0, stdout=json.dumps(told), stderr="")
+    monkeypatch.setattr("mutant_parts.main.subprocess.run", lambda *_args, **_options: done)
+    for complaints, seed in (([], 3), ([Complaint("missed", "R", b"", 0)], None)):
+        monkeypatch.setattr("mutant_parts.main.run_seed", lambda *_world, found=complaints: Score(complaints=found))
+        assert hunt(MUTANTS[0])["seed"] == seed
 
 
 @pytest.mark.parametrize("name", ["no window", "vouched beyond the authority"])
