@@ -563,6 +563,7 @@ class Shard:
                 self.pipelines.forget(number)
             if any(table.store == store for table in entity.contract.stores):
                 self._sweeps.keep(number, entity.judged)
+                self.live[number].keep_unknown(entity.judged)
                 self._record(entity_record(entity))
         self._record(store_record(self.progress, store))
 
@@ -582,6 +583,8 @@ class Shard:
             if value is None:
                 return
             state = self._read(entity, row, value)
+        if apply_floors(self.progress, entity, state):
+            self._dirty[row] = None  # no sweep has come to it; the applier has found it cut, which no log denies
         self._make_live(entity, row, state)
         for i, replica in enumerate(state.replicas):
             if replica.drift is not None and replica.drift.command_id == echo.command_id:

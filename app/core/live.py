@@ -160,6 +160,14 @@ class LiveRows:
             self.open_drifts.update(drifts)
             state.counted = drifts
 
+    def keep_unknown(self, judged: frozenset[int]) -> None:
+        """Hold rows unknown in these replicas alone: of the others nothing is said, until they are judged again."""
+        kept = {
+            row: tuple(reason if i in judged else None for i, reason in enumerate(reasons))
+            for row, reasons in self.unknown.items()
+        }
+        self.unknown = {row: reasons for row, reasons in kept.items() if any(reasons)}
+
     def unknown_keys(self, i: int) -> Counter[UnknownReason]:
         """Return how many rows of a replica are unknown, by reason."""
         return Counter(reason for reasons in self.unknown.values() if (reason := reasons[i]) is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.codec.records import FixedSchemas, RecordCodec
 from app.core.finding import Finding, Stage, UnknownReason, Verdict
+from app.core.observation import Truncated
 from app.core.published import PublishedFinding
 from app.core.replay import Again, Lives, recompute
 from tests.unit.core.story import Story
@@ -46,6 +47,28 @@ def test_a_refusal_is_disputed_once_the_log_is_known_beyond_it() -> None:
     assert story.stages() == [CONFIRMED, OVERTAKEN, DISPUTED]
     assert (last(story).verdict, last(story).reason) == (Verdict.UNKNOWN, UnknownReason.DIGEST_MISMATCH)
     assert last(story).command_id == command_id
+
+
+def test_a_refusal_of_a_row_that_was_cut_is_disputed_by_nobody() -> None:
+    """The applier found no row where a truncate stands before its refusal in the log; no sweep came to it yet."""
+    story, command_id = drifted()
+    story.sweeps = False
+    link = story._next("R.t")
+    story.observe(Truncated(7, 1, link, story._place("R"), link.begin, 9))
+    refused(story, command_id)
+    story.until(5_500, 9_000)
+    assert DISPUTED not in story.stages()
+
+
+def test_what_is_unknown_ends_with_coverage() -> None:
+    """Why a row was unknown says nothing of the time after: it is judged again, as all rows are."""
+    story, command_id = drifted()
+    refused(story, command_id)
+    story.until(5_500, 9_000)
+    assert story.shard.live[7].unknown_keys(0)
+    again = story.row("R", "other", key="other")
+    story.read_beacon_again("R", again)
+    assert not story.shard.live[7].unknown_keys(0)
 
 
 def test_what_is_disputed_is_unknown_and_neither_drift_nor_proven() -> None:
