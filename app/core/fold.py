@@ -20,7 +20,7 @@ from itertools import islice
 from typing import Final
 
 from app.core.command import Outcome, RefusalReason
-from app.core.contract import EntityContract, Replica
+from app.core.contract import EntityContract
 from app.core.deadlines import NEVER, NOW, SOON, awaited_place, next_look_ms
 from app.core.evidence import finding_of, gap_finding_of, incidents_of
 from app.core.finding import Finding, Stage
@@ -78,7 +78,7 @@ from app.core.rows import (
     settle,
 )
 from app.core.sweeps import Sweeps
-from app.core.verdict import ABSENT, EVER, shared_until, surely_followed
+from app.core.verdict import ABSENT, EVER, followed_by, shared_until, surely_followed
 
 __all__ = ["META", "Effects", "Shard", "row_key"]
 
@@ -251,13 +251,17 @@ class Shard:
         noted: list[bytes] = []
         gone: list[bytes] = []
         for row in self._dirty:
-            state = self._held(row)
+            live = self.live.get(int.from_bytes(row[1:5], "big"))
+            state = live.states.get(row) if live is not None else None
+            is_live = state is not None
             if state is None:
-                continue
+                state = self._fresh.get(row) or self._recent.get(row)
+                if state is None:
+                    continue
             written.append((row, encode(state)))
             if is_gone(state):
                 gone.append(row)
-            elif self._is_noted(row, state):
+            elif is_live or self._is_noted(row, state):
                 noted.append(row)
         written += [(row, None) for row in self._gone if row not in self._dirty]
         self._gone = gone
@@ -438,18 +442,21 @@ class Shard:
     def _settle_touched(self, entity: EntityProgress, touched: Mapping[bytes, KeyState]) -> None:
         """Let rows that were touched wait for their judgement: until their window is over, or for their beacons."""
         live = self.live[entity.contract.number]
-        judged, terms = entity.judged, entity.contract.replicas
+        judged = entity.judged
         if not judged:
             self._fresh.update(touched)
             return
         numbers = [0, *(i + 1 for i in judged)]
-        bases_ms = list(enumerate(entity.base_ms))
+        terms = [
+            (i, replica.window_ms, base_ms)
+            for i, (replica, base_ms) in enumerate(zip(entity.contract.replicas, entity.base_ms, strict=True))
+        ]
         for row, state in touched.items():
             looks_ms = [
                 _look_uncovered(state.replicas[i])
                 if base_ms is None
-                else _look_after_touch(state, i, terms[i], base_ms)
-                for i, base_ms in bases_ms
+                else _look_after_touch(state, i, window_ms, base_ms)
+                for i, window_ms, base_ms in terms
             ]
             # What was unknown is judged: a row that is never at rest would wait for its conclusion as long.
             followed = min(looks_ms) == NEVER and row not in live.unknown
@@ -839,7 +846,7 @@ def _links(observation: Observation) -> Sequence[Link]:
     return (observation.link,)
 
 
-def _look_after_touch(state: KeyState, i: int, terms: Replica, base_ms: int) -> int:
+def _look_after_touch(state: KeyState, i: int, window_ms: int, base_ms: int) -> int:
     """Return when a replica of a row that was just touched is to be judged; `NEVER` where it has shown what it should.
 
     What is not known to have followed within the window may have been a drift that is over. It has its deadline all the
@@ -850,9 +857,8 @@ def _look_after_touch(state: KeyState, i: int, terms: Replica, base_ms: int) -> 
         begin(replica, base_ms)
     if replica.drift is not None or len(truth[-1].digest) == 1 or len(shown[-1].digest) == 1:
         return NOW
-    if surely_followed(shown, truth, terms.window_ms, replica.vouched_until_ms):
-        return NEVER
-    return shared_until(shown, truth, replica.vouched_until_ms) + terms.window_ms
+    deadline_ms = shared_until(shown, truth, replica.vouched_until_ms) + window_ms
+    return NEVER if followed_by(shown, truth, deadline_ms) else deadline_ms
 
 
 def _look_uncovered(replica: ReplicaState) -> int:

@@ -29,6 +29,7 @@ from app.core.verdict import (
     naming_position,
     reason_of,
     state_at,
+    stay_of,
     surely_followed,
     vouched_until,
 )
@@ -71,7 +72,7 @@ def place_in_time(side: Side, timeline: Timeline) -> bool:
         if phase_of(stay.position) == SNAPSHOT:
             earliest_ms = EVER  # a snapshot's state has held since unknown times
         if (earliest_ms, latest_ms) != (stay.earliest_ms, stay.latest_ms):
-            side.stays[i] = Stay(stay.digest, stay.position, earliest_ms, latest_ms, *stay[4:])
+            side.stays[i] = stay_of((stay.digest, stay.position, earliest_ms, latest_ms, *stay[4:]))
             changed = True
     return changed
 
@@ -80,7 +81,7 @@ def collapse(state: KeyState, replicas: Iterable[int]) -> None:
     """Forget the history of a row in the authority and in the replicas that agree with it for good."""
     truth = state.sides[0]
     if len(truth.stays) > 1:
-        _remember(state, [s.digest for s in truth.stays[:-1]])
+        _remember(state, truth.stays[:-1])
     _keep_newest(truth)
     for i in replicas:
         _keep_newest(state.sides[i + 1])
@@ -91,7 +92,8 @@ def _keep_newest(side: Side) -> None:
     if newest.digest == ABSENT:
         side.groups = b""
     if len(side.stays) > 1 or newest.latest_ms != EVER:
-        side.stays = [Stay(newest.digest, newest.position, EVER, EVER, *newest[4:])]
+        digest, position, _, _, partition, offset, transaction = newest
+        side.stays = [stay_of((digest, position, EVER, EVER, partition, offset, transaction))]
 
 
 def trim(state: KeyState, window_ms: int, common_ms: int) -> bool:
@@ -118,7 +120,7 @@ def trim(state: KeyState, window_ms: int, common_ms: int) -> bool:
     if verdict.verdict is Verdict.DRIFT:
         return False
     replica.vouched_until_ms = verdict.vouched_until_ms
-    _remember(state, [s.digest for s in truth[:then]])
+    _remember(state, truth[:then])
     for stays, k in ((truth, then), (shown, there)):
         stays[: k + 1] = [stays[k]._replace(earliest_ms=EVER, latest_ms=EVER)]
     return verdict.reason is None
@@ -358,8 +360,8 @@ def _has_shown(shown: Side, newest: Stay) -> bool:
     )
 
 
-def _remember(state: KeyState, digests: list[bytes]) -> None:
-    known = [digest for digest in digests if len(digest) > 1]
+def _remember(state: KeyState, stays: list[Stay]) -> None:
+    known = [stay.digest for stay in stays if len(stay.digest) > 1]
     if known:
         state.past = (state.past + known)[-PAST_STATES:]
 
@@ -377,7 +379,7 @@ def _prune(state: KeyState, judged: list[int], common_ms: list[int | None], cont
         keep = 0
         while keep < len(truth.stays) - 1 and truth.stays[keep + 1].latest_ms <= vouched_ms:
             keep += 1
-        _remember(state, [s.digest for s in truth.stays[:keep]])
+        _remember(state, truth.stays[:keep])
         del truth.stays[:keep]
     for i, watermark_ms in known.items():
         replica, side = state.replicas[i], state.sides[i + 1]

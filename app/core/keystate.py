@@ -7,15 +7,17 @@ and which has no drift, is written in a form of fixed length: nearly all rows ar
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final
+from operator import itemgetter
+from typing import Any, Final
 
 from app.core.errors import DriftlineError
 from app.core.finding import Stage
 from app.core.observation import RAW_KEY_BYTES
 from app.core.position import BEFORE_ALL, POSITION_BYTES
-from app.core.verdict import ABSENT, EVER, OPEN, Stay
+from app.core.verdict import ABSENT, EVER, OPEN, Stay, stay_of
 
 FORMAT = 2
 _FULL, _AT_REST = 0, 1
@@ -92,6 +94,7 @@ _STAGES = list(Stage)
 _DIGEST_BYTES = 16
 _NO_KEY = bytes(RAW_KEY_BYTES)
 _PAIR: Final = 2
+_STAY_FIELDS: Final = len(Stay._fields)
 _WAITING_SIDE_BYTES: Final = _SIDE.size + RAW_KEY_BYTES
 _WAITING_STAY_BYTES: Final = _STAY.size + _DIGEST_BYTES
 _WAITING_STAYS_MAX: Final = 4  # a row that waits with more of them is written part by part
@@ -145,9 +148,9 @@ def _decode_at_rest(value: bytes) -> KeyState:
     for number in range(stores):
         digest, place, raw_key, partition, offset, transaction = found[at : at + _REST_VALUES]
         at += _REST_VALUES
-        if absent >> number & 1:
+        if absent and absent >> number & 1:
             digest = ABSENT
-        stay = Stay(digest, place, EVER, EVER, partition, offset, transaction)
+        stay = stay_of((digest, place, EVER, EVER, partition, offset, transaction))
         sides.append(Side([stay], place, b"" if raw_key == _NO_KEY else raw_key))
     replicas = [ReplicaState(vouched_ms) for vouched_ms in found[at:]]
     past = [value[n : n + _DIGEST_BYTES] for n in range(form.size, len(value), _DIGEST_BYTES)]
@@ -180,16 +183,52 @@ def _encode_waiting(state: KeyState) -> bytes | None:
         if replica.drift is not None:
             return None
         values += (replica.vouched_until_ms, 0)
-    return _waiting_form(*counts).pack(*values)
+    return _waiting_form(*counts).whole.pack(*values)
+
+
+@dataclass(frozen=True, slots=True)
+class _WaitingForm:
+    """How a full state is laid out of which it is known how many past digests and stays it has.
+
+    `values` reads what differs from row to row, `lengths` all that comes of the form itself, which is then `told`.
+    """
+
+    whole: struct.Struct
+    values: struct.Struct
+    lengths: struct.Struct
+    told: tuple[int, ...]
+    # Per side: where among the values its position stands, the raw key behind it, and what picks each stay's fields.
+    sides: tuple[tuple[int, tuple[Callable[[Sequence[Any]], Any], ...]], ...]
 
 
 @lru_cache(maxsize=1024)
-def _waiting_form(past: int, *stays: int) -> struct.Struct:
+def _waiting_form(past: int, *stays: int) -> _WaitingForm:
     """Return the form of a full state with so many past digests, whose sides have so many known stays each."""
-    side, stay = f"{_SIDE.format[1:]}{RAW_KEY_BYTES}s", f"{_STAY.format[1:]}{_DIGEST_BYTES}s"
-    replicas = _REPLICA.format[1:] * (len(stays) - 1)
-    head = _HEAD.format + f"B{_DIGEST_BYTES}s" * past
-    return struct.Struct(head + "".join(side + stay * count for count in stays) + replicas)
+    head = [FORMAT, _FULL, len(stays), past]
+    parts: list[tuple[str, int | None]] = [*(("B", told) for told in head)]
+    parts += [("B", _DIGEST_BYTES), (f"{_DIGEST_BYTES}s", None)] * past
+    sides, at = [], past
+    for count in stays:
+        parts += [("H", count), (f"{POSITION_BYTES}s", None), ("B", RAW_KEY_BYTES), ("B", 0)]
+        parts += [(f"{RAW_KEY_BYTES}s", None)]
+        stay = [("B", _DIGEST_BYTES), *((kind, None) for kind in (f"{POSITION_BYTES}s", *"qqhqQ", f"{_DIGEST_BYTES}s"))]
+        parts += stay * count
+        # A digest is written behind its stay's other fields, and is the first of them here.
+        firsts = range(at + 2, at + 2 + count * _STAY_FIELDS, _STAY_FIELDS)
+        sides.append((at, tuple(itemgetter(n + _STAY_FIELDS - 1, *range(n, n + _STAY_FIELDS - 1)) for n in firsts)))
+        at += 2 + count * _STAY_FIELDS
+    parts += [("q", None), ("B", 0)] * (len(stays) - 1)
+    return _WaitingForm(
+        struct.Struct(">" + "".join(kind for kind, _ in parts)),
+        struct.Struct(">" + "".join(kind if told is None else _skipped(kind) for kind, told in parts)),
+        struct.Struct(">" + "".join(kind if told is not None else _skipped(kind) for kind, told in parts)),
+        tuple(told for _, told in parts if told is not None),
+        tuple(sides),
+    )
+
+
+def _skipped(kind: str) -> str:
+    return f"{struct.calcsize('>' + kind)}x"
 
 
 def _encode_full(state: KeyState) -> bytes:
@@ -275,25 +314,11 @@ def _decode_waiting(value: bytes) -> KeyState | None:
     if value[2] != _PAIR or max(counts) > _WAITING_STAYS_MAX:
         return None
     form = _waiting_form(past_count, *counts)
-    if form.size != len(value):
+    if form.whole.size != len(value) or form.lengths.unpack(value) != form.told:
         return None
-    found = form.unpack(value)
-    at = 4 + 2 * past_count
-    past = [*found[5:at:2]]
-    fits = [*found[4:at:2]] == [_DIGEST_BYTES] * past_count and not found[-1]
-    sides = []
-    for count in counts:
-        told, position, raw_key_bytes, groups_bytes, raw_key = found[at : at + 5]
-        at += 5
-        fits = fits and (told, raw_key_bytes, groups_bytes) == (count, RAW_KEY_BYTES, 0)
-        stays = []
-        for _ in range(count):
-            n, place, earliest_ms, latest_ms, partition, offset, transaction, digest = found[at : at + 8]
-            at += 8
-            fits = fits and n == _DIGEST_BYTES
-            stays.append(Stay(digest, place, earliest_ms, latest_ms, partition, offset, transaction))
-        sides.append(Side(stays, position, raw_key))
-    return KeyState(sides, [ReplicaState(found[at])], past) if fits else None
+    found = form.values.unpack(value)
+    sides = [Side([stay_of(fields(found)) for fields in stays], found[at], found[at + 1]) for at, stays in form.sides]
+    return KeyState(sides, [ReplicaState(found[-1])], [*found[:past_count]])
 
 
 def _decode_full(value: bytes) -> KeyState:

@@ -65,8 +65,9 @@ class LiveRows:
             return
         self.disagree(row)
         for i, replica in enumerate(state.replicas):
-            self._deadlines[i].discard(row, replica.look_ms)
-            replica.look_ms = NEVER
+            if replica.look_ms != NEVER:
+                self._deadlines[i].discard(row, replica.look_ms)
+                replica.look_ms = NEVER
 
     def may_sleep(self, row: bytes, state: KeyState) -> bool:
         """Whether a row that is written waits for its deadlines, or its pipeline, and for nothing else."""

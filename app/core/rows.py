@@ -17,7 +17,7 @@ from app.core.observation import CREATED, PRESENT, QUARANTINED, RAW_KEY_BYTES, S
 from app.core.position import BEFORE_ALL, PLACE_BYTES, SNAPSHOT, epoch_of, place_of, position
 from app.core.progress import EntityProgress, Progress, StoreProgress
 from app.core.timeline import Timeline
-from app.core.verdict import ABSENT, EVER, OPEN, Stay, unknown_state
+from app.core.verdict import ABSENT, EVER, OPEN, Stay, stay_of, unknown_state
 
 _NOTHING = bytes(16)
 _IMAGE = PRESENT | QUARANTINED | UNMAPPABLE
@@ -104,7 +104,7 @@ def _stay(source: BlockOfStore, n: int, at: bytes, digest: bytes) -> Stay:
         earliest_ms, latest_ms = source.timeline.bracket(at)
     if block.flags[n] & SNAPSHOT_READ:
         earliest_ms = EVER
-    return Stay(digest, at, earliest_ms, latest_ms, block.link.partition, block.offsets[n], block.transactions[n])
+    return stay_of((digest, at, earliest_ms, latest_ms, block.link.partition, block.offsets[n], block.transactions[n]))
 
 
 def _fold_behind_floor(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> bool:

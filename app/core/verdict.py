@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
 from app.core.finding import DriftKind, UnknownReason, Verdict
@@ -39,6 +40,10 @@ class Stay(NamedTuple):
     partition: int = -1
     offset: int = -1
     transaction: int = 0
+
+
+stay_of: Final[Callable[[tuple[bytes, bytes, int, int, int, int, int]], Stay]] = partial(tuple.__new__, Stay)
+"""Return the stay that has these fields, in their order, in a third of the time that naming its type takes."""
 
 
 def unknown_state(reason: UnknownReason) -> bytes:
@@ -159,11 +164,15 @@ def surely_followed(replica: Sequence[Stay], authority: Sequence[Stay], window_m
     >>> [surely_followed([a[0], Stay(b"new-digest", at, ms, ms + 500)], a, 2_000, 0) for ms in (12_000, 12_001)]
     [True, False]
     """
+    return followed_by(replica, authority, shared_until(replica, authority, so_far_ms) + window_ms)
+
+
+def followed_by(replica: Sequence[Stay], authority: Sequence[Stay], deadline_ms: int) -> bool:
+    """Do what `surely_followed` does, where the deadline is known by which every later state must have begun."""
     newest, before = replica[-1], authority[-1]
     if newest.digest != before.digest or replica[0].digest != authority[0].digest or len(newest.digest) == 1:
         return False
-    shared_ms = shared_until(replica, authority, so_far_ms)
-    return max(newest.earliest_ms, before.earliest_ms) <= shared_ms + window_ms
+    return newest.earliest_ms <= deadline_ms and before.earliest_ms <= deadline_ms
 
 
 def shared_until(replica: Sequence[Stay], authority: Sequence[Stay], so_far_ms: int) -> int:
