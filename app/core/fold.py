@@ -772,9 +772,10 @@ class Shard:
 
     def _let_go(self, entity: EntityProgress, row: bytes, state: KeyState) -> None:
         """Hold a row no longer as live; it stays noted while there is something to say of it."""
-        self.live[entity.contract.number].drop(row, state)
+        live = self.live[entity.contract.number]
+        live.drop(row, state)
         self._fresh[row] = state
-        if row in self.notes.noted and not self._is_noted(row, state):
+        if row in self.notes.noted and row not in live.unknown and not has_drift(state):
             self._records.update(self.notes.forget(row))
 
     def _is_noted(self, row: bytes, state: KeyState) -> bool:
