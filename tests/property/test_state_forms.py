@@ -81,3 +81,16 @@ def test_a_healthy_row_that_waits_takes_the_quick_forms() -> None:
 
     assert written is not None
     assert keystate._decode_waiting(written) == state
+
+
+def test_a_state_that_is_as_long_as_one_that_waits_and_is_none_is_read_part_by_part() -> None:
+    """The length alone does not tell a form: a side without a raw key may have as many bytes of something else."""
+    known = [Stay(b"a" * 16, b"p" * 20, 1_000, 2_000, 0, 7, 9)]
+    told = [Side(known, b"p" * 20, b"k" * RAW_KEY_BYTES), Side(known, b"p" * 20, b"", b"g" * RAW_KEY_BYTES)]
+    state = KeyState(told, [ReplicaState(500)])
+    waiting = replace(told[1], raw_keys=b"k" * RAW_KEY_BYTES, groups=b"")
+
+    written = encode(state)
+
+    assert len(written) == len(encode(KeyState([told[0], waiting], [ReplicaState(500)])))
+    assert decode(written) == state
