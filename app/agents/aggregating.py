@@ -58,6 +58,7 @@ class Aggregating:
         publish: Callable[[Told], bytes],
         counts: AggregateCounts,
         late_after_ms: int,
+        held_states_max: int,
     ) -> None:
         self._contracts: dict[int, list[EntityContract]] = {}
         for contract in contracts:
@@ -70,6 +71,7 @@ class Aggregating:
         self._publish = publish
         self._counts = counts
         self._late_after_ms = late_after_ms
+        self._held_states_max = held_states_max
         self._shards: dict[int, tuple[int, AggregateShard]] = {}
         self._found: dict[int, list[Told]] = {}
         self._safe: dict[int, list[Told]] = {}
@@ -151,7 +153,7 @@ class Aggregating:
         held = self._shards.get(partition)
         if held is not None and held[0] == revision:
             return held[1]
-        shard = AggregateShard(contracts, partition)
+        shard = AggregateShard(contracts, partition, self._held_states_max)
         shard.restore([*self._items(partition, PREFIX, ROWS), *self._items(partition, _AFTER_ROWS, _AFTER)])
         self._shards[partition] = (revision, shard)
         self._found.pop(partition, None)

@@ -14,6 +14,8 @@ above the end of the one before, and whoever keeps a chain sees the gap.
 Stream partitions, and changelogs that this worker stands by for, are not fetched between an assignment and the end of
 the recovery: Faust empties the queues at that end, and what was fetched before it would be lost for a partition that
 nothing rewinds.
+
+A recovery has the process for itself and is read in blocks of its own kind and size (`kept_records.py`).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.threads import WorkerThread
 
+from app.agents.kept_records import BlockFetch, KeptBlock, KeptRecords
 from app.agents.side_by_side import SideBySide
 from app.core.errors import Unready
 
@@ -108,7 +111,7 @@ class FetchEpoch:
 class _Span(NamedTuple):
     begin: int
     end: int
-    records: list[RawRecord]
+    records: list[Any]  # as the class says that read them
     has_more: bool
 
 
@@ -137,13 +140,25 @@ class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
 
     def _create_worker_consumer(self, transport: Any) -> Any:  # noqa: ANN401 - aiokafka is untyped
         # Of this process, in which no other consumer reads by aiokafka.
-        aiokafka_fetcher.PartitionRecords = RawRecords
+        aiokafka_fetcher.PartitionRecords = self._records_of
+        aiokafka_fetcher.FetchResult = BlockFetch
         consumer = super()._create_worker_consumer(transport)
         # Faust has no setting for these; aiokafka reads them when the consumer starts.
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - pinned in tests/contract
         consumer._fetch_max_wait_ms = _BROKER_WAIT_MS  # noqa: SLF001 - pinned in tests/contract
         consumer._fetch_min_bytes = _BROKER_BYTES_MIN  # noqa: SLF001 - pinned in tests/contract
         return consumer
+
+    def _records_of(self, tp: TP, *read: Any) -> RawRecords | KeptRecords:  # noqa: ANN401 - aiokafka is untyped
+        return KeptRecords(tp, *read) if self._is_changelog(tp) else RawRecords(tp, *read)
+
+    def _records_max(self, partitions: set[TP], of_streams: int | None) -> int | None:
+        """Return how many records to take: from changelogs alone, as while they are recovered, as many as fit."""
+        is_recovery = bool(partitions) and all(map(self._is_changelog, partitions))
+        return self.consumer.app.recovered_rows_max if is_recovery else of_streams
+
+    def _is_changelog(self, tp: TP) -> bool:
+        return bool(self.consumer._is_changelog_tp(tp))  # noqa: SLF001 - pinned in tests/contract
 
     async def _fetch_records(
         self,
@@ -153,6 +168,7 @@ class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
         max_records: int | None = None,
     ) -> Mapping[TP, _Span]:
         fetcher = consumer._fetcher  # noqa: SLF001 - pinned in tests/contract
+        max_records = self._records_max(active_partitions or set(), max_records)
         deadline = self.thread_loop.time() + (timeout or 0)
         with fetcher._subscriptions.fetch_context():  # noqa: SLF001 - pinned in tests/contract
             while self.consumer.flow_active and not fetcher._subscriptions.reassignment_in_progress:  # noqa: SLF001
@@ -219,6 +235,24 @@ def _positions(consumer: Any, wanted: set[TP] | None) -> dict[Any, _Position]:  
     return found
 
 
+def _message(tp: TP, offset: int, timestamp_ms: int, block: Block | KeptBlock, generation: int) -> ConsumerMessage:
+    return ConsumerMessage(
+        tp.topic,
+        tp.partition,
+        offset,
+        timestamp_ms / 1000,
+        0,
+        None,
+        None,
+        block,
+        None,
+        0,
+        0,
+        tp,
+        generation_id=generation,
+    )
+
+
 class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped here
     """Faust's consumer, with blocks in place of records and the agents' word in place of acks."""
 
@@ -259,30 +293,15 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
             # What is dropped here is read again: each of these is followed by a seek.
             if not epoch.current or not self.flow_active or generation != self.app.consumer_generation_id:
                 return
-            newest_ms = span.records[-1].timestamp_ms if span.records else None
-            self.app.side_by_side.read(tp, newest_ms, has_more=span.has_more)
-            yield tp, self._block_message(tp, span, epoch, generation)
-
-    def _block_message(self, tp: TP, span: _Span, epoch: FetchEpoch, generation: int) -> ConsumerMessage:
-        block = Block(tp, span.begin, span.end, span.records, epoch)
-        if not self._is_changelog_tp(tp):
-            self._open.setdefault(tp, deque()).append(block)
-        seconds = span.records[-1].timestamp_ms / 1000 if span.records else 0.0
-        return ConsumerMessage(
-            tp.topic,
-            tp.partition,
-            span.end - 1,
-            seconds,
-            0,
-            None,
-            None,
-            block,
-            None,
-            0,
-            0,
-            tp,
-            generation_id=generation,
-        )
+            if self._is_changelog_tp(tp):
+                kept = KeptBlock(tp.partition, span.begin, span.end, span.records)
+                yield tp, _message(tp, span.end - 1, 0, kept, generation)
+            else:
+                newest_ms = span.records[-1].timestamp_ms if span.records else None
+                self.app.side_by_side.read(tp, newest_ms, has_more=span.has_more)
+                block = Block(tp, span.begin, span.end, span.records, epoch)
+                self._open.setdefault(tp, deque()).append(block)
+                yield tp, _message(tp, span.end - 1, newest_ms or 0, block, generation)
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Nothing: the ends of blocks are the consumer's positions, so there are no gaps to remember."""
@@ -383,12 +402,13 @@ class BlockTransport(driver.Transport):  # type: ignore[misc]  # Faust is untype
 class WorkerApp(faust.App):  # type: ignore[misc]  # Faust is untyped here
     """A Faust app over blocks. `before_commit` runs in order before offsets are committed; what raises crashes.
 
-    `side_by_side` says which partitions are read next.
+    `side_by_side` says which partitions are read next. `recovered_rows_max` bounds a block of a changelog.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - Faust's signature
+    def __init__(self, *args: Any, recovered_rows_max: int, **kwargs: Any) -> None:  # noqa: ANN401 - Faust's signature
         self.before_commit: list[Any] = []
         self.side_by_side = SideBySide({})
+        self.recovered_rows_max = recovered_rows_max
         super().__init__(*args, **kwargs)
 
     def _new_transport(self) -> BlockTransport:

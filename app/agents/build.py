@@ -20,6 +20,7 @@ from app.agents.block_consumer import WorkerApp
 from app.agents.bulk_table import BulkTable, ChangelogSink, StateHome
 from app.agents.compare import Compare, changelog_rank
 from app.agents.ingest import Ingest, Role, Source
+from app.agents.memory_shares import BLOCKS_BUFFERED_MAX
 from app.agents.plan import Plan, PlanTopics
 from app.agents.side_by_side import SideBySide
 from app.settings import KafkaSecurity, SaslMechanism, SecurityProtocol
@@ -28,9 +29,6 @@ FETCH_BYTES_MAX: Final = 4 * 1024 * 1024
 """Per partition and fetch."""
 
 TABLE: Final = "state"
-
-BLOCKS_BUFFERED_MAX: Final = 16
-"""Blocks, not records: Faust's default of 4,096 would be gigabytes."""
 
 
 def changelog_of(deployment: str) -> str:
@@ -49,6 +47,7 @@ class WorkerShape:
     instance_id: str
     partitions: int
     block_rows_max: int
+    recovered_rows_max: int
     standby_replicas: int
 
     @property
@@ -87,6 +86,7 @@ def build_app(shape: WorkerShape) -> WorkerApp:
         broker_request_timeout=30.0,
         broker_commit_interval=0.5,
         broker_max_poll_records=shape.block_rows_max,
+        recovered_rows_max=shape.recovered_rows_max,
         consumer_group_instance_id=f"{shape.group}-{shape.instance_id}",
         consumer_max_fetch_size=FETCH_BYTES_MAX,
         consumer_auto_offset_reset="earliest",

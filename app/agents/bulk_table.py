@@ -29,7 +29,7 @@ import faust
 from faust.stores import rocksdb
 from faust.types import TP
 
-from app.agents.block_consumer import Block
+from app.agents.kept_records import KeptBlock
 from app.core.errors import StateDamaged, StateLost, Unready
 from app.core.state_identity import IDENTITY_KEY, ChangelogPast, Kinship, StateIdentity, why_lost
 from app.ports import PartitionState, Rebuild, StateNews
@@ -206,7 +206,9 @@ class BulkStore(rocksdb.Store):  # type: ignore[misc]  # Faust is untyped here
         to_key: Callable[[Any], Any],
         to_value: Callable[[Any], Any],
     ) -> None:
-        """Write blocks of the changelog in bulk.
+        """Write blocks of the changelog in bulk: of a key that stands in one several times only the last value.
+
+        Each is one batch together with the offset of its end, so that a crash finds the state as of some block.
 
         Faust swallows what recovery raises, after it has moved on: an error crashes the app from here.
         """
@@ -218,15 +220,15 @@ class BulkStore(rocksdb.Store):  # type: ignore[misc]  # Faust is untyped here
             asyncio.ensure_future(self.app.crash(error))  # noqa: RUF006 - the app ends with it
             raise
 
-    def _apply(self, block: Block) -> None:
-        items = ((r.key, r.value) for r in block.records if r.key is not None)
+    def _apply(self, block: KeptBlock) -> None:
+        newest = {key: value for _, key, value in block.records if key is not None}
         with self._marking_damage(block.partition):
             db: PartitionState = self._db_for_partition(block.partition)
             stored = db.offset()
             due = 0 if stored is None else stored + 1
             if block.begin > due:
                 raise self._lost(block.partition, f"its records {due} to {block.begin} were not read")
-            db.write(items, block.end - 1)
+            db.write(newest.items(), block.end - 1)
 
     def _open_for_partition(self, partition: int) -> PartitionState:
         path = self.partition_path(partition)

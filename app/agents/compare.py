@@ -88,7 +88,8 @@ class Compare:
 
     `publish` turns a finding into its record; `explain` names the columns that differ, as far as they can still be
     read. Findings wait in `_told` until the broker has them. `awake_rows_max` bounds the live rows of one partition
-    whose states are in memory. `aggregates` is there if any contract has some.
+    whose states are in memory, `held_states_max` the changed states that no commit has taken yet. `aggregates` is there
+    if any contract has some.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Compare:
         log_undecodable: Callable[[Block, int, Undecodable], None],
         clock_ms: Callable[[], int],
         awake_rows_max: int,
+        held_states_max: int,
         aggregates: Aggregates | None = None,
     ) -> None:
         self._contracts = contracts
@@ -116,6 +118,7 @@ class Compare:
         self._log_undecodable = log_undecodable
         self._clock_ms = clock_ms
         self._awake_rows_max = awake_rows_max
+        self._held_states_max = held_states_max
         self._aggregates = aggregates
         self._shards: dict[int, tuple[int, Shard]] = {}
         self._told: dict[int, list[Finding]] = {}
@@ -222,7 +225,7 @@ class Compare:
         held = self._shards.get(partition)
         if held is not None and held[0] == revision:
             return held[1]
-        shard = Shard(self._contracts, partition, self._awake_rows_max)
+        shard = Shard(self._contracts, partition, self._awake_rows_max, self._held_states_max)
         self._shards[partition] = (revision, shard)
         self._told.pop(partition, None)
         noted = sorted(shard.restore(self._meta(partition)))

@@ -74,6 +74,7 @@ def build_worker(
         instance_id=settings.worker.instance_id,
         partitions=settings.partitions,
         block_rows_max=settings.worker.block_rows_max,
+        recovered_rows_max=memory.recovered_rows_max,
         standby_replicas=settings.standby_replicas,
     )
     app = build_app(shape)
@@ -114,6 +115,7 @@ def build_worker(
         publish=finding_records.aggregate_record,
         counts=counts,
         late_after_ms=settings.stall_after_ms,
+        held_states_max=memory.held_states_of_one(settings.partitions),
     )
     compare = Compare(
         contracts=contracts,
@@ -125,7 +127,8 @@ def build_worker(
         counts=counts,
         log_undecodable=log_undecodable,
         clock_ms=monotonic_ms,
-        awake_rows_max=memory.awake_rows_max // settings.partitions,
+        awake_rows_max=memory.awake_rows_of_one(settings.partitions),
+        held_states_max=memory.held_states_of_one(settings.partitions),
         aggregates=aggregating if aggregating.is_wanted else None,
     )
     plan_topics = PlanTopics(

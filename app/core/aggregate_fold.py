@@ -60,6 +60,7 @@ class AggregateShard:
 
     contracts: Sequence[EntityContract]
     partition: int
+    held_states_max: int = HELD_STATES_MAX
     progress: Progress = field(init=False)
     books: dict[int, list[Book]] = field(init=False)
     watched: dict[int, list[Watched]] = field(init=False)
@@ -121,7 +122,7 @@ class AggregateShard:
     @property
     def is_full(self) -> bool:
         """Whether a flush is wanted, for there are many rows in memory."""
-        return len(self._rows) > HELD_STATES_MAX
+        return len(self._rows) > self.held_states_max
 
     def scan_range(self) -> tuple[bytes, bytes, int] | None:
         """Return which rows are to be read for `scanned`: first key, end (excluded), how many; None if none.

@@ -104,6 +104,7 @@ class Shard:
     contracts: Sequence[EntityContract]
     partition: int
     awake_rows_max: int = AWAKE_ROWS_MAX
+    held_states_max: int = HELD_STATES_MAX
     progress: Progress = field(init=False)
     live: dict[int, LiveRows] = field(init=False)
     pipelines: PipelineReach = field(default_factory=PipelineReach)
@@ -237,7 +238,7 @@ class Shard:
     @property
     def is_full(self) -> bool:
         """Whether a flush is wanted, for there are many states in memory."""
-        return len(self._dirty) > HELD_STATES_MAX
+        return len(self._dirty) > self.held_states_max
 
     def flush(self) -> list[Write]:
         """Return what changed since the last flush, to be written together; None deletes.

@@ -50,7 +50,8 @@ PENDING_SLICES_MAX: Final = 256
 """Slices of one partition that wait to be held against its rows; of more, the oldest prove nothing."""
 
 HELD_STATES_MAX: Final = 10_000
-"""Changed states of one partition in memory before they are written, some kilobytes each; a commit writes them too."""
+"""Changed states of one partition in memory before they are written, however much memory there is: a commit writes them
+too, so that more would save nothing."""
 
 AWAKE_ROWS_MAX: Final = 10_000
 """Live rows of one partition whose states are in memory, some kilobytes each; of more, those that may sleep do."""

@@ -12,7 +12,8 @@ import pytest
 
 from app.adapters.kafka import MemorySink
 from app.agents.bulk_table import BulkStore
-from app.core.errors import Unready
+from app.agents.kept_records import KeptBlock
+from app.core.errors import StateLost, Unready
 from app.core.state_identity import IDENTITY_KEY
 
 
@@ -20,6 +21,7 @@ from app.core.state_identity import IDENTITY_KEY
 class _MemoryPartition:
     items_held: dict[bytes, bytes] = field(default_factory=dict)
     stands_at: int | None = None
+    written: int = 0
 
     def multi_get(self, keys: Sequence[bytes]) -> list[bytes | None]:
         return [self.items_held.get(key) for key in keys]
@@ -29,6 +31,7 @@ class _MemoryPartition:
 
     def write(self, items: Iterable[tuple[bytes, bytes | None]], offset: int) -> None:
         for key, value in items:
+            self.written += 1
             if value is None:
                 self.items_held.pop(key, None)
             else:
@@ -48,7 +51,7 @@ def _store(sink: MemorySink, *, written_rows_max: int = 1_000) -> tuple[BulkStor
     store: Any = BulkStore.__new__(BulkStore)
     store.table = SimpleNamespace(changelog_topic_name="changelog")
     store._sink, store._rank = sink, lambda key: key[0]
-    store._home = SimpleNamespace(written_rows_max=written_rows_max)
+    store._home = SimpleNamespace(written_rows_max=written_rows_max, start_over="start over")
     store._dbs, store._owned = {0: disk}, {0}
     store._written, store._sending, store._revisions = {}, {}, {}
     store._taken = asyncio.Event()
@@ -79,6 +82,45 @@ def test_what_was_not_delivered_is_not_on_disk() -> None:
     with pytest.raises(Unready, match="away"):
         asyncio.run(store.persist())
     assert disk == _MemoryPartition()
+
+
+def _block(begin: int, *items: tuple[bytes | None, bytes | None]) -> KeptBlock:
+    records = [(begin + n, key, value) for n, (key, value) in enumerate(items)]
+    return KeptBlock(0, begin, begin + len(items), records)
+
+
+def _recovered(store: BulkStore, *blocks: KeptBlock) -> None:
+    store.apply_changelog_batch([SimpleNamespace(message=SimpleNamespace(value=b)) for b in blocks], str, str)
+
+
+def test_a_recovery_writes_of_a_block_what_is_newest_and_where_it_ends() -> None:
+    """A key that was deleted at last is gone, and one that was written again is there; each is written once."""
+    store, disk = _store(MemorySink())
+    first = _block(0, (b"a", b"1"), (b"b", b"1"), (b"a", b"2"), (b"b", None), (None, b"?"), (b"c", None))
+    _recovered(store, first)
+    assert disk == _MemoryPartition({b"a": b"2"}, stands_at=5, written=3)
+    _recovered(store, _block(6, (b"a", None), (b"b", b"3")), KeptBlock(0, 8, 12, []))
+    assert disk == _MemoryPartition({b"b": b"3"}, stands_at=11, written=5)
+
+
+def test_a_recovery_does_not_jump_over_what_was_deleted_unread() -> None:
+    """Rows would be missing that nobody could tell from rows that never were: the worker ends."""
+    store, disk = _store(MemorySink())
+    _recovered(store, _block(0, (b"a", b"1"), (b"b", None)))
+    crashed: list[Exception] = []
+
+    async def crash(error: Exception) -> None:
+        crashed.append(error)
+
+    async def recovering() -> None:
+        store.app = SimpleNamespace(crash=crash)
+        with pytest.raises(StateLost):
+            _recovered(store, _block(3, (b"a", b"2")))
+        await asyncio.sleep(0)
+
+    asyncio.run(recovering())
+    assert [type(error) for error in crashed] == [StateLost]
+    assert (disk.items_held, disk.stands_at) == ({b"a": b"1"}, 1)
 
 
 def test_another_writer_of_the_changelog_ends_this_one() -> None:

@@ -34,7 +34,15 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
-from app.agents.block_consumer import Block, BlockConsumer, BlockConsumerThread, FetchEpoch, RawRecord, RawRecords
+from app.agents.block_consumer import (
+    Block,
+    BlockConsumer,
+    BlockConsumerThread,
+    FetchEpoch,
+    RawRecord,
+    RawRecords,
+)
+from app.agents.kept_records import KeptRecords
 
 CONSUMER_HOOKS = {
     "getmany": ["self", "timeout"],
@@ -269,7 +277,7 @@ def test_taking_what_is_there_awaits_nothing() -> None:
 
 
 def test_a_fetch_makes_its_records_by_the_class_and_the_method_that_are_exchanged() -> None:
-    """Records are made once, as `RawRecord`, with what aiokafka read of them."""
+    """Records are made once, as `RawRecord`, with what aiokafka read of them, and taken by a class of ours."""
 
     class Read:
         offset, timestamp, key, value, headers = 7, 1_000, b"k", None, (("h", b"1"),)
@@ -278,6 +286,33 @@ def test_a_fetch_makes_its_records_by_the_class_and_the_method_that_are_exchange
     assert "self._consumer_record(tp, record)" in inspect.getsource(aiokafka_fetcher.PartitionRecords._unpack_records)
     made = RawRecords._consumer_record(RawRecords.__new__(RawRecords), TopicPartition("t", 0), Read())
     assert made == RawRecord(7, 1_000, b"k", None, (("h", b"1"),))
+    assert "FetchResult(" in inspect.getsource(aiokafka_fetcher.Fetcher._proc_fetch_request)
+    assert "is FetchResult:" in inspect.getsource(aiokafka_fetcher.Fetcher.fetched_records)
+
+
+def _reading_thread() -> Any:  # noqa: ANN401 - a thread without a consumer
+    thread = BlockConsumerThread.__new__(BlockConsumerThread)
+    consumer = driver.Consumer.__new__(driver.Consumer)
+    consumer.app = SimpleNamespace(tables=SimpleNamespace(changelog_topics={"changelog"}), recovered_rows_max=9)
+    thread.consumer = consumer
+    return thread
+
+
+def test_a_changelogs_records_are_read_as_what_a_table_needs() -> None:
+    """And every other topic's as what an agent needs."""
+    thread = _reading_thread()
+    read: tuple[Any, ...] = (_Batches([]), [], 7, None, None, True, aiokafka_fetcher.READ_UNCOMMITTED)
+    assert isinstance(thread._records_of(TopicPartition("changelog", 0), *read), KeptRecords)
+    assert isinstance(thread._records_of(TopicPartition("observations", 0), *read), RawRecords)
+
+
+def test_only_a_recovery_reads_in_blocks_of_its_own_size() -> None:
+    """A changelog that is read beside streams has its turn as they have."""
+    thread = _reading_thread()
+    changelogs, stream = {TP("changelog", 0), TP("changelog", 1)}, TP("observations", 0)
+    assert thread._records_max(changelogs, 5) == 9
+    assert thread._records_max({*changelogs, stream}, 5) == 5
+    assert thread._records_max(set(), 5) == 5
 
 
 def test_topic_partitions_of_faust_and_aiokafka_are_the_same_keys() -> None:

@@ -51,7 +51,9 @@ async def main(bootstrap: str, group: str, topic: str, instance: str, folder: Pa
     """Run until SIGTERM."""
     configure_logs("block worker", "0", instance)
     quieten_faust()
-    shape = WorkerShape(group, bootstrap, KafkaSecurity(), folder, instance, PARTITIONS, 500, 1)
+    memory = MemoryShares.of(1024**3)
+    rows_max = memory.recovered_rows_max
+    shape = WorkerShape(group, bootstrap, KafkaSecurity(), folder, instance, PARTITIONS, 500, rows_max, 1)
     app = build_app(shape)
     clients = KafkaClients(bootstrap, {})
     admin = clients.admin(f"{group}-{instance}-admin")
@@ -59,7 +61,7 @@ async def main(bootstrap: str, group: str, topic: str, instance: str, folder: Pa
     news = ToldStateNews(NoMeter())
     groups = KafkaGroups(clients, f"{group}-{instance}-groups")
     pasts = ChangelogPasts(KafkaEnds(admin), groups, shape.changelog, shape.group, topic)
-    home = state_home(shape, pasts, news, MemoryShares.of(1024**3))
+    home = state_home(shape, pasts, news, memory)
     table = add_table(app, shape, clients.producer(f"{group}-{instance}"), home)
 
     async def persist() -> None:

@@ -27,6 +27,7 @@ _PARTITIONS: Final = 4
 
 async def main(asked: Asked) -> None:
     """Run until every event is in."""
+    memory = MemoryShares.of(WorkerSettings().memory_bytes_max)
     shape = WorkerShape(
         asked.name,
         asked.bootstrap,
@@ -35,6 +36,7 @@ async def main(asked: Asked) -> None:
         "engine",
         _PARTITIONS,
         WorkerSettings().block_rows_max,
+        memory.recovered_rows_max,
         standby_replicas=0,
     )
     app = build_app(shape)
@@ -44,7 +46,6 @@ async def main(asked: Asked) -> None:
     admin.create_topics([wanted])[shape.changelog].result()
     groups = KafkaGroups(clients, f"{asked.name}-groups")
     pasts = ChangelogPasts(KafkaEnds(admin), groups, shape.changelog, shape.group, asked.topic)
-    memory = MemoryShares.of(WorkerSettings().memory_bytes_max)
     home = state_home(shape, pasts, ToldStateNews(NoMeter()), memory)
     table = add_table(app, shape, clients.producer(asked.name), home)
     app.before_commit.append(lambda: table.bulk.persist())  # noqa: PLW0108 - the store is made when the table starts

@@ -47,7 +47,7 @@ def _drift_records(table: Table) -> list[tuple[bytes, bytes]]:
     return table.scan(0, b"ad", b"ae", 1_000)
 
 
-def _aggregating(told: Told) -> Aggregating:
+def _aggregating(told: Told, held_states_max: int = 10**9) -> Aggregating:
     return Aggregating(
         contracts=[CONTRACT],
         partitions=PARTITIONS,
@@ -57,6 +57,7 @@ def _aggregating(told: Told) -> Aggregating:
         publish=told.publish,
         counts=told,
         late_after_ms=2_000,
+        held_states_max=held_states_max,
     )
 
 
@@ -102,3 +103,18 @@ def test_what_a_partition_found_before_it_went_away_is_left_to_its_new_owner() -
     told.table.moves += 1
     asyncio.run(aggregating.tell())
     assert told.sink.sent == []
+
+
+def test_rows_that_wait_for_a_commit_are_written_where_they_are_too_many() -> None:
+    """However long a commit takes."""
+    world = AggregateWorld(5)
+    world.snapshot({number: ("eu", Decimal(number), 1) for number in range(6)})
+    world.rest(3 * WINDOW_MS)
+    written = {}
+    for held_states_max in (2, 10**9):
+        told = Told(Table([0]))
+        aggregating = _aggregating(told, held_states_max)
+        for observation in world.observations:
+            aggregating.take(0, observation)
+        written[held_states_max] = sum(len(items) for _, items in told.table.batches)
+    assert written[2] > 0 == written[10**9]

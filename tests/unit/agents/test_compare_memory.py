@@ -59,8 +59,22 @@ def _undecodable(block: Block, offset: int, fault: Undecodable) -> None:
     raise AssertionError((block, offset, fault))
 
 
-async def _told(world: World, topic: list[Observation], awake_rows_max: int) -> tuple[set[tuple[bytes, str]], int]:
-    """Return what one partition's topic leads to, and how many states were in memory behind a commit at most."""
+@dataclass
+class Ran:
+    """What one partition's topic led to.
+
+    `awake_most` is how many states were at most awake, `early_writes` how often some were written before a commit.
+    """
+
+    found: set[tuple[bytes, str]]
+    awake_most: int = 0
+    early_writes: int = 0
+
+
+async def _ran(
+    world: World, topic: list[Observation], *, awake_rows_max: int = 10**9, held_states_max: int = 10**9
+) -> Ran:
+    """Fold one partition's topic, and give the partition away after every seventh block."""
     told, table = Told(), Table([0])
     compare = Compare(
         contracts=[world.contract],
@@ -73,29 +87,48 @@ async def _told(world: World, topic: list[Observation], awake_rows_max: int) -> 
         log_undecodable=_undecodable,
         clock_ms=lambda: 0,
         awake_rows_max=awake_rows_max,
+        held_states_max=held_states_max,
     )
-    held_most = 0
+    ran, committed = Ran(set()), 0
     for begin in range(0, len(topic), RECORDS_PER_BLOCK):
         packed = [pack(observation) for observation in topic[begin : begin + RECORDS_PER_BLOCK]]
         records = [RawRecord(n, 0, None, value, ()) for n, value in enumerate(packed)]
         await compare.take(Block(TP("observations", 0), begin, begin + len(packed), records, FetchEpoch(0)))
+        ran.early_writes += len(table.batches) - committed
         await compare.acknowledge()
+        committed = len(table.batches)
         _, shard = compare._shards[0]
-        held_most = max(held_most, sum(len(live.states) for live in shard.live.values()))
+        ran.awake_most = max(ran.awake_most, sum(len(live.states) for live in shard.live.values()))
         table.moves += begin % (7 * RECORDS_PER_BLOCK) == 0
-    return {(f.finding_id, f.stage.value) for f in told.findings}, held_most
+    ran.found = {(f.finding_id, f.stage.value) for f in told.findings}
+    return ran
+
+
+def _world() -> World:
+    world = World(Setting.draw(12, 1_500, frozenset({Fault.ROGUE_WRITES, Fault.REPLICA_CONNECTOR_STALLS})))
+    world.run()
+    return world
 
 
 def test_what_is_told_does_not_depend_on_what_is_in_memory() -> None:
     """Nor on a partition that is given away after every seventh block."""
-    world = World(Setting.draw(12, 1_500, frozenset({Fault.ROGUE_WRITES, Fault.REPLICA_CONNECTOR_STALLS})))
-    world.run()
+    world = _world()
     held_most, drifts = [0, 0], 0
     for worker in world.workers:
-        few, few_held = asyncio.run(_told(world, worker.topic, 0))
-        many, many_held = asyncio.run(_told(world, worker.topic, 10**9))
-        assert few == many
-        drifts += len(few)
-        held_most = [max(held_most[0], few_held), max(held_most[1], many_held)]
+        few = asyncio.run(_ran(world, worker.topic, awake_rows_max=0))
+        many = asyncio.run(_ran(world, worker.topic))
+        assert few.found == many.found
+        drifts += len(few.found)
+        held_most = [max(held_most[0], few.awake_most), max(held_most[1], many.awake_most)]
     assert drifts
     assert held_most[0] < held_most[1] / 2
+
+
+def test_states_that_wait_for_a_commit_are_written_where_they_are_too_many() -> None:
+    """However long a commit takes, and whatever that is, the same is told."""
+    world = _world()
+    topic = max((worker.topic for worker in world.workers), key=len)
+    few = asyncio.run(_ran(world, topic, held_states_max=5))
+    many = asyncio.run(_ran(world, topic))
+    assert few.found == many.found
+    assert few.early_writes > many.early_writes
