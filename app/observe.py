@@ -277,6 +277,12 @@ STATE_RECOVERY_LEFT: Final = Metric(
     _GAUGE,
     "Records of the changelog that must be read before the work goes on; 0 while it does.",
 )
+STATE_COPIES_LEFT: Final = Metric(
+    "driftline_state_copies_left_records",
+    _GAUGE,
+    "Records that the copies of other workers' state lack of what their changelog held when they began to be read; "
+    "while there are any, a take-over waits for them.",
+)
 STATE_REBUILDS: Final = Metric(
     "driftline_state_rebuilds_total",
     _COUNTER,
@@ -375,6 +381,7 @@ ALL_METRICS: Final[tuple[Metric, ...]] = (
     STATE_BYTES,
     STATE_RECOVERY,
     STATE_RECOVERY_LEFT,
+    STATE_COPIES_LEFT,
     STATE_REBUILDS,
     DISK_HEADROOM,
     ROWS_REREAD,

@@ -18,6 +18,7 @@ from app.agents.recovery_watch import RecoveryWatch
 from app.core.errors import DriftlineError, Unready
 
 MARK_EVERY_S: Final = 0.5
+COPIES_TOLD_EVERY_S: Final = 1.0
 _DRAIN_S: Final = 5.0
 _WATCH_S: Final = 0.1
 _RECOVERY_LOOK_S: Final = 0.2
@@ -149,3 +150,11 @@ def _reason(app: WorkerApp) -> BaseException:
 def records_to_recover(app: WorkerApp) -> int | None:
     """Return how many offsets of the changelog are left to be read before the work can begin; None: no recovery."""
     return sum(app.tables.recovery.active_remaining().values()) if app.in_recovery else None
+
+
+def records_to_copy(app: WorkerApp) -> int:
+    """Return how many records the copies that this worker keeps lack of what there was when it began to read them."""
+    recovery = app.tables.recovery
+    # Of what this worker once kept Faust still knows the end. A copy that has just begun was read up to -1.
+    ends, read = recovery.standby_highwaters, recovery.standby_offsets
+    return sum(max(ends[tp] - read[tp], 0) for tp in recovery.standby_tps if tp in ends)

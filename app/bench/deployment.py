@@ -30,6 +30,7 @@ from app.bench.store_log import BEACON, ITEMS, OWN_SCHEMA, PARTITIONS, SchemaIds
 from app.bench.tiny_registry import TinyRegistry
 from app.core.errors import Unready
 from app.core.store import Converter, StoreKind
+from app.observe import Metric
 
 QUIET: Final = {"log_level": "2"}
 """What librdkafka has to say is raised by its calls; its own lines would stand between the figures."""
@@ -63,15 +64,25 @@ class WorkerProcess:
             told = self.log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:]
             raise Unready(f"the worker ended with {self.process.returncode}:\n{told}", where=str(self.log))
 
+    def is_ready(self) -> bool:
+        """Whether its partitions are assigned and their state is recovered."""
+        return _answers(f"http://127.0.0.1:{self.port}/readyz")
+
     def until_ready(self) -> None:
         """Wait until its partitions are assigned and their state is recovered."""
         deadline = time.monotonic() + _READY_S
         while time.monotonic() < deadline:
             self.check()
-            if _answers(f"http://127.0.0.1:{self.port}/readyz"):
+            if self.is_ready():
                 return
             time.sleep(0.02)
         raise Unready(f"the worker is not ready after {_READY_S:.0f} s", where=str(self.log))
+
+    def gauge(self, metric: Metric) -> float:
+        """Return what a gauge without labels shows; 0 before the worker has set it."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as page:
+            lines = page.read().decode().splitlines()
+        return next(float(line.split(" ")[1]) for line in lines if line.startswith(f"{metric.name} "))
 
     def stop(self) -> None:
         """Let it finish what it has in hand; it must end with 0."""

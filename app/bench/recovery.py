@@ -15,8 +15,10 @@ from pathlib import Path
 from threading import Event
 from typing import Final
 
+from app import observe
 from app.adapters.system_clock import wall_ms
-from app.bench.deployment import observations_of
+from app.agents.run import COPIES_TOLD_EVERY_S
+from app.bench.deployment import WorkerProcess, observations_of
 from app.bench.process_cost import CPU_TICK_S
 from app.bench.progress import GroupMembers, Offsets, Progress, until
 from app.bench.verdicts import Verdicts
@@ -27,6 +29,7 @@ _KILL_EVERY_S: Final = 15.0
 _AFTER_S: Final = 5.0
 _VERDICT_S: Final = 120.0
 _BEGIN_S: Final = 120.0
+_COPIED_S: Final = 600.0
 _TAKE_OVER_S: Final = 40.0
 _LOAD_PER_S: Final = 1_000
 """A light load: what is measured is the way back, not the work that waited."""
@@ -127,9 +130,25 @@ class TakenOver:
 def take_over(path: WholePath, times: int) -> list[TakenOver]:
     """Kill one of two workers for good under a light load, and return how soon the other stands in for it.
 
-    It keeps a copy of the other's state.
+    It keeps a copy of the other's state, and has all of it by then.
     """
     return [_take_over_once(path) for _ in range(times)]
+
+
+def has_copied(worker: WorkerProcess) -> Callable[[], bool]:
+    """Return what tells whether a worker has all of the other's state: it said so for more than one of its looks."""
+    whole_since_s: float | None = None
+
+    def is_whole() -> bool:
+        nonlocal whole_since_s
+        now_s = time.monotonic()
+        if not worker.is_ready() or worker.gauge(observe.STATE_COPIES_LEFT) > 0:
+            whole_since_s = None
+        elif whole_since_s is None:
+            whole_since_s = now_s
+        return whole_since_s is not None and now_s - whole_since_s > 2 * COPIES_TOLD_EVERY_S
+
+    return is_whole
 
 
 def _take_over_once(path: WholePath) -> TakenOver:
@@ -141,6 +160,7 @@ def _take_over_once(path: WholePath) -> TakenOver:
         for worker in workers:
             worker.until_ready()
         until(lambda: members.count() == len(workers), left.check, _BEGIN_S, "both workers in their group")
+        until(has_copied(left), left.check, _COPIED_S, "a whole copy of the other's state")
         with _load(path, _TAKE_OVER_S), Progress(deployment.clients, deployment.group) as progress:
             _until_told_after(Verdicts(deployment), wall_ms(), left.check)
             killed.kill()

@@ -28,7 +28,7 @@ from app.agents.memory_shares import MemoryShares
 from app.agents.pipeline_probe import PipelineProbe
 from app.agents.plan import Plan, PlanTopics
 from app.agents.recovery_watch import RecoveryWatch
-from app.agents.run import Duty, WorkerRun
+from app.agents.run import COPIES_TOLD_EVERY_S, Duty, WorkerRun, records_to_copy
 from app.bootstrap.decoders import decoder_of
 from app.bootstrap.disk import state_bytes
 from app.bootstrap.findings import FindingRecords
@@ -177,12 +177,21 @@ def build_worker(
         settings.partitions,
         compare.beacon_now_ms,
     )
+
+    def tell_copies() -> None:
+        metrics.set(observe.STATE_COPIES_LEFT, records_to_copy(app))
+
     partitions = PartitionWatch(stated_partitions, ends.partitions_of, settings.bootstrap)
     duties = [
         Duty("statuses", 1.0, reports.send),
         Duty("pipelines", 1.0, probing.look),
         Duty("partitions", 5.0, partitions.look, always=True),
         Duty("commands due", 1.0, _awaited(plan.resend_due)),
+        Duty(
+            "copies",
+            COPIES_TOLD_EVERY_S,
+            _awaited(tell_copies),
+        ),
         Duty("state size", 10.0, _awaited(lambda: metrics.set(observe.STATE_BYTES, state_bytes(settings)))),
     ]
 

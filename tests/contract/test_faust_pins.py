@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
-from collections import deque
+from collections import Counter, deque
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +43,7 @@ from app.agents.block_consumer import (
     RawRecords,
 )
 from app.agents.kept_records import KeptRecords
+from app.agents.run import records_to_copy
 
 CONSUMER_HOOKS = {
     "getmany": ["self", "timeout"],
@@ -357,6 +358,20 @@ def test_recovery_reads_from_the_persisted_offset_to_the_end_of_the_changelog() 
     """A block's message offset is its end less one, which is what recovery compares with the highwater."""
     assert "value - 1 if value is not None else -1" in inspect.getsource(Recovery._build_highwaters)
     assert "offset > seen_offset" in inspect.getsource(Recovery._slurp_changelogs.fun)
+
+
+def test_faust_knows_how_far_a_copy_is() -> None:
+    """By its own count a copy of which nothing was read yet lacks nothing, so ours is by what it counts with."""
+    recovery = Recovery.__new__(Recovery)
+    begun, empty, done = TP("changelog", 0), TP("changelog", 1), TP("changelog", 2)
+    recovery.standby_tps = {begun, empty, done}
+    recovery.standby_highwaters = Counter({begun: 99, empty: -1, done: 9, TP("changelog", 3): 7})
+    recovery.standby_offsets = Counter({begun: -1, empty: -1, done: 12})
+    assert begun not in recovery.standby_remaining()
+    app: Any = SimpleNamespace(tables=SimpleNamespace(recovery=recovery))
+    assert records_to_copy(app) == 100
+    recovery.standby_offsets[begun] = 59
+    assert records_to_copy(app) == 40
 
 
 def _consumer(blocks: list[Block]) -> BlockConsumer:
