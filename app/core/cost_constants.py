@@ -83,7 +83,7 @@ SHIPPED: Final = Constants(
         Converter.JSON_SCHEMA: _JSON_BYTES,
         Converter.AVRO: PerFields(49.0, 33.0),
     },
-    fold_us=88.0,
+    fold_us=80.0,
     fold_zipf_us=27.0,
     measured_rows=50_000,
     decade_us=8.4,

@@ -17,6 +17,9 @@ from app.core.store import Converter
 RUN = Path(__file__).parents[2] / "data" / "bench_cost.json"
 """A real run: two loads to calibrate with, and others to predict."""
 
+LAST_RUN = RUN.with_name("bench_last.json")
+"""A run of one load by the engine as it is now; none of the shipped constants was taken from it alone."""
+
 
 def _load(**other: object) -> dict[str, Any]:
     return {
@@ -116,6 +119,13 @@ def test_the_shipped_constants_fit_a_load_of_avro_that_they_were_not_taken_from(
     predicted = _predicted(unseen, SHIPPED)
     for name in ("cpu_s_per_million", "observations_bytes_per_change", "changelog_bytes_per_change"):
         assert predicted[name] == pytest.approx(unseen[name], rel=0.25), name
+
+
+def test_the_shipped_constants_fit_the_last_run_of_the_engine_within_a_quarter() -> None:
+    """All that they say of a record and of a row's state."""
+    last = json.loads(LAST_RUN.read_text())["whole_path"]["loads"]["json-10-50k-uniform"]
+    for name, predicted in _predicted(last, SHIPPED).items():
+        assert predicted == pytest.approx(last[name], rel=0.25), name
 
 
 def test_a_load_of_a_real_run_is_predicted_from_two_others_within_a_quarter(tmp_path: Path) -> None:
