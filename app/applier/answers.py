@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 from app.core.approval import Said
 from app.core.command import CommandOutcome, Outcome, RefusalReason, RepairCommand
-from app.core.ledger import LedgerKind, LedgerRow
+from app.core.ledger import APPROVERS_JOINED_BY, APPROVERS_MAX, LedgerKind, LedgerRow
 from app.ports import RowRead, Seals, WholeRow
-
-_APPROVER_MAX: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +55,7 @@ class Answers:
             before_image=self.sealed(command.command_id, looked),
             fence_token=command.fence_token,
             trace_id=command.trace_id,
-            approver=" and ".join(said.persons)[:_APPROVER_MAX] if is_told else "",
+            approver=APPROVERS_JOINED_BY.join(said.persons[:APPROVERS_MAX]) if is_told else "",
             written_at_ms=self.now_wall_ms(),
         )
 

@@ -1,8 +1,8 @@
-"""`driftline audit`: says whether each target's ledger is all that was ever written into it, and nothing else."""
+"""`driftline audit`: says whether each target's ledger is all that was written into it, and by whose word."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -11,9 +11,11 @@ from app.cli.deployment import Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import print_records, safe_text
+from app.cli.trusted import belief_of
 from app.core.chain import Break, Finding, breaks, must_be_recorded
 from app.core.command import CommandOutcome
-from app.topics import OUTCOMES
+from app.core.history.approvers import Approvers
+from app.topics import APPROVALS, OUTCOMES, REPAIRS
 
 if TYPE_CHECKING:
     from app.core.ledger import LedgerRow
@@ -25,11 +27,13 @@ _COLUMNS: Final = ("store", "what", "partition", "sequence", "command_id")
 class Ledger:
     """One target's ledger, read through once."""
 
-    def __init__(self, store: str, rows: RowStore, key: bytes) -> None:
+    def __init__(self, store: str, rows: RowStore, key: bytes, approvers: Approvers) -> None:
         self.store = store
         self._rows = rows
         self._key = key
+        self._approvers = approvers
         self._ids: set[bytes] = set()
+        self._doubted: list[LedgerRow] = []
 
     @property
     def size(self) -> int:
@@ -39,6 +43,8 @@ class Ledger:
     def _read(self) -> Iterator[LedgerRow]:
         for row in self._rows.ledger_rows():
             self._ids.add(row.row_id)
+            if self._approvers.doubt(row) is not None:
+                self._doubted.append(row)
             yield row
 
     def breaks(self, outcomes: list[CommandOutcome]) -> Iterator[Finding]:
@@ -49,14 +55,34 @@ class Ledger:
             if command_id not in self._ids:
                 yield Finding(Break.NOT_RECORDED, outcome.partition, 0, command_id)
 
+    def unsigned(self, approvers: Callable[[], Approvers]) -> Iterator[Finding]:
+        """Yield the rows whose persons have not signed them, by all that was said until the rows were read."""
+        heard = approvers() if self._doubted else self._approvers
+        for row in self._doubted:
+            doubt = heard.doubt(row)
+            if doubt is not None:
+                yield Finding(doubt, row.partition, row.sequence, row.original_id)
+
+
+def _approvers(deployment: Deployment) -> Approvers:
+    """Return who has signed for what, by the topics as they are now."""
+    codec, name = deployment.codec, REPAIRS.name(deployment.settings.deployment)
+    return Approvers(
+        belief_of(deployment),
+        (word for _, word in deployment.records(APPROVALS, codec.read_approval)),
+        (command for _, command in deployment.records(REPAIRS, codec.read_command)),
+        has_all_commands=not any(deployment.log.ends([name], latest=False).values()),
+    )
+
 
 @click.command()
 @click.option("--store", "only", multiple=True, help="Only this target (may be given several times).")
 @click.pass_obj
 def command(invocation: Invocation, *, only: tuple[str, ...]) -> int:
-    """Check the hash chains of the targets' ledgers, and that all outcomes that were told stand in them.
+    """Check the hash chains of the targets' ledgers, that all outcomes that were told stand in them, and whose word.
 
-    Exit code 1 if a row was altered, taken out or put in. Reads with the role `apply`, and needs `digest.key`.
+    Exit code 1 if a row was altered, taken out or put in, or names somebody who has not signed it; 3 if that cannot be
+    said of one. Reads with the role `apply`, and needs `digest.key` and the list of signers.
     """
     from app.adapters.seal import read_key
     from app.cli.applier import row_stores
@@ -65,16 +91,19 @@ def command(invocation: Invocation, *, only: tuple[str, ...]) -> int:
     settings = deployment.settings
     # The outcomes first: what is told while the ledgers are read may not have been seen in them.
     outcomes = [outcome for _, outcome in deployment.records(OUTCOMES, deployment.codec.read_outcome)]
-    key = read_key(settings.keys_dir / "digest.key")
-    found = []
+    key, approvers = read_key(settings.keys_dir / "digest.key"), _approvers(deployment)
+    found: list[tuple[str, Finding]] = []
     for name, store in row_stores(settings, targets_only=True).items():
         if only and name not in only:
             continue
-        ledger = Ledger(name, store, key)
-        found += [_document(name, each) for each in ledger.breaks(outcomes)]
+        ledger = Ledger(name, store, key, approvers)
+        found += [(name, each) for each in ledger.breaks(outcomes)]
+        found += [(name, each) for each in ledger.unsigned(lambda: _approvers(deployment))]
         click.echo(f"store {safe_text(name)}: {ledger.size} rows read", err=True)
-    print_records(found, invocation.output, _COLUMNS)
-    return ExitCode.DRIFT if found else ExitCode.AGREE
+    print_records([_document(*each) for each in found], invocation.output, _COLUMNS)
+    if any(each.what is not Break.WORD_NOT_PROVEN for _, each in found):
+        return ExitCode.DRIFT
+    return ExitCode.UNKNOWN if found else ExitCode.AGREE
 
 
 def _document(store: str, finding: Finding) -> dict[str, object]:

@@ -33,6 +33,10 @@ class Break(Enum):
 
     ALTERED = "altered"  # the row is not what was written, or was not written by us
     MISSING = "missing"  # a row was taken out
+    NOT_SIGNED_FOR = "not_signed_for"  # who is named as having let it go, or said no, has signed no such word
+    WORD_NOT_PROVEN = (
+        "word_not_proven"  # nor can that be said: a key is not trusted any more, or its command was deleted
+    )
     NOT_RECORDED = "not_recorded"  # an outcome was told that the ledger knows nothing of
 
 

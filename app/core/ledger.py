@@ -9,9 +9,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Final
 
 from app.core.command import Action, Outcome, RefusalReason, RepairCommand
 from app.core.contract import EntityContract
+
+APPROVERS_JOINED_BY: Final = " and "
+APPROVERS_MAX: Final = 3
+"""How many persons a row names: as many as its column holds, and more than any policy asks for."""
 
 
 class LedgerKind(Enum):
@@ -31,6 +36,7 @@ class LedgerRow:
     `row_id` is the command's id, or one derived from it for an inverse or a check; `original_id` is the command that
     it speaks of. `before_image` is the sealed whole row, empty where there was none. `written_at_ms` is wall-clock
     time; `transaction` is the store's own id of the writing transaction where it can be told afterwards, else empty.
+    `approver` are the persons who let it go, or who said no, by their names.
     `sequence` counts the rows of the row's partition from 1, and `chain` binds it to the one before
     (`app.core.chain`); the store fills both.
     """

@@ -75,7 +75,7 @@ WHY_LENGTH_MAX: Final = 500
 """Characters of a person's reason."""
 
 PERSON_LENGTH_MAX: Final = 60
-"""Characters of a person's name in the list of signers: two of them fit the ledger's column."""
+"""Characters of a person's name in the list of signers: three of them fit the ledger's column."""
 
 NAME_LENGTH_MAX: Final = 200
 """Characters of an id in the history: ours have 64 at most, and an index of PostgreSQL bears some 2,700 bytes."""

@@ -609,7 +609,10 @@ def test_the_ledger_of_all_this_is_whole_and_an_altered_row_is_found(deployment:
         )
         deployment.sql(store, f"UPDATE {table} SET approver = 'nobody' WHERE command_id = %s", row_id)
         found = json.loads(deployment.run("-o", "json", "audit", "--store", store, code=1))
-        assert [(each["store"], each["what"], each["sequence"]) for each in found] == [(store, "altered", 1)]
+        assert [(each["store"], each["what"], each["sequence"]) for each in found] == [
+            (store, "altered", 1),
+            (store, "not_signed_for", 1),
+        ]
         deployment.sql(store, f"UPDATE {table} SET approver = %s WHERE command_id = %s", approver, row_id)
     deployment.run("audit")
 

@@ -55,7 +55,8 @@ UNPROVEN: Final[frozenset[Right]] = frozenset({Right.NOT_SEEN, Right.NOT_PROVEN}
 Fault = tuple[Right, Because]
 
 _WRITTEN: Final = frozenset({Outcome.APPLIED, Outcome.INVERTED})
-_TRUST_MAY_HAVE_ENDED: Final = frozenset({RefusalReason.UNKNOWN_KEY, RefusalReason.OUTDATED_KEY})
+TRUST_MAY_HAVE_ENDED: Final = frozenset({RefusalReason.UNKNOWN_KEY, RefusalReason.OUTDATED_KEY})
+"""By the list of signers as it is now: it may have been trusted when it signed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Heard:
     def may_count(self) -> bool:
         """Tell whether it was an approver's, or may have been one's yes; a no of nobody who is known stops nothing."""
         word = self.word.record
-        return not word.rehearses and (self.doubt is None or (self.doubt in _TRUST_MAY_HAVE_ENDED and word.approved))
+        return not word.rehearses and (self.doubt is None or (self.doubt in TRUST_MAY_HAVE_ENDED and word.approved))
 
     @property
     def as_heard(self) -> Word:
@@ -311,7 +312,7 @@ def _misjudged(steps: Sequence[Step], command: Placed[RepairCommand] | None) -> 
 def _not_signed(command: Placed[RepairCommand] | None, doubt: RefusalReason | None) -> Fault | None:
     if command is None:
         return Right.NOT_PROVEN, Unproven.COMMAND_NOT_HELD
-    if doubt in _TRUST_MAY_HAVE_ENDED:
+    if doubt in TRUST_MAY_HAVE_ENDED:
         return Right.NOT_PROVEN, Unproven.KEY_GONE
     return None if doubt is None else (Right.NOT_SIGNED, doubt)
 

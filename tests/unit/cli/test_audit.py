@@ -1,4 +1,4 @@
-"""`audit`: what was altered, taken out, or never recorded, by store and place."""
+"""`audit`: what was altered, taken out, never recorded or not signed for, by store and place."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from typing import Any
 import pytest
 
 from app.adapters.memory_rows import CHAIN_KEY, MemoryRows
+from app.adapters.signing import verify
 from app.cli.main import run
 from app.core.command import Outcome
-from app.topics import OUTCOMES
+from app.core.history.changes import Belief
+from app.core.ledger import LedgerRow
+from app.topics import APPROVALS, OUTCOMES, REPAIRS
+from tests.property.applier_world import POLICY
 from tests.property.applier_world import World as Repairs
+from tests.signatures import ANNA, DEPLOYMENT, SIGNERS, signed, word_on
 from tests.unit.cli.reading_world import CODEC, World
 
 
@@ -30,7 +35,9 @@ class Audited(World):
             outcome = repairs.applier().carry_out(repairs.command(expected, "new"))
             self.put(OUTCOMES, CODEC.outcome(outcome))
         self.rows: MemoryRows = repairs.target
+        self.belief = Belief(DEPLOYMENT, SIGNERS, verify)
         monkeypatch.setattr("app.cli.applier.row_stores", lambda *_, **__: {"copy": self.rows})
+        monkeypatch.setattr("app.cli.audit.belief_of", lambda _: self.belief)
 
 
 @pytest.fixture
@@ -65,3 +72,55 @@ def test_a_row_that_was_altered_or_taken_out_is_told_with_its_place(
     del audited.rows.ledger[third]
     assert told(capsys, 1) == [("not_recorded", 0), ("not_recorded", 0)]
     assert list(audited.rows.ledger) == [first]
+
+
+def approved(audited: Audited) -> bytes:
+    """Let a delete be made in Anna's name, and its command be on its topic; return its word."""
+    repairs = Repairs(None, "extra", replace(POLICY, deletes_wait=True))
+    command = signed(replace(repairs.command("extra", None), needs_approval=True))
+    repairs.say(command)
+    audited.put(OUTCOMES, CODEC.outcome(repairs.applier().carry_out(command)))
+    audited.put(REPAIRS, CODEC.command(command))
+    audited.rows.ledger.clear()
+    audited.rows.ledger.update(repairs.target.ledger)
+    audited.log.topics[OUTCOMES.name("shop")] = audited.log.topics[OUTCOMES.name("shop")][-1:]
+    return CODEC.approval(word_on([command]))
+
+
+def test_a_row_in_the_name_of_somebody_who_has_not_signed_is_told(
+    audited: Audited, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 1 without her word, 3 where her key is not trusted any more, 0 with it."""
+    word = approved(audited)
+    assert told(capsys, 1) == [("not_signed_for", 1)]
+    audited.put(APPROVALS, word)
+    audited.belief = Belief(DEPLOYMENT, {k: s for k, s in SIGNERS.items() if k != ANNA.key_id}, verify)
+    assert told(capsys, 3) == [("word_not_proven", 1)]
+    audited.belief = Belief(DEPLOYMENT, SIGNERS, verify)
+    assert told(capsys, 0) == []
+
+
+def test_a_word_that_was_said_while_the_ledger_was_read_counts(
+    audited: Audited, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The applier goes on meanwhile: what it wrote last was let go after the words had been read."""
+    word, rows = approved(audited), list(audited.rows.ledger.values())
+
+    def read_slowly() -> list[LedgerRow]:
+        audited.put(APPROVALS, word)
+        return rows
+
+    monkeypatch.setattr(audited.rows, "ledger_rows", read_slowly)
+    assert told(capsys, 0) == []
+
+
+def test_where_kafka_deleted_commands_a_name_without_a_word_is_not_proven(
+    audited: Audited, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asked for the command may have signed the command itself, and nothing else."""
+    approved(audited)
+    audited.log.topics[REPAIRS.name("shop")].clear()
+    assert told(capsys, 1) == [("not_signed_for", 1)]
+    ends = {(REPAIRS.name("shop"), 0): 1}
+    monkeypatch.setattr(audited.log, "ends", lambda *_, **__: ends)
+    assert told(capsys, 3) == [("word_not_proven", 1)]
