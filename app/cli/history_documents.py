@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.codec.rendering import evidence_document, touched_text, wall_text, word_text, would_text
 from app.core.finding import Finding
 from app.core.history.changes import Change, Heard, Placed, Step
+from app.core.policy import policy_text
 from app.core.rehearsal import Rehearsal
 
 KeyText = Callable[[str, bytes], str]
@@ -53,6 +55,9 @@ def change_document(change: Change, key_text: KeyText) -> Document:
         "doubt": change.doubt.value if change.doubt else "",
         "needs_approval": command.needs_approval if command else False,
         "source_transaction": command.source_transaction if command else "",
+        "contract_version": command.contract_version if command else None,
+        "policy_id": command.policy_id.hex() if command else "",
+        "policy": json.loads(policy_text(change.policy)) if change.policy else None,
         "drift": [_step(step) for step in change.steps],
         "words": [_word(heard) for heard in change.words],
         "rehearsals": [_rehearsal(each) for each in change.rehearsals],
@@ -124,6 +129,13 @@ def _word(heard: Heard) -> Document:
     }
 
 
+def _allowed_by(document: Document) -> str:
+    """Say by which contract and policy a command was planned, and what that says where the contracts here have it."""
+    named = f"policy {document['policy_id'][:_SHORT]}" if document["policy_id"] else "a policy that it does not name"
+    says = "not among the contracts here" if document["policy"] is None else json.dumps(document["policy"])
+    return f"by contract version {document['contract_version']}, {named}: {says}"
+
+
 def _rehearsal(tried: Placed[Rehearsal]) -> Document:
     rehearsal = tried.record
     return {
@@ -170,7 +182,7 @@ def acts_of(documents: Sequence[Document]) -> list[Document]:
         if document["action"]:
             planner = document["planner"] or f"nobody who is trusted ({document['doubt']})"
             act = {**of, "at": document["planned_at"], "what": f"command {document['action']}", "who": planner}
-            acts.append(act | {"why": document["why"], "evidence": ""})
+            acts.append(act | {"why": document["why"], "evidence": _allowed_by(document)})
         acts += [
             {
                 **of,

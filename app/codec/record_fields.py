@@ -203,6 +203,7 @@ def command_fields(command: RepairCommand) -> dict[str, object]:
         "source_transaction": command.source_transaction,
         "planned_at_ms": command.planned_at_ms,
         "undoes": command.undoes,
+        "policy_id": command.policy_id,
         "key_id": command.key_id,
         "signature": command.signature,
     }
@@ -235,6 +236,8 @@ def command_of(fields: Fields) -> RepairCommand:
         source_transaction=fields["source_transaction"],
         planned_at_ms=fields["planned_at_ms"],
         undoes=fields["undoes"],
+        # Of a record without it fastavro gives the default as the schema spells it: as text.
+        policy_id=fields["policy_id"] or b"",
         key_id=fields["key_id"],
         signature=fields["signature"],
     )

@@ -25,7 +25,7 @@ Schema = Any
 
 FIXED_IDS: Final[dict[str, int]] = {
     "finding": 1,
-    "repair_command": 2,
+    "repair_command": 8,
     "approval": 3,
     "outcome": 4,
     "status": 5,
@@ -33,6 +33,9 @@ FIXED_IDS: Final[dict[str, int]] = {
     "rehearsal": 7,
 }
 """Every schema of ours, and its id in a deployment without a registry. An id is never given to another schema."""
+
+_EARLIER_IDS: Final[dict[int, str]] = {2: "repair_command"}
+"""Under which ids earlier versions wrote; their schemas are kept as they were."""
 
 _WHO_WRITES: Final = "who else writes this topic?"
 _NOWHERE: Final = Provenance(checker="", checker_version=0)
@@ -60,6 +63,7 @@ class FixedSchemas:
 
     def __init__(self) -> None:
         self._by_id = {number: own_schema(name) for name, number in FIXED_IDS.items()}
+        self._by_id |= {number: own_schema(f"previous/{name}") for number, name in _EARLIER_IDS.items()}
 
     def id_of(self, name: str) -> int:
         """Return the constant id."""

@@ -41,6 +41,7 @@ class RefusalReason(Enum):
     CLOCKS_DISAGREE = "clocks_disagree"  # held: it was signed at a time that has not come here
     EXPIRED = "expired"
     REJECTED = "rejected"  # a person said no
+    POLICY_DIFFERS = "policy_differs"  # held: the planner went by another policy than the applier has
     NOT_REHEARSED = "not_rehearsed"  # held: the policy wants a rehearsal before a person says yes
     NOT_APPROVED = "not_approved"  # held
     APPROVAL_EXPIRED = "approval_expired"  # held: the word came too early, or the command too late
@@ -126,6 +127,8 @@ FINAL_REASONS: Final[frozenset[RefusalReason]] = (
     - WAITS_FOR_WORD
     - {
         RefusalReason.CLOCKS_DISAGREE,
+        # The planner sends it again under the policy that its contracts have.
+        RefusalReason.POLICY_DIFFERS,
         RefusalReason.OUTSIDE_HOURS,
         RefusalReason.STOPPED,
         RefusalReason.ANOTHER_SERVER,
@@ -154,8 +157,9 @@ class RepairCommand:
     `needs_approval` says that policy asks for a person's word; `planned_at_ms` and `expires_at_ms` are wall-clock time.
     `columns` are the differing fields where they are known, of a `transform` all that it writes; `source_transaction`
     is the authority's that made the state to be copied, empty where unknown. `undoes` is the command that a `restore`
-    takes back, else empty. `key_id` names the key of the planner, or of the person who asks; `signature` is over all
-    the rest (`app.core.signing`).
+    takes back, else empty. `policy_id` names the policy that it was planned by (`app.core.policy`), empty where a
+    person asks for it, and of earlier commands. `key_id` names the key of the planner, or of the person who asks;
+    `signature` is over all the rest (`app.core.signing`).
     """
 
     command_id: bytes
@@ -182,6 +186,7 @@ class RepairCommand:
     source_transaction: str = ""
     planned_at_ms: int = 0
     undoes: bytes = b""
+    policy_id: bytes = b""
     key_id: bytes = b""
     signature: bytes = b""
 

@@ -8,8 +8,8 @@ leaves no trace in a ledger, where its id would bar the true command. Then the a
 was written and then expired was written all the same. Then come the four tables below, in this order, and in each the
 first row that holds is the outcome's reason:
 
-1. `BEFORE`: what needs no lock. The command is ours to carry out, has not expired, has its persons' word, comes within
-   the policy's hours, and fits what may be written in a minute.
+1. `BEFORE`: what needs no lock. The command is ours to carry out, has not expired, was planned by the policy that we
+   have, has its persons' word, comes within the policy's hours, and fits what may be written in a minute.
 2. `FENCE`: read under a shared lock in the writing transaction, or a pause of this process could fit in between. The
    flag that stops all writing stands there too, for whoever can reach the database and not Kafka.
 3. `LOCKED`: read while the row's lock is held. The target is still what was judged, and so is the authority.
@@ -28,7 +28,7 @@ from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.errors import DriftlineError
 from app.core.ledger import LedgerCounts
 from app.core.limits import CLOCK_SKEW_MS_MAX
-from app.core.policy import is_open, mode_of
+from app.core.policy import is_open, mode_of, policy_id
 
 
 class Refused(DriftlineError):
@@ -153,7 +153,7 @@ def is_well_formed(command: RepairCommand) -> bool:
     digests = (command.expected_digest, command.intended_digest)
     return (
         all(len(each) == _ID_BYTES for each in ids)
-        and all(len(each) in {0, _ID_BYTES} for each in digests)
+        and all(len(each) in {0, _ID_BYTES} for each in (*digests, command.policy_id))
         and len(command.trace_id) <= _TRACE_BYTES_MAX
         and len(command.sealed_key) <= _SEALED_KEY_BYTES_MAX
         and command.command_id == _own_id(command)
@@ -189,6 +189,11 @@ def _is_outside(command: RepairCommand, known: Known) -> bool:
         is_a_row = bool(command.expected_digest and command.intended_digest)
         return not (named and policy.transform.issuperset(named) and is_a_row)
     return not policy.upserts or not command.intended_digest
+
+
+def _has_another_policy(command: RepairCommand, known: Known) -> bool:
+    """Tell whether the planner went by another policy: what it then said of the command, nobody has decided here."""
+    return bool(command.policy_id) and known.policy is not None and command.policy_id != policy_id(known.policy)
 
 
 def _is_share_used_up(known: Known) -> bool:
@@ -234,6 +239,7 @@ BEFORE: Final[Sequence[Check[Known]]] = (
     ),
     (RefusalReason.EXPIRED, lambda command, known: known.now_wall_ms >= command.expires_at_ms),
     (RefusalReason.REJECTED, lambda _command, known: known.said.refusal is RefusalReason.REJECTED),
+    (RefusalReason.POLICY_DIFFERS, _has_another_policy),
     (RefusalReason.NOT_REHEARSED, _word_is(RefusalReason.NOT_REHEARSED)),
     (RefusalReason.NOT_APPROVED, _word_is(RefusalReason.NOT_APPROVED)),
     (RefusalReason.APPROVAL_EXPIRED, _word_is(RefusalReason.APPROVAL_EXPIRED)),

@@ -35,7 +35,7 @@ from app.core.finding import Finding, Stage
 from app.core.guard import repair_policy
 from app.core.plan import Refusal, plan
 from app.core.planner_state import CommandState, Standing, decode, encode
-from app.core.policy import is_open
+from app.core.policy import is_open, policy_id
 from app.core.signing import id_of_member, member_of
 
 RESEND_FIRST_MS: Final = 1_000
@@ -274,7 +274,8 @@ def on_time(
 ) -> Step:
     """Send again what is due; `due` are keys from `due_range`, `fence_tokens` those of the targets, 0 for all others.
 
-    A command under another token than its target's goes under that one: nobody has spoken of that yet.
+    A command under another token than its target's, or planned by another policy than stands now, goes under these:
+    nobody has spoken of that yet.
     """
     step = Step()
     for key in due:
@@ -295,9 +296,13 @@ def on_time(
             moved = replace(moved, command=renewed, due_at_ms=renewed.expires_at_ms)
         else:
             moved = replace(moved, due_at_ms=now_wall_ms + RESEND_MOST_MS)
-        token = (fence_tokens or {}).get(moved.command.target, 0)
-        if token != moved.command.fence_token:
-            moved = replace(moved, command=replace(moved.command, fence_token=token), approved=False)
+        under = {
+            "fence_token": (fence_tokens or {}).get(moved.command.target, 0),
+            "policy_id": policy_id(policy) if policy is not None else moved.command.policy_id,
+        }
+        again = replace(moved.command, **under)
+        if again != moved.command:
+            moved = replace(moved, command=again, approved=False)
         _save(step, state, moved)
         step.commands.append(moved.command)
     return step

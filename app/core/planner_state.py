@@ -9,7 +9,9 @@ from typing import Final
 
 from app.core.command import Action, RepairCommand
 
-FORMAT: Final = 2
+FORMAT: Final = 3
+_EARLIER: Final = 2
+"""Had no `policy_id`."""
 
 
 class Standing(Enum):
@@ -71,6 +73,7 @@ def encode(state: CommandState) -> bytes:
         c.trace_id,
         c.action.value.encode(),
         c.source_transaction.encode(),
+        c.policy_id,
         *(column.encode() for column in c.columns),
     ]
     return head + b"".join(_SIZE.pack(len(part)) + part for part in parts)
@@ -78,7 +81,7 @@ def encode(state: CommandState) -> bytes:
 
 def decode(packed: bytes) -> CommandState:
     """Unpack a state; `ValueError` for a format that this version does not know."""
-    if not packed or packed[0] != FORMAT:
+    if not packed or packed[0] not in {FORMAT, _EARLIER}:
         raise ValueError("a planner's state of an unknown format: rebuild the planner's table")
     _, standing, flags, partition, version, planned, expires, fence, attempts, due = _HEAD.unpack_from(packed)
     at = _HEAD.size
@@ -88,6 +91,8 @@ def decode(packed: bytes) -> CommandState:
         at += _SIZE.size
         parts.append(packed[at : at + size])
         at += size
+    if packed[0] == _EARLIER:
+        parts.insert(16, b"")
     command = RepairCommand(
         command_id=parts[0],
         finding_id=parts[1],
@@ -110,7 +115,8 @@ def decode(packed: bytes) -> CommandState:
         fence_token=fence,
         trace_id=parts[13],
         source_transaction=parts[15].decode(),
-        columns=tuple(part.decode() for part in parts[16:]),
+        policy_id=parts[16],
+        columns=tuple(part.decode() for part in parts[17:]),
         planned_at_ms=planned,
     )
     return CommandState(command, Standing(standing), bool(flags & 1), attempts, due)

@@ -1,9 +1,10 @@
 """What is signed: one unambiguous form of commands and words, and the hashes that bind a batch to its content.
 
 Every field but the key's id and the signature itself goes in, with its name, its type and its length, in the order of
-the fields' names: a field that is added later is signed without anybody remembering it. The deployment goes in too, so
-that nothing signed for one counts in another, and what it is signed for: a word that asks for a rehearsal is no yes,
-whatever is made of it.
+the fields' names: a field that is added later is signed without anybody remembering it. One that came after commands
+had been signed without it is left out where it is empty, so that those stay signed as they were. The deployment goes in
+too, so that nothing signed for one counts in another, and what it is signed for: a word that asks for a rehearsal is no
+yes, whatever is made of it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ MEMBER_BYTES: Final = _ID_BYTES + DIGEST_BYTES
 _UNSIGNED: Final = frozenset({"key_id", "signature", "rehearses"})
 """What is not among the fields: a word that rehearses is signed for another purpose instead."""
 
+_CAME_LATER: Final = "policy_id"
+
 Signed = RepairCommand | Approval | Control
 
 
@@ -39,13 +42,19 @@ def _names(value_type: type[Signed]) -> list[str]:
 _TYPES: Final = (RepairCommand, Approval, Control)
 _NAMES: Final = {each: list(map(packed, _names(each))) for each in _TYPES}
 _VALUES: Final = {each: attrgetter(*_names(each)) for each in _TYPES}
+_FIRST_NAMES: Final = [name for name in _names(RepairCommand) if name != _CAME_LATER]
+_FIRST_PACKED: Final = list(map(packed, _FIRST_NAMES))
+_FIRST_VALUES: Final = attrgetter(*_FIRST_NAMES)
 _PURPOSES: Final = {RepairCommand: b"driftline-cmd", Approval: b"driftline-word", Control: b"driftline-switch"}
 _REHEARSES: Final = b"driftline-trial"
 
 
 def signed_form(deployment: str, value: Signed) -> bytes:
     """Return what a signature over a command or a word is made over (32 bytes)."""
-    told = packed_fields(_NAMES[type(value)], _VALUES[type(value)](value))
+    if isinstance(value, RepairCommand) and not value.policy_id:
+        told = packed_fields(_FIRST_PACKED, _FIRST_VALUES(value))
+    else:
+        told = packed_fields(_NAMES[type(value)], _VALUES[type(value)](value))
     is_trial = isinstance(value, Approval) and value.rehearses
     return _digest(_REHEARSES if is_trial else _PURPOSES[type(value)], deployment, told)
 

@@ -104,6 +104,8 @@ TRUE_COMMANDS: dict[str, tuple[Alter, RefusalReason]] = {
     ),
     "an oversized key": (lambda c: replace(c, sealed_key=b"k" * 9_000), RefusalReason.UNREADABLE),
     "an oversized trace": (lambda c: replace(c, trace_id=b"t" * 99), RefusalReason.UNREADABLE),
+    "planned by another policy": (lambda c: replace(c, policy_id=b"p" * 16), RefusalReason.POLICY_DIFFERS),
+    "a policy's name too short": (lambda c: replace(c, policy_id=b"p"), RefusalReason.UNREADABLE),
     "an older fence": (lambda c: replace(c, fence_token=-1), RefusalReason.FENCED),
 }
 """Signed by the planner, as one that was taken over might: the applier's own copy of everything decides."""

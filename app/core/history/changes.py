@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 
 from app.core.approval import Word, is_well_formed
 from app.core.command import DISTRUSTED, Action, Approval, CommandOutcome, Outcome, RefusalReason, RepairCommand
-from app.core.contract import EntityContract
+from app.core.contract import EntityContract, RepairPolicy
 from app.core.errors import ContractViolation
 from app.core.finding import Stage
 from app.core.history.cells import Row, record_of
@@ -106,6 +106,7 @@ class Change:
 
     `doubt` says why the command is not believed to be a planner's; None where it is, or where there is none. `because`
     says what was missing or against it, or what is not known, where `right` is of what people and planner signed.
+    `policy` is the one that the command was planned by, None where nobody here knows it.
     """
 
     command_id: bytes
@@ -119,6 +120,7 @@ class Change:
     outcomes: Sequence[Placed[CommandOutcome]]
     right: Right
     because: Because = None
+    policy: RepairPolicy | None = None
 
     @property
     def outcome(self) -> Placed[CommandOutcome] | None:
@@ -300,6 +302,7 @@ def _change(
         believed,
         right,
         because,
+        policy_then(contracts, command.record) if command else None,
     )
 
 

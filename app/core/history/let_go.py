@@ -1,9 +1,9 @@
 """Whether people had let a command go when it was written: the applier's own rules, asked again of the records.
 
-The list of signers is known as it is now, the policy by the contract as it is now where that has the command's version,
-and the clocks of two hosts agree to within `CLOCK_SKEW_MS_MAX` at best. So a write is only called wrong where nothing
-of that, told otherwise, would have let it go; where something would, nobody can say, and `Unproven` tells what is not
-known.
+The list of signers is known as it is now, the policy by the contract as it is now where that has the one that the
+command names, and the clocks of two hosts agree to within `CLOCK_SKEW_MS_MAX` at best. So a write is only called wrong
+where nothing of that, told otherwise, would have let it go; where something would, nobody can say, and `Unproven` tells
+what is not known.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from app.core.command import Action, RefusalReason, RepairCommand
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.guard import repair_policy, waits_for_person
 from app.core.limits import APPROVAL_LIFE_MS_MAX, CLOCK_SKEW_MS_MAX
-from app.core.policy import columns_mode
+from app.core.policy import columns_mode, policy_id
 from app.core.rehearsal import yes_counts_from_ms
 from app.core.trust import Signer, SignerRole, Signers
 
@@ -29,7 +29,7 @@ class Unproven(Enum):
     COMMAND_NOT_HELD = "command_not_held"  # only its outcome is here
     KEY_GONE = "key_gone"  # who signed is not trusted any more, and may have been when it was written
     CLOCKS_TOO_CLOSE = "clocks_too_close"  # it was said, or over, about when it was written, by another host's clock
-    POLICY_NOT_KNOWN = "policy_not_known"  # the contract is not here, or has another version than the command
+    POLICY_NOT_KNOWN = "policy_not_known"  # the contract is not here, or has another policy or version than the command
     VERSION_NOT_KNOWN = "version_not_known"  # signed several times, and people have only let an earlier one go
     COLUMNS_NOT_KNOWN = "columns_not_known"  # some fields wait for a person, and which differed is known by a guess
 
@@ -82,11 +82,19 @@ class Writing:
 
 
 def policy_then(contracts: Mapping[str, EntityContract], command: RepairCommand) -> RepairPolicy | None:
-    """Return the policy that a command was planned by; None where the contract has another version by now."""
+    """Return the policy that a command was planned by; None where the contract has another one by now.
+
+    A command that does not name it was planned by that of its version, as far as anybody knows.
+    """
     contract = contracts.get(command.entity)
-    if contract is None or (contract.version, contract.authority) != (command.contract_version, command.authority):
+    policy = repair_policy(contract, command.target)
+    if contract is None or policy is None:
         return None
-    return repair_policy(contract, command.target)
+    if command.policy_id:
+        is_it = command.policy_id == policy_id(policy)
+    else:
+        is_it = (contract.version, contract.authority) == (command.contract_version, command.authority)
+    return policy if is_it else None
 
 
 def _with_those_who_left(signers: Signers, words: Sequence[Word]) -> Signers:

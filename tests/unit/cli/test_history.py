@@ -12,8 +12,10 @@ import pytest
 from app.adapters.signing import SigningKey, signer_line
 from app.cli.main import run
 from app.core.command import Action, Outcome, RefusalReason, RepairCommand
+from app.core.contract import RepairMode, RepairPolicy
 from app.core.digest import keyed_hash
 from app.core.finding import Finding, Stage
+from app.core.policy import policy_id
 from app.core.signing import signed_form
 from app.core.trust import SignerRole
 from app.topics import APPROVALS, DRIFTS, OUTCOMES, REHEARSALS, REPAIRS
@@ -266,6 +268,28 @@ def test_the_contract_says_which_words_a_write_needed(world: Repaired, capsys: p
     shown = capsys.readouterr()
     assert "not_proven (policy_not_known)" in shown.out
     assert "no contract can be read" in shown.err
+
+
+def test_a_command_says_which_policy_allowed_it(world: Repaired, capsys: pytest.CaptureFixture[str]) -> None:
+    """What that policy said is told while a contract here has it; after that it is named, and nothing is guessed."""
+    file = world.settings.contracts_dir / "orders.yaml"
+    applies = file.read_text().replace("window_ms: 10000}", "window_ms: 10000, repair: {mode: apply}}")
+    file.write_text(applies)
+    world.repair(world.of_row(7, COMMAND, policy_id=policy_id(RepairPolicy(RepairMode.APPLY))))
+    for text, expected in (
+        (applies, (0, "verified", "", {"mode": "apply"})),
+        # Of a later version of the contract that repairs by the same policy, too.
+        (applies.replace("version: 1", "version: 2"), (0, "verified", "", {"mode": "apply"})),
+        (applies.replace("apply", "apply, persons: 2"), (3, "not_proven", "policy_not_known", None)),
+    ):
+        file.write_text(text)
+        code, [told] = asked(capsys, "row", "orders", "7")
+        assert (code, told["right"], told["because"], told["policy"]) == expected
+        assert (told["contract_version"], told["policy_id"]) == (1, policy_id(RepairPolicy(RepairMode.APPLY)).hex())
+        run(["history", "row", "orders", "7"])
+        shown = capsys.readouterr().out
+        assert f"by contract version 1, policy {told['policy_id'][:12]}: " in shown
+        assert ('{"mode": "apply"}' if told["policy"] else "not among the contracts here") in shown
 
 
 LATER_MS = NOW_MS + 600_000

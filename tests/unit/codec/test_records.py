@@ -26,6 +26,9 @@ from app.core.finding import DriftKind, Evidence, Finding, Shown, Stage, Unknown
 from app.core.published import Provenance, PublishedFinding, QuarantinedRecord
 from app.core.rehearsal import UNCOUNTED, Rehearsal, Touched
 from app.core.status import Coverage, StatusReport
+from app.core.trust import SignerRole
+from tests.property.applier_world import World
+from tests.signatures import BELIEF, signed
 
 SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
 CODEC = RecordCodec("shop", FixedSchemas())
@@ -94,6 +97,7 @@ commands = st.builds(
     source_transaction=words,
     planned_at_ms=longs,
     undoes=ids,
+    policy_id=ids,
     key_id=ids,
     signature=ids,
 )
@@ -371,6 +375,19 @@ def test_yesterdays_records_are_read_by_todays_schema(name: str) -> None:
     read = fastavro.schemaless_reader(body, before, own_schema(name))
     assert isinstance(read, dict)
     assert set(read) == {f["name"] for f in own_schema(name)["fields"]}
+
+
+def test_a_command_that_an_earlier_version_wrote_is_read_and_believed() -> None:
+    """Without a registry too: its id stands for the schema of its time, and its signature for what that had."""
+    written = signed(replace(World("new", "old").command("old", "new"), columns=("a",), source_transaction="7"))
+    body = io.BytesIO()
+    record = {"deployment": "d", "shard": 0, "connector_task": "", "checker": "", "checker_version": 0}
+    fastavro.schemaless_writer(
+        body, own_schema("previous/repair_command"), record_fields.command_fields(written) | record
+    )
+    read = RecordCodec("d", FixedSchemas()).read_command(frame(2, body.getvalue()))
+    assert read == written
+    assert BELIEF.distrust(SignerRole.PLANNER, read, 0) is None
 
 
 @pytest.mark.parametrize("name", sorted(FIXED_IDS))

@@ -16,6 +16,7 @@ from app.core.contract import EntityContract, RehearsalRule, RepairMode, RepairP
 from app.core.guard import waits_for_person
 from app.core.history.let_go import Unproven, Writing, policy_then, why_not
 from app.core.limits import CLOCK_SKEW_MS_MAX
+from app.core.policy import policy_id
 from app.core.rehearsal import yes_counts_from_ms
 from tests.property.history_records import COMMAND, NOW_MS
 from tests.signatures import ANNA, ANNAS_OTHER, BERT, SIGNERS, STRANGER
@@ -118,7 +119,7 @@ def test_who_left_before_the_write_by_the_list_of_now_may_have_been_trusted_then
 
 
 def test_the_policy_is_the_contracts_while_it_has_the_commands_version() -> None:
-    """Another version, another authority, another target, or no contract: nobody knows."""
+    """Another version, another authority, another target, or no contract: nobody knows, unless the command names it."""
     contract = EntityContract(
         entity="orders",
         number=0,
@@ -137,6 +138,9 @@ def test_the_policy_is_the_contracts_while_it_has_the_commands_version() -> None
         {"orders": replace(contract, replicas=())},
     ]
     assert [policy_then(each, COMMAND) for each in others] == [None] * 4
+    named = replace(COMMAND, policy_id=policy_id(TWO))
+    assert [policy_then(each, named) for each in others] == [None, TWO, TWO, None]
+    assert policy_then({"orders": contract}, replace(COMMAND, policy_id=policy_id(APPLIES))) is None
 
 
 WORDS = st.builds(

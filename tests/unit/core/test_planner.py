@@ -21,6 +21,7 @@ from app.core.contract import EntityContract, Hours, RepairMode, RepairPolicy, R
 from app.core.finding import DriftKind, Evidence, Finding, Stage, Verdict
 from app.core.planner import Step
 from app.core.planner_state import CommandState, Standing, decode, encode
+from app.core.policy import policy_id
 from tests.signatures import DEPLOYMENT, word_on
 
 
@@ -106,6 +107,23 @@ class Table:
         return self._take(planner.on_time(self.rows.get, due, {"orders": self.contract}, now, self.tokens))
 
 
+def test_a_command_is_sent_again_under_the_policy_that_its_contract_has_by_now() -> None:
+    """The applier holds what another policy planned; a person's word on that does not outlive it."""
+    table = Table()
+    before = table.contract.replicas[0].repair
+    (command,) = table.find(finding_of(1, intended=b""))
+    assert command.policy_id == policy_id(before)
+    table.end(command, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    assert table.say(command) == [command]
+    table.contract = contract_of(persons=2)
+    table.end(command, Outcome.HELD, RefusalReason.POLICY_DIFFERS)
+    (again,) = table.tick(planner.RESEND_FIRST_MS)
+    assert again == replace(command, policy_id=policy_id(replace(before, persons=2)))
+    table.end(again, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    assert table.say(command) == []
+    assert table.say(again) == [again]
+
+
 def test_a_command_that_is_fenced_off_is_sent_again_under_the_token_of_its_target() -> None:
     """The same repair of the same row; what is found later carries the token from the start."""
     table = Table()
@@ -142,6 +160,15 @@ def test_a_state_comes_back_as_it_was(standing: Standing, action: Action) -> Non
     told = replace(command, columns=("amount", "ä"), source_transaction="77", planned_at_ms=1 << 41)
     state = CommandState(replace(told, action=action, needs_approval=True), standing, True, 3, 1 << 41)
     assert decode(encode(state)) == state
+
+
+def test_a_state_that_an_earlier_version_kept_is_read() -> None:
+    """It had no name of a policy; the columns stand behind where that is now."""
+    (command,) = Table().find(finding_of(1))
+    state = CommandState(replace(command, policy_id=b"", columns=("a", "b"), source_transaction="7"))
+    packed = encode(state)
+    at = packed.rindex(bytes(4) + (1).to_bytes(4, "big") + b"a")
+    assert decode(bytes([2]) + packed[1:at] + packed[at + 4 :]) == state
 
 
 def test_a_state_of_another_format_is_refused() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 import pytest
 
-from app.core.contract import Hours, RepairMode, RepairPolicy
-from app.core.policy import columns_mode, is_open, mode_of, strictest
+from app.core.contract import Hours, RehearsalRule, RepairMode, RepairPolicy
+from app.core.policy import columns_mode, is_open, mode_of, policy_id, policy_text, strictest
 
 OBSERVE, PROPOSE, APPLY = RepairMode.OBSERVE, RepairMode.PROPOSE, RepairMode.APPLY
 POLICY = RepairPolicy(
@@ -33,6 +34,47 @@ def test_the_strictest_of_replica_kind_and_fields_decides(
     """A kind or a field can only narrow what the replica allows."""
     assert mode_of(POLICY, kind, columns) is mode
     assert mode_of(RepairPolicy(), kind, columns) is OBSERVE
+
+
+OTHERS: dict[str, object] = {
+    "mode": OBSERVE,
+    "kinds": {"extra": OBSERVE},
+    "columns": {"amount": OBSERVE, "secret": OBSERVE},
+    "transform": frozenset({"note"}),
+    "upserts": False,
+    "deletes": True,
+    "deletes_wait": False,
+    "mass_rows": 999,
+    "quarantine_rows": 1,
+    "quarantine_percent": 0.5,
+    "automatic_per_minute": 0,
+    "automatic_percent_per_minute": 0.5,
+    "allow": (Hours(frozenset({0}), 1, 2, "UTC"),),
+    "deny": (Hours(frozenset({0}), 1, 3, "UTC"),),
+    "parents": ("customers",),
+    "persons": 2,
+    "approval_life_ms": 1,
+    "rehearsal": RehearsalRule.REQUIRED,
+    "expires_after_ms": 1,
+}
+
+
+def test_another_policy_has_another_name() -> None:
+    """Whatever part of it is another one; the order in which a contract says it makes no difference."""
+    others = [replace(POLICY, **{name: value}) for name, value in OTHERS.items()]
+    assert OTHERS.keys() == {field.name for field in fields(RepairPolicy)}
+    assert len({policy_id(each) for each in (POLICY, *others)}) == len(others) + 1
+    turned = replace(POLICY, kinds=dict(reversed(POLICY.kinds.items())))
+    assert policy_id(turned) == policy_id(POLICY)
+
+
+def test_a_policys_name_does_not_change_with_the_keys_that_a_later_version_adds() -> None:
+    """What is at its default is not in it: workers and appliers of two versions agree on it."""
+    assert policy_text(RepairPolicy()) == "{}"
+    assert policy_text(replace(RepairPolicy(APPLY), deny=(Hours(frozenset({4, 0}), 1, 2, "UTC"),))) == (
+        '{"deny": [{"days": [0, 4], "end_minute": 2, "start_minute": 1, "zone": "UTC"}], "mode": "apply"}'
+    )
+    assert policy_id(RepairPolicy(APPLY)).hex() == "1397c46f736e8e3810c8ae8d6334782f"
 
 
 def test_without_a_word_nothing_is_narrowed_and_nothing_is_allowed() -> None:

@@ -17,6 +17,8 @@ from tests.property.applier_world import World
 from tests.signatures import ANNA, DEPLOYMENT, NEXT_PLANNER, PLANNER, SIGNERS, STRANGER, signed, signed_word, word_on
 
 COMMAND = signed(replace(World("new", "old").command("old", "new"), columns=("a", "b"), source_transaction="7"))
+NAMES_POLICY = signed(replace(COMMAND, policy_id=b"p" * 16))
+BEFORE_POLICIES = replace(COMMAND, sealed_key=b"sealed")
 WORD = word_on([COMMAND])
 
 
@@ -44,6 +46,25 @@ def test_no_field_of_a_command_can_be_changed(name: str) -> None:
     forged = replace(COMMAND, **{name: changed(getattr(COMMAND, name))})
     no = distrust(SIGNERS, verify, SignerRole.PLANNER, DEPLOYMENT, forged, 0)
     assert no is (RefusalReason.UNKNOWN_KEY if name == "key_id" else RefusalReason.FORGED)
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(RepairCommand)])
+def test_no_field_of_a_command_that_names_its_policy_can_be_changed(name: str) -> None:
+    """Nor can its policy be taken out of it."""
+    for value in {
+        changed(getattr(NAMES_POLICY, name)),
+        b"" if name == "policy_id" else changed(getattr(COMMAND, name)),
+    }:
+        forged = replace(NAMES_POLICY, **{name: value})
+        no = distrust(SIGNERS, verify, SignerRole.PLANNER, DEPLOYMENT, forged, 0)
+        assert no is (RefusalReason.UNKNOWN_KEY if name == "key_id" else RefusalReason.FORGED)
+
+
+def test_what_was_signed_before_commands_named_their_policy_stays_signed() -> None:
+    """The form is what it was: histories, words and open commands outlive the upgrade."""
+    form = signed_form(DEPLOYMENT, BEFORE_POLICIES)
+    assert form.hex() == "36da8dcd526bec8860db7bde584890bf62adf85f01a3f3eaa43fd31c005d67b0"
+    assert distrust(SIGNERS, verify, SignerRole.PLANNER, DEPLOYMENT, NAMES_POLICY, 0) is None
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Approval)])
