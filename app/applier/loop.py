@@ -318,7 +318,9 @@ class ApplierLoop:
 
     def _tell_refused_words(self) -> None:
         """Put what was refused of people's words on the topic of outcomes, under the batch's id, and remember it."""
-        for refused in self.words.refused:
+        told = self.words.refused
+        for refused in told:
+            more = f", and {refused.others} more up to offset {refused.through}" if refused.others else ""
             self._send(
                 CommandOutcome(
                     command_id=refused.name,
@@ -331,10 +333,12 @@ class ApplierLoop:
                     transaction="",
                     partition=refused.partition,
                     trace_id=b"",
-                    detail=f"a word of {refused.topic}, at offset {refused.offset}",
+                    detail=f"a word of {refused.topic}, at offset {refused.offset}{more}",
                 )
             )
-        if self.words.refused:
+            if refused.others and refused.reason in DISTRUSTED:
+                self.meter.add(observe.REPAIR_ALARMS, refused.others, reason=refused.reason.value)
+        if told:
             self.sink.flush()
         self.words.were_told()
 

@@ -3,14 +3,15 @@
 The applier starts stopped: without an approver's signed `resume` nothing is written, also after a restart. A file on
 this host stops it too, for whoever cannot reach Kafka. Each word is judged by whom the deployment trusts when it is
 read, and so again by each start; one that is refused is kept in `refused` until somebody has told of it, unless that
-was done before (`app.applier.word_reader`). Kept is only what may count: nobody fills the memory without a trusted key.
+was done before (`app.applier.word_reader`). Kept is only what may count, and of what is refused no more than is told of
+one by one: nobody fills the memory without a trusted key.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -22,6 +23,7 @@ from app.codec.control import KEY, decode_control
 from app.core.approval import Word
 from app.core.command import Approval, RefusalReason, RepairCommand
 from app.core.errors import Undecodable, Unready
+from app.core.limits import REFUSED_WORDS_TOLD
 from app.core.pace import LogLags
 from app.core.quarantine import Shards, shard_name
 from app.core.rehearsal import Rehearsal
@@ -64,13 +66,18 @@ class Ends(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RefusedWord:
-    """A person's word that is not heard, why, and where it stands. `name` is the batch, or what is switched."""
+    """A person's word that is not heard, why, and where it stands. `name` is the batch, or what is switched.
+
+    `others` were refused behind it for the same reason, up to the offset `through`, and are not kept one by one.
+    """
 
     name: bytes
     reason: RefusalReason
     topic: str
     partition: int
     offset: int
+    others: int = 0
+    through: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +127,13 @@ class Words:
         self._switch = Switch()
         self._lost_resume: RefusalReason | None = None
         self.shards = Shards()
-        self.refused: list[RefusedWord] = []
+        self._refused: list[RefusedWord] = []
+        self._refused_too: dict[tuple[str, int, RefusalReason], RefusedWord] = {}
+
+    @property
+    def refused(self) -> list[RefusedWord]:
+        """What was refused and not told of so far."""
+        return [*self._refused, *self._refused_too.values()]
 
     @property
     def is_stopped(self) -> bool:
@@ -168,7 +181,8 @@ class Words:
 
     def were_told(self) -> None:
         """Note that somebody has told of all that was refused so far: it is history from now on."""
-        self.refused.clear()
+        self._refused.clear()
+        self._refused_too.clear()
         for reader in (self._control, self._others):
             reader.were_told(self._log)
 
@@ -244,7 +258,14 @@ class Words:
         self._answered[shown.batch_id, shown.member] = shown.at_ms
 
     def _refuse(self, name: bytes, no: RefusalReason, message: Any) -> None:  # noqa: ANN401
-        self.refused.append(RefusedWord(name, no, message.topic(), message.partition(), message.offset()))
+        word = RefusedWord(name, no, message.topic(), message.partition(), message.offset())
+        if len(self._refused) < REFUSED_WORDS_TOLD:
+            self._refused.append(word)
+            return
+        place = (word.topic, word.partition, no)
+        first = self._refused_too.get(place)
+        more = replace(first, others=first.others + 1, through=word.offset) if first else word
+        self._refused_too[place] = more
 
     def _take_switch(self, word: Control, message: Any, *, is_history: bool) -> None:  # noqa: ANN401
         if word.said is Said.RESUME:

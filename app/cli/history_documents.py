@@ -9,7 +9,6 @@ from typing import Any
 from app.codec.rendering import evidence_document, touched_text, wall_text, word_text, would_text
 from app.core.finding import Finding
 from app.core.history.changes import Change, Heard, Placed, Step
-from app.core.policy import policy_text
 from app.core.rehearsal import Rehearsal
 
 KeyText = Callable[[str, bytes], str]
@@ -57,7 +56,7 @@ def change_document(change: Change, key_text: KeyText) -> Document:
         "source_transaction": command.source_transaction if command else "",
         "contract_version": command.contract_version if command else None,
         "policy_id": command.policy_id.hex() if command else "",
-        "policy": json.loads(policy_text(change.policy)) if change.policy else None,
+        "policy": json.loads(change.policy.text) if change.policy else None,
         "drift": [_step(step) for step in change.steps],
         "words": [_word(heard) for heard in change.words],
         "rehearsals": [_rehearsal(each) for each in change.rehearsals],

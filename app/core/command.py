@@ -157,9 +157,9 @@ class RepairCommand:
     `needs_approval` says that policy asks for a person's word; `planned_at_ms` and `expires_at_ms` are wall-clock time.
     `columns` are the differing fields where they are known, of a `transform` all that it writes; `source_transaction`
     is the authority's that made the state to be copied, empty where unknown. `undoes` is the command that a `restore`
-    takes back, else empty. `policy_id` names the policy that it was planned by (`app.core.policy`), empty where a
-    person asks for it, and of earlier commands. `key_id` names the key of the planner, or of the person who asks;
-    `signature` is over all the rest (`app.core.signing`).
+    takes back, else empty. `policy_id` names the policy that it was planned by, empty where a person asks for it, and
+    of earlier commands. `key_id` names the key of the planner, or of the person who asks; `signature` is over all the
+    rest (`app.core.signing`).
     """
 
     command_id: bytes

@@ -5,10 +5,14 @@ Store names are the deployment's; column names are each store's own; field names
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from decimal import Decimal
 from enum import Enum
+from functools import cached_property
+from typing import Any
 
 from app.core.limits import AGGREGATE_ENTRIES
 
@@ -127,7 +131,7 @@ class Hours:
     zone: str = "UTC"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RepairPolicy:
     """What may be repaired in one replica, and what waits for a person. `app.core.policy` says how it is read.
 
@@ -161,6 +165,28 @@ class RepairPolicy:
     approval_life_ms: int = 3_600_000
     rehearsal: RehearsalRule = RehearsalRule.OPTIONAL
     expires_after_ms: int = 3_600_000
+
+    @property
+    def text(self) -> str:
+        """The policy as JSON, in one form.
+
+        What is at its default is left out: a key that a later version adds gives no policy another name.
+        """
+        defaults = RepairPolicy()
+        values = ((each.name, getattr(self, each.name)) for each in fields(self))
+        told = {name: value for name, value in values if value != getattr(defaults, name)}
+        return json.dumps(told, default=_plain, sort_keys=True)
+
+    @cached_property
+    def policy_id(self) -> bytes:
+        """What names the policy by its content (16 bytes)."""
+        return hashlib.blake2b(self.text.encode(), digest_size=16, person=b"driftline-policy").digest()
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a part of a policy that JSON has no form for
+    if isinstance(value, Enum):
+        return value.value
+    return sorted(value) if isinstance(value, frozenset) else asdict(value)
 
 
 @dataclass(frozen=True, slots=True)

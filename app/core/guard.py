@@ -28,7 +28,7 @@ from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.errors import DriftlineError
 from app.core.ledger import LedgerCounts
 from app.core.limits import CLOCK_SKEW_MS_MAX
-from app.core.policy import is_open, mode_of, policy_id
+from app.core.policy import is_open, mode_of
 
 
 class Refused(DriftlineError):
@@ -193,7 +193,7 @@ def _is_outside(command: RepairCommand, known: Known) -> bool:
 
 def _has_another_policy(command: RepairCommand, known: Known) -> bool:
     """Tell whether the planner went by another policy: what it then said of the command, nobody has decided here."""
-    return bool(command.policy_id) and known.policy is not None and command.policy_id != policy_id(known.policy)
+    return bool(command.policy_id) and known.policy is not None and command.policy_id != known.policy.policy_id
 
 
 def _is_share_used_up(known: Known) -> bool:

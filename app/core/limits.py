@@ -71,6 +71,9 @@ REHEARSAL_LIFE_MS: Final = 600_000
 CLOCK_SKEW_MS_MAX: Final = 300_000
 """What was signed so far in the future means that two clocks disagree, and nobody knows by which to call it expired."""
 
+REFUSED_WORDS_TOLD: Final = 1_000
+"""Refused words that are told one by one; of more that an applier reads at once, it tells how many they were."""
+
 WHY_LENGTH_MAX: Final = 500
 """Characters of a person's reason."""
 

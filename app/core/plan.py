@@ -13,7 +13,7 @@ from app.core.command import Action, RepairCommand, command_id
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.finding import Finding, Stage, Verdict
 from app.core.guard import repair_policy
-from app.core.policy import mode_of, policy_id
+from app.core.policy import mode_of
 
 
 class NotPlanned(Enum):
@@ -136,5 +136,5 @@ def plan(
         columns=_columns(finding) or (),
         source_transaction=_source_transaction(finding),
         planned_at_ms=now_wall_ms,
-        policy_id=policy_id(policy),
+        policy_id=policy.policy_id,
     )

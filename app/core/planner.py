@@ -35,7 +35,7 @@ from app.core.finding import Finding, Stage
 from app.core.guard import repair_policy
 from app.core.plan import Refusal, plan
 from app.core.planner_state import CommandState, Standing, decode, encode
-from app.core.policy import is_open, policy_id
+from app.core.policy import is_open
 from app.core.signing import id_of_member, member_of
 
 RESEND_FIRST_MS: Final = 1_000
@@ -296,11 +296,11 @@ def on_time(
             moved = replace(moved, command=renewed, due_at_ms=renewed.expires_at_ms)
         else:
             moved = replace(moved, due_at_ms=now_wall_ms + RESEND_MOST_MS)
-        under = {
-            "fence_token": (fence_tokens or {}).get(moved.command.target, 0),
-            "policy_id": policy_id(policy) if policy is not None else moved.command.policy_id,
-        }
-        again = replace(moved.command, **under)
+        again = replace(
+            moved.command,
+            fence_token=(fence_tokens or {}).get(moved.command.target, 0),
+            policy_id=policy.policy_id if policy is not None else moved.command.policy_id,
+        )
         if again != moved.command:
             moved = replace(moved, command=again, approved=False)
         _save(step, state, moved)

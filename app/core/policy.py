@@ -6,42 +6,13 @@ if any of them only proposes. Fields that are not known to be the same count as 
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
-from dataclasses import fields
-from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 from app.core.contract import RepairMode, RepairPolicy
 from app.core.hours import within
 
 _STRICTEST_FIRST: Final = (RepairMode.OBSERVE, RepairMode.PROPOSE, RepairMode.APPLY)
-_DEFAULTS: Final = RepairPolicy()
-
-
-def policy_id(policy: RepairPolicy) -> bytes:
-    """Name a policy by its content (16 bytes)."""
-    told = policy_text(policy).encode()
-    return hashlib.blake2b(told, digest_size=16, person=b"driftline-policy").digest()
-
-
-def policy_text(policy: RepairPolicy) -> str:
-    """Return a policy as JSON, in one form.
-
-    What is at its default is left out: a key that a later version adds gives no policy another name.
-    """
-    values = ((field.name, getattr(policy, field.name)) for field in fields(policy))
-    told = {name: value for name, value in values if value != getattr(_DEFAULTS, name)}
-    return json.dumps(told, default=_plain, sort_keys=True)
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - a part of a policy that JSON has no form for
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, frozenset):
-        return sorted(value)
-    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def strictest(modes: Iterable[RepairMode]) -> RepairMode:

@@ -201,7 +201,7 @@ class WordConsumer(CommandConsumer):
 
 
 class Counts(NoMeter):
-    """Keeps what was counted as an alarm, and the paces."""
+    """Keeps what was counted as an alarm, as often as it was, and the paces."""
 
     def __init__(self) -> None:
         self.alarms: list[str] = []
@@ -215,8 +215,8 @@ class Counts(NoMeter):
 
     def add(self, metric: Metric, amount: float = 1, **labels: str) -> None:
         """Keep an alarm's reason."""
-        if metric is REPAIR_ALARMS and amount:
-            self.alarms.append(labels["reason"])
+        if metric is REPAIR_ALARMS:
+            self.alarms += [labels["reason"]] * int(amount)
 
 
 class EchoSink(MemorySink):

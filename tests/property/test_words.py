@@ -207,6 +207,30 @@ def test_words_without_a_trusted_key_leave_nothing_in_memory() -> None:
         assert (words._by_member, words._asked, words._heard, words.refused) == ({}, {}, set(), [])
 
 
+def test_a_flood_that_a_start_has_to_read_through_is_told_in_few_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said while no applier ran: each is counted as an alarm, the first are told one by one, the others together."""
+    monkeypatch.setattr("app.applier.words.REFUSED_WORDS_TOLD", 3)
+    rig, commands = used()
+    word = word_on([waiting(rig.world)], STRANGER)
+    for _ in range(20):
+        rig.broker.hear(CODEC.approval(word))
+        rig.broker.hear(CODEC.approval(word_on([commands[0]])))
+    again = Rig(rig.world, broker=rig.broker)
+    assert len(again.loop.words.refused) == 3 + 2
+    told = [(o.reason, o.detail) for o in again.run(3)]
+    where = f"a word of {APPROVALS}, at offset"
+    assert told == [
+        (RefusalReason.UNKNOWN_KEY, f"{where} 12"),
+        (RefusalReason.REPLAYED, f"{where} 13"),
+        (RefusalReason.UNKNOWN_KEY, f"{where} 14"),
+        (RefusalReason.REPLAYED, f"{where} 15, and 18 more up to offset 51"),
+        (RefusalReason.UNKNOWN_KEY, f"{where} 16, and 17 more up to offset 50"),
+    ]
+    assert sorted(again.meter.alarms) == ["replayed"] * 20 + ["unknown_key"] * 20
+    assert again.loop.words.refused == []
+    assert Rig(rig.world, broker=rig.broker).run(3) == []
+
+
 def test_words_behind_a_list_of_signers_that_cannot_be_read_are_not_lost() -> None:
     """They were fetched together; once the list is back each is heard, and none as a replay."""
     rig, commands = used()

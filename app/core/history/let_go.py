@@ -18,7 +18,7 @@ from app.core.command import Action, RefusalReason, RepairCommand
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.guard import repair_policy, waits_for_person
 from app.core.limits import APPROVAL_LIFE_MS_MAX, CLOCK_SKEW_MS_MAX
-from app.core.policy import columns_mode, policy_id
+from app.core.policy import columns_mode
 from app.core.rehearsal import yes_counts_from_ms
 from app.core.trust import Signer, SignerRole, Signers
 
@@ -91,7 +91,7 @@ def policy_then(contracts: Mapping[str, EntityContract], command: RepairCommand)
     if contract is None or policy is None:
         return None
     if command.policy_id:
-        is_it = command.policy_id == policy_id(policy)
+        is_it = command.policy_id == policy.policy_id
     else:
         is_it = (contract.version, contract.authority) == (command.contract_version, command.authority)
     return policy if is_it else None

@@ -15,7 +15,6 @@ from app.core.command import Action, Outcome, RefusalReason, RepairCommand
 from app.core.contract import RepairMode, RepairPolicy
 from app.core.digest import keyed_hash
 from app.core.finding import Finding, Stage
-from app.core.policy import policy_id
 from app.core.signing import signed_form
 from app.core.trust import SignerRole
 from app.topics import APPROVALS, DRIFTS, OUTCOMES, REHEARSALS, REPAIRS
@@ -275,7 +274,7 @@ def test_a_command_says_which_policy_allowed_it(world: Repaired, capsys: pytest.
     file = world.settings.contracts_dir / "orders.yaml"
     applies = file.read_text().replace("window_ms: 10000}", "window_ms: 10000, repair: {mode: apply}}")
     file.write_text(applies)
-    world.repair(world.of_row(7, COMMAND, policy_id=policy_id(RepairPolicy(RepairMode.APPLY))))
+    world.repair(world.of_row(7, COMMAND, policy_id=RepairPolicy(RepairMode.APPLY).policy_id))
     for text, expected in (
         (applies, (0, "verified", "", {"mode": "apply"})),
         # Of a later version of the contract that repairs by the same policy, too.
@@ -285,7 +284,7 @@ def test_a_command_says_which_policy_allowed_it(world: Repaired, capsys: pytest.
         file.write_text(text)
         code, [told] = asked(capsys, "row", "orders", "7")
         assert (code, told["right"], told["because"], told["policy"]) == expected
-        assert (told["contract_version"], told["policy_id"]) == (1, policy_id(RepairPolicy(RepairMode.APPLY)).hex())
+        assert (told["contract_version"], told["policy_id"]) == (1, RepairPolicy(RepairMode.APPLY).policy_id.hex())
         run(["history", "row", "orders", "7"])
         shown = capsys.readouterr().out
         assert f"by contract version 1, policy {told['policy_id'][:12]}: " in shown

@@ -11,7 +11,6 @@ from app.core.command import FINAL_REASONS, WAITS_FOR_WORD, Action, RefusalReaso
 from app.core.contract import Hours, RepairMode, RepairPolicy
 from app.core.guard import BEFORE, FENCE, LOCKED, WRITTEN, Fence, Known, Limits, Locked, Written, first_refusal
 from app.core.ledger import LedgerCounts
-from app.core.policy import policy_id
 
 POLICY = RepairPolicy(mode=RepairMode.APPLY, deletes=True)
 PROPOSE, OBSERVE = RepairMode.PROPOSE, RepairMode.OBSERVE
@@ -81,11 +80,11 @@ LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
         (replace(UPSERT, planned_at_ms=301_000), KNOWN, None),
         (replace(UPSERT, planned_at_ms=301_001), KNOWN, RefusalReason.CLOCKS_DISAGREE),
         (UPSERT, replace(KNOWN, said=Said(("anna",), RefusalReason.REJECTED)), RefusalReason.REJECTED),
-        (replace(UPSERT, policy_id=policy_id(POLICY)), KNOWN, None),
-        (replace(UPSERT, policy_id=policy_id(SLOW)), KNOWN, RefusalReason.POLICY_DIFFERS),
-        (replace(UPSERT, policy_id=policy_id(SLOW)), replace(KNOWN, said=ALLOWED), RefusalReason.POLICY_DIFFERS),
+        (replace(UPSERT, policy_id=POLICY.policy_id), KNOWN, None),
+        (replace(UPSERT, policy_id=SLOW.policy_id), KNOWN, RefusalReason.POLICY_DIFFERS),
+        (replace(UPSERT, policy_id=SLOW.policy_id), replace(KNOWN, said=ALLOWED), RefusalReason.POLICY_DIFFERS),
         (
-            replace(UPSERT, policy_id=policy_id(SLOW)),
+            replace(UPSERT, policy_id=SLOW.policy_id),
             replace(KNOWN, said=Said(("anna",), RefusalReason.REJECTED)),
             RefusalReason.REJECTED,
         ),

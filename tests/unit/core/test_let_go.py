@@ -16,7 +16,6 @@ from app.core.contract import EntityContract, RehearsalRule, RepairMode, RepairP
 from app.core.guard import waits_for_person
 from app.core.history.let_go import Unproven, Writing, policy_then, why_not
 from app.core.limits import CLOCK_SKEW_MS_MAX
-from app.core.policy import policy_id
 from app.core.rehearsal import yes_counts_from_ms
 from tests.property.history_records import COMMAND, NOW_MS
 from tests.signatures import ANNA, ANNAS_OTHER, BERT, SIGNERS, STRANGER
@@ -138,9 +137,9 @@ def test_the_policy_is_the_contracts_while_it_has_the_commands_version() -> None
         {"orders": replace(contract, replicas=())},
     ]
     assert [policy_then(each, COMMAND) for each in others] == [None] * 4
-    named = replace(COMMAND, policy_id=policy_id(TWO))
+    named = replace(COMMAND, policy_id=TWO.policy_id)
     assert [policy_then(each, named) for each in others] == [None, TWO, TWO, None]
-    assert policy_then({"orders": contract}, replace(COMMAND, policy_id=policy_id(APPLIES))) is None
+    assert policy_then({"orders": contract}, replace(COMMAND, policy_id=APPLIES.policy_id)) is None
 
 
 WORDS = st.builds(

@@ -10,7 +10,6 @@ from app.core.command import Action, RepairCommand, command_id
 from app.core.contract import EntityContract, RepairMode, RepairPolicy, Replica
 from app.core.finding import DriftKind, Evidence, Finding, Shown, Stage, Verdict
 from app.core.plan import NotPlanned, Refusal, plan
-from app.core.policy import policy_id
 
 POLICY = RepairPolicy(mode=RepairMode.APPLY, deletes=True, mass_rows=4, expires_after_ms=500)
 
@@ -71,7 +70,7 @@ def test_a_row_in_the_authority_is_upserted() -> None:
     assert command.command_id == command_id(b"f" * 16, "copy", b"e" * 16, b"i" * 16)
     assert (command.expected_digest, command.intended_digest) == (b"e" * 16, b"i" * 16)
     assert (command.partition, command.expires_at_ms, command.fence_token) == (2, 1_500, 9)
-    assert command.policy_id == policy_id(POLICY)
+    assert command.policy_id == POLICY.policy_id
     assert not command.needs_approval
 
 

@@ -21,7 +21,6 @@ from app.core.contract import EntityContract, Hours, RepairMode, RepairPolicy, R
 from app.core.finding import DriftKind, Evidence, Finding, Stage, Verdict
 from app.core.planner import Step
 from app.core.planner_state import CommandState, Standing, decode, encode
-from app.core.policy import policy_id
 from tests.signatures import DEPLOYMENT, word_on
 
 
@@ -112,13 +111,13 @@ def test_a_command_is_sent_again_under_the_policy_that_its_contract_has_by_now()
     table = Table()
     before = table.contract.replicas[0].repair
     (command,) = table.find(finding_of(1, intended=b""))
-    assert command.policy_id == policy_id(before)
+    assert command.policy_id == before.policy_id
     table.end(command, Outcome.HELD, RefusalReason.NOT_APPROVED)
     assert table.say(command) == [command]
     table.contract = contract_of(persons=2)
     table.end(command, Outcome.HELD, RefusalReason.POLICY_DIFFERS)
     (again,) = table.tick(planner.RESEND_FIRST_MS)
-    assert again == replace(command, policy_id=policy_id(replace(before, persons=2)))
+    assert again == replace(command, policy_id=replace(before, persons=2).policy_id)
     table.end(again, Outcome.HELD, RefusalReason.NOT_APPROVED)
     assert table.say(command) == []
     assert table.say(again) == [again]
