@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from app import observe
 from app.applier.apply import Applier
@@ -186,7 +186,8 @@ class ApplierLoop:
         error = message.error()
         if error is None:
             return False
-        if error.fatal():
+        # `fatal()` is not true of an error that comes as an event; its code says so.
+        if error.code() == KafkaError._FATAL:  # noqa: SLF001 - the library's name for the code
             raise Unready(f"Kafka: {error.str()}", where=self.topics.repairs, hint="start the applier again")
         self.log.warning("Kafka has trouble", what=error.str(), topic=message.topic())
         return True

@@ -17,8 +17,8 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 from app.core.errors import Unready
 
 _ASK_S: Final = 10.0
-_COMMIT_AGAIN_S: Final = 3_600.0
-"""A broker forgets offsets that were not committed for its `offsets.retention.minutes`: a week, unless it was told."""
+_COMMIT_AGAIN_S: Final = 60.0
+"""A slower applier may have moved offsets back; and a broker forgets those that nobody has committed for a while."""
 
 Place = tuple[str, int]
 Hear = Callable[[Any, bool], None]
@@ -94,11 +94,17 @@ class WordReader:
         return any(max(0, p.offset) < ends.get((p.topic, p.partition), 0) for p in reached)
 
     def were_told(self, log: Log) -> None:
-        """Make history of all that was taken in. What cannot be kept now is kept by a later call."""
+        """Make history of all that was taken in, and of all that another applier has told of.
+
+        What was kept is never moved back: where two appliers keep theirs in the same moment, the one that is further
+        puts it right by a later call. What cannot be kept now is kept by a later call, too.
+        """
         told = {place: max(end, self._taken.get(place, 0)) for place, end in self._told.items()}
         if told == self._told and time.monotonic() < self._commit_again_s:
             return
         try:
+            for kept in self._consumer.committed([TopicPartition(*place) for place in told], timeout=_ASK_S):
+                told[kept.topic, kept.partition] = max(told[kept.topic, kept.partition], kept.offset)
             offsets = [TopicPartition(*place, end) for place, end in told.items() if end]
             if offsets:
                 self._consumer.commit(offsets=offsets, asynchronous=False)

@@ -1,4 +1,4 @@
-"""An applier that dies by kill -9 as soon as it has passed a step: `python -m tests.integration.dying_applier`."""
+"""An applier that is sent a signal as soon as it has passed a step: `python -m tests.integration.dying_applier`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,17 @@ from app.settings import load_settings
 
 
 def main() -> None:
-    """Be the applier of the settings that the first argument names, up to the step that the second does."""
+    """Be the applier of the settings that the first argument names, up to the step that the second does.
 
-    def die(passed: str) -> None:
-        if passed == sys.argv[2]:
-            os.kill(os.getpid(), signal.SIGKILL)
+    There it is sent the signal that the third names: `SIGKILL`, or `SIGSTOP` for one that falls asleep.
+    """
+    file, step, sent = sys.argv[1:]
 
-    loop = compose(load_settings(Path(sys.argv[1])), Metrics(), threading.Event(), die)
+    def end(passed: str) -> None:
+        if passed == step:
+            os.kill(os.getpid(), signal.Signals[sent])
+
+    loop = compose(load_settings(Path(file)), Metrics(), threading.Event(), end)
     loop.words.start()
     loop.run()
 

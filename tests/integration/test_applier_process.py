@@ -19,9 +19,12 @@ from uuid import uuid4
 import psycopg
 import pymysql
 import pytest
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from app.adapters.kafka import KafkaClients
+from app.adapters.kafka_read import KafkaEnds
+from app.adapters.logs import log
 from app.adapters.mysql_rows import MysqlRows
 from app.adapters.planner_trust import PlannerTrust
 from app.adapters.postgres_rows import PostgresRows
@@ -29,6 +32,7 @@ from app.adapters.seal import KeySeals, read_key
 from app.adapters.sql_rows import SqlRows
 from app.adapters.system_clock import wall_ms
 from app.adapters.topic_log import TopicLog
+from app.applier.word_reader import WordReader
 from app.codec.contract_file import load_contracts
 from app.codec.records import FixedSchemas, RecordCodec
 from app.core.canonical_key import key_writer
@@ -37,7 +41,7 @@ from app.core.contract import FieldKind, FieldType
 from app.core.digest import keyed_hash, partition_of
 from app.core.store import StoreKind
 from app.settings import load_settings
-from app.topics import ALL, OUTCOMES, QUARANTINE, REPAIRS
+from app.topics import ALL, APPROVALS, OUTCOMES, QUARANTINE, REPAIRS, Topic
 from tests.integration.running_stack import part_killed, running_stack
 
 pytestmark = pytest.mark.stack
@@ -231,9 +235,9 @@ class Deployment:
         assert done.returncode == code, done.stderr
         return done.stdout
 
-    def start(self, failpoint: str = "") -> subprocess.Popen[bytes]:
-        """Start an applier; one that dies at a step, if a step is named."""
-        dying = [sys.executable, "-m", "tests.integration.dying_applier", str(self.config), failpoint]
+    def start(self, failpoint: str = "", sent: str = "SIGKILL") -> subprocess.Popen[bytes]:
+        """Start an applier; one that dies at a step, or falls asleep by SIGSTOP, if a step is named."""
+        dying = [sys.executable, "-m", "tests.integration.dying_applier", str(self.config), failpoint, sent]
         log = (self.folder / "applier.log").open("ab")
         process = subprocess.Popen(dying if failpoint else self._call("applier"), cwd=PROJECT, stderr=log, stdout=log)
         log.close()
@@ -332,6 +336,14 @@ class Deployment:
         """Wait for the outcome of a command."""
         until(lambda: len(self.outcomes(command)) >= count, f"outcome {count}")
         return self.outcomes(command)[-1]
+
+    def committed(self, group: str, topic: Topic) -> dict[int, int]:
+        """Return the offsets that a group of the deployment has committed, by partition."""
+        reader = self.clients.consumer("applier-test-offsets", f"{self.name}-{group}")
+        places = [TopicPartition(topic.name(self.name), partition) for partition in range(2)]
+        found = {each.partition: each.offset for each in reader.committed(places, timeout=10)}
+        reader.close()
+        return found
 
     def ledger(self, command: RepairCommand) -> list[str]:
         """Return the kinds of the ledger rows that speak of a command."""
@@ -532,6 +544,55 @@ def test_killed_at_a_step_it_is_done_once(deployment: Deployment, entity: str, f
     assert deployment.names(replica, entity, number) == ["right"]
     assert deployment.ledger(command) == ["check", "command"]
     deployment.stop(process)
+
+
+def test_an_applier_that_slept_while_another_took_its_place_moves_no_offsets_back(deployment: Deployment) -> None:
+    """The broker refuses what it commits when it wakes, and it ends; what it had in hand was answered meanwhile."""
+    deployment.run("resume")
+    deployment.put("pg", "goods", 61, "right")
+    deployment.put("my", "goods", 61, "wrong")
+    command = deployment.command("goods", 61)
+    deployment.send(command)
+    asleep = deployment.start("outcome_acknowledged", "SIGSTOP")
+    until(lambda: " (stopped)" in Path(f"/proc/{asleep.pid}/status").read_text(), "the applier to fall asleep")
+    process = deployment.start()
+    deployment.send(command)
+    deployment.await_outcome(command, 3)
+    deployment.stop(process)
+    committed = deployment.committed("applier", REPAIRS)
+    asleep.send_signal(signal.SIGCONT)
+    assert asleep.wait(PATIENCE_S) == 1
+    assert "offsets are not committed" in deployment.log
+    assert deployment.committed("applier", REPAIRS) == committed
+    assert deployment.ledger(command) == ["command"]
+
+
+def test_an_applier_that_has_heard_less_moves_no_offsets_of_words_back(deployment: Deployment) -> None:
+    """Each reads all words, so none is a member of a group that a broker could ask."""
+    slow, fast = (
+        WordReader(deployment.clients.consumer(name, f"{deployment.name}-two"), 100, [APPROVALS.name(deployment.name)])
+        for name in ("slow", "fast")
+    )
+    slow.start()
+    fast.start()
+    for number in range(5):
+        deployment.sink.send(APPROVALS.name(deployment.name), number % 2, b"a word", b"of nobody")
+    deployment.sink.flush()
+    heard: list[int] = []
+    ends = KafkaEnds(deployment.clients.admin("ends")).offsets(fast.places, latest=True)
+    while fast.lacks(ends):
+        fast.take(lambda message, _: heard.append(message.offset()), 0.2)
+    fast.were_told(log())
+    committed = deployment.committed("two", APPROVALS)
+    assert committed == {partition: ends[APPROVALS.name(deployment.name), partition] for partition in range(2)}
+    slow.were_told(log())
+    assert deployment.committed("two", APPROVALS) == committed
+    told: list[bool] = []
+    while slow.lacks(ends):
+        slow.take(lambda _, is_history: told.append(is_history), 0.2)
+    assert told == [True] * len(heard)
+    slow.close()
+    fast.close()
 
 
 @pytest.mark.parametrize("entity", ENTITIES)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from app.adapters.kafka import MemorySink
 from app.adapters.logs import log
@@ -59,8 +59,9 @@ class Message:
         """Return its key."""
         return b"key"
 
-    def error(self) -> None:
-        """No record of these tests is an error."""
+    def error(self) -> KafkaError | None:
+        """Return what is wrong: with a record, nothing."""
+        return None
 
 
 class Broker:

@@ -296,12 +296,27 @@ def test_offsets_that_cannot_be_kept_end_nothing_and_are_kept_later(monkeypatch:
     assert again.meter.alarms == ["unknown_key"]
 
 
-def test_offsets_are_committed_again_before_a_broker_forgets_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It does so with those that nobody has committed for a week, and nobody may speak for longer."""
+def test_an_applier_that_is_behind_moves_no_offsets_back_and_tells_nothing_that_another_has_told() -> None:
+    """Two of a deployment, or an old one that comes back: what was told of once is history for both."""
+    rig, _ = used()
+    slow = Rig(rig.world, broker=rig.broker)
+    for _ in range(5):
+        rig.broker.hear(CODEC.approval(word_on([waiting(rig.world)], STRANGER)))
+    fast = Rig(rig.world, broker=rig.broker)
+    fast.loop._hear()
+    told = dict(rig.broker.told)
+    slow.loop.words.were_told()
+    assert rig.broker.told == told
+    slow.loop._hear()
+    assert (fast.meter.alarms, slow.meter.alarms) == (["unknown_key"] * 5, [])
+
+
+def test_offsets_are_committed_again_as_a_broker_forgets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that nobody has committed for a week; and a slower applier may have moved them back in the same moment."""
     rig, _ = used()
     again = Rig(rig.world, broker=rig.broker)
     committed = []
-    for after_s in (0, 60, 3_601):
+    for after_s in (0, 59, 61):
         rig.broker.told.clear()
         with monkeypatch.context() as patched:
             now_s = time.monotonic() + after_s

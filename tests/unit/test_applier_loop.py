@@ -8,10 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError
 
 from app.codec.control import decode_control, encode_control
 from app.core.command import Outcome, RefusalReason
-from app.core.errors import Undecodable
+from app.core.errors import Undecodable, Unready
 from app.core.guard import Fence, Limits
 from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
@@ -325,6 +326,28 @@ def test_forgeries_stop_the_applier_until_a_person_has_looked() -> None:
     assert stopped[9] == (True, "old")
     words = [decode_control(r.value) for r in rig.sink.sent if r.topic == TOPICS.control]
     assert [(word.said, word.by, word.why) for word in words] == [(Said.PAUSE, "the breaker", "forgeries")]
+
+
+class Trouble(Message):
+    """What a consumer gives instead of a record."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(TOPICS.repairs, 0, 0, None)
+        self.code = code
+
+    def error(self) -> KafkaError:
+        """Return it."""
+        return KafkaError(self.code)
+
+
+def test_an_applier_whose_place_another_took_ends() -> None:
+    """Else it would hear words and tell of them for ever, and be given no command; other trouble passes."""
+    rig = Rig(World("new", "old"))
+    rig.broker.commands.append(Trouble(KafkaError._TRANSPORT))
+    assert rig.run(3) == []
+    rig.broker.commands.append(Trouble(KafkaError._FATAL))
+    with pytest.raises(Unready, match="start the applier again"):
+        Rig(rig.world, broker=rig.broker).run(3)
 
 
 def test_a_word_that_came_just_now_is_read_before_saying_no() -> None:
