@@ -343,6 +343,7 @@ class Trouble(Message):
 def test_an_applier_whose_place_another_took_ends() -> None:
     """Else it would hear words and tell of them for ever, and be given no command; other trouble passes."""
     rig = Rig(World("new", "old"))
+    rig.broker.say(Said.RESUME)
     rig.broker.commands.append(Trouble(KafkaError._TRANSPORT))
     assert rig.run(3) == []
     rig.broker.commands.append(Trouble(KafkaError._FATAL))
