@@ -547,6 +547,26 @@ def test_two_appliers_at_one_command_write_once(make: Callable[..., SqlWorld]) -
     second.close()
 
 
+def test_two_appliers_of_one_target_share_its_budget_and_count_a_fight_together(make: Callable[..., SqlWorld]) -> None:
+    """Both count by the target's ledger: what one has written is spent for the other, which has written nothing."""
+    world = make()
+    world.put(1, thing())
+    for name in (b"first", b"second"):
+        applier, command = repair(world, thing(name=name.decode()), name.ljust(16))
+        assert applier.carry_out(command).outcome is Outcome.APPLIED
+    applier, command = repair(world, thing(name="third"), b"third".ljust(16))
+    second = type(world.sql)(world.settings, [world.agreed], b"d" * 32)
+    beside = replace(applier, stores={**applier.stores, command.target: second})
+    few = (Limits(writes_per_minute=2), Limits(same_row_per_hour=2))
+    held = [replace(beside, limits=limits).carry_out(command) for limits in few]
+    assert [(o.outcome, o.reason) for o in held] == [
+        (Outcome.HELD, RefusalReason.OVER_BUDGET),
+        (Outcome.HELD, RefusalReason.OSCILLATES),
+    ]
+    assert beside.carry_out(command).outcome is Outcome.APPLIED
+    second.close()
+
+
 @pytest.mark.parametrize("amount", ["12345678901234567.89", "NaN"])
 def test_a_number_squeezed_into_a_double_is_refused(make: Callable[..., SqlWorld], amount: str) -> None:
     """The column takes something, but not the value: read back, it is not what was intended, and nothing stays."""

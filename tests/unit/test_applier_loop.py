@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from app.codec.control import decode_control, encode_control
-from app.core.command import Outcome, RefusalReason
+from app.core.command import WAITS_FOR_WORD, Outcome, RefusalReason
 from app.core.errors import Undecodable, Unready
 from app.core.guard import Fence, Limits
 from app.core.status import Coverage, StatusReport
@@ -326,6 +326,58 @@ def test_forgeries_stop_the_applier_until_a_person_has_looked() -> None:
     assert stopped[9] == (True, "old")
     words = [decode_control(r.value) for r in rig.sink.sent if r.topic == TOPICS.control]
     assert [(word.said, word.by, word.why) for word in words] == [(Said.PAUSE, "the breaker", "forgeries")]
+
+
+def test_a_row_that_two_writers_fight_over_is_left_to_a_person_and_others_go_on() -> None:
+    """An application puts back what each repair writes: after a few the row is held, until somebody says yes to one."""
+    rig = Rig(World("new", "old"))
+    object.__setattr__(rig.loop.applier, "limits", Limits(same_row_per_hour=3))
+    rig.world.put(b"other", "right", "wrong")
+    rig.broker.say(Said.RESUME)
+    commands = []
+
+    def put_back(turn: int) -> None:
+        if turn <= 6:
+            rig.world.target.put(ENTITY, KEY, row("old"))
+            commands.append(rig.world.command("old", "new"))
+            rig.broker.command(commands[-1])
+        if turn == 7:
+            rig.broker.command(rig.world.command("wrong", "right", b"other"))
+            rig.broker.approve(commands[-1])
+            rig.broker.command(commands[-1])
+
+    outcomes = rig.run(9, put_back)
+    reasons = [o.reason for o in outcomes]
+    assert reasons == [None] * 3 + [RefusalReason.OSCILLATES] * 3 + [None] * 2
+    assert [rig.world.value(rig.world.target, key) for key in (KEY, b"other")] == ["new", "right"]
+    assert RefusalReason.OSCILLATES in WAITS_FOR_WORD
+
+
+def test_a_mass_of_drifts_stops_repairs_by_one_word() -> None:
+    """A wrong mapping went live: what the budget lets go is all that is written, also in the minutes after it."""
+    world = World("new", "old")
+    rig = Rig(world)
+    object.__setattr__(rig.loop.applier, "limits", Limits(writes_per_minute=20))
+    rig.broker.say(Said.RESUME)
+    keys = [number.to_bytes(16, "big") for number in range(700)]
+    for key in keys:
+        world.put(key, "new", "old")
+
+    def turn(number: int) -> None:
+        if number == 1:
+            for key in keys[:600]:
+                rig.broker.command(replace(world.command("old", "new", key), expires_at_ms=10**6))
+        if number == 3:
+            world.now_ms += 60_000
+            for key in keys[600:]:
+                rig.broker.command(replace(world.command("old", "new", key), expires_at_ms=10**6))
+
+    outcomes = rig.run(6, turn)
+    assert sum(o.outcome is Outcome.APPLIED for o in outcomes) == 20
+    assert {o.reason for o in outcomes} == {None, RefusalReason.OVER_BUDGET}
+    assert sum(world.value(world.target, key) == "new" for key in keys) == 20
+    said = [decode_control(r.value) for r in rig.sink.sent if r.topic == TOPICS.control]
+    assert [(word.said, word.why) for word in said] == [(Said.PAUSE, "mass")]
 
 
 class Trouble(Message):
