@@ -206,6 +206,20 @@ def test_bytes_that_are_no_command(value: bytes) -> None:
     assert world.value(world.target) == "old"
 
 
+OF_PEOPLE = frozenset(
+    {
+        RefusalReason.REJECTED,
+        RefusalReason.NOT_REHEARSED,
+        RefusalReason.NOT_APPROVED,
+        RefusalReason.APPROVAL_EXPIRED,
+        RefusalReason.APPROVER_UNKNOWN,
+        RefusalReason.SAME_PERSON,
+        RefusalReason.SECOND_PERSON,
+    }
+)
+"""What can be missing in, or speak against a command, of people's words."""
+
+
 @dataclass(frozen=True)
 class Talk:
     """Words on a delete that waits for `persons`, heard in this order, and what comes of it.
@@ -309,6 +323,21 @@ TALKS = {
         lambda c: [_word(c, why="\x1b[2J" * 9_999)], (RefusalReason.UNREADABLE,), RefusalReason.NOT_APPROVED
     ),
 }
+
+
+def test_the_lists_leave_no_reason_out_that_somebody_can_bring_about() -> None:
+    """Sixty cases; each reason for which something is not what it claims to be, and each that a word can lack."""
+    commands = {**FORGED_COMMANDS, **TRUE_COMMANDS}
+    assert len(commands) == len(FORGED_COMMANDS) + len(TRUE_COMMANDS)
+    assert len(commands) + len(TALKS) >= 60
+    met = {reason for _, reason in commands.values()}
+    met |= {reason for talk in TALKS.values() for reason in (*talk.refused, talk.held)}
+    # These three have tests of their own: a person, a key or a rehearsal has to come or go in between.
+    assert (DISTRUSTED | OF_PEOPLE) - met == {
+        RefusalReason.OUTDATED_KEY,
+        RefusalReason.APPROVER_UNKNOWN,
+        RefusalReason.NOT_REHEARSED,
+    }
 
 
 @pytest.mark.parametrize("name", TALKS)

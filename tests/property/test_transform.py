@@ -145,6 +145,8 @@ def test_a_column_that_cannot_hold_the_spelling_is_left_as_it_was() -> None:
         ({}, replace(POLICY, columns={"name": RepairMode.OBSERVE}), RefusalReason.OUTSIDE_CONTRACT),
         ({"columns": ()}, POLICY, RefusalReason.OUTSIDE_CONTRACT),
         ({"columns": ("name", "code")}, POLICY, RefusalReason.OUTSIDE_CONTRACT),
+        ({"columns": ('name" = name; DROP TABLE orders; --',)}, POLICY, RefusalReason.OUTSIDE_CONTRACT),
+        ({"columns": ("%s", "name")}, POLICY, RefusalReason.OUTSIDE_CONTRACT),
         ({"contract_version": 2}, POLICY, RefusalReason.OUTSIDE_CONTRACT),
         ({"expires_at_ms": 1_000}, POLICY, RefusalReason.EXPIRED),
         ({"fence_token": 7}, POLICY, RefusalReason.FENCED),
