@@ -319,8 +319,10 @@ class ApplierLoop:
 
     def _tell_refused_words(self) -> None:
         """Put what was refused of people's words on the topic of outcomes, under the batch's id, and remember it."""
-        told = self.words.refused
-        for refused in told:
+        told = 0
+        # To tell one may open the breaker, and that reads further words.
+        while told < len(words := self.words.to_tell()):
+            refused, told = words[told], told + 1
             more = f", and {refused.others} more up to offset {refused.through}" if refused.others else ""
             self._send(
                 CommandOutcome(

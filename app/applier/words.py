@@ -2,9 +2,9 @@
 
 The applier starts stopped: without an approver's signed `resume` nothing is written, also after a restart. A file on
 this host stops it too, for whoever cannot reach Kafka. Each word is judged by whom the deployment trusts when it is
-read, and so again by each start; one that is refused is kept in `refused` until somebody has told of it, unless that
-was done before (`app.applier.word_reader`). Kept is only what may count, and of what is refused no more than is told of
-one by one: nobody fills the memory without a trusted key.
+read, and so again by each start; one that is refused is kept until somebody has told of it, unless that was done before
+(`app.applier.word_reader`). Kept is only what may count, and of what is refused no more than is told of one by one:
+nobody fills the memory without a trusted key.
 """
 
 from __future__ import annotations
@@ -131,11 +131,6 @@ class Words:
         self._refused_too: dict[tuple[str, int, RefusalReason], RefusedWord] = {}
 
     @property
-    def refused(self) -> list[RefusedWord]:
-        """What was refused and not told of so far."""
-        return [*self._refused, *self._refused_too.values()]
-
-    @property
     def is_stopped(self) -> bool:
         """Tell whether nothing may be written, by what was read so far and by the file on this host."""
         return not self._switch.is_on or self._panic_file.exists()
@@ -178,6 +173,12 @@ class Words:
     def rehearsed_at_ms(self, command: RepairCommand) -> int | None:
         """Return when exactly this command was first rehearsed, as far as it was read; None if it was not."""
         return self._rehearsed.get(member_of(self._belief.deployment, command))
+
+    def to_tell(self) -> Sequence[RefusedWord]:
+        """Return what was refused and not told of so far; what is refused from now on stands behind it."""
+        self._refused += self._refused_too.values()
+        self._refused_too.clear()
+        return self._refused
 
     def were_told(self) -> None:
         """Note that somebody has told of all that was refused so far: it is history from now on."""

@@ -53,6 +53,7 @@ def batch_document(batch: Batch, proposals: Proposals, key_text: KeyText, now_wa
         "rehearsal": proposals.policy_of(batch).rehearsal.value,
         "persons_needed": proposals.policy_of(batch).persons,
         "approved_by": proposals.persons(batch),
+        "policy_ids": sorted({command.policy_id.hex() for command in batch.commands} - {""}),
         "is_gathering": not first.incident_id and now_wall_ms < batch.gathers_until_ms,
         "expires_at": wall_text(batch.expires_at_ms),
         "commands": [command.command_id.hex() for command in batch.commands],

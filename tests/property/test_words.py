@@ -204,7 +204,7 @@ def test_words_without_a_trusted_key_leave_nothing_in_memory() -> None:
     assert reasons == {RefusalReason.UNKNOWN_KEY, RefusalReason.FORGED}
     again = Rig(rig.world, broker=rig.broker, belief=believing(WITHOUT_ANNA))
     for words in (rig.loop.words, again.loop.words):
-        assert (words._by_member, words._asked, words._heard, words.refused) == ({}, {}, set(), [])
+        assert (words._by_member, words._asked, words._heard, words.to_tell()) == ({}, {}, set(), [])
 
 
 def test_a_flood_that_a_start_has_to_read_through_is_told_in_few_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +216,7 @@ def test_a_flood_that_a_start_has_to_read_through_is_told_in_few_words(monkeypat
         rig.broker.hear(CODEC.approval(word))
         rig.broker.hear(CODEC.approval(word_on([commands[0]])))
     again = Rig(rig.world, broker=rig.broker)
-    assert len(again.loop.words.refused) == 3 + 2
+    assert len(again.loop.words.to_tell()) == 3 + 2
     told = [(o.reason, o.detail) for o in again.run(3)]
     where = f"a word of {APPROVALS}, at offset"
     assert told == [
@@ -227,7 +227,7 @@ def test_a_flood_that_a_start_has_to_read_through_is_told_in_few_words(monkeypat
         (RefusalReason.UNKNOWN_KEY, f"{where} 16, and 17 more up to offset 50"),
     ]
     assert sorted(again.meter.alarms) == ["replayed"] * 20 + ["unknown_key"] * 20
-    assert again.loop.words.refused == []
+    assert again.loop.words.to_tell() == []
     assert Rig(rig.world, broker=rig.broker).run(3) == []
 
 
@@ -254,7 +254,7 @@ def test_words_behind_a_list_of_signers_that_cannot_be_read_are_not_lost() -> No
     words.poll()
     assert [len(words.words_on(command)) for command in (commands[0], *fresh)] == [1, 1, 1, 1]
     assert words.is_stopped
-    assert words.refused == []
+    assert words.to_tell() == []
 
 
 def test_a_start_that_is_tried_again_hears_nothing_twice() -> None:
@@ -264,7 +264,7 @@ def test_a_start_that_is_tried_again_hears_nothing_twice() -> None:
     rig.broker.approve(fresh)
     words = Rig(rig.world, broker=rig.broker).loop.words
     words.start()
-    assert words.refused == []
+    assert words.to_tell() == []
     assert len(words.words_on(fresh)) == 1
 
 
@@ -378,7 +378,7 @@ def test_whatever_a_record_holds_the_words_behind_it_are_heard(records: list[tup
             rig.broker.hear(value)
     words = rig.loop.words
     rig.loop._hear()
-    assert words.refused == []
+    assert words.to_tell() == []
     assert words.is_stopped
     rig.broker.switch(resume_word(rig.broker.switched - 1))
     words.poll()

@@ -42,7 +42,14 @@ def test_a_batch_says_what_why_how_many_and_which_rows(desk: Desk, capsys: pytes
     """A person reads what will be written before saying anything; exit code 4 while something waits."""
     assert listed(capsys, "batches", code=0) == []
     commands = [desk.propose() for _ in range(7)]
-    desk.propose(action=Action.UPSERT, kind="stale", intended_digest=b"i" * 16, columns=("status",), reason="masses")
+    desk.propose(
+        action=Action.UPSERT,
+        kind="stale",
+        intended_digest=b"i" * 16,
+        columns=("status",),
+        reason="masses",
+        policy_id=b"p" * 16,
+    )
     delete, write = sorted(listed(capsys, "batches"), key=lambda batch: str(batch["action"]))
     assert delete["effect"] == "deletes 7 of shop.orders in my"
     assert (delete["why"], delete["rows"], delete["kinds"]) == ("deletes wait for a person", 7, {"extra": 7})
@@ -52,6 +59,7 @@ def test_a_batch_says_what_why_how_many_and_which_rows(desk: Desk, capsys: pytes
     assert (delete["persons_needed"], delete["approved_by"], delete["is_gathering"]) == (1, [], False)
     assert write["effect"] == "updates 1 of shop.orders in my, as pg has them"
     assert write["columns"] == {"status": 1}
+    assert (delete["policy_ids"], write["policy_ids"]) == ([], [(b"p" * 16).hex()])
     rows = listed(capsys, "batches", delete["batch"])
     assert sorted(int(row["key"]) for row in rows) == list(range(1, 8))
     assert run(["batches"]) == 4
