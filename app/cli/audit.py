@@ -15,13 +15,13 @@ from app.cli.trusted import belief_of
 from app.core.chain import Break, Finding, breaks, must_be_recorded
 from app.core.command import CommandOutcome
 from app.core.history.approvers import Approvers
-from app.topics import APPROVALS, OUTCOMES, REPAIRS
+from app.topics import ALL, APPROVALS, OUTCOMES, REPAIRS, Cleanup
 
 if TYPE_CHECKING:
     from app.core.ledger import LedgerRow
     from app.ports import RowStore
 
-_COLUMNS: Final = ("store", "what", "partition", "sequence", "command_id")
+_COLUMNS: Final = ("store", "topic", "what", "partition", "sequence", "command_id")
 
 
 class Ledger:
@@ -64,6 +64,15 @@ class Ledger:
                 yield Finding(doubt, row.partition, row.sequence, row.original_id)
 
 
+def _deleted(deployment: Deployment) -> Iterator[tuple[str, Finding]]:
+    """Yield the places at which records were deleted from topics that keep what people and appliers did for ever."""
+    kept = [topic for topic in ALL if topic.retention_ms is None and topic.cleanup is Cleanup.DELETE]
+    names = [topic.name(deployment.settings.deployment) for topic in kept]
+    for (topic, partition), offset in sorted(deployment.log.ends(names, latest=False).items()):
+        if offset:
+            yield topic, Finding(Break.DELETED, partition, offset, b"")
+
+
 def _approvers(deployment: Deployment) -> Approvers:
     """Return who has signed for what, by the topics as they are now."""
     codec, name = deployment.codec, REPAIRS.name(deployment.settings.deployment)
@@ -81,8 +90,9 @@ def _approvers(deployment: Deployment) -> Approvers:
 def command(invocation: Invocation, *, only: tuple[str, ...]) -> int:
     """Check the hash chains of the targets' ledgers, that all outcomes that were told stand in them, and whose word.
 
-    Exit code 1 if a row was altered, taken out or put in, or names somebody who has not signed it; 3 if that cannot be
-    said of one. Reads with the role `apply`, and needs `digest.key` and the list of signers.
+    Exit code 1 if a row was altered, taken out or put in, or names somebody who has not signed it, or if records were
+    deleted from a topic that keeps all; 3 if of some rows it cannot be said who has signed them. Reads with the role
+    `apply`, and needs `digest.key` and the list of signers.
     """
     from app.adapters.seal import read_key
     from app.cli.applier import row_stores
@@ -92,23 +102,24 @@ def command(invocation: Invocation, *, only: tuple[str, ...]) -> int:
     # The outcomes first: what is told while the ledgers are read may not have been seen in them.
     outcomes = [outcome for _, outcome in deployment.records(OUTCOMES, deployment.codec.read_outcome)]
     key, approvers = read_key(settings.keys_dir / "digest.key"), _approvers(deployment)
-    found: list[tuple[str, Finding]] = []
+    found = [("", topic, each) for topic, each in _deleted(deployment)]
     for name, store in row_stores(settings, targets_only=True).items():
         if only and name not in only:
             continue
         ledger = Ledger(name, store, key, approvers)
-        found += [(name, each) for each in ledger.breaks(outcomes)]
-        found += [(name, each) for each in ledger.unsigned(lambda: _approvers(deployment))]
+        found += [(name, "", each) for each in ledger.breaks(outcomes)]
+        found += [(name, "", each) for each in ledger.unsigned(lambda: _approvers(deployment))]
         click.echo(f"store {safe_text(name)}: {ledger.size} rows read", err=True)
     print_records([_document(*each) for each in found], invocation.output, _COLUMNS)
-    if any(each.what is not Break.WORD_NOT_PROVEN for _, each in found):
+    if any(each.what is not Break.WORD_NOT_PROVEN for _, _, each in found):
         return ExitCode.DRIFT
     return ExitCode.UNKNOWN if found else ExitCode.AGREE
 
 
-def _document(store: str, finding: Finding) -> dict[str, object]:
+def _document(store: str, topic: str, finding: Finding) -> dict[str, object]:
     return {
         "store": store,
+        "topic": topic,
         "what": finding.what.value,
         "partition": finding.partition,
         "sequence": finding.sequence,

@@ -37,12 +37,16 @@ class Break(Enum):
     WORD_NOT_PROVEN = (
         "word_not_proven"  # nor can that be said: a key is not trusted any more, or its command was deleted
     )
+    DELETED = "deleted"  # of a topic that keeps all for ever the first records are gone, before the one that is named
     NOT_RECORDED = "not_recorded"  # an outcome was told that the ledger knows nothing of
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One break, and where: a partition with its sequence (0 where it has none), and the command if it is known."""
+    """One break, and where: a partition with its sequence (0 where it has none), and the command if it is known.
+
+    Of a topic the sequence is the offset of its first record.
+    """
 
     what: Break
     partition: int

@@ -660,7 +660,7 @@ def test_what_was_repaired_is_taken_back_value_by_value(deployment: Deployment, 
 
 
 def test_the_ledger_of_all_this_is_whole_and_an_altered_row_is_found(deployment: Deployment) -> None:
-    """On both databases: what an administrator changes, or takes out, the audit finds; put back, it is whole again."""
+    """On both databases: what an administrator changes is found; put back, it is whole. On Kafka: what is deleted."""
     deployment.run("audit")
     table = f"{OWN}.driftline_ledger"
     for store in ("pg", "my"):
@@ -676,6 +676,11 @@ def test_the_ledger_of_all_this_is_whole_and_an_altered_row_is_found(deployment:
         ]
         deployment.sql(store, f"UPDATE {table} SET approver = %s WHERE command_id = %s", approver, row_id)
     deployment.run("audit")
+    admin, topic = deployment.clients.admin("applier-test"), OUTCOMES.name(deployment.name)
+    for answer in admin.delete_records([TopicPartition(topic, 0, 1)]).values():
+        answer.result(PATIENCE_S)
+    found = json.loads(deployment.run("-o", "json", "audit", code=1))
+    assert [(each["topic"], each["what"], each["sequence"]) for each in found] == [(topic, "deleted", 1)]
 
 
 def test_a_flag_in_the_database_stops_its_applier_without_kafka(deployment: Deployment) -> None:

@@ -15,7 +15,7 @@ from app.cli.main import run
 from app.core.command import Outcome
 from app.core.history.changes import Belief
 from app.core.ledger import LedgerRow
-from app.topics import APPROVALS, OUTCOMES, REPAIRS
+from app.topics import APPROVALS, CONTROL, OUTCOMES, REPAIRS, Topic
 from tests.property.applier_world import POLICY
 from tests.property.applier_world import World as Repairs
 from tests.signatures import ANNA, DEPLOYMENT, SIGNERS, signed, word_on
@@ -121,6 +121,17 @@ def test_where_kafka_deleted_commands_a_name_without_a_word_is_not_proven(
     approved(audited)
     audited.log.topics[REPAIRS.name("shop")].clear()
     assert told(capsys, 1) == [("not_signed_for", 1)]
-    ends = {(REPAIRS.name("shop"), 0): 1}
-    monkeypatch.setattr(audited.log, "ends", lambda *_, **__: ends)
+    monkeypatch.setattr(
+        audited.log, "ends", lambda topics, **_: {(t, 0): int(t == REPAIRS.name("shop")) for t in topics}
+    )
     assert told(capsys, 3) == [("word_not_proven", 1)]
+
+
+@pytest.mark.parametrize("topic", [APPROVALS, OUTCOMES, CONTROL])
+def test_records_that_were_deleted_from_a_topic_that_keeps_all_are_told(
+    audited: Audited, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, topic: Topic
+) -> None:
+    """Whoever administers Kafka can delete them, and not without a trace; other topics forget by themselves."""
+    begins = {each.name("shop"): 7 if each is topic else 3 for each in (topic, REPAIRS)}
+    monkeypatch.setattr(audited.log, "ends", lambda topics, **_: {(each, 0): begins.get(each, 0) for each in topics})
+    assert told(capsys, 1) == [("deleted", 7)]
