@@ -24,7 +24,10 @@ _OF_COMMANDS: Final = frozenset({LedgerKind.COMMAND, LedgerKind.UNDO})
 
 @dataclass(frozen=True, slots=True)
 class _Signed:
-    """A word on a member: `person` is empty where its key is one that may have been trusted when it was said."""
+    """A word on a member of a batch, or a command's own signature, which is on none.
+
+    `person` is empty where the key is one that may have been trusted when it was said.
+    """
 
     member: bytes
     word: Word
@@ -34,6 +37,10 @@ class _Signed:
         """Tell whether it may have counted at a time by another host's clock; a no counts for ever."""
         is_over = self.word.approved and at_ms - CLOCK_SKEW_MS_MAX >= self.word.expires_at_ms
         return self.word.said_at_ms <= at_ms + CLOCK_SKEW_MS_MAX and not is_over
+
+
+_Versions = list[tuple[RepairCommand, RefusalReason | None]]
+"""Commands under one id, each with why it may not be believed any more."""
 
 
 class Approvers:
@@ -78,40 +85,40 @@ class Approvers:
         persons = {each.person for each in heard if each.person}
         unnamed = {each.word.key_id for each in heard if not each.person}
         missing = len(_names(row) - persons)
-        if not row.approver and not persons and all(map(_waits, versions or ())):
+        if not row.approver and not persons and all(_waits(command) for command, _ in versions or ()):
             missing = 1
         if not missing:
             return None
         is_unknown = versions is None or len(unnamed) >= missing
         return Break.WORD_NOT_PROVEN if is_unknown else Break.NOT_SIGNED_FOR
 
-    def _versions(self, row: LedgerRow) -> list[RepairCommand] | None:
+    def _versions(self, row: LedgerRow) -> _Versions | None:
         """Return the commands that a row may be of, signed as they had to be; None where Kafka may have deleted them.
 
         A planner signs a command anew with another time or token, and a word is on one of these only.
         """
         told = (row.entity, row.target, row.key_hash, row.partition, row.fence_token)
-        found = [
+        held = [
             command
             for command in self._commands.get(row.original_id, ())
             if (command.entity, command.target, command.key_hash, command.partition, command.fence_token) == told
-            and self._belief.doubt_command(command) in {None, *TRUST_MAY_HAVE_ENDED}
         ]
+        doubts = ((command, self._belief.doubt_command(command)) for command in held)
+        found = [(command, doubt) for command, doubt in doubts if doubt in {None, *TRUST_MAY_HAVE_ENDED}]
         return found if found or self._has_all_commands else None
 
-    def _words_on(self, row: LedgerRow, versions: list[RepairCommand] | None) -> Iterator[_Signed]:
+    def _words_on(self, row: LedgerRow, versions: _Versions | None) -> Iterator[_Signed]:
         """Yield what was signed of a row's command: who asks for it and signs it has said yes."""
         spoken = self._signed.get(row.original_id, ())
         if versions is None:
             yield from spoken
             return
-        members = {member_of(self._belief.deployment, command): command for command in versions}
+        members = {member_of(self._belief.deployment, command) for command, _ in versions}
         yield from (each for each in spoken if each.member in members)
-        for member, command in members.items():
+        for command, doubt in versions:
             if command.is_asked_for:
                 own = Word(command.key_id, True, command.planned_at_ms, command.expires_at_ms)
-                doubt = self._belief.doubt_command(command)
-                yield _Signed(member, own, "" if doubt else self._belief.person(command.key_id))
+                yield _Signed(b"", own, "" if doubt else self._belief.person(command.key_id))
 
     def _may_need_word(self, row: LedgerRow) -> bool:
         """Tell whether a row is of a write whose command, or a version of it, waits for a person."""
