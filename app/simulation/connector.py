@@ -16,6 +16,7 @@ from app.simulation.stores import Entry, Kind, Store
 NEVER_MS: Final = 10**9
 _MARKERS: Final = 0.05
 _GOES_ON: Final = 0.3
+_REPEATS: Final = 4
 _REPEATED_MOST: Final = 60
 _DIES_AGAIN: Final = 0.5
 _DEAD_MS: Final = 1_500
@@ -85,7 +86,7 @@ class Connector:
             if setting.goes_on_in_logs and dice.random() < _GOES_ON:
                 self.goes_on, self._again_ms = True, NEVER_MS
         elif setting.has(Fault.CONNECTOR_REPEATS):
-            self._repeats_ms = sorted(dice.sample(range(START_MS, setting.end_ms), 2))
+            self._repeats_ms = sorted(dice.sample(range(START_MS, setting.end_ms), _REPEATS))
 
     @property
     def restarts_log_ms(self) -> int:

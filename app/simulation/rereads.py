@@ -76,7 +76,7 @@ class Rereads:
         begun = store.begin_slice(at_ms, f"{store.name}{self._number}".encode(), low, high)
         rows = {key: value for _, key in store.rows.rows if begun.has(key) and (value := store.value(key)) is not None}
         twins = {key: value for key, value in store.twins.items() if begun.has(key)}
-        late_ms = self._dice.choice(_SEEN_LATE_MS) if low else 0
+        late_ms = self._dice.choice(_SEEN_LATE_MS) if low and self.setting.reads_late(at_ms) else 0
         unseen = {key for key in self._changed(at_ms - late_ms, at_ms) if begun.has(key)}
         for key in sorted(unseen):
             was = store.history[key].at(at_ms - late_ms)

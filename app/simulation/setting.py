@@ -16,6 +16,20 @@ QUIET_MS = 12_000
 _LAGS_MS = 4_000
 REREAD_MS = 14_000
 """How long after its last changes a world is read again: longer than a read says nothing of a row that changed."""
+_COVERED_MS = 10_000
+_COVERED_LATE = frozenset(
+    {
+        Fault.AUTHORITY_CONNECTOR_STALLS,
+        Fault.REPLICA_CONNECTOR_STALLS,
+        Fault.CONNECTOR_SNAPSHOTS_AGAIN,
+        Fault.REPLICA_COVERED_LATE,
+        Fault.LOG_RESTARTS,
+        Fault.PARTITIONS_REORDER,
+        Fault.OFFSETS_GO_BACK,
+        Fault.BLOCKS_LOST,
+    }
+)
+"""What may keep a store from being covered for long, or end its coverage."""
 _REPAIRING = 0.5
 _REPORTING = 0.4
 _MANY = 5_000
@@ -92,9 +106,10 @@ class Setting:
         """Whether logs begin anew: only where a snapshot shows something in each partition, to each of the receivers.
 
         A row of the new log that is read before anything tells of it, in a partition that shows no row, is dropped. For
-        what lies between a new log and its snapshot, connectors of these worlds take the snapshot first.
+        what lies between a new log and its snapshot, connectors of these worlds take the snapshot first. Nor do they
+        where commits are torn: a store is then known further than its partitions, and the old log breaks the new epoch.
         """
-        if not self.has(Fault.LOG_RESTARTS) or self.has(Fault.TABLE_TRUNCATED):
+        if not self.has(Fault.LOG_RESTARTS) or self.faults & {Fault.TABLE_TRUNCATED, Fault.COMMITS_TORN}:
             return False
         keys = map(key_of, range(self.keys))
         rows = Counter((cdc_partition_of(key, self.cdc_partitions), target_of(key, self.targets)) for key in keys)
@@ -112,6 +127,13 @@ class Setting:
         Read before the truncate, which is in another partition, such a row is taken for one that is there.
         """
         return self.has(Fault.SLICES_READ_AMID_CHANGES) and not self.has(Fault.TABLE_TRUNCATED)
+
+    def reads_late(self, at_ms: int) -> bool:
+        """Whether a store that is read again at a moment may not show a change yet that stands in its log.
+
+        Not where coverage may be on its way: until it is there, such a read is believed.
+        """
+        return at_ms >= START_MS + _COVERED_MS and not self.faults & _COVERED_LATE
 
     # -- times of the world
 

@@ -251,7 +251,8 @@ class Judge:
     def _judge_alarm(self, i: int, finding: Finding, row: list[Stretch], periods: Sequence[Period]) -> None:
         judged_ms = finding.evidence.judged_at_ms
         name, key = finding.replica, finding.canonical_key
-        if key in self._stores[i + 1].missed and judged_ms > self._clock.common_ms(self._setting.reread_ms):
+        is_missed = key in self._stores[0].missed or key in self._stores[i + 1].missed
+        if is_missed and judged_ms > self._clock.common_ms(self._setting.reread_ms):
             return  # that it is gone may be known after it was judged
         if vouched_at(row, judged_ms) - self._put_off_ms[key] > judged_ms - self._setting.window_ms:
             self.score.false_alarms += 1

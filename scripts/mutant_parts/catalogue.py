@@ -174,7 +174,7 @@ _RULES: tuple[Mutant, ...] = (
         Rule.VERDICT,
         "app.core.verdict",
         "an agreement is concluded however late it came",
-        "return max(newest.earliest_ms, before.earliest_ms) <= shared_ms + window_ms",
+        "return newest.earliest_ms <= deadline_ms and before.earliest_ms <= deadline_ms",
         "return True",
         among=("table_truncated", "truncated_rows_return", "authority_connector_stalls"),
     ),
@@ -192,8 +192,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.VERDICT,
         "app.core.fold",
         "a drift that is over is not looked for until the logs are known beyond its end",
-        "    if surely_followed(shown, truth, terms.window_ms, replica.vouched_until_ms):\n",
-        "    if shown[-1].digest == truth[-1].digest:\n",
+        "    return NEVER if followed_by(shown, truth, deadline_ms) else deadline_ms\n",
+        "    return NEVER if shown[-1].digest == truth[-1].digest else deadline_ms\n",
         among=("authority_connector_stalls", "connector_snapshots_again", "rogue_writes"),
     ),
     Mutant(
@@ -336,21 +336,21 @@ _RULES: tuple[Mutant, ...] = (
         Rule.POSITIONS,
         "app.core.rows",
         "a change happened when its store's clock says that its statement began",
-        "    return Stay(digest, at, earliest_ms, latest_ms, block",
+        "    return stay_of((digest, at, earliest_ms, latest_ms, block",
         "    earliest_ms = latest_ms = (block.transactions[n] >> 20) - 2**31 + source.last_issued_ms % 1\n"
-        "    return Stay(digest, at, earliest_ms, latest_ms, block",
+        "    return stay_of((digest, at, earliest_ms, latest_ms, block",
     ),
     Mutant(
         "clocks that are set once",
         Rule.POSITIONS,
         "app.core.rows",
         "a change did not begin before its store's clock says so, as the first beacon has set it",
-        "    return Stay(digest, at, earliest_ms, latest_ms, block",
+        "    return stay_of((digest, at, earliest_ms, latest_ms, block",
         "    stamp_ms = block.transactions[n] >> 20\n"
         "    if stamp_ms and earliest_ms > 0:\n"
         "        zero_ms = source.progress.writers_began_ms.setdefault(-1 - block.store, earliest_ms - stamp_ms)\n"
         "        earliest_ms = max(earliest_ms, stamp_ms + zero_ms)\n"
-        "    return Stay(digest, at, earliest_ms, latest_ms, block",
+        "    return stay_of((digest, at, earliest_ms, latest_ms, block",
         also=(
             Edit(
                 "app.core.judging",
@@ -849,7 +849,7 @@ _RULES: tuple[Mutant, ...] = (
         Rule.RESTARTS,
         "app.core.fold",
         "a commit does not write which rows wait",
-        "            elif self._is_noted(row, state):\n",
+        "            elif is_live or self._is_noted(row, state):\n",
         "            elif False:\n",
         among=("worker_crashes", "rogue_writes"),
     ),
