@@ -162,6 +162,8 @@ class Shard:
             state = decode(value)
             if len(state.sides) != len(entity.contract.stores):
                 continue
+            if apply_floors(self.progress, entity, state):
+                self._dirty[row] = None  # it is judged before the sweep comes to it
             live = self.live[entity.contract.number]
             live.schedule(row, state, [SOON] * len(state.replicas))
             live.recount(row, state)

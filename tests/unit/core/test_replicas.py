@@ -182,6 +182,23 @@ def test_what_is_read_of_a_log_is_counted_per_store_while_its_beacon_waits() -> 
     assert story.shard.progress.entities[7].watermark_ms == [1_000, 1_000, None]
 
 
+def test_a_row_that_was_cut_is_known_to_be_after_a_restart() -> None:
+    """It is held for another replica's drift, and judged before the sweep behind the truncate comes to it."""
+    story = Story(stores="ARS")
+    for store in "ARS":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    story.row("S", "rogue")
+    story.until(2_500, 5_000)
+    assert story.stages(replica="S") == [CONFIRMED, Stage.OVERTAKEN]
+    story.sweeps = False
+    link = story._next("R.t")
+    story.observe(Truncated(7, 1, link, story._place("R"), link.begin, 9))
+    story.restart()
+    story.until(5_500, 9_000)
+    assert story.stages(replica="R") == [CONFIRMED, Stage.OVERTAKEN]
+
+
 def test_a_pair_is_judged_from_where_nothing_is_forgotten() -> None:
     """While the authority was not read, only a row's newest states were kept: of what was before, nobody can tell."""
     story = _read_without_its_authority()
