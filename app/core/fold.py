@@ -160,21 +160,24 @@ class Shard:
                 self._records.update(self.notes.forget(row))
                 continue
             state = decode(value)
-            if len(state.sides) != len(entity.contract.stores):
-                continue
-            if apply_floors(self.progress, entity, state):
-                self._dirty[row] = None  # it is judged before the sweep comes to it
-            live = self.live[entity.contract.number]
-            live.schedule(row, state, [SOON] * len(state.replicas))
-            live.recount(row, state)
-            for i, replica in enumerate(state.replicas):
-                if replica.drift is not None:
-                    if replica.drift.command_id:
-                        self._commands[replica.drift.command_id] = row
-                    if not replica.drift.acknowledged:
-                        effects.findings.append(self._finding(entity, row, state, i, replica.drift.stage))
+            if len(state.sides) == len(entity.contract.stores):
+                effects.findings += self._revive_row(entity, row, state)
         self._let_sleep()
         return effects
+
+    def _revive_row(self, entity: EntityProgress, row: bytes, state: KeyState) -> Iterable[Finding]:
+        """Make a row live again; yield what was told of it and not acknowledged."""
+        if apply_floors(self.progress, entity, state):
+            self._dirty[row] = None  # it is judged before the sweep comes to it
+        live = self.live[entity.contract.number]
+        live.schedule(row, state, [SOON] * len(state.replicas))
+        live.recount(row, state)
+        for i, replica in enumerate(state.replicas):
+            if replica.drift is not None:
+                if replica.drift.command_id:
+                    self._commands[replica.drift.command_id] = row
+                if not replica.drift.acknowledged:
+                    yield self._finding(entity, row, state, i, replica.drift.stage)
 
     def needed_keys(self, observation: Observation) -> list[bytes]:
         """Return the table keys whose states `fold` needs for this observation, without those in memory."""
@@ -454,6 +457,7 @@ class Shard:
             (i, replica.window_ms, base_ms)
             for i, (replica, base_ms) in enumerate(zip(entity.contract.replicas, entity.base_ms, strict=True))
         ]
+        windows_ms = [(i, window_ms) for i, window_ms, base_ms in terms if base_ms is not None]
         for row, state in touched.items():
             looks_ms = [
                 _look_uncovered(state.replicas[i])
@@ -468,7 +472,7 @@ class Shard:
                 looks_ms = [NOW if i in judged and ms == NEVER else ms for i, ms in enumerate(looks_ms)]
             live.schedule(row, state, looks_ms)
             if followed:
-                live.agree(row, state, numbers)
+                live.agree(row, state, numbers, windows_ms)
             else:
                 live.disagree(row)
             for side in state.sides:
@@ -489,6 +493,8 @@ class Shard:
         live.concluded_ms = known_ms
         numbers = [0, *(i + 1 for i in judged)]
         timelines = [(number, self.progress.timeline_of(entity, number)) for number in numbers]
+        windows_ms = [(i, window_ms) for i, window_ms, _ in pairs]
+        self._doubt(entity, max((at_ms for _, _, at_ms in pairs), default=EVER))
         for row in live.bracketed(known_ms, [(number, timeline.untold_from) for number, timeline in timelines]):
             state = live.states[row]
             began_ms = EVER
@@ -497,7 +503,7 @@ class Shard:
                 place_in_time(side, timeline)
                 began_ms = max(began_ms, side.stays[-1].latest_ms)
             if began_ms > known_ms:
-                live.agree(row, state, numbers)
+                live.agree(row, state, numbers, windows_ms)
                 continue
             if _followed(state, pairs):
                 collapse(state, judged)
@@ -509,6 +515,18 @@ class Shard:
             else:
                 live.disagree(row)
                 live.schedule(row, state, [NOW] * len(state.replicas))
+
+    def _doubt(self, entity: EntityProgress, known_ms: int) -> None:
+        """Look again at rows that agree by what was read, once their window is over and no beacon has told since when.
+
+        Rows may be read long before the beacons around them, and until then each counts as of the newest beacon known.
+        """
+        for row in self.live[entity.contract.number].overdue(known_ms):
+            state = self.live[entity.contract.number].states[row]
+            for i, side in enumerate(state.sides):
+                place_in_time(side, self.progress.timeline_of(entity, i))
+            self._dirty[row] = None
+            self._settle_touched(entity, {row: state})
 
     def _trim(self, entity: EntityProgress) -> None:
         """Forget what busy rows went through together, before the newest state that both stores have shown.

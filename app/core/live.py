@@ -11,7 +11,7 @@ from app.core.contract import EntityContract
 from app.core.deadlines import NEVER, NOW, Deadlines
 from app.core.finding import Stage, UnknownReason
 from app.core.keystate import KeyState
-from app.core.verdict import EVER, OPEN
+from app.core.verdict import EVER, OPEN, shared_until
 
 _OPEN = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
 
@@ -41,6 +41,8 @@ class LiveRows:
     _deadlines: list[Deadlines] = field(init=False)
     _bracketed: Deadlines = field(default_factory=Deadlines)  # the agreeing rows
     _untold: list[list[tuple[bytes, bytes]]] = field(init=False)  # per side: position, agreeing row
+    _doubted: Deadlines = field(default_factory=Deadlines)  # the agreeing rows of which no beacon has told yet
+    _doubted_ms: dict[bytes, int] = field(default_factory=dict)
     _awaiting: list[list[tuple[bytes, bytes]]] = field(init=False)  # per replica: place of the pipeline, row
 
     def __post_init__(self) -> None:
@@ -90,8 +92,11 @@ class LiveRows:
             replica.look_ms = look_ms
         return True
 
-    def agree(self, row: bytes, state: KeyState, numbers: Sequence[int]) -> None:
-        """Note a live row of which these sides show one state, by the time by which it began in all of them."""
+    def agree(self, row: bytes, state: KeyState, numbers: Sequence[int], windows_ms: Iterable[tuple[int, int]]) -> None:
+        """Note a live row of which these sides show one state, by the time by which it began in all of them.
+
+        As long as no beacon has told that, the row is `overdue` when the window of one of these replicas is over.
+        """
         self.disagree(row)
         began_ms = EVER
         for number in numbers:
@@ -99,6 +104,13 @@ class LiveRows:
             if newest.latest_ms == OPEN:
                 self.agreeing[row] = NEVER
                 heapq.heappush(self._untold[number], (newest.position, row))
+                truth = state.sides[0].stays
+                windows_end_ms = [
+                    shared_until(state.sides[i + 1].stays, truth, state.replicas[i].vouched_until_ms) + window_ms
+                    for i, window_ms in windows_ms
+                ]
+                self._doubted_ms[row] = doubted_ms = min(windows_end_ms, default=NEVER)
+                self._doubted.put(row, doubted_ms)
                 return
             began_ms = max(began_ms, newest.latest_ms)
         # A state that begins at the common time is known already, a deadline is over only behind it.
@@ -108,8 +120,14 @@ class LiveRows:
     def disagree(self, row: bytes) -> None:
         """Note a row no longer as one whose stores show one state."""
         look_ms = self.agreeing.pop(row, None)
-        if look_ms is not None:
+        if look_ms == NEVER:
+            self._doubted.discard(row, self._doubted_ms.pop(row))
+        elif look_ms is not None:
             self._bracketed.discard(row, look_ms)
+
+    def overdue(self, known_ms: int) -> list[bytes]:
+        """Return the agreeing rows whose window was over before a common time, and of which no beacon has told yet."""
+        return self._doubted.due(known_ms)
 
     def bracketed(self, known_ms: int, untold_from: Iterable[tuple[int, bytes]]) -> list[bytes]:
         """Return the agreeing rows whose states may have begun by a time up to which their logs are known.

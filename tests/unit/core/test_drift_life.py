@@ -53,6 +53,19 @@ def test_a_drift_that_is_over_is_told_before_the_beacons_behind_its_end_are_read
     assert story.stages() == [CONFIRMED, RESOLVED]
 
 
+def test_a_drift_that_is_over_by_what_was_read_is_told_though_beacons_come_late() -> None:
+    """Both changes were read long before the beacons around them, and until then seemed to be of one moment."""
+    story = agreeing()
+    story.row("R", "rogue")
+    story.row("R", "one", place=binlog_place(1, 500, 0, is_delete=False))
+    assert story.stages() == []
+    story.until(2_500, 4_000)
+    assert story.stages() == [CONFIRMED]
+    story.places["R"] = 500
+    story.until(4_500, 6_000)
+    assert story.stages() == [CONFIRMED, RESOLVED]
+
+
 def test_a_rogue_change_of_a_settled_row_may_be_repaired_at_once() -> None:
     """There is nothing that the pipeline could still bring."""
     story = agreeing(pipeline=True)
