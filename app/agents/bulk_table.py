@@ -35,7 +35,7 @@ from app.core.state_identity import IDENTITY_KEY, ChangelogPast, Kinship, StateI
 from app.ports import PartitionState, Rebuild, StateNews
 
 Items = dict[bytes, bytes | None]
-Rank = Callable[[bytes], int]
+Rank = Callable[[tuple[bytes, bytes | None]], int]
 
 
 class ChangelogSink(Protocol):
@@ -150,8 +150,7 @@ class BulkStore(rocksdb.Store):  # type: ignore[misc]  # Faust is untyped here
         topic = self.table.changelog_topic_name
         revisions = {partition: self.revision(partition) for partition in self._sending}
         for partition, items in self._sending.items():
-            in_order = sorted(items, key=self._rank_of)
-            self._sink.send_many(topic, partition, [(key, items[key]) for key in in_order])
+            self._sink.send_many(topic, partition, sorted(items.items(), key=self._rank_of))
         await asyncio.to_thread(self._sink.flush)
         for partition, items in self._sending.items():
             # What changed hands meanwhile is complete in the changelog, and its owner reads it there.
@@ -159,8 +158,8 @@ class BulkStore(rocksdb.Store):  # type: ignore[misc]  # Faust is untyped here
                 self._keep(partition, items, self._sink.acknowledged(topic, partition))
         self._sending = {}
 
-    def _rank_of(self, key: bytes) -> int:
-        return -1 if key == IDENTITY_KEY else self._rank(key)
+    def _rank_of(self, item: tuple[bytes, bytes | None]) -> int:
+        return -1 if item[0] == IDENTITY_KEY else self._rank(item)
 
     def _keep(self, partition: int, items: Items, acknowledged: int | None) -> None:
         with self._marking_damage(partition):

@@ -20,14 +20,11 @@ from app.core.contract import EntityContract
 from app.core.errors import Undecodable
 from app.core.finding import DriftKind, Finding, Stage
 from app.core.fold import META, Effects, Shard
+from app.core.journal import Write, commit_rank
 from app.core.observation import Barrier, Contributions, Observation
-from app.core.reread import GAP_RECORDS
 from app.core.status import Coverage, StatusReport
 from app.ports import Sink, StateStore
 
-_CHAIN: Final = META + b"c"
-_NOTE: Final = META + b"n"
-_RANKS: Final = {GAP_RECORDS: 0, _NOTE: 2, _CHAIN: 4}
 _SCAN_ITEMS: Final = 5_000
 _REVIVED_ROWS: Final = 5_000
 _SWEEPS_AT_A_TIME: Final = 1
@@ -35,16 +32,10 @@ _EXPLAINED: Final = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
 _AFTER_META: Final = bytes([META[0] + 1])
 
 
-def changelog_rank(key: bytes) -> int:
-    """Return in which order a commit reaches the changelog: gaps, rows, notes of them, what is known besides, chains.
-
-    A sweep's end must not be known without the notes of what it found, nor the state that was read without its gap.
-    """
-    if key[:1] == aggregate_fold.PREFIX:
-        return aggregate_fold.changelog_rank(key)
-    if key[:1] != META:
-        return 1
-    return _RANKS.get(key[:2], 3)
+def changelog_rank(write: Write) -> int:
+    """Return in which order a commit reaches the changelog: that of the fold whose record it is."""
+    is_aggregates = write[0][:1] == aggregate_fold.PREFIX
+    return aggregate_fold.changelog_rank(write[0]) if is_aggregates else commit_rank(write)
 
 
 class Table(StateStore, Protocol):

@@ -41,12 +41,13 @@ _NEWEST: Final = PREFIX + b"v"
 _DRIFT: Final = PREFIX + b"d"
 _META: Final = PREFIX + META
 _CHAIN: Final = _META + b"c"
-_RANKS: Final = {_NEWEST: 0, ROWS: 1}
+_BEACON: Final = _META + b"b"
+_RANKS: Final = {_NEWEST: 0, ROWS: 1, _BEACON: 2, _CHAIN: 4}
 
 
 def changelog_rank(key: bytes) -> int:
-    """Return in which order a commit reaches the changelog: how new rows can be, rows, what is known, chains last."""
-    return 4 if key[:3] == _CHAIN else _RANKS.get(key[:2], 3)
+    """Return in which order a commit reaches the changelog: how new rows can be, rows, beacons, the rest, chains."""
+    return _RANKS.get(key[:3], _RANKS.get(key[:2], 3))
 
 
 def partition_of_aggregates(entity: int, partitions: int) -> int:

@@ -30,6 +30,7 @@ from app.core.journal import (
     Write,
     beacon_records,
     chain_record,
+    commit_rank,
     entity_record,
     restore,
     row_key,
@@ -248,12 +249,12 @@ class Shard:
     def flush(self) -> list[Write]:
         """Return what changed since the last flush, to be written together; None deletes.
 
-        Rows come first and chains last: a beginning of this list never claims rows that are not there. Only gaps come
-        before the rows that no longer show them. A row that is gone is deleted one flush later: until its chains are
-        written, what they bring again must be known for a redelivery.
+        Rows come before chains: a beginning of this list never claims rows that are not there. Before the rows come
+        gaps, which they no longer show, and notes, without which nobody would find what they have to tell. A row that
+        is gone is deleted one flush later: until its chains are written, what they bring again must be known for a
+        redelivery.
         """
-        written: list[Write] = [*self.rereads.writes.items()]
-        self.rereads.writes = {}
+        rows: list[Write] = []
         noted: list[bytes] = []
         gone: list[bytes] = []
         for row in self._dirty:
@@ -264,16 +265,17 @@ class Shard:
                 state = self._fresh.get(row) or self._recent.get(row)
                 if state is None:
                     continue
-            written.append((row, encode(state)))
+            rows.append((row, encode(state)))
             if is_gone(state):
                 gone.append(row)
             elif is_live or self._is_noted(row, state):
                 noted.append(row)
-        written += [(row, None) for row in self._gone if row not in self._dirty]
+        rows += [(row, None) for row in self._gone if row not in self._dirty]
+        written = [*self.rereads.writes.items(), *self.notes.add(noted), *rows]
+        self.rereads.writes = {}
         self._gone = gone
         self._dirty.clear()
-        written += self.notes.add(noted)
-        written += self._records.items()
+        written += sorted(self._records.items(), key=commit_rank)
         self._records = {}
         written += [chain_record(link, self.progress.chains[at]) for at, link in self._extended.items()]
         self._extended = {}
@@ -550,8 +552,8 @@ class Shard:
         self._extended[link.topic, link.partition] = link
         return self.progress.extend(link)
 
-    def _record(self, write: Write) -> None:
-        self._records[write[0]] = write[1]
+    def _record(self, *writes: Write) -> None:
+        self._records.update(writes)
 
     def _fold_truncate(self, cut: Truncated) -> None:
         entity = self.progress.entities.get(cut.entity)
@@ -581,7 +583,7 @@ class Shard:
             self._epoch_broken(name, effects)
         store = self.progress.stores[name]
         if store.timeline.positions and store.timeline.positions[-1] == store.last_beacon:
-            self._records.update(beacon_records(self.progress, name, barrier.beacon.previous_acknowledged_ms))
+            self._record(*beacon_records(self.progress, name, barrier.beacon.previous_acknowledged_ms))
         self._record(store_record(self.progress, name))
 
     def _epoch_broken(self, store: str, effects: Effects) -> None:

@@ -20,6 +20,22 @@ ROW = b"\x01"
 
 Write = tuple[bytes, bytes | None]
 
+_GAP, _NOTE, _BEACON, _CHAIN = META + b"g", META + b"n", META + b"b", META + b"c"
+_RANKS = {_GAP: 0, _NOTE: 1, _BEACON: 3, _CHAIN: 5}
+
+
+def commit_rank(write: Write) -> int:
+    """Return in which order a commit is written, since each beginning of it may be all that a kill leaves.
+
+    Gaps come before the rows that no longer show them, and notes before the rows that they find; a sweep's end is known
+    behind both. A store's log stands no further than its beacons, which would else look like those of a log that began
+    anew when they come again. Chains are last: what they claim is there. A note that is not needed goes after the rows.
+    """
+    key, value = write
+    if key[:1] != META:
+        return 2
+    return 4 if value is None else _RANKS.get(key[:2], 4)
+
 
 def row_key(entity: int, canonical_key: bytes) -> bytes:
     """Return the table key of a row; rows of an entity are together and in the order of their keys."""

@@ -50,7 +50,7 @@ def _store(sink: MemorySink, *, written_rows_max: int = 1_000) -> tuple[BulkStor
     disk = _MemoryPartition()
     store: Any = BulkStore.__new__(BulkStore)
     store.table = SimpleNamespace(changelog_topic_name="changelog")
-    store._sink, store._rank = sink, lambda key: key[0]
+    store._sink, store._rank = sink, lambda item: item[0][0]
     store._home = SimpleNamespace(written_rows_max=written_rows_max, start_over="start over")
     store._dbs, store._owned = {0: disk}, {0}
     store._written, store._sending, store._revisions = {}, {}, {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from app.core.finding import Stage
-from app.core.fold import row_key
+from app.core.fold import META, row_key
+from app.core.journal import commit_rank
 from app.core.keystate import decode
 from app.core.limits import STAYS_WORTH_KEEPING
 from app.core.observation import QUARANTINED
@@ -105,3 +106,43 @@ def test_a_row_of_several_replicas_that_is_never_at_rest_is_known_again_once_all
         story.beacons(3_000 + 100 * n)
     assert story.shard.live[7].unknown_keys(0).total() == 0
     assert story.findings == []
+
+
+def test_a_store_is_written_behind_the_beacons_that_it_stands_at() -> None:
+    """A commit that is torn between them would let beacons that come again look like those of a log that began anew."""
+    story = Story()
+    story.commits = False
+    story.until(500, 2_000)
+    keys = [key for key, _ in story.shard.flush()]
+    for store in (b"A", b"R"):
+        beacons = [n for n, key in enumerate(keys) if key.startswith(META + b"b" + store)]
+        assert len(beacons) > 1
+        assert max(beacons) < keys.index(META + b"s" + store)
+
+
+def test_a_drift_is_told_again_wherever_its_commit_was_torn() -> None:
+    """Its row may be written and nothing behind it: a restart finds it all the same."""
+    story = agreeing()
+    story.row("R", "rogue")
+    story.commits = story.acknowledges = False
+    story.until(2_500, 5_000)
+    told = story.stages()
+    assert told == [Stage.CONFIRMED, Stage.OVERTAKEN]
+    writes = story.shard.flush()
+    until = next(n for n, (key, _) in enumerate(writes) if key == ROW) + 1
+    story.table |= {key: value for key, value in writes[:until] if value is not None}
+    story.restart()
+    assert story.stages() == [*told, Stage.OVERTAKEN]
+
+
+def test_what_is_written_together_is_in_the_order_of_ranks() -> None:
+    """A table may merge several of these before it sends them: the ranks alone must tell the order."""
+    story = agreeing()
+    story.row("R", "rogue")
+    story.commits = False
+    story.until(2_500, 5_000)
+    story.row("R", "one")
+    story.until(5_500, 9_000)
+    writes = story.shard.flush()
+    assert len({commit_rank(write) for write in writes}) > 3
+    assert writes == sorted(writes, key=commit_rank)
