@@ -29,14 +29,17 @@ def finding_of(
     drift = replica.drift
     if drift is None:
         raise ValueError(f"a finding without a drift, stage {stage.value}")
+    # A step that is told again after a restart was taken when both logs were known at least so far.
+    taken_ms = drift.ended_at_ms or drift.confirmed_at_ms + 1
+    my_ms, their_ms = max(entity.watermark_ms[0] or 0, taken_ms), max(entity.watermark_ms[i + 1] or 0, taken_ms)
     # A confirmation is judged at its deadline, every other step at the common time.
-    common_ms = min(entity.watermark_ms[0] or 0, entity.watermark_ms[i + 1] or 0)
+    common_ms = min(my_ms, their_ms)
     before_ms = drift.confirmed_at_ms + 1 if stage is Stage.CONFIRMED else common_ms
     evidence = Evidence(
         tuple(_shown(s, contract.stores[0].topic) for s in cited(truth.stays, before_ms)),
         tuple(_shown(s, contract.stores[i + 1].topic) for s in cited(shown.stays, before_ms)),
-        entity.watermark_ms[0] or 0,
-        entity.watermark_ms[i + 1] or 0,
+        my_ms,
+        their_ms,
         replica.vouched_until_ms,
         drift.confirmed_at_ms,
         terms.window_ms,

@@ -191,7 +191,9 @@ class Worker:
                 periods[-1].ended_ms = max(periods[-1].ended_ms, common_ms)
 
     def look(self, now_ms: int) -> None:
-        """Note all rows that are unknown now."""
+        """Note all rows that are unknown now, unless a pass over the table may find that they are so no more."""
+        if self.shard.sweep_range() is not None:
+            return
         entity, live = self.shard.progress.entities[NUMBER], self.shard.live[NUMBER]
         known_ms = [entity.common_ms(i) for i in range(len(entity.base_ms))]
         common_ms = min((at_ms for at_ms in known_ms if at_ms is not None), default=0)

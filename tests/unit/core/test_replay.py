@@ -12,6 +12,7 @@ from app.core.finding import DriftKind, Evidence, Finding, Shown, Stage, Verdict
 from app.core.replay import Again, Lives, recompute
 from app.simulation.setting import Setting
 from app.simulation.world import World
+from tests.unit.core.story import Story
 
 
 @cache
@@ -34,6 +35,23 @@ def test_everything_that_the_fold_says_comes_out_the_same(seed: int) -> None:
     for finding in findings_of(seed):
         again = recompute(finding, finding.canonical_key)
         assert again.again is not Again.DIFFERENT, (finding, again.why)
+
+
+def test_what_is_told_again_after_a_restart_comes_out_the_same() -> None:
+    """Before the first beacon nobody knows how far the logs are known, but when the step was taken they were so far."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    story.acknowledges = False
+    story.row("R", "rogue")
+    story.until(2_500, 5_000)
+    story.restart()
+    told, again = story.findings[-2:]
+    assert told.finding_id == again.finding_id
+    assert again.stage is Stage.OVERTAKEN
+    assert recompute(again, b"k") == recompute(told, b"k")
+    assert recompute(again, b"k").again is Again.SAME
 
 
 @pytest.mark.parametrize("seed", range(4))
