@@ -429,6 +429,7 @@ class Shard:
             return _streamed_places(block, reached, chain)
         found: list[tuple[int, bytes]] = []
         offsets, flags, places = block.offsets, block.flags, block.places
+        is_first = not self.progress.stores[store].snapshots
         for n in range(len(block.keys)):
             if offsets[n] < reached:
                 continue
@@ -445,6 +446,9 @@ class Shard:
                 if not flag & INCREMENTAL_READ:
                     chain.newest = at
             found.append((n, at))
+        if is_first:
+            # Where its first snapshot stands: after a restart another one's rows would be taken for its.
+            self._record(store_record(self.progress, store))
         return found
 
     def _settle_touched(self, entity: EntityProgress, touched: Mapping[bytes, KeyState]) -> None:

@@ -145,7 +145,8 @@ class Setting:
     @property
     def reread_ms(self) -> int:
         """When all stores are read again, if rows of theirs are hidden: everything is at rest since long."""
-        return self.end_ms + self.window_ms + REREAD_MS
+        # A pipeline may stall longer than a window, and bring what it reordered another one later.
+        return self.end_ms + 2 * self.window_ms + REREAD_MS
 
     @property
     def last_ms(self) -> int:

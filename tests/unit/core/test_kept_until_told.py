@@ -10,7 +10,7 @@ from app.core.limits import STAYS_WORTH_KEEPING
 from app.core.observation import QUARANTINED
 from app.core.position import binlog_place
 from app.core.verdict import ABSENT
-from tests.unit.core.story import Story
+from tests.unit.core.story import Story, digest
 
 ROW = row_key(7, b"k")
 
@@ -146,3 +146,13 @@ def test_what_is_written_together_is_in_the_order_of_ranks() -> None:
     writes = story.shard.flush()
     assert len({commit_rank(write) for write in writes}) > 3
     assert writes == sorted(writes, key=commit_rank)
+
+
+def test_where_a_first_snapshot_stands_outlives_a_restart() -> None:
+    """Its store's beacons were not read yet; a second snapshot would be taken for it, and its rows for old ones."""
+    story = Story(late="R")
+    story.row("R", "one", snapshot=True)
+    story.row("R", "two")
+    story.restart()
+    story.row("R", "three", snapshot=True, place=binlog_place(1, 500, 0, is_delete=False))
+    assert story.state().sides[1].stays[-1].digest == digest("three")
