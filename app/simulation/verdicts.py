@@ -82,6 +82,7 @@ class _TimeOfDrift:
 
     begin_ms: int
     told_ms: int
+    is_kept: bool  # by a commit: else the worker that told it knows of it no more
     end_ms: int = _OPEN_MS
 
 
@@ -212,7 +213,8 @@ class Judge:
             if finding.finding_id not in known and finding.stage is not Stage.NOTED:
                 # Its confirmation, or if that never came to the broker, what was told next.
                 known.add(finding.finding_id)
-                told[key].append(_TimeOfDrift(judged_ms, self._clock.common_ms(at_ms)))
+                is_kept = finding.finding_id in worker.kept
+                told[key].append(_TimeOfDrift(judged_ms, self._clock.common_ms(at_ms), is_kept))
                 self._judge_alarm(i, finding, rows.get(key, []), worker.periods[i])
                 self._judge_evidence(0, finding, finding.evidence.authority_stays)
                 self._judge_evidence(i + 1, finding, finding.evidence.replica_stays)
@@ -357,10 +359,13 @@ class Judge:
     def _judge_end(
         self, name: str, key: bytes, row: Sequence[Stretch], periods: Sequence[Period], told: Sequence[_TimeOfDrift]
     ) -> None:
-        """What was told to be there last is still there, or nobody can know: its coverage has ended."""
+        """What was told to be there last is still there, or nobody can know: its coverage has ended.
+
+        A drift that was told and not committed is judged again, unless its coverage ends before: see the open holes.
+        """
         end_ms = periods[-1].ended_ms if periods else SINCE_EVER_MS
         at_end = next((stretch for stretch in reversed(row) if stretch.begin_ms <= end_ms), None)
-        if not told or told[-1].end_ms != _OPEN_MS or at_end is None or not at_end.agreed:
+        if not told or not told[-1].is_kept or told[-1].end_ms != _OPEN_MS or at_end is None or not at_end.agreed:
             return
         if at_end.begin_ms < end_ms - self._setting.window_ms - 2 * self._slack_around_ms(at_end.begin_ms):
             self.score.false_alarms += 1

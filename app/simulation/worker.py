@@ -76,12 +76,14 @@ class Worker:
     told: list[Told] = field(default_factory=list)
     periods: list[list[Period]] = field(init=False)  # per replica
     went_back: list[tuple[int, int]] = field(default_factory=list)  # replica, and the common time that it was at
+    kept: set[bytes] = field(default_factory=set)  # the drifts that were told, and whose rows were committed
     shard: Shard = field(init=False)
     _dice: Random = field(init=False)
     _table: dict[bytes, bytes] = field(default_factory=dict)
     _read: int = 0
     _committed: int = 0
     _sent: list[Told] = field(default_factory=list)  # and not acknowledged
+    _found: set[bytes] = field(default_factory=set)  # drifts since the last commit
     _commits_ms: int = 0
     _stalled_until_ms: int = 0
     _unheard_until_ms: int = 0
@@ -206,6 +208,7 @@ class Worker:
         """Begin again from the table, as a new process does; what was sent last may never have come to the broker."""
         self.told += self._sent[: self._dice.randint(0, len(self._sent))]
         self._sent = []
+        self._found.clear()
         shard = self.shard = Shard((self.contract,), self.partition, self.setting.awake_rows_max)
         rows = shard.restore(sorted((k, v) for k, v in self._table.items() if k[:1] == META))
         self._read = self._committed
@@ -215,9 +218,12 @@ class Worker:
 
     def _take(self, effects: Effects) -> None:
         self._sent += [Told(self._now_ms, finding) for finding in effects.findings]
+        self._found.update(finding.finding_id for finding in effects.findings)
 
     def _commit(self) -> None:
         self._write(self.shard.flush())
+        self.kept |= self._found
+        self._found.clear()
         for periods in self.periods:
             for period in periods:
                 period.is_kept = True
