@@ -45,7 +45,7 @@ class Damages:
                 for _ in range(max(2, round(setting.keys * _PER_KEY))):
                     at_ms = dice.randint(START_MS, setting.end_ms)
                     self.schedule.put(at_ms, partial(self._damage, fault, dice.randrange(setting.keys)))
-        if setting.has(Fault.KEYS_COLLIDE) and not setting.has(Fault.TABLE_TRUNCATED):
+        if setting.shares_keys:
             dice = setting.dice(f"{Fault.KEYS_COLLIDE.value} {self.replica.name}")
             for _ in range(max(2, round(setting.keys * _SHARED_KEYS))):
                 at_ms, key = dice.randint(START_MS, setting.end_ms), key_of(dice.randrange(setting.keys))

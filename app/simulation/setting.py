@@ -121,6 +121,15 @@ class Setting:
         return not self.faults & {Fault.ROWS_HIDDEN, Fault.SLICES_READ_AMID_CHANGES}
 
     @property
+    def shares_keys(self) -> bool:
+        """Whether two rows come to have one key: not where they may be cut, or where a commit may be torn.
+
+        Both rows' changes come again then to a state that knows them, as if the one that is gone had come anew.
+        """
+        kept_out = {Fault.TABLE_TRUNCATED, Fault.COMMITS_TORN}
+        return self.has(Fault.KEYS_COLLIDE) and not self.faults & kept_out
+
+    @property
     def reads_amid_changes(self) -> bool:
         """Whether slices are read amid changes: not where a truncate may come between a row's selection and its place.
 
