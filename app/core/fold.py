@@ -49,7 +49,7 @@ from app.core.judging import (
     verify,
 )
 from app.core.keystate import KeyState, ReplicaState, decode, encode
-from app.core.limits import AWAKE_ROWS_MAX, HELD_STATES_MAX, STAYS_WORTH_KEEPING, SWEEP_KEYS
+from app.core.limits import AWAKE_ROWS_MAX, HELD_STATES_MAX, READ_MARGIN_MS, STAYS_WORTH_KEEPING, SWEEP_KEYS
 from app.core.live import LiveRows, drifts_of
 from app.core.observation import (
     INCREMENTAL_READ,
@@ -121,7 +121,8 @@ class Shard:
     _recent: dict[bytes, KeyState] = field(default_factory=dict)
     # What the next flush writes: rows, chains, and records that are ready.
     _dirty: dict[bytes, None] = field(default_factory=dict)  # in the order of what happened
-    _gone: list[bytes] = field(default_factory=list)  # written as absent by the last flush, to be deleted by the next
+    # Written as absent, by the common time until which a read may still show them: then they are deleted.
+    _gone: dict[bytes, int] = field(default_factory=dict)
     _extended: dict[tuple[str, int], Link] = field(default_factory=dict)
     _records: dict[bytes, bytes | None] = field(default_factory=dict)
 
@@ -251,12 +252,12 @@ class Shard:
 
         Rows come before chains: a beginning of this list never claims rows that are not there. Before the rows come
         gaps, which they no longer show, and notes, without which nobody would find what they have to tell. A row that
-        is gone is deleted one flush later: until its chains are written, what they bring again must be known for a
-        redelivery.
+        is gone is deleted by a later flush: until its chains are written, what they bring again must be known for a
+        redelivery, and a read that is as old as the row must be known to say nothing.
         """
         rows: list[Write] = []
         noted: list[bytes] = []
-        gone: list[bytes] = []
+        left = self._let_gone_go()
         for row in self._dirty:
             live = self.live.get(int.from_bytes(row[1:5], "big"))
             state = live.states.get(row) if live is not None else None
@@ -266,14 +267,14 @@ class Shard:
                 if state is None:
                     continue
             rows.append((row, encode(state)))
+            self._gone.pop(row, None)
             if is_gone(state):
-                gone.append(row)
+                self._gone[row] = self._read_until_ms(row)
             elif is_live or self._is_noted(row, state):
                 noted.append(row)
-        rows += [(row, None) for row in self._gone if row not in self._dirty]
+        rows += [(row, None) for row in left if row not in self._dirty]
         written = [*self.rereads.writes.items(), *self.notes.add(noted), *rows]
         self.rereads.writes = {}
-        self._gone = gone
         self._dirty.clear()
         written += sorted(self._records.items(), key=commit_rank)
         self._records = {}
@@ -282,6 +283,23 @@ class Shard:
         self._recent, self._fresh = self._fresh, {}
         self._let_sleep()
         return written
+
+    def _let_gone_go(self) -> list[bytes]:
+        """Return the rows that were written as absent so long ago that no read shows them any more."""
+        left = []
+        for row, until_ms in self._gone.items():  # in the order of time
+            entity = self._entity_of(row)
+            if entity is not None and until_ms >= max(_known_ms(entity), EVER + 1):
+                break
+            left.append(row)
+        for row in left:
+            del self._gone[row]
+        return left
+
+    def _read_until_ms(self, row: bytes) -> int:
+        entity = self._entity_of(row)
+        known_ms = EVER if entity is None else _known_ms(entity)
+        return EVER if known_ms == EVER else known_ms + READ_MARGIN_MS
 
     def due_keys(self) -> list[bytes]:
         """Return the table keys of rows that sleep and are to be judged, some at a time: `wake` takes their states.
@@ -323,10 +341,7 @@ class Shard:
             state = self._held(row)
             if state is None:
                 state = self._read(entity, row, value)
-            if apply_floors(self.progress, entity, state) | drop_unseen(self.progress, entity, state):
-                self._dirty[row] = None
-                if row not in live.states:
-                    self._fresh[row] = state
+            self._end_in_table(entity, row, state)
             if sweep.reread is not None:
                 self._hold_against(entity, row, state, sweep.reread, effects)
             if row in live.states or (entity.judged and not is_settled(state, entity.judged)):
@@ -340,6 +355,15 @@ class Shard:
                 entity.swept[i] = True
             self._record(entity_record(entity))
         return effects
+
+    def _end_in_table(self, entity: EntityProgress, row: bytes, state: KeyState) -> None:
+        """Make a row absent that was cut or that a snapshot did not show, and let it be deleted if it is gone."""
+        if apply_floors(self.progress, entity, state) | drop_unseen(self.progress, entity, state):
+            self._dirty[row] = None
+            if row not in self.live[entity.contract.number].states:
+                self._fresh[row] = state
+        if is_gone(state):  # a worker that was killed knows no more when
+            self._gone.setdefault(row, self._read_until_ms(row))
 
     def verified_through_ms(self, entity: int, i: int) -> int | None:
         """Return the common time up to which every row has `agree` or `drift` in a replica; None before coverage."""
@@ -864,6 +888,11 @@ def _streamed_places(block: RowBlock, reached: int, chain: Chain) -> list[tuple[
                 found.append((n, at))
     chain.newest = newest
     return found
+
+
+def _known_ms(entity: EntityProgress) -> int:
+    """Return the latest time up to which one of an entity's logs is known; `EVER` where none is."""
+    return max((at_ms for at_ms in entity.watermark_ms if at_ms is not None), default=EVER)
 
 
 def _links(observation: Observation) -> Sequence[Link]:

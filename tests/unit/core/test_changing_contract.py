@@ -116,6 +116,7 @@ def test_it_comes_back_when_snapshots_have_read_all_rows_again() -> None:
     assert story.proven() == 8_000
     told = {(f.canonical_key, f.kind) for f in story.findings if f.stage is Stage.CONFIRMED}
     assert told == {(b"missing", DriftKind.MISSING)}
+    story.until(8_500, 14_000)
     assert row_key(7, b"gone") not in story.table
 
 

@@ -36,6 +36,8 @@ def test_a_row_that_is_gone_is_known_until_what_deleted_it_is_committed() -> Non
     state = written[ROW]
     assert state is not None
     assert [side.stays[-1].digest for side in decode(state).sides] == [ABSENT, ABSENT]
+    assert ROW not in dict(story.shard.flush()), "a read may still show it"
+    story.until(4_500, 10_000)
     assert dict(story.shard.flush())[ROW] is None
 
 
@@ -49,6 +51,8 @@ def test_a_row_that_is_gone_and_comes_back_is_not_deleted() -> None:
     story.shard.flush()
     story.row("A", "again")
     assert dict(story.shard.flush())[ROW] is not None
+    story.until(4_500, 10_000)
+    assert dict(story.shard.flush()).get(ROW, b"") is not None
 
 
 def test_a_drift_is_held_until_it_is_acknowledged_though_its_replica_is_uncovered_meanwhile() -> None:

@@ -46,7 +46,7 @@ def test_a_row_that_is_gone_does_not_come_back_with_a_change_that_is_sent_again(
     story.row("R", "one")
     story.row("A", "")
     story.row("R", "")
-    story.until(500, 4_000)
+    story.until(500, 10_000)
     assert row_key(7, b"k") not in story.table
     story.row("A", "one", place=written)
     assert row_key(7, b"k") not in story.table
