@@ -32,6 +32,7 @@ from app.core.journal import (
     chain_record,
     commit_rank,
     entity_record,
+    forgotten_record,
     restore,
     row_key,
     store_record,
@@ -136,7 +137,6 @@ class Shard:
         """Take in all records under `META`, and return the row keys whose states `revive` wants."""
         records = list(items)
         restore(self.progress, self.notes, records)
-        self.progress.forget_what_was_read()
         self.rereads.restore(records)
         self._restored_gaps = list(self.rereads.gaps.values())
         for number, entity in self.progress.entities.items():
@@ -390,6 +390,7 @@ class Shard:
         if entity is None:
             return
         live, fresh, recent = self.live[block.entity].states, self._fresh, self._recent
+        forgotten_to = [*entity.forgotten_to]
         source = BlockOfStore.of(self.progress, entity, block)
         places = self._places(entity, block, reached, chain, effects)
         prefix = row_key(block.entity, b"")
@@ -415,10 +416,16 @@ class Shard:
                 fold_change(source, state, n, at) and block.store and state.replicas[block.store - 1].drift is not None
             ):
                 self._tell(entity, row, state, verify(state, block.store - 1), effects)
+        self._note_forgotten(entity, forgotten_to)
         effects.rows += len(places)
         effects.redelivered += len(block.keys) - len(places)
         self._dirty.update(dict.fromkeys(touched))
         self._settle_touched(entity, touched)
+
+    def _note_forgotten(self, entity: EntityProgress, before: Sequence[bytes]) -> None:
+        """Write how far rows have forgotten what they showed, where that has changed."""
+        if entity.forgotten_to != before:
+            self._record(forgotten_record(entity))
 
     def _read(self, entity: EntityProgress, row: bytes, value: bytes | None) -> KeyState:
         """Return a row's state as the table has it; a row that was asleep is held in memory again."""

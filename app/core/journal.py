@@ -20,16 +20,17 @@ ROW = b"\x01"
 
 Write = tuple[bytes, bytes | None]
 
-_GAP, _NOTE, _BEACON, _CHAIN = META + b"g", META + b"n", META + b"b", META + b"c"
-_RANKS = {_GAP: 0, _NOTE: 1, _BEACON: 3, _CHAIN: 5}
+_GAP, _NOTE, _FORGOTTEN, _BEACON, _CHAIN = META + b"g", META + b"n", META + b"f", META + b"b", META + b"c"
+_RANKS = {_GAP: 0, _NOTE: 1, _FORGOTTEN: 1, _BEACON: 3, _CHAIN: 5}
 
 
 def commit_rank(write: Write) -> int:
     """Return in which order a commit is written, since each beginning of it may be all that a kill leaves.
 
-    Gaps come before the rows that no longer show them, and notes before the rows that they find; a sweep's end is known
-    behind both. A store's log stands no further than its beacons, which would else look like those of a log that began
-    anew when they come again. Chains are last: what they claim is there. A note that is not needed goes after the rows.
+    Gaps come before the rows that no longer show them, notes before the rows that they find, and how far rows forgot
+    before those that did; a sweep's end is known behind all. A store's log stands no further than its beacons, which
+    would else look like those of a log that began anew when they come again. Chains are last: what they claim is there.
+    A note that is not needed goes after the rows.
     """
     key, value = write
     if key[:1] != META:
@@ -88,6 +89,12 @@ def entity_record(entity: EntityProgress) -> Write:
     return META + b"e" + entity.contract.number.to_bytes(4, "big"), json.dumps(value).encode()
 
 
+def forgotten_record(entity: EntityProgress) -> Write:
+    """Return up to where rows of an entity's stores have forgotten what they showed."""
+    value = [at.hex() for at in entity.forgotten_to]
+    return _FORGOTTEN + entity.contract.number.to_bytes(4, "big"), json.dumps(value).encode()
+
+
 def restore(progress: Progress, notes: Notes, items: Iterable[tuple[bytes, bytes]]) -> None:
     """Take in all records under `META`, in the order of their keys."""
     entities: list[tuple[EntityProgress, bytes]] = []
@@ -107,6 +114,9 @@ def restore(progress: Progress, notes: Notes, items: Iterable[tuple[bytes, bytes
             _restore_store(progress, rest.decode(), value)
         elif kind == b"e" and int.from_bytes(rest, "big") in progress.entities:
             entities.append((progress.entities[int.from_bytes(rest, "big")], value))
+        elif kind == b"f" and int.from_bytes(rest, "big") in progress.entities:
+            held = [bytes.fromhex(at) for at in json.loads(value)]
+            progress.entities[int.from_bytes(rest, "big")].forgotten_to[: len(held)] = held
         elif kind == b"n":
             notes.restore(int.from_bytes(rest, "big"), _unpack_keys(value))
     for entity, value in entities:

@@ -73,7 +73,7 @@ class EntityProgress:
     swept: list[bool]  # per replica: every row that was there at coverage has been judged once
     known_to: list[bytes]  # per store: the beacon up to which its log is known, in memory only
     outdated: list[int | None]  # per store: up to this epoch, rows are held by another meaning of the contract
-    forgotten_to: list[bytes]  # per store: up to where what rows showed may be forgotten, in memory only
+    forgotten_to: list[bytes]  # per store: up to where what rows showed was forgotten, as no pair was judged
 
     @property
     def judged(self) -> frozenset[int]:
@@ -338,14 +338,6 @@ class Progress:
             if all(chain.newest > at or chain.reached >= ends.get(place, _UNTOLD) for place, chain in chains):
                 return index
         return -1
-
-    def forget_what_was_read(self) -> None:
-        """Suppose that of pairs that are not judged yet everything that was read is forgotten, as after a restart."""
-        for entity in self.entities.values():
-            if None in entity.base_ms:
-                for i, table in enumerate(entity.contract.stores):
-                    read = [chain.newest for (topic, _), chain in self.chains.items() if topic == table.topic]
-                    entity.forgotten_to[i] = max(read, default=BEFORE_ALL)
 
     def _move(self, entity: EntityProgress, i: int, barrier: Pending) -> bool:
         issued_ms, snapshot_complete = barrier.issued_ms, barrier.snapshot_complete

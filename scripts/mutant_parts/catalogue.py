@@ -521,8 +521,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.EPOCHS,
         "app.core.fold",
         "after a restart a pair is judged from coverage on, whatever was forgotten before it",
-        "        self.progress.forget_what_was_read()\n",
-        "",
+        "            self._record(forgotten_record(entity))\n",
+        "            pass\n",
         among=("worker_crashes", "authority_connector_stalls", "replica_covered_late"),
     ),
     Mutant(
@@ -813,8 +813,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.RESTARTS,
         "app.core.fold",
         "a row that is gone is forgotten before the chains that brought its end are written",
-        "                gone.append(row)\n",
-        "                written[-1] = (row, None)\n",
+        "                self._gone[row] = self._read_until_ms(row)\n",
+        "                rows[-1] = (row, None)\n",
         among=("commits_torn",),
     ),
     Mutant(
@@ -840,8 +840,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.RESTARTS,
         "app.core.fold",
         "a drift whose record was not acknowledged is not sent again",
-        "                    if not replica.drift.acknowledged:\n",
-        "                    if False:\n",
+        "                if not replica.drift.acknowledged:\n                    yield",
+        "                if False:\n                    yield",
         among=("findings_unacknowledged", "worker_crashes", "rogue_writes"),
     ),
     Mutant(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.core.finding import DriftKind, Stage
 from app.core.observation import Barrier, Beacon, Truncated
-from app.core.position import binlog_place
+from app.core.position import BEFORE_ALL, binlog_place
 from tests.unit.core.story import Story
 
 CONFIRMED, RESOLVED = Stage.CONFIRMED, Stage.RESOLVED
@@ -211,14 +211,13 @@ def test_a_pair_is_judged_from_where_nothing_is_forgotten() -> None:
     assert story.stages() == [CONFIRMED, Stage.OVERTAKEN]
 
 
-def test_after_a_restart_all_that_was_read_may_be_forgotten() -> None:
-    """How far states were forgotten is not written: it is no further than what was read by then."""
+def test_what_is_forgotten_is_so_after_a_restart() -> None:
+    """Or the pair would be judged on a time of which its rows know nothing."""
     story = _read_without_its_authority()
+    forgotten_to = [*story.shard.progress.entities[7].forgotten_to]
     story.restart()
-    story.until(3_000, 6_500, "A")
-    assert story.shard.verified_through_ms(7, 0) is None
-    story.until(7_000, 7_500)
-    assert story.shard.progress.entities[7].base_ms == [7_500]
+    assert story.shard.progress.entities[7].forgotten_to == forgotten_to
+    assert forgotten_to[1] > forgotten_to[0] == BEFORE_ALL
 
 
 def _read_without_its_authority() -> Story:
