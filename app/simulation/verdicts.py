@@ -207,19 +207,21 @@ class Judge:
     ) -> Mapping[bytes, list[_TimeOfDrift]]:
         """Judge what was told of a replica, and return the times of drifts that it tells of, by row."""
         told: defaultdict[bytes, list[_TimeOfDrift]] = defaultdict(list)
-        known: set[bytes] = set()
+        known: dict[bytes, _TimeOfDrift] = {}
         for at_ms, finding in _once(worker.told, self._stores[i + 1].name):
             key, judged_ms = finding.canonical_key, finding.evidence.judged_at_ms
             if finding.finding_id not in known and finding.stage is not Stage.NOTED:
                 # Its confirmation, or if that never came to the broker, what was told next.
-                known.add(finding.finding_id)
                 is_kept = finding.finding_id in worker.kept
-                told[key].append(_TimeOfDrift(judged_ms, self._clock.common_ms(at_ms), is_kept))
+                time = known[finding.finding_id] = _TimeOfDrift(judged_ms, self._clock.common_ms(at_ms), is_kept)
+                told[key].append(time)
                 self._judge_alarm(i, finding, rows.get(key, []), worker.periods[i])
                 self._judge_evidence(0, finding, finding.evidence.authority_stays)
                 self._judge_evidence(i + 1, finding, finding.evidence.replica_stays)
-            if finding.stage is Stage.OVERTAKEN and self._setting.pipelines_report:
-                self._judge_overtaken(i, finding, rows.get(key, []))
+            if finding.stage is Stage.OVERTAKEN:
+                known[finding.finding_id].end_ms = _OPEN_MS  # also where a worker that died had told that it was over
+                if self._setting.pipelines_report:
+                    self._judge_overtaken(i, finding, rows.get(key, []))
             elif finding.stage is Stage.VERIFIED and told[key]:
                 # Seen with its echo, however far the common time is.
                 told[key][-1].end_ms = self._clock.common_ms(at_ms)
