@@ -774,11 +774,11 @@ class Shard:
     def _judge(self, entity: EntityProgress, row: bytes, state: KeyState, effects: Effects) -> None:
         number = entity.contract.number
         live = self.live[number]
+        if not all(entity.swept) and drop_unseen(self.progress, entity, state):
+            self._dirty[row] = None  # the sweep has not come to it, and it must not be judged by what it was before
         for i, side in enumerate(state.sides):
             if place_in_time(side, self.progress.timeline_of(entity, i)):
                 self._dirty[row] = None
-        if not all(entity.swept) and drop_unseen(self.progress, entity, state):
-            self._dirty[row] = None  # the sweep has not come to it, and it must not be judged by what it was before
         common_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
         reached = [self.pipelines.place(number, i) for i in range(len(state.replicas))]
         commands = [r.drift.command_id for r in state.replicas if r.drift is not None]

@@ -12,7 +12,7 @@ from app.core.observation import QUARANTINED, Barrier, Beacon, Link, RowBlock, T
 from app.core.position import STREAM, binlog_place, epoch_of, position
 from app.core.rows import BlockOfStore, fold_change
 from app.core.verdict import ABSENT, reason_of
-from tests.unit.core.story import Story, contract, digest
+from tests.unit.core.story import WINDOW_MS, Story, contract, digest
 from tests.unit.core.test_epochs import Log, covered_log, place
 
 
@@ -76,6 +76,24 @@ def test_a_row_that_a_new_snapshot_did_not_show_is_not_judged_before_its_sweep()
     story.until(2_500, 8_000)
     assert shard.sweep_range() is not None
     assert story.findings == []
+
+
+def test_a_row_that_a_new_snapshot_did_not_show_is_late_from_its_coverage_on() -> None:
+    """It is judged since the authority changed it, before the sweep has come to it, and what it was vouches no more."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "v", snapshot=True)
+    story.until(500, 2_000)
+    again = binlog_place(1, 900, 0, is_delete=False)
+    story.read_beacon_again("R", again)
+    story.places["R"] = 900
+    story.sweeps = False
+    story.until(2_500, 3_000)
+    story.row("A", "w")
+    story.until(3_500, 8_000)
+    (confirmed,) = [finding for finding in story.findings if finding.stage is Stage.CONFIRMED]
+    acknowledged_ms = 2_510  # the first beacon behind that snapshot
+    assert confirmed.evidence.judged_at_ms == acknowledged_ms + WINDOW_MS
 
 
 def test_a_left_out_value_is_unknown_after_a_change_that_nobody_could_read() -> None:
