@@ -56,8 +56,9 @@ class Told:
 
 
 class _Known(NamedTuple):
-    """What a pair of stores is judged by: up to which common time, and how far its pipeline has come."""
+    """What a pair of stores is judged by: from and up to which common time, and how far its pipeline has come."""
 
+    from_ms: int
     through_ms: int
     pipeline_reached: bytes
 
@@ -145,7 +146,7 @@ def judge_row(
         if watermark_ms is None or from_ms is None:
             settled = settled and from_ms is None and replica.drift is None
             continue
-        known = _Known(watermark_ms, pipeline_reached[i])
+        known = _Known(from_ms, watermark_ms, pipeline_reached[i])
         begin(replica, from_ms)
         before_ms, steps_before = replica.vouched_until_ms, len(steps)
         verdict = _judge_replica(state, i, canonical_key, contract, known, steps)
@@ -176,6 +177,7 @@ def _judge_replica(
         drift = replica.drift = None
     if drift is not None and not drift.ended_at_ms:
         return None
+    begin(replica, known.from_ms)  # also where a drift of an earlier coverage was open until now
     authority, shown = state.sides[0], state.sides[i + 1]
     verdict = judge(shown.stays, authority.stays, watermark_ms, terms.window_ms, replica.vouched_until_ms)
     if verdict.verdict is not Verdict.DRIFT:

@@ -64,3 +64,8 @@ def test_a_world_is_a_function_of_its_seed() -> None:
     other.seconds = one.seconds
     assert one == other
     assert one != simulate(range(6, 10), CHANGES)
+
+
+def test_a_drift_that_was_verified_before_its_coverage_ended_leaves_nothing_to_the_next() -> None:
+    """Its row is judged from the new coverage on, in the very step in which the end of the old drift is known."""
+    assert run_seed(990_930, CHANGES).complaints == []
