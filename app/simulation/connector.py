@@ -75,7 +75,7 @@ class Connector:
             end = min(begin + length_ms, setting.end_ms)
             self._stalls.append((begin, end, dice.choice([length_ms, *_BEHIND_MS])))
             self.diary.note(stall, begin, name)
-        if setting.has(Fault.CONNECTOR_SNAPSHOTS_AGAIN) and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
+        if setting.snapshots_again and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
             self._again_ms = dice.randint(START_MS + 4_000, setting.end_ms)
             self._outage_ms = dice.choice([0, 2_000, 6_000])
         elif setting.restarts_logs and dice.random() < 0.7:  # noqa: PLR2004 - not in every store

@@ -121,6 +121,14 @@ class Setting:
         return not self.faults & {Fault.ROWS_HIDDEN, Fault.SLICES_READ_AMID_CHANGES}
 
     @property
+    def snapshots_again(self) -> bool:
+        """Whether connectors take their snapshot again: not where it may show nothing of a table that was cut.
+
+        A row that is read before anything tells of that snapshot is then placed before it, and bracketed too early.
+        """
+        return self.has(Fault.CONNECTOR_SNAPSHOTS_AGAIN) and not self.has(Fault.TABLE_TRUNCATED)
+
+    @property
     def shares_keys(self) -> bool:
         """Whether two rows come to have one key: not where they may be cut, or where a commit may be torn.
 
