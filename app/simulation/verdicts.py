@@ -227,6 +227,11 @@ class Judge:
                 told[key][-1].end_ms = self._clock.common_ms(at_ms)
             elif finding.stage is Stage.RESOLVED and told[key]:
                 told[key][-1].end_ms = _through_ms(finding) or self._clock.common_ms(at_ms)
+        for each in worker.told:
+            # A worker that began again may find a drift once more, and its end later: its last word counts.
+            found = known.get(each.finding.finding_id)
+            if each.finding.stage is Stage.RESOLVED and found is not None:
+                found.end_ms = max(found.end_ms, _through_ms(each.finding))
         return told
 
     def _judge_time(self, i: int, worker: Worker) -> None:
