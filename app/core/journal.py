@@ -20,8 +20,9 @@ ROW = b"\x01"
 
 Write = tuple[bytes, bytes | None]
 
-_GAP, _NOTE, _FORGOTTEN, _BEACON, _CHAIN = META + b"g", META + b"n", META + b"f", META + b"b", META + b"c"
-_RANKS = {_GAP: 0, _NOTE: 1, _FORGOTTEN: 1, _BEACON: 3, _CHAIN: 5}
+GAP_RECORDS = META + b"g"
+_NOTE, _FORGOTTEN, _BEACON, _CHAIN = META + b"n", META + b"f", META + b"b", META + b"c"
+_RANKS = {GAP_RECORDS: 0, _NOTE: 1, _FORGOTTEN: 1, _BEACON: 3, _CHAIN: 5}
 
 
 def commit_rank(write: Write) -> int:
@@ -45,14 +46,14 @@ def row_key(entity: int, canonical_key: bytes) -> bytes:
 
 def chain_record(link: Link, chain: Chain) -> Write:
     """Return what was reached of a CDC partition."""
-    key = META + b"c" + link.topic.encode() + b"\x00" + str(link.partition).encode()
+    key = _CHAIN + link.topic.encode() + b"\x00" + str(link.partition).encode()
     return key, json.dumps([chain.reached, chain.newest.hex(), chain.epoch, chain.streaming]).encode()
 
 
 def beacon_records(progress: Progress, store: str, previous_acknowledged_ms: int) -> list[Write]:
     """Return the newest beacon of a store, and the removal of one that is not kept any longer."""
     timeline = progress.stores[store].timeline
-    prefix = META + b"b" + store.encode() + b"\x00"
+    prefix = _BEACON + store.encode() + b"\x00"
     value = [timeline.issued_ms[-1], previous_acknowledged_ms, *timeline.sequence]
     forgotten = timeline.forget_oldest()
     written: list[Write] = [(prefix + timeline.positions[-1], json.dumps(value).encode())]
@@ -178,7 +179,7 @@ class Notes:
             self.number += 1
             self.left[self.number] = len(chunk)
             self.noted.update(dict.fromkeys(chunk, self.number))
-            written.append((META + b"n" + self.number.to_bytes(8, "big"), _pack_keys(chunk)))
+            written.append((_NOTE + self.number.to_bytes(8, "big"), _pack_keys(chunk)))
         return written
 
     def forget(self, row: bytes) -> list[Write]:
@@ -190,7 +191,7 @@ class Notes:
         if self.left[number]:
             return []
         del self.left[number]
-        return [(META + b"n" + number.to_bytes(8, "big"), None)]
+        return [(_NOTE + number.to_bytes(8, "big"), None)]
 
 
 def _pack_keys(keys: Sequence[bytes]) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from app.core.journal import META, Write
+from app.core.journal import GAP_RECORDS, META, Write
 from app.core.keystate import KeyState, Side
 from app.core.limits import PENDING_SLICES_MAX, READ_MARGIN_MS
 from app.core.position import epoch_of, place_of
@@ -22,7 +22,6 @@ from app.core.rows import BlockOfStore, apply_floors, drop_unseen, fold_change
 from app.core.timeline import Timeline
 from app.core.verdict import ABSENT, EVER, Stay
 
-GAP_RECORDS: Final = META + b"g"
 _SLICES: Final = META + b"r"
 
 

@@ -226,7 +226,7 @@ class Judge:
                 # Seen with its echo, however far the common time is.
                 told[key][-1].end_ms = self._clock.common_ms(at_ms)
             elif finding.stage is Stage.RESOLVED and told[key]:
-                told[key][-1].end_ms = _through_ms(finding) or self._clock.common_ms(at_ms)
+                told[key][-1].end_ms = _through_ms(finding)
         for each in worker.told:
             # A worker that began again may find a drift once more, and its end later: its last word counts.
             found = known.get(each.finding.finding_id)
@@ -315,8 +315,6 @@ class Judge:
         if finding.canonical_key in self._stores[0].lied_of or phase_of(finding.authority_position) == SNAPSHOT:
             return  # of a change that its log has left out, or that a snapshot has read, nobody knows
         through_ms = _through_ms(finding)
-        if not through_ms:
-            return
         changes = self._pipelines[i].carried[finding.canonical_key]
         known = next((c for c in reversed(changes) if self._clock.common_ms(c.at_ms) <= through_ms), None)
         if known is None:
@@ -419,7 +417,7 @@ class Judge:
 
 
 def _through_ms(finding: Finding) -> int:
-    """Return the common time at which a record was made; 0 where a worker that had just begun told it once more."""
+    """Return the common time at which a step was taken."""
     return min(finding.evidence.authority_watermark_ms, finding.evidence.replica_watermark_ms)
 
 
