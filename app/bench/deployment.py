@@ -61,8 +61,12 @@ class WorkerProcess:
     def check(self) -> None:
         """Raise `Unready` with the end of its log if it has ended."""
         if self.process.poll() is not None:
-            told = self.log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:]
-            raise Unready(f"the worker ended with {self.process.returncode}:\n{told}", where=str(self.log))
+            told = f"the worker ended with {self.process.returncode}:\n{self.newest_lines()}"
+            raise Unready(told, where=str(self.log))
+
+    def newest_lines(self) -> str:
+        """Return the end of its log."""
+        return self.log.read_text(encoding="utf-8", errors="replace")[-_LOG_TAIL:]
 
     def is_ready(self) -> bool:
         """Whether its partitions are assigned and their state is recovered."""

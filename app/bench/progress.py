@@ -76,12 +76,21 @@ class GroupMembers:
 
 
 def until(
-    claim: Callable[[], bool], check: Callable[[], None], within_s: float, what: str, every_s: float = 0.05
+    claim: Callable[[], bool],
+    check: Callable[[], None],
+    within_s: float,
+    what: str,
+    every_s: float = 0.05,
+    instead: Callable[[], object] | None = None,
 ) -> None:
-    """Wait until a claim holds; `check` raises what makes waiting vain, `Unready` says what did not come in time."""
+    """Wait until a claim holds; `check` raises what makes waiting vain, `Unready` says what did not come in time.
+
+    `instead` looks once more then, for what there is in its place.
+    """
     deadline = time.monotonic() + within_s
     while not claim():
         check()
         if time.monotonic() > deadline:
-            raise Unready(f"not within {within_s:.0f} s: {what}", where="bench")
+            found = f"; there is {instead()}" if instead is not None else ""
+            raise Unready(f"not within {within_s:.0f} s: {what}{found}", where="bench")
         time.sleep(every_s)

@@ -69,13 +69,16 @@ class Verdicts:
             )
         return len(found)
 
-    def proven_through_ms(self) -> int | None:
-        """Return up to which moment of the beacons' clock every row is proven; None if some partition is not."""
-        newest = {}
+    def unproven(self, due_ms: int) -> dict[int, int | None]:
+        """Return the partitions with rows not proven up to a moment of the beacons' clock, and how far each is.
+
+        A partition that is not covered stands at None. Before any has told, all stand so under -1.
+        """
+        newest: dict[int, int | None] = {}
         for record in self._log.until_now([self._status]):
             report = self._codec.read_status(record.value)
             if not report.is_authority:
                 newest[report.partition] = report.verified_through_ms
-        through = list(newest.values())
-        known = [ms for ms in through if ms is not None]
-        return min(known) if known and len(known) == len(through) else None
+        if not newest:
+            return {-1: None}
+        return {partition: ms for partition, ms in sorted(newest.items()) if ms is None or ms < due_ms}

@@ -75,12 +75,13 @@ class WholePath:
 
     def check(self, worker: WorkerProcess) -> int:
         """Return how many drifts were found, once everything is proven; raise unless they are those planted."""
-        verdicts = Verdicts(self.deployment)
+        verdicts, due_ms = Verdicts(self.deployment), self.logs.due_ms
         until(
-            lambda: (verdicts.proven_through_ms() or 0) >= self.logs.due_ms,
+            lambda: not verdicts.unproven(due_ms),
             worker.check,
             _PROVEN_S,
-            "everything proven",
+            f"everything proven through {due_ms}",
+            instead=lambda: f"by partition {verdicts.unproven(due_ms)}, in {worker.log}:\n{worker.newest_lines()}",
         )
         return verdicts.check(self.logs.planted)
 

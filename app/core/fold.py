@@ -766,9 +766,12 @@ class Shard:
             return False
         self._dirty[row] = None
         self._settle_touched(entity, {row: state})
+        agreed_ms = self.live[entity.contract.number].agreeing.get(row, NEVER)
         times_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
+        # Both logs may be known already beyond what it agrees since: no further beacon has to come for that.
         return all(
-            at_ms is None or replica.look_ms >= at_ms for replica, at_ms in zip(state.replicas, times_ms, strict=True)
+            at_ms is None or min(replica.look_ms, agreed_ms) >= at_ms
+            for replica, at_ms in zip(state.replicas, times_ms, strict=True)
         )
 
     def _judge(self, entity: EntityProgress, row: bytes, state: KeyState, effects: Effects) -> None:

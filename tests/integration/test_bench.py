@@ -35,7 +35,7 @@ def test_a_tiny_bench_measures_every_part(tmp_path: Path) -> None:
         str(tmp_path / "pictures"),
     ]
     ran = subprocess.run([*command, *sizes], cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr[-2000:]
+    assert ran.returncode == 0, ran.stderr[-6000:]
     told = json.loads(told_file.read_text())
     _whole_path(told["whole_path"], ran.stdout)
     hop = told["same_hop"]

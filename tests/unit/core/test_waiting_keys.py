@@ -83,3 +83,25 @@ def test_a_change_that_is_read_before_the_beacons_around_it_has_its_deadline_whe
     story.until(8_500, 10_000)
     assert waiting(story) == 0
     assert [finding.evidence.judged_at_ms for finding in story.findings] == [9_510]
+
+
+def test_a_row_that_has_followed_by_what_is_known_now_waits_for_no_further_beacon() -> None:
+    """The authority's change was read before the beacons around it, the copy's when all others were told: both at once.
+
+    With what was known before, the copy came too late; its partition was the last of its store to be read.
+    """
+    story = agreed("k")
+    story.row("A", "two", place=binlog_place(1, 200, 0, is_delete=False))
+    story.until(2_500, 8_000, "A")
+    story.places["A"] = 300
+    story.until(8_500, 10_000, "A")
+    story.offsets["R.t"] += 1  # the copy's change is there, and nobody has read it
+    story.until(2_500, 8_500, "R")
+    copied = binlog_place(1, story.places["R"] + 1, 0, is_delete=False)
+    story.places["R"] += 1
+    story.until(9_000, 10_000, "R")
+    story.offsets["R.t"] -= 1
+    story.row("R", "two", place=copied)
+    assert waiting(story) == 0
+    assert story.shard.verified_through_ms(7, 0) == 10_000
+    assert not story.findings
