@@ -78,8 +78,11 @@ def fold_change(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> boo
     if at[:2] != side.position[:2]:  # the first of this epoch
         if flags & SNAPSHOT_READ:
             side.raw_keys = b""  # this snapshot shows which are there
-        elif epoch_of(at) == source.store.epoch and source.raw_keys[n] == side.raw_keys[-RAW_KEY_BYTES:]:
-            _drop_unseen(source.store, side)
+        elif epoch_of(at) == source.store.epoch and _was_before_snapshot(source.store, side):
+            if source.raw_keys[n] == side.raw_keys[-RAW_KEY_BYTES:]:
+                _drop_unseen(source.store, side)
+            elif flags & PRESENT:
+                side.raw_keys = b""  # what is there under another one, its snapshot shows in its own partition
     if side.stays[-1].digest == ABSENT:
         side.groups = b""  # of a row that was cut: what comes now is another
     digest = _row_state(source, side, n)
@@ -235,15 +238,20 @@ def drop_unseen(progress: Progress, entity: EntityProgress, state: KeyState) -> 
 
 def _drop_unseen(store: StoreProgress, side: Side) -> bool:
     """Make one side's row absent likewise. A change under its raw key comes behind what the snapshot read of it."""
-    if not store.epoch or epoch_of(side.position) >= store.epoch or side.stays[-1].digest == ABSENT:
-        return False
-    if not store.log_restarted and place_of(side.position) > store.snapshots[-1]:
+    if side.stays[-1].digest == ABSENT or not _was_before_snapshot(store, side):
         return False
     at = position(store.epoch, SNAPSHOT, store.snapshots[-1] or bytes(PLACE_BYTES))
     side.stays.append(Stay(ABSENT, at, EVER, OPEN))
     side.position = at
     side.groups = side.raw_keys = b""
     return True
+
+
+def _was_before_snapshot(store: StoreProgress, side: Side) -> bool:
+    """Whether what a side shows is of an earlier epoch, and stands in the log before this one's snapshot."""
+    if not store.epoch or epoch_of(side.position) >= store.epoch:
+        return False
+    return store.log_restarted or place_of(side.position) <= store.snapshots[-1]
 
 
 def settle(source: BlockOfStore, state: KeyState) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from app.core.finding import Stage, UnknownReason
 from app.core.limits import RAW_KEYS_MAX
-from app.core.observation import Barrier, Beacon, Truncated
+from app.core.observation import SNAPSHOT_READ, Barrier, Beacon, Truncated
 from app.core.position import binlog_place
 from tests.unit.core.story import Story
 
@@ -106,6 +106,21 @@ def test_a_snapshot_taken_again_shows_which_are_there() -> None:
         for raw in raws:
             story.row("R", "one", raw=raw, snapshot=True, place=again)
         assert unknown(story, 5_500) == reasons
+
+
+@pytest.mark.parametrize("is_other_there", [False, True])
+def test_a_row_that_is_inserted_behind_a_snapshot_that_showed_neither_does_not_collide(*, is_other_there: bool) -> None:
+    """Both went while the connector was away. If one did not, the snapshot shows it, in its own partition."""
+    story = collided("k")
+    story.places["R"] = 900
+    again = binlog_place(1, 900, 0, is_delete=False)
+    beacon = Beacon("R", 1, story.sequence, 5_000, 4_510, again, streamed=False, server="server")
+    story.observe(Barrier(beacon, story._next("R.beacon"), [("R.t", 0, story.offsets["R.t"])]))
+    story.row("R", "one", raw="K", created=True)
+    if is_other_there:
+        story.observe(story.block("R", "one", raw="k", place=again, partition=1, flags=SNAPSHOT_READ))
+    assert unknown(story, 5_500) == (COLLISION if is_other_there else {})
+    assert story.findings == []
 
 
 def test_a_row_that_is_read_late_from_another_partition_collides() -> None:
