@@ -41,6 +41,10 @@ class History:
         n = bisect_right(self.times_ms, moment_ms)
         del self.times_ms[n:], self.states[n:]
 
+    def later(self, by_ms: int) -> History:
+        """Return the same states, each of which began so much later."""
+        return History([at_ms if at_ms == SINCE_EVER_MS else at_ms + by_ms for at_ms in self.times_ms], [*self.states])
+
     def at(self, moment_ms: int) -> State:
         """Return the state at a moment."""
         return self.states[bisect_right(self.times_ms, moment_ms) - 1]

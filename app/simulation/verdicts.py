@@ -196,7 +196,7 @@ class Judge:
         for key, row in rows.items():
             for period in worker.periods[i]:
                 for begin_ms, over_ms in drifts(row, self._setting.window_ms, period.base_ms):
-                    self._judge_drift(name, key, begin_ms, min(over_ms, period.ended_ms), told[key])
+                    self._judge_drift(i, key, (begin_ms, min(over_ms, period.ended_ms)), period.base_ms, told[key])
             self._judge_end(name, key, row, worker.periods[i], told[key])
         self._judge_unknowns(i, worker)
         self._judge_coverage(i, worker)
@@ -218,20 +218,20 @@ class Judge:
                 self._judge_alarm(i, finding, rows.get(key, []), worker.periods[i])
                 self._judge_evidence(0, finding, finding.evidence.authority_stays)
                 self._judge_evidence(i + 1, finding, finding.evidence.replica_stays)
-            if finding.stage is Stage.OVERTAKEN:
-                known[finding.finding_id].end_ms = _OPEN_MS  # also where a worker that died had told that it was over
-                if self._setting.pipelines_report:
-                    self._judge_overtaken(i, finding, rows.get(key, []))
-            elif finding.stage is Stage.VERIFIED and told[key]:
-                # Seen with its echo, however far the common time is.
-                told[key][-1].end_ms = self._clock.common_ms(at_ms)
-            elif finding.stage is Stage.RESOLVED and told[key]:
-                told[key][-1].end_ms = _through_ms(finding)
+            if finding.stage is Stage.OVERTAKEN and self._setting.pipelines_report:
+                self._judge_overtaken(i, finding, rows.get(key, []))
         for each in worker.told:
-            # A worker that began again may find a drift once more, and its end later: its last word counts.
+            # A worker that died may have told of steps that the next one takes anew, and later: its last word counts.
             found = known.get(each.finding.finding_id)
-            if each.finding.stage is Stage.RESOLVED and found is not None:
-                found.end_ms = max(found.end_ms, _through_ms(each.finding))
+            if found is None:
+                continue
+            if each.finding.stage is Stage.OVERTAKEN:
+                found.end_ms = _OPEN_MS
+            elif each.finding.stage in {Stage.RESOLVED, Stage.VERIFIED}:
+                # A repair is seen with its echo, however far the common time is.
+                is_seen = each.finding.stage is Stage.VERIFIED
+                ended_ms = self._clock.common_ms(each.at_ms) if is_seen else _through_ms(each.finding)
+                found.end_ms = ended_ms if found.end_ms == _OPEN_MS else max(found.end_ms, ended_ms)
         return told
 
     def _judge_time(self, i: int, worker: Worker) -> None:
@@ -332,25 +332,39 @@ class Judge:
 
     def _slack_around_ms(self, *moments_ms: int) -> int:
         """Return the slack of what happened around these moments, where beacons may be further apart than usual."""
-        return self._slack_ms + max(
+        return self._slack_ms + self._gap_around_ms(*moments_ms)
+
+    def _gap_around_ms(self, *moments_ms: int) -> int:
+        """Return how far apart the beacons around these moments are, at most."""
+        return max(
             *(self._clock.gap_ms(at_ms) for at_ms in moments_ms),
             *(_gap_ms(issued_ms, at_ms) for issued_ms in self._issued_ms for at_ms in moments_ms),
         )
 
-    def _judge_drift(self, name: str, key: bytes, begin_ms: int, end_ms: int, told: list[_TimeOfDrift]) -> None:
+    def _judge_drift(
+        self, i: int, key: bytes, lasted_ms: tuple[int, int], base_ms: int, told: Sequence[_TimeOfDrift]
+    ) -> None:
+        """A drift that lasts longer than the slack has been told by then, and to be over not before it is."""
+        begin_ms, end_ms = lasted_ms
         left_ms = begin_ms - self._setting.window_ms
         slack_ms = self._slack_around_ms(left_ms, begin_ms)
-        if any(key in store.missed for store in self._stores if store.name in {name, self._stores[0].name}):
+        if any(key in store.missed for store in (self._stores[0], self._stores[i + 1])):
             # A worker that was killed over it finds it again: until then the row is held for one that is there.
             begin_ms = max(begin_ms, self._found_ms.get(key, begin_ms) + self._setting.window_ms)
             slack_ms += _FOUND_LATE_MS
         if end_ms - begin_ms < slack_ms:
             return
+        found = _told_in_time(told, begin_ms, slack_ms)
+        if not found:
+            surely_ms = self._surely_began_ms(i, key, (begin_ms, end_ms), base_ms, slack_ms)
+            if surely_ms is None:
+                return
+            begin_ms = surely_ms
+            found = _told_in_time(told, begin_ms, slack_ms)
         self.score.planted += 1
-        found = [t for t in told if t.begin_ms <= begin_ms + slack_ms and t.end_ms >= begin_ms]
         if not found:
             self.score.missed += 1
-            self.score.complain("missed", name, key, begin_ms)
+            self.score.complain("missed", self._stores[i + 1].name, key, begin_ms)
             return
         self.score.latencies_ms.append(max(0, found[0].told_ms - begin_ms))
         reached_ms = max(t.end_ms for t in found)
@@ -359,7 +373,23 @@ class Judge:
                 reached_ms = max(reached_ms, later.end_ms)
         if reached_ms < end_ms - slack_ms:
             self.score.missed += 1
-            self.score.complain("told to be over, and it was not", name, key, reached_ms)
+            self.score.complain("told to be over, and it was not", self._stores[i + 1].name, key, reached_ms)
+
+    def _surely_began_ms(
+        self, i: int, key: bytes, lasted_ms: tuple[int, int], base_ms: int, slack_ms: int
+    ) -> int | None:
+        """Return from when on a drift stands even if the replica left its states a little later than it did.
+
+        What happens in two stores between the same beacons has no order that a log tells. A state that the replica left
+        just before the authority came to it counts as one that both have shown. None: then it is too short to be told.
+        """
+        begin_ms, end_ms = lasted_ms
+        doubt_ms = self._gap_around_ms(begin_ms - self._setting.window_ms, begin_ms) + self._slack_ms - SLACK_MS
+        row = stretches(self._history(0, key), self._history(i + 1, key).later(doubt_ms), end_ms)
+        for surely_ms, over_ms in drifts(row, self._setting.window_ms, base_ms):
+            if over_ms > begin_ms and min(over_ms, end_ms) - max(surely_ms, begin_ms) >= slack_ms:
+                return max(surely_ms, begin_ms)
+        return None
 
     def _judge_end(
         self, name: str, key: bytes, row: Sequence[Stretch], periods: Sequence[Period], told: Sequence[_TimeOfDrift]
@@ -414,6 +444,11 @@ class Judge:
         if through_ms is None or through_ms < limit_ms:
             self.score.unjustified_unknown += 1
             self.score.complain("not verified in time", name, b"", through_ms or 0)
+
+
+def _told_in_time(told: Sequence[_TimeOfDrift], begin_ms: int, slack_ms: int) -> list[_TimeOfDrift]:
+    """Return the drifts that were told of a row at a moment, or within the slack."""
+    return [time for time in told if time.begin_ms <= begin_ms + slack_ms and time.end_ms >= begin_ms]
 
 
 def _through_ms(finding: Finding) -> int:
