@@ -109,6 +109,7 @@ class Judge:
             sorted({entry.beacon.issued_at_ms for entry in store.log if entry.beacon is not None}) for store in stores
         ]
         self._histories: dict[tuple[int, bytes], History] = {}
+        self._changes_ms: dict[int, defaultdict[bytes, list[int]]] = {}  # per store, made when it is asked for
         self._put_off_ms: Counter[bytes] = Counter()  # how much later than it was a row's history has a change
         self._found_ms = {  # when a gap of a row was told last
             told.finding.canonical_key: clock.common_ms(told.at_ms)
@@ -307,8 +308,13 @@ class Judge:
 
     def _began_ms(self, n: int, read: Entry) -> int:
         """Return when what a snapshot read of a row began, also if its log had left it out."""
-        changes = (e.at_ms for e in self._stores[n].log if e.kind is Kind.ROW and e.key == read.key)
-        return max((at_ms for at_ms in changes if at_ms <= read.at_ms), default=0)
+        changes = self._changes_ms.get(n)
+        if changes is None:
+            changes = self._changes_ms[n] = defaultdict(list)
+            for entry in self._stores[n].log:
+                if entry.kind is Kind.ROW:
+                    changes[entry.key].append(entry.at_ms)
+        return max((at_ms for at_ms in changes[read.key] if at_ms <= read.at_ms), default=0)
 
     def _judge_overtaken(self, i: int, finding: Finding, row: list[Stretch]) -> None:
         """A drift may be repaired once its pipeline has come past the row's change, and what it brought was read."""
