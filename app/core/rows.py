@@ -40,7 +40,7 @@ class BlockOfStore:
     last_issued_ms: int
     is_floored: bool  # a truncate may stand behind a row's newest change
     common_ms: list[int | None]
-    swept: list[int]
+    settles: list[int]  # the replicas of which the history of a row at rest may be forgotten
     raw_keys: list[bytes]
     images: list[bytes | None]
 
@@ -51,7 +51,8 @@ class BlockOfStore:
         last, issued_ms = (timeline.positions[-1], timeline.issued_ms[-1]) if timeline.positions else (BEFORE_ALL, EVER)
         is_floored = any(floor != BEFORE_ALL for floor in entity.floor)
         common_ms = [entity.common_ms(i) for i in range(len(entity.base_ms))]
-        swept = [i for i, swept in enumerate(entity.swept) if swept]
+        # A replica that no sweep has judged is held against all that its authority showed: nothing of it is forgotten.
+        settles = [] if entity.unswept else sorted(entity.judged)
         store = progress.stores[entity.contract.stores[block.store].store]
         raw_keys = [block.raw_keys[i : i + RAW_KEY_BYTES] for i in range(0, len(block.raw_keys), RAW_KEY_BYTES)]
         images: list[bytes | None] = [None] * len(block.keys)
@@ -61,7 +62,7 @@ class BlockOfStore:
                 for n, flags in enumerate(block.flags)
             ]
         return cls(
-            progress, entity, block, timeline, store, last, issued_ms, is_floored, common_ms, swept, raw_keys, images
+            progress, entity, block, timeline, store, last, issued_ms, is_floored, common_ms, settles, raw_keys, images
         )
 
 
@@ -75,14 +76,8 @@ def fold_change(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> boo
         behind_floor = at < entity.floor[block.store]
         return _fold_behind_floor(source, state, n, at) if behind_floor else _fold_other_key(source, state, n, at)
     flags = block.flags[n]
-    if at[:2] != side.position[:2]:  # the first of this epoch
-        if flags & SNAPSHOT_READ:
-            side.raw_keys = b""  # this snapshot shows which are there
-        elif epoch_of(at) == source.store.epoch and _was_before_snapshot(source.store, side):
-            if source.raw_keys[n] == side.raw_keys[-RAW_KEY_BYTES:]:
-                _drop_unseen(source.store, side)
-            elif flags & PRESENT:
-                side.raw_keys = b""  # what is there under another one, its snapshot shows in its own partition
+    if at[:2] != side.position[:2]:
+        _begin_epoch(source, side, n, at)
     if side.stays[-1].digest == ABSENT:
         side.groups = b""  # of a row that was cut: what comes now is another
     digest = _row_state(source, side, n)
@@ -97,6 +92,18 @@ def fold_change(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> boo
     if len(side.stays) > UNCOVERED_STAYS_MAX:
         _bound(entity, block.store, side)
     return True
+
+
+def _begin_epoch(source: BlockOfStore, side: Side, n: int, at: bytes) -> None:
+    """Forget which rows a side has shown before, as the first change of another epoch comes, which a snapshot began."""
+    flags = source.block.flags[n]
+    if flags & SNAPSHOT_READ:
+        side.raw_keys = b""  # this snapshot shows which are there
+    elif epoch_of(at) == source.store.epoch and _was_before_snapshot(source.store, side):
+        if source.raw_keys[n] == side.raw_keys[-RAW_KEY_BYTES:]:
+            _drop_unseen(source.store, side)
+        elif flags & PRESENT:
+            side.raw_keys = b""  # what is there under another one, its snapshot shows in its own partition
 
 
 def _stay(source: BlockOfStore, n: int, at: bytes, digest: bytes) -> Stay:
@@ -260,13 +267,13 @@ def settle(source: BlockOfStore, state: KeyState) -> None:
     Not of one that a truncate has cut and no sweep has come to: it has not agreed since. Nor of one whose state is
     unknown or whose drift waits for a touch.
     """
-    swept = source.swept
-    if not swept or (source.is_floored and apply_floors(source.progress, source.entity, state)):
+    judged = source.settles
+    if not judged or (source.is_floored and apply_floors(source.progress, source.entity, state)):
         return
-    if has_drift(state) or not agrees(state, swept):
+    if has_drift(state) or not agrees(state, judged):
         return
-    collapse(state, swept)
-    for i in swept:
+    collapse(state, judged)
+    for i in judged:
         replica, common_ms = state.replicas[i], source.common_ms[i]
         if common_ms is not None and common_ms > replica.vouched_until_ms:
             replica.vouched_until_ms = common_ms

@@ -128,7 +128,8 @@ class Pipeline:
 
     def report(self, now_ms: int, seen_at_ms: int) -> tuple[bytes, int]:
         """Return up to which place everything was carried, and when that was seen; late, what it was some time ago."""
-        while self._under_way and self._under_way[0].done_ms is not None:
+        # Others write while the applier steps, which may be ahead of this moment.
+        while self._under_way and (done_ms := self._under_way[0].done_ms) is not None and done_ms <= now_ms:
             place = self._under_way.popleft().place
             if (
                 not self._under_way or self._under_way[0].place != place

@@ -33,7 +33,9 @@ def test_a_copy_that_shows_what_never_was_drifts_from_when_it_was_vouched_for_la
     assert found(history((0, 1)), history((100, 1), (6_000, 7), (11_000, 1))) == [(9_000, 11_000)]
 
 
-def test_a_state_that_the_authority_comes_back_to_just_behind_its_copy_is_vouched_for_if_the_copy_left_it_later() -> None:
+def test_a_state_that_the_authority_comes_back_to_just_behind_its_copy_is_vouched_for_if_the_copy_left_it_later() -> (
+    None
+):
     """By exact times the row drifts long before; had the copy left half a second later, both would have shown it."""
     truth = history((0, 1), (4_000, 2), (6_100, 1), (7_000, 3))
     shown = history((100, 1), (6_000, None), (11_000, 3))

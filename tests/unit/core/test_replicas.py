@@ -75,6 +75,20 @@ def test_a_replica_that_is_covered_later_is_judged_from_then_on() -> None:
     assert story.stages(replica="R") == []
 
 
+def test_a_replica_that_is_not_swept_yet_is_held_against_all_that_a_row_showed() -> None:
+    """A row that was inserted everywhere since is forgotten in all stores or in none, though another is swept."""
+    story = story_of_three()
+    story.until(500, 4_000)
+    story.start("S")
+    story.sweeps = False
+    story.until(4_500, 8_000)
+    for value in ("one", "two"):
+        for store in "ARS":
+            story.row(store, value, key="new")
+        story.until(story.acknowledged_ms["A"] + 490, story.acknowledged_ms["A"] + 4_000)
+    assert story.findings == []
+
+
 def test_a_replica_that_lags_when_it_is_covered_is_not_blamed_for_what_was_forgotten() -> None:
     """What the authority showed before its watermark may be forgotten, so a replica is judged from there on only."""
     story = story_of_three()
