@@ -231,15 +231,7 @@ class Progress:
         """Take a beacon and its barrier in; True if it broke its store's epoch."""
         beacon: Beacon = barrier.beacon
         store = self.stores.setdefault(beacon.store, StoreProgress())
-        restarted = beacon.streamed and (
-            (store.server not in {"", beacon.server})
-            or (
-                chain.streaming
-                and not (store.log_restarted and epoch_of(store.last_beacon) < store.epoch)
-                and (beacon.epoch, beacon.sequence) > store.timeline.sequence
-                and place_of(store.last_beacon) >= beacon.place
-            )
-        )
+        restarted = beacon.streamed and self._shows_new_log(store, chain, beacon)
         if restarted:
             self.break_epoch(beacon.store, b"", log_restarted=True)
         at, broken = self.place_row(beacon.store, chain, beacon.place, snapshot=not beacon.streamed)
@@ -265,6 +257,21 @@ class Progress:
             if len(store.pending) > PENDING_BARRIERS_MAX:
                 store.pending = _thinned(store.pending)
         return restarted or broken
+
+    @staticmethod
+    def _shows_new_log(store: StoreProgress, chain: Chain, beacon: Beacon) -> bool:
+        """Whether a streamed beacon stands in another log than what was read of its store before."""
+        if store.server not in {"", beacon.server}:
+            return True
+        if store.last_beacon == BEFORE_ALL:
+            # The stream begins where the first snapshot stands, or the log has begun anew between the two.
+            return bool(store.snapshots) and beacon.place < store.snapshots[0]
+        return (
+            chain.streaming
+            and not (store.log_restarted and epoch_of(store.last_beacon) < store.epoch)
+            and (beacon.epoch, beacon.sequence) > store.timeline.sequence
+            and place_of(store.last_beacon) >= beacon.place
+        )
 
     def _join(self, store: StoreProgress, ends: Mapping[tuple[str, int], int]) -> None:
         """Let the chains that were read to the end that they had at a beacon be in its epoch.

@@ -321,6 +321,8 @@ class Judge:
         if finding.canonical_key in self._stores[0].lied_of or phase_of(finding.authority_position) == SNAPSHOT:
             return  # of a change that its log has left out, or that a snapshot has read, nobody knows
         through_ms = _through_ms(finding)
+        if through_ms == finding.evidence.judged_at_ms + 1:
+            return  # told again by a worker that began anew: it was taken at this time or later, nobody knows when
         changes = self._pipelines[i].carried[finding.canonical_key]
         known = next((c for c in reversed(changes) if self._clock.common_ms(c.at_ms) <= through_ms), None)
         if known is None:

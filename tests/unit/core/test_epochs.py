@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
+
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, Replica, StoreTable
 from app.core.limits import BREAKS_IN_A_ROW_MAX
 from app.core.observation import Barrier, Beacon, Link
@@ -137,6 +139,19 @@ def test_a_log_that_begins_again_ends_coverage() -> None:
     assert not log.covered
     log.beacon(4)
     assert not log.covered, "nothing was read since"
+
+
+@pytest.mark.parametrize(("at", "is_covered"), [(19, False), (20, True), (21, True)])
+def test_a_log_that_begins_again_between_its_first_snapshot_and_its_first_beacon_covers_nothing(
+    at: int, *, is_covered: bool
+) -> None:
+    """The end of the log that was is lost with what changed there: the stream begins before what the snapshot read."""
+    log = Log("A")
+    log.row(20, snapshot=True)
+    log.beacon(20, streamed=False)
+    assert log.beacon(at) is not is_covered
+    log.beacon(at + 1)
+    assert log.covered is is_covered
 
 
 def test_chains_of_no_table_follow_when_their_log_begins_again() -> None:
