@@ -10,8 +10,8 @@ from typing import NoReturn
 from mutant_parts.broken import break_rule
 from mutant_parts.catalogue import MUTANTS
 
-CHANGES = (400, 2_000)
-"""How large a world is, and how large where no seed of the small ones catches the mutant."""
+CHANGES = (400, 2_000, 20_000)
+"""How large a world is, and how large where no seed of the smaller ones catches the mutant."""
 ALONE_CHANGES = 400
 ALONE_SEEDS = 2
 WORLD_S = 30
