@@ -24,6 +24,7 @@ from demo_parts.performance import judge_rows, late_problem
 from demo_parts.pipeline import await_condition
 from demo_parts.running import Plan, Running, Say, bring_up, stack
 from demo_parts.shop import FIRST_LOADED_ID
+from demo_parts.sides import SERVER_GONE, Side
 from demo_parts.truth_plan import Round, Trouble, TruthPlan, plan_of
 
 FULL_DRIFTS, FULL_SECONDS, FULL_RATE = 200, 1_200.0, 500.0
@@ -33,6 +34,7 @@ _LOOKS_EVERY_S: Final = 1.0
 _CAUGHT_UP_S: Final = 120.0
 _AFTERWARDS_S: Final = 180.0
 _PROVEN_S: Final = 90.0
+_LOCKED_S: Final = 30.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -242,13 +244,29 @@ def troubled(running: Running, trouble: Trouble) -> Iterator[None]:
             finally:
                 connect.resume(sink)
         case Trouble.LAG:
-            copy = running.shop.copy
-            with copy.connection(autocommit=False) as connection, connection.cursor() as cursor:
-                cursor.execute("SELECT id FROM orders WHERE id >= %s FOR UPDATE", (FIRST_LOADED_ID,))
+            with _orders_locked(running.shop.copy):
                 yield
         case Trouble.RESTART:
             connect.restart(sink)
             yield
+
+
+@contextlib.contextmanager
+def _orders_locked(copy: Side) -> Iterator[None]:
+    """Hold the locks of all orders under load within the block."""
+    deadline_s = time.monotonic() + _LOCKED_S
+    with copy.connection(autocommit=False) as connection:
+        while True:
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT id FROM orders WHERE id >= %s FOR UPDATE", (FIRST_LOADED_ID,))
+                break
+            except SERVER_GONE:
+                # The sink takes its locks in an order of its own: of two that wait for each other, it is the heavier.
+                connection.rollback()
+                if time.monotonic() > deadline_s:
+                    raise
+        yield
 
 
 def truth_told(result: dict[str, Any]) -> str:
