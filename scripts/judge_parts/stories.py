@@ -60,11 +60,11 @@ class Story:
 
 
 class Stories:
-    """Joins drifts and outcomes; keeps the keys that it has looked up."""
+    """Joins drifts and outcomes; keeps the keys that it has found."""
 
     def __init__(self, changes: ChangeTopics) -> None:
         self._changes = changes
-        self._keys: dict[bytes, int | None] = {}
+        self._keys: dict[bytes, int] = {}
 
     def tell(self, drifts: Iterable[Record], outcomes: Iterable[Record] = ()) -> list[Story]:
         """Return one story per drift, in the order in which they were first reported."""
@@ -90,13 +90,17 @@ class Stories:
         value = record.value
         is_incident = value["incident_rows"] > 0
         stays = [*reversed(value["evidence"]["replica_stays"]), *reversed(value["evidence"]["authority_stays"])]
-        if number not in self._keys:
-            self._keys[number] = None if is_incident else self._key_of(stays)
+        key = self._keys.get(number)
+        if key is None and not is_incident:
+            # What it cites may not have come to the judge yet: it is looked up again, until it is there.
+            key = self._key_of(stays)
+            if key is not None:
+                self._keys[number] = key
         return Story(
             finding_id=number,
             entity=value["entity"],
             kind=value["kind"] or "",
-            key=self._keys[number],
+            key=key,
             is_incident=is_incident,
             incident_id=bytes(value["incident_id"]),
             window_s=value["evidence"]["window_ms"] / 1000,

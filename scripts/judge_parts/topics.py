@@ -122,9 +122,11 @@ class _Mirror:
     """What was read of one change topic so far."""
 
     consumer: Consumer
-    partitions: int
+    partitions: list[TopicPartition]
+    read_to: dict[int, int] = field(default_factory=dict)
     keys: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
     rows: dict[object, list[Recorded]] = field(default_factory=dict)
+    read_at: float = float("-inf")
 
 
 class ChangeTopics:
@@ -138,9 +140,9 @@ class ChangeTopics:
         self._mirrors: dict[str, _Mirror] = {}
 
     def key_at(self, topic: str, partition: int, offset: int) -> dict[str, Any] | None:
-        """Return the key of the record at an offset, or None where nothing with a key is there."""
+        """Return the key of the record at an offset, or None where nothing with a key is there, or was read yet."""
         mirror = self._mirror(topic)
-        if (partition, offset) not in mirror.keys:
+        if (partition, offset) not in mirror.keys and time.monotonic() - mirror.read_at > _READ_AGAIN_S:
             self._read_on(mirror)
         return mirror.keys.get((partition, offset))
 
@@ -163,29 +165,24 @@ class ChangeTopics:
             consumer = bare_consumer(self._bootstrap, {"enable.partition.eof": True})
             numbers = consumer.list_topics(topic, timeout=10).topics[topic].partitions
             consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers])
-            self._mirrors[topic] = _Mirror(consumer, len(numbers))
-            # At first every partition tells its end, also an empty one.
-            self._read_on(self._mirrors[topic], 10.0)
+            self._mirrors[topic] = _Mirror(consumer, [TopicPartition(topic, number) for number in numbers])
+            self._read_on(self._mirrors[topic])
         return self._mirrors[topic]
 
     @staticmethod
-    def _read_on(mirror: _Mirror, moment_s: float = 0.3) -> None:
-        """Read to what was the end when this began, or a little beyond.
-
-        The end of a partition is told once; one without news tells nothing, so all are given a moment.
-        """
-        news: set[int] = set()
-        ended: set[int] = set()
-        begun = time.monotonic()
-        while len(ended) < mirror.partitions and (news - ended or time.monotonic() - begun < moment_s):
+    def _read_on(mirror: _Mirror) -> None:
+        """Read to what was the end when this began, or a little beyond; not beyond a transaction that stays open."""
+        ends = {at.partition: mirror.consumer.get_watermark_offsets(at, timeout=10)[1] for at in mirror.partitions}
+        until = time.monotonic() + _READ_ON_S
+        while any(mirror.read_to.get(n, 0) < end for n, end in ends.items()) and time.monotonic() < until:
             for message in mirror.consumer.consume(2000, timeout=0.05):
                 partition, offset = message.partition(), message.offset()
                 if partition is None or offset is None:
                     continue
-                if message.error():
-                    ended.add(partition)
+                if message.error():  # the end, behind markers that are no messages
+                    mirror.read_to[partition] = max(mirror.read_to.get(partition, 0), offset)
                     continue
-                news.add(partition)
+                mirror.read_to[partition] = offset + 1
                 key = _payload(message.key())
                 if not key:
                     continue
@@ -198,9 +195,13 @@ class ChangeTopics:
                     mirror.rows.setdefault(key.get("id"), []).append(
                         Recorded(message.timestamp()[1] / 1000, transaction, row)
                     )
+        mirror.read_at = time.monotonic()
 
 
 _LONG = {"body", "big_text"}
+_READ_ON_S = 5.0
+_READ_AGAIN_S = 1.0
+"""How soon a topic is read on for a record that was not there: one that is asked for in vain is asked for often."""
 
 
 def _payload(raw: bytes | None) -> dict[str, Any]:
