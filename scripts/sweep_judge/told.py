@@ -54,12 +54,12 @@ class CitedKeys:
 
 
 class ToldRows:
-    """Reads findings; keeps the keys that it has looked up."""
+    """Reads findings; keeps the keys that it has found."""
 
     def __init__(self, schema_file: Path, key_at: KeyAt) -> None:
         self._schema = fastavro.parse_schema(json.loads(schema_file.read_text(encoding="utf-8")))
         self._key_at = key_at
-        self._keys: dict[bytes, int | None] = {}
+        self._keys: dict[bytes, int] = {}
 
     def read(self, records: Iterable[Record]) -> list[Told]:
         """Return what was told of rows, in the order of the topic; a record that was sent again is there twice."""
@@ -72,9 +72,13 @@ class ToldRows:
 
     def _key_of(self, body: dict[str, Any]) -> int | None:
         number = bytes(body["finding_id"])
-        if number not in self._keys:
-            evidence = body["evidence"]
-            stays = [*reversed(evidence["replica_stays"]), *reversed(evidence["authority_stays"])]
-            cited = [(s["topic"], s["partition"], s["offset"]) for s in stays if s["topic"] and s["offset"] >= 0]
-            self._keys[number] = next((key for at in cited if (key := self._key_at(*at)) is not None), None)
-        return self._keys[number]
+        known = self._keys.get(number)
+        if known is not None:
+            return known
+        evidence = body["evidence"]
+        stays = [*reversed(evidence["replica_stays"]), *reversed(evidence["authority_stays"])]
+        cited = [(s["topic"], s["partition"], s["offset"]) for s in stays if s["topic"] and s["offset"] >= 0]
+        found = next((key for at in cited if (key := self._key_at(*at)) is not None), None)
+        if found is not None:  # else what it cites may not have been read yet, and is looked up again
+            self._keys[number] = found
+        return found
