@@ -28,6 +28,15 @@ Row = tuple[Any, ...]
 SERVER_GONE = (psycopg.Error, pymysql.Error, OSError)
 """What a driver raises when the server refuses or has gone."""
 
+_MYSQL_DEADLOCK = 1213
+
+
+def is_deadlock(error: Exception) -> bool:
+    """Say whether a server ended this transaction because it and another one waited for each other."""
+    if isinstance(error, pymysql.Error):
+        return bool(error.args) and error.args[0] == _MYSQL_DEADLOCK
+    return isinstance(error, psycopg.errors.DeadlockDetected)
+
 
 @dataclass(frozen=True, slots=True)
 class Side:

@@ -171,11 +171,19 @@ class ChangeTopics:
 
     @staticmethod
     def _read_on(mirror: _Mirror) -> None:
-        """Read to what was the end when this began, or a little beyond; not beyond a transaction that stays open."""
+        """Read to what was the end when this began, or a little beyond; not beyond a transaction that stays open.
+
+        A backlog of any length is read; the rest is left only when what is behind stands still for `_STANDS_STILL_S`.
+        """
         ends = {at.partition: mirror.consumer.get_watermark_offsets(at, timeout=10)[1] for at in mirror.partitions}
-        until = time.monotonic() + _READ_ON_S
-        while any(mirror.read_to.get(n, 0) < end for n, end in ends.items()) and time.monotonic() < until:
-            for message in mirror.consumer.consume(2000, timeout=0.05):
+        moved_at = time.monotonic()
+        while behind := {number for number, end in ends.items() if mirror.read_to.get(number, 0) < end}:
+            messages = mirror.consumer.consume(2000, timeout=0.05)
+            if any(message.partition() in behind for message in messages):
+                moved_at = time.monotonic()
+            elif time.monotonic() - moved_at > _STANDS_STILL_S:
+                break
+            for message in messages:
                 partition, offset = message.partition(), message.offset()
                 if partition is None or offset is None:
                     continue
@@ -199,7 +207,7 @@ class ChangeTopics:
 
 
 _LONG = {"body", "big_text"}
-_READ_ON_S = 5.0
+_STANDS_STILL_S = 5.0
 _READ_AGAIN_S = 1.0
 """How soon a topic is read on for a record that was not there: one that is asked for in vain is asked for often."""
 

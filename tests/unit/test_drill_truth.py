@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 
+import psycopg
+import pymysql
 import pytest
 from demo_parts.damages import MANGLED, damages
 from demo_parts.shop import FIRST_LOADED_ID, PRODUCTS
+from demo_parts.sides import is_deadlock
 from demo_parts.truth import FULL_DRIFTS, FULL_RATE, FULL_SECONDS, Size, counted, opinion_faults, truth_told
 from demo_parts.truth_plan import Trouble, TruthPlan, plan_of
 from judge_parts.opinion import Opinion, Planted, judge
@@ -153,3 +156,19 @@ def test_the_last_line_tells_planted_found_missed_and_false() -> None:
     told = truth_told(counted(_opinion(_story(1, "missing", b"1"))) | {"changes_per_second": 99.5, "seed": 4})
     assert told.startswith("2 planted, 1 found with the right kind, 0 misnamed, 1 missed, 0 false;")
     assert told.endswith("99.5 changes/s; seed 4")
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (psycopg.errors.DeadlockDetected("two waited for each other"), True),
+        (pymysql.err.OperationalError(1213, "Deadlock found"), True),
+        (psycopg.OperationalError("the server is gone"), False),
+        (pymysql.err.OperationalError(2013, "Lost connection"), False),
+        (pymysql.err.InterfaceError(), False),
+        (ConnectionResetError(), False),
+    ],
+)
+def test_only_a_lost_deadlock_is_tried_again(error: Exception, *, expected: bool) -> None:
+    """Whatever else a driver raises ends the drill: it would not go away."""
+    assert is_deadlock(error) is expected
