@@ -11,6 +11,7 @@ from app.adapters.topic_log import TopicLog
 from app.bench.columns import KEY
 from app.bench.deployment import Deployment
 from app.bench.load import Change
+from app.bench.store_log import PARTITIONS
 from app.codec.contract_file import load_contracts
 from app.codec.records import RecordCodec
 from app.core.dialects import BY_LOG
@@ -72,13 +73,11 @@ class Verdicts:
     def unproven(self, due_ms: int) -> dict[int, int | None]:
         """Return the partitions with rows not proven up to a moment of the beacons' clock, and how far each is.
 
-        A partition that is not covered stands at None. Before any has told, all stand so under -1.
+        A partition that is not covered, or of which nothing was told yet, stands at None.
         """
-        newest: dict[int, int | None] = {}
+        newest: dict[int, int | None] = dict.fromkeys(range(PARTITIONS))
         for record in self._log.until_now([self._status]):
             report = self._codec.read_status(record.value)
             if not report.is_authority:
                 newest[report.partition] = report.verified_through_ms
-        if not newest:
-            return {-1: None}
-        return {partition: ms for partition, ms in sorted(newest.items()) if ms is None or ms < due_ms}
+        return {partition: ms for partition, ms in newest.items() if ms is None or ms < due_ms}
