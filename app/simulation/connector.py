@@ -20,6 +20,8 @@ _REPEATS: Final = 4
 _REPEATED_MOST: Final = 60
 _DIES_AGAIN: Final = 0.5
 _DEAD_MS: Final = 1_500
+_EARLY_MS: Final = 8_000
+"""Until when a log or a snapshot may begin anew while the first one is hardly read."""
 _BEHIND_MS: Final = (3_000, 6_000)
 _SNAPSHOT_LATE_MS: Final = 1_500
 """How much older than its first record a snapshot is: what was committed meanwhile comes as changes."""
@@ -76,10 +78,10 @@ class Connector:
             self._stalls.append((begin, end, dice.choice([length_ms, *_BEHIND_MS])))
             self.diary.note(stall, begin, name)
         if setting.snapshots_again and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
-            self._again_ms = dice.randint(START_MS + 4_000, setting.end_ms)
+            self._again_ms = dice.randint(START_MS + 4_000, dice.choice([START_MS + _EARLY_MS, setting.end_ms]))
             self._outage_ms = dice.choice([0, 2_000, 6_000])
         elif setting.restarts_logs and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
-            self._restarted_ms = dice.randint(START_MS + 4_000, setting.end_ms)
+            self._restarted_ms = dice.randint(START_MS + 4_000, dice.choice([START_MS + _EARLY_MS, setting.end_ms]))
             # Never in the same moment: a snapshot of the log that was would be all that there is of the new one.
             self._again_ms = self._restarted_ms + dice.choice([1, 2_000, 6_000])
             self._loses_end = dice.choice([True, False])

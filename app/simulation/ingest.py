@@ -38,6 +38,7 @@ _FEW: Final = 0.3
 _SKIPPED: Final = 0.3
 _HELD_EVERY_MS: Final = 8_000
 _HELD_MS: Final = (500, 3_000, 8_000)
+_HELD_AT_FIRST: Final = 0.2
 _AGAIN_MS: Final = (0, 3_000, 8_000)
 """How long it takes to read much once more."""
 _SLOW_MOST: Final = 20
@@ -72,6 +73,11 @@ class Ingest:
         self._dice = self.setting.dice("ingest")
         self.sent = [[] for _ in range(self.setting.targets)]
         self._linked = [{} for _ in range(self.setting.targets)]
+        if self.setting.has(Fault.PARTITIONS_REORDER):
+            for connector in self.connectors:
+                for at in connector.partitions:
+                    if self._dice.random() < _HELD_AT_FIRST:
+                        self._held_until_ms[at] = connector.starts_ms + self._dice.choice(_HELD_MS)
 
     def target_of(self, key: bytes) -> int:
         """Return the partition of `observations` that a row's changes go to."""

@@ -14,8 +14,9 @@ START_MS = 3_000
 QUIET_MS = 12_000
 """How long the world is left alone before it is judged, beyond its longest window."""
 _LAGS_MS = 4_000
-REREAD_MS = 14_000
-"""How long after its last changes a world is read again: longer than a read says nothing of a row that changed."""
+REREAD_MS = 19_000
+"""How long after its last changes a world is read again: when no slice is read amid changes any more, and longer than a
+read says nothing of a row that changed or was read."""
 _COVERED_MS = 10_000
 _COVERED_LATE = frozenset(
     {

@@ -20,7 +20,8 @@ from app.simulation.stores import NUMBER
 _STALL_MS: Final = 4_000
 _CRASHES_EVERY_MS: Final = 50_000
 _STALLS_EVERY_MS: Final = 10_000
-_SWEEPS_LATER: Final = 0.8
+_SWEEPS_LATER: Final = (0.5, 0.8, 0.97)
+"""How often a pass over the table goes on later: one over many rows takes long, and changes come in between."""
 _UNHEARD_MOST_MS: Final = 3_000
 _TORN_EVERY_MS: Final = 10_000
 _TORN_LATE: Final = 8
@@ -79,6 +80,7 @@ class Worker:
     kept: set[bytes] = field(default_factory=set)  # the drifts that were told, and whose rows were committed
     shard: Shard = field(init=False)
     _dice: Random = field(init=False)
+    _sweeps_later: float = field(init=False)
     _table: dict[bytes, bytes] = field(default_factory=dict)
     _read: int = 0
     _committed: int = 0
@@ -92,6 +94,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self._dice = self.setting.dice(f"worker {self.partition}")
+        self._sweeps_later = self._dice.choice(_SWEEPS_LATER)
         self.shard = Shard((self.contract,), self.partition, self.setting.awake_rows_max)
         self.periods = [[] for _ in self.contract.replicas]
         self._common_ms = [None] * len(self.contract.replicas)
@@ -160,14 +163,16 @@ class Worker:
         shard, table = self.shard, self._table
         states = {key: table.get(key) for key in shard.needed_keys(observation)}
         self._take(shard.fold(observation, states))
-        self._take(shard.wake({key: table.get(key) for key in shard.due_keys()}))
+        due = shard.due_keys()
+        if due:
+            self._take(shard.wake({key: table.get(key) for key in due}))
         self._note_coverage()
 
     def _sweep(self, *, calm: bool) -> None:
         """Make the passes over the table that are asked for, or some of them, and the others later."""
         shard, table = self.shard, self._table
         while (wanted := shard.sweep_range()) is not None:
-            if not calm and self._dice.random() < _SWEEPS_LATER:
+            if not calm and self._dice.random() < self._sweeps_later:
                 return
             self._commit()
             start, end, limit = wanted

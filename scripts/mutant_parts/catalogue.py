@@ -194,7 +194,7 @@ _RULES: tuple[Mutant, ...] = (
         "a drift that is over is not looked for until the logs are known beyond its end",
         "    return NEVER if followed_by(shown, truth, deadline_ms) else deadline_ms\n",
         "    return NEVER if shown[-1].digest == truth[-1].digest else deadline_ms\n",
-        among=("authority_connector_stalls", "connector_snapshots_again", "rogue_writes"),
+        among=("authority_connector_stalls", "connector_snapshots_again", "partitions_reorder", "rogue_writes"),
     ),
     Mutant(
         "agree before settled",
@@ -239,7 +239,7 @@ _RULES: tuple[Mutant, ...] = (
         "a replica has to show each state of the authority",
         "        if k is not None:\n            until_ms",
         "        if k is not None and k <= i + 1:\n            until_ms",
-        among=("row_hot", "pipeline_skips"),
+        among=("pipeline_skips",),
     ),
     Mutant(
         "pruned before it was shown",
@@ -514,7 +514,7 @@ _RULES: tuple[Mutant, ...] = (
         "a pair is judged from coverage on, though states that its rows showed since were forgotten",
         "        if forgotten_ms > min(my_ms, their_ms):\n            return None\n",
         "        forgotten_ms = EVER\n",
-        among=("authority_connector_stalls", "replica_covered_late"),
+        among=("partitions_reorder", "pipeline_stalls", "replica_covered_late", "row_hot"),
     ),
     Mutant(
         "a restart forgets nothing",
@@ -532,7 +532,7 @@ _RULES: tuple[Mutant, ...] = (
         "a partition that lags behind a new log uncovers its store again",
         "return epoch if lags and store.snapshots[-1] else None",
         "return None",
-        among=("log_restarts", "partitions_reorder"),
+        among=("authority_connector_stalls", "log_restarts", "partitions_reorder"),
     ),
     Mutant(
         "unseen rows stay",
@@ -603,6 +603,15 @@ _RULES: tuple[Mutant, ...] = (
                 "return None if mine is None else mine if theirs is None else min(mine, theirs)",
             ),
         ),
+        among=("replica_never_covered",),
+    ),
+    Mutant(
+        "verified unread",
+        Rule.EPOCHS,
+        "app.core.fold",
+        "a store that was never read counts as verified as far as its authority is known",
+        "        if common_ms is None or not swept:\n            return None\n        return max(",
+        "        if common_ms is None or not swept:\n            return progress.watermark_ms[0]\n        return max(",
         among=("replica_never_covered",),
     ),
     Mutant(
@@ -758,7 +767,7 @@ _RULES: tuple[Mutant, ...] = (
         "        and epoch_of(pending.told_at) == store.epoch\n"
         "        and store.snapshots[-1] < place_of(pending.begun) <= place_of(pending.told_at)\n",
         "",
-        among=("slices_read_amid_changes", "connector_snapshots_again"),
+        among=("log_restarts", "partitions_reorder", "replica_connector_stalls", "slices_read_amid_changes"),
     ),
     # -- keys
     Mutant(
