@@ -405,8 +405,9 @@ class Judge:
         """What was told to be there last is still there, or nobody can know: its coverage has ended.
 
         A drift that was told and not committed is judged again, unless its coverage ends before: see the open holes.
+        While a sweep goes on, what is touched is judged already, and told beyond the time that the period counts for.
         """
-        end_ms = periods[-1].ended_ms if periods else SINCE_EVER_MS
+        end_ms = max(periods[-1].ended_ms if periods else SINCE_EVER_MS, told[-1].begin_ms if told else SINCE_EVER_MS)
         at_end = next((stretch for stretch in reversed(row) if stretch.begin_ms <= end_ms), None)
         if not told or not told[-1].is_kept or told[-1].end_ms != _OPEN_MS or at_end is None or not at_end.agreed:
             return
