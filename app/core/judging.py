@@ -344,20 +344,22 @@ def _overtaken(truth: Side, shown: Side, terms: Replica, known: _Known) -> bool:
         return False
     if phase_of(newest.position) == SNAPSHOT:
         return True  # there never was such a change
-    if _has_shown(shown, newest):
+    if _has_shown(shown, newest, known.from_ms):
         return True
     if terms.pipeline is not None:
         return known.pipeline_reached >= place_of(newest.position)
     return known.through_ms > newest.latest_ms + terms.quiet_for_ms
 
 
-def _has_shown(shown: Side, newest: Stay) -> bool:
+def _has_shown(shown: Side, newest: Stay, from_ms: int) -> bool:
     """Whether a replica was surely in the authority's newest state after that had begun, and has left it since.
 
     Vouching is no such proof: it favours the replica, which may have been in that state just before, for the last time.
+    Nor is what it showed before it was judged, at `from_ms`: when the authority came to its state may be forgotten
+    then, as another replica agreed with it.
     """
     return any(
-        stay.digest == newest.digest and following.earliest_ms > newest.latest_ms
+        stay.digest == newest.digest and following.earliest_ms > max(newest.latest_ms, from_ms)
         for stay, following in pairwise(shown.stays)
     )
 

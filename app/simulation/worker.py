@@ -23,6 +23,8 @@ _STALLS_EVERY_MS: Final = 10_000
 _SWEEPS_LATER: Final = (0.5, 0.8, 0.97)
 """How often a pass over the table goes on later: one over many rows takes long, and changes come in between."""
 _UNHEARD_MOST_MS: Final = 3_000
+_HEARD_EVERY: Final = 20
+"""Observations of a backlog after which the broker's answers have come, unless it gives none."""
 _TORN_EVERY_MS: Final = 10_000
 _TORN_LATE: Final = 8
 """Writes at the end of a commit before one of which it is torn, half of the time: they tell what was reached."""
@@ -112,15 +114,16 @@ class Worker:
         if not calm and self._is_stopped(now_ms):
             return
         limit = len(self.topic) if calm else dice.choice([1, 5, 100, 10_000])
+        is_heard = calm or not self._is_unheard(now_ms)
         for _ in range(limit):
             if self._read >= len(self.topic):
                 break
             self._fold(self.topic[self._read])
             self._read += 1
-        if calm or not self._is_unheard(now_ms):
-            sent, self._sent = self._sent, []
-            self.told += sent
-            self._take(self.shard.acknowledged([told.finding for told in sent]))
+            if is_heard and self._read % _HEARD_EVERY == 0:
+                self._hear()
+        if is_heard:
+            self._hear()
         self._sweep(calm=calm)
         if not calm and now_ms < self._commits_ms:
             return
@@ -133,6 +136,12 @@ class Worker:
             return
         self._commit()
         self._committed = self._read
+
+    def _hear(self) -> None:
+        """Take in that the broker has what was sent."""
+        sent, self._sent = self._sent, []
+        self.told += sent
+        self._take(self.shard.acknowledged([told.finding for told in sent]))
 
     @property
     def _torn_share(self) -> float:

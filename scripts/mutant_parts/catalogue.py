@@ -812,7 +812,7 @@ _RULES: tuple[Mutant, ...] = (
         Rule.PIPELINES,
         "app.core.judging",
         "a state that the replica may have left just before the authority came back to it was shown by the pipeline",
-        "following.earliest_ms > newest.latest_ms",
+        "following.earliest_ms > max(newest.latest_ms, from_ms)",
         "following.latest_ms > newest.latest_ms",
         among=("beacons_slow", "old_states_return", "pipeline_stalls", "pipeline_reports_late"),
     ),

@@ -109,6 +109,27 @@ def test_a_replica_that_lags_when_it_is_covered_is_not_blamed_for_what_was_forgo
     assert story.shard.verified_through_ms(7, 1) == 24_000
 
 
+def test_what_a_replica_showed_before_it_was_judged_is_no_word_of_its_pipeline() -> None:
+    """When the authority came back to a state is forgotten, as another replica agreed: it may have been since."""
+    story = Story(pipeline=True, stores="ARS", late="S")
+    for store in "AR":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    for value, last_ms in (("two", 4_000), ("one", 6_000)):
+        for store in "AR":
+            story.row(store, value)
+        story.until(last_ms - 1_500, last_ms)
+    story.row("S", "one", snapshot=True)
+    story.start("S")
+    story.started = "S"
+    story.until(500, 2_500)
+    story.row("S", "two")  # and the authority's way back is still under way in its pipeline
+    story.until(3_000, 6_000)
+    story.started = "ARS"
+    story.until(6_500, 9_000)
+    assert story.stages(replica="S") == [CONFIRMED]
+
+
 def test_what_a_replica_showed_before_it_was_covered_is_kept_in_its_order() -> None:
     """A row of a replica may be read long before the beacons around it: it has not shown that since ever."""
     story = story_of_three()
