@@ -320,7 +320,7 @@ _RULES: tuple[Mutant, ...] = (
         "    if at <= side.position:\n",
         "    if at < BEFORE_ALL:\n",
         also=_OLDER_CHANGES,
-        among=("connector_repeats", "partitions_reorder"),
+        among=("connector_repeats", "values_left_out"),
     ),
     Mutant(
         "positions without epochs",
