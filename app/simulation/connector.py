@@ -78,10 +78,10 @@ class Connector:
             self._stalls.append((begin, end, dice.choice([length_ms, *_BEHIND_MS])))
             self.diary.note(stall, begin, name)
         if setting.snapshots_again and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
-            self._again_ms = dice.randint(START_MS + 4_000, dice.choice([START_MS + _EARLY_MS, setting.end_ms]))
+            self._again_ms = self._anew_ms()
             self._outage_ms = dice.choice([0, 2_000, 6_000])
         elif setting.restarts_logs and dice.random() < 0.7:  # noqa: PLR2004 - not in every store
-            self._restarted_ms = dice.randint(START_MS + 4_000, dice.choice([START_MS + _EARLY_MS, setting.end_ms]))
+            self._restarted_ms = self._anew_ms()
             # Never in the same moment: a snapshot of the log that was would be all that there is of the new one.
             self._again_ms = self._restarted_ms + dice.choice([1, 2_000, 6_000])
             self._loses_end = dice.choice([True, False])
@@ -89,6 +89,11 @@ class Connector:
                 self.goes_on, self._again_ms = True, NEVER_MS
         elif setting.has(Fault.CONNECTOR_REPEATS):
             self._repeats_ms = sorted(dice.sample(range(START_MS, setting.end_ms), _REPEATS))
+
+    def _anew_ms(self) -> int:
+        """Draw when something begins anew: at any time, or early."""
+        dice = self._dice
+        return dice.randint(START_MS + 4_000, dice.choice([START_MS + _EARLY_MS, self.setting.end_ms]))
 
     @property
     def restarts_log_ms(self) -> int:

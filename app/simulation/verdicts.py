@@ -407,9 +407,11 @@ class Judge:
         A drift that was told and not committed is judged again, unless its coverage ends before: see the open holes.
         While a sweep goes on, what is touched is judged already, and told beyond the time that the period counts for.
         """
-        end_ms = max(periods[-1].ended_ms if periods else SINCE_EVER_MS, told[-1].begin_ms if told else SINCE_EVER_MS)
+        if not told or not told[-1].is_kept or told[-1].end_ms != _OPEN_MS:
+            return
+        end_ms = max(periods[-1].ended_ms if periods else SINCE_EVER_MS, told[-1].begin_ms)
         at_end = next((stretch for stretch in reversed(row) if stretch.begin_ms <= end_ms), None)
-        if not told or not told[-1].is_kept or told[-1].end_ms != _OPEN_MS or at_end is None or not at_end.agreed:
+        if at_end is None or not at_end.agreed:
             return
         if at_end.begin_ms < end_ms - self._setting.window_ms - 2 * self._slack_around_ms(at_end.begin_ms):
             self.score.false_alarms += 1
