@@ -1,7 +1,7 @@
 """The beacon writers' common time: continuous, never back, and no wall clock anywhere.
 
-A writer's clock begins at the highest value that it read back from the stores and goes on with its own monotonic
-clock. While nobody writes it stands still; that is no loss, for nothing is judged meanwhile.
+A writer's clock begins at the highest value that it read back from the stores, and goes on from when it read it, with
+its own monotonic clock. While nobody writes or watches it stands still; that is no loss, for nothing is judged then.
 """
 
 from __future__ import annotations

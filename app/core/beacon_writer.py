@@ -6,9 +6,10 @@ The argument, step by step:
 2. An epoch belongs to one writer: a generation, one above every epoch that was seen, and a number that only this
    process has. Two writers that take over at the same moment differ; the higher one stays, the lower one finds its
    rows taken and goes back to watching.
-3. Who takes over starts the clock at the highest `issued_at` that it has seen in any store, so time never goes back;
-   and what it read back had been committed by then, so the reading counts as the acknowledgement that the dead writer
-   could not send.
+3. Who takes over starts the clock at the highest `issued_at` that it has seen in any store, and goes on from there by
+   what has passed since it saw it: time never goes back, nor faster than it did; and a beacon that the other writer had
+   on its way when it fell silent, and that comes only now, stands at no moment that is yet to come. What was read back
+   had been committed by then, so the reading counts as the acknowledgement that the dead writer could not send.
 4. An answer that never came is settled by reading the row again: a row in our own epoch is a beacon of ours.
 5. Who was heard by no store for as long as another would wait must believe that another writes by now: it goes back to
    watching before it writes again, and reads every row first. A process that hung finds out so that it did, before it
@@ -86,7 +87,7 @@ class BeaconWriter:
         self._started_ms = started_ms
         self._moved_at_ms = started_ms
         self._heard_at_ms = started_ms
-        self._issued_max_ms = 0
+        self._reckoned = BeaconClock(0, started_ms)  # what the writer whose rows were seen would say, or less
         self._epoch_max = 0
         self._clock: BeaconClock | None = None
         self.epoch = 0
@@ -120,7 +121,7 @@ class BeaconWriter:
         # Strictly above what stands there: two beacons of one store never share a moment.
         self._clock = self._clock.at_least(row.issued_at_ms + 1, now_ms)
         issued_ms = self._clock.at(now_ms)
-        self._issued_max_ms = max(self._issued_max_ms, issued_ms)
+        self._reckoned = self._reckoned.at_least(issued_ms, now_ms)
         # A restored store may show an older row than it had: its sequence goes on above every one that was seen.
         sequence = max(row.sequence, held.sequence_max) + 1
         held.issued = sequence, now_ms
@@ -144,7 +145,7 @@ class BeaconWriter:
         self._heard_at_ms = now_ms
         self.epoch = ((self._epoch_max >> NONCE_BITS) + 1) << NONCE_BITS | self._nonce
         self._epoch_max = self.epoch
-        self._clock = BeaconClock(self._issued_max_ms + 1, now_ms)
+        self._clock = BeaconClock(self._reckoned.at(now_ms) + 1, now_ms)
         for held in self._stores.values():
             # Committed before it was read, so before now.
             held.acknowledged_ms = self._clock.at(now_ms)
@@ -157,7 +158,7 @@ class BeaconWriter:
         held.row, held.must_read = row, False
         held.sequence_max = max(held.sequence_max, row.sequence)
         self._epoch_max = max(self._epoch_max, row.epoch)
-        self._issued_max_ms = max(self._issued_max_ms, row.issued_at_ms)
+        self._reckoned = self._reckoned.at_least(row.issued_at_ms, now_ms)
         if self._clock is None:
             return
         if row.epoch > self.epoch:

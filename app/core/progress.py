@@ -60,6 +60,15 @@ class StoreProgress:
     last_beacon: bytes = BEFORE_ALL
     pending: list[Pending] = field(default_factory=list)
 
+    def shows_new_log(self, place: bytes) -> bool:
+        """Whether a snapshot that stands at a place is of a log that has begun anew.
+
+        One that goes on is never read again at a place before what it has streamed, or before its last snapshot.
+        """
+        if self.last_beacon == BEFORE_ALL:
+            return bool(self.snapshots) and place < self.snapshots[-1]
+        return epoch_of(self.last_beacon) == self.epoch and place < place_of(self.last_beacon)
+
 
 @dataclass(slots=True)
 class EntityProgress:
@@ -171,9 +180,7 @@ class Progress:
                 store.snapshots.append(place)
                 epoch = 0
             elif epoch is None:
-                # A log that goes on is never read again at a place before what it has streamed.
-                behind = epoch_of(store.last_beacon) == store.epoch and place < place_of(store.last_beacon)
-                restarted = behind or (store.log_restarted and not store.snapshot_seen)
+                restarted = store.shows_new_log(place) or (store.log_restarted and not store.snapshot_seen)
                 self.break_epoch(store_name, place, log_restarted=restarted)
                 epoch, broken = store.epoch, True
             chain.epoch = max(chain.epoch, epoch)
@@ -247,10 +254,8 @@ class Progress:
             return restarted
         if store.timeline.add(at, writer, beacon.issued_at_ms, beacon.previous_acknowledged_ms):
             ends = {(topic, partition): end for topic, partition, end in barrier.ends}
-            # Rows of one snapshot at many places are no snapshot as we know it: nothing is proven by them. Nor does a
-            # beacon of the epoch before, which comes again after a commit that was torn, tell of this one's snapshot.
-            is_of_epoch = store.snapshot_seen and epoch_of(at) == store.epoch
-            complete = is_of_epoch and store.broken_in_a_row <= BREAKS_IN_A_ROW_MAX
+            # Rows of one snapshot at many places are no snapshot as we know it: nothing is proven by them.
+            complete = store.snapshot_seen and store.broken_in_a_row <= BREAKS_IN_A_ROW_MAX
             store.pending.append(Pending(at, store.timeline.issued_ms[-1], complete, ends))
             if complete:
                 self._join(store, ends)
@@ -264,8 +269,8 @@ class Progress:
         if store.server not in {"", beacon.server}:
             return True
         if store.last_beacon == BEFORE_ALL:
-            # The stream begins where the first snapshot stands, or the log has begun anew between the two.
-            return bool(store.snapshots) and beacon.place < store.snapshots[0]
+            # The stream begins where its snapshot stands, or the log has begun anew between the two.
+            return bool(store.snapshots) and beacon.place < store.snapshots[chain.epoch]
         return (
             chain.streaming
             and not (store.log_restarted and epoch_of(store.last_beacon) < store.epoch)

@@ -24,6 +24,8 @@ BEGIN_MS: Final = -10_000
 """When the writers begin: time runs by the time there is anything to read."""
 _SLOW_SHARE: Final = 0.05
 _LOST_SHARE: Final = 0.1
+_HANGS: Final = 4
+_IN_FLIGHT_SHARE: Final = 0.7
 _AHEAD_MOST_MS: Final = 2 * BEACON_MS
 """How much common time may gain on the world's at once: who begins at the same time as another may be behind it."""
 
@@ -36,6 +38,7 @@ class _Process:
     clock_ms: int
     is_alive: bool = True
     hangs_until_ms: int = BEGIN_MS
+    hangs_next_ms: int = 0  # for how long, as soon as its next beacon is on its way
     epoch_seen: int = 0
 
     def now(self, at_ms: int) -> int:
@@ -65,12 +68,12 @@ class Beacons:
         writers = {Fault.BEACON_WRITER_DIES, Fault.BEACON_WRITERS_DOUBLE} & self.setting.faults
         for _ in range(2 if writers else 1):
             self._start(BEGIN_MS)
-        for fault, act in (
-            (Fault.BEACON_WRITER_DIES, self._die),
-            (Fault.BEACON_WRITERS_DOUBLE, self._hang),
-            (Fault.BEACON_CLOCK_STEPS, self._sleep),
+        for fault, act, times in (
+            (Fault.BEACON_WRITER_DIES, self._die, 1),
+            (Fault.BEACON_WRITERS_DOUBLE, self._hang, _HANGS),
+            (Fault.BEACON_CLOCK_STEPS, self._sleep, 1),
         ):
-            if self.setting.has(fault):
+            for _ in range(times if self.setting.has(fault) else 0):
                 self.schedule.put(self._dice.randint(START_MS, self.setting.end_ms), act)
 
     def _start(self, at_ms: int) -> None:
@@ -92,9 +95,15 @@ class Beacons:
             self.diary.note(Fault.BEACON_WRITER_DIES, at_ms)
 
     def _hang(self, at_ms: int) -> None:
+        """Let the writer hang until another has taken over, or just about; a beacon may be on its way meanwhile."""
         process = self._writing()
         if process is not None:
-            process.hangs_until_ms = at_ms + self._dice.randint(5 * BEACON_MS, 12 * BEACON_MS)
+            most = self._dice.choice([6, 12])
+            hangs_ms = self._dice.randint(4 * BEACON_MS, most * BEACON_MS)
+            if self._dice.random() < _IN_FLIGHT_SHARE:
+                process.hangs_next_ms = hangs_ms
+            else:
+                process.hangs_until_ms = at_ms + hangs_ms
             self.diary.note(Fault.BEACON_WRITERS_DOUBLE, at_ms)
 
     def _sleep(self, at_ms: int) -> None:
@@ -127,6 +136,10 @@ class Beacons:
         if slow:
             self.diary.note(Fault.BEACONS_SLOW, at_ms, store.name)
         committed_ms = at_ms + self._dice.randint(1, 900 if slow else 30)
+        if process.hangs_next_ms:
+            process.hangs_until_ms = at_ms + process.hangs_next_ms
+            process.hangs_next_ms = 0
+            committed_ms += process.hangs_until_ms - at_ms
         self.schedule.put(committed_ms, partial(self._commit, process, store, beat, at_ms))
 
     def _commit(self, process: _Process, store: Store, beat: Beat, issued_ms: int, at_ms: int) -> None:

@@ -34,6 +34,8 @@ from app.simulation.setting import Setting
 from app.simulation.stores import NUMBER, Entry, Kind, groups_of
 
 MARK_MS: Final = 500
+_COMMITS_MS: Final = (500, 2_000, 5_000)
+"""How often it commits what was delivered, at most: what is read again after a crash is as old."""
 _FEW: Final = 0.3
 _SKIPPED: Final = 0.3
 _HELD_EVERY_MS: Final = 8_000
@@ -68,9 +70,12 @@ class Ingest:
     _slow_until_ms: int = 0
     _dies_ms: int | None = None
     _marked_ms: int = 0
+    _commits_ms: int = 0
+    _committed_ms: int = 0
 
     def __post_init__(self) -> None:
         self._dice = self.setting.dice("ingest")
+        self._commits_ms = self.setting.dice("ingest commits").choice(_COMMITS_MS)
         self.sent = [[] for _ in range(self.setting.targets)]
         self._linked = [{} for _ in range(self.setting.targets)]
         if self.setting.has(Fault.PARTITIONS_REORDER):
@@ -94,6 +99,7 @@ class Ingest:
             self._restart()
         elif crash and not calm:
             self.diary.note(Fault.INGEST_CRASHES, now_ms)
+            self._slow_until_ms = now_ms + dice.choice(_AGAIN_MS)
             self._restart()
         elif now_ms < self.setting.lags_until_ms and self.setting.has(Fault.OFFSETS_GO_BACK) and dice.random() < 0.005:  # noqa: PLR2004 - a chance
             self.diary.note(Fault.OFFSETS_GO_BACK, now_ms)
@@ -159,8 +165,9 @@ class Ingest:
                 for at in connector.partitions
             ]
             self._send(target, Mark(links), now_ms, calm=calm)
-        if self._dies_ms is None:
+        if self._dies_ms is None and (calm or now_ms >= self._committed_ms + self._commits_ms):
             # Nothing is committed behind a record whose delivery has failed.
+            self._committed_ms = now_ms
             self._committed = dict(self._read)
 
     def _link(self, target: int, at: CdcPartition, end: int) -> Link:

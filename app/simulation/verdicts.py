@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Final
 
 from app.core.finding import DriftKind, Finding, Shown, Stage, UnknownReason
-from app.core.position import SNAPSHOT, phase_of
+from app.core.position import SNAPSHOT, phase_of, place_of
 from app.core.verdict import EVER
 from app.simulation.beacons import CommonClock
 from app.simulation.connector import NEVER_MS, Connector
@@ -132,6 +132,7 @@ class Judge:
         for store, connector in zip(self._stores, self._connectors, strict=True):
             if connector.starts_ms != NEVER_MS:
                 self._judge_gaps(store)
+                self._judge_beacons_kept(store)
         return self.score
 
     def _judge_gaps(self, store: Store) -> None:
@@ -150,6 +151,30 @@ class Judge:
             elif found[key] > store.gaps[key]:
                 self.score.false_alarms += 1
                 self.score.complain("told of a gap that is none", store.name, key, self._setting.reread_ms)
+
+    def _judge_beacons_kept(self, store: Store) -> None:
+        """Each beacon that a worker goes by is true: it was issued before it stood in the log, and settled after.
+
+        Of two logs, places may be the same. A writer whose machine slept while another took over knows neither of the
+        sleep nor of its successor: what it says of when a beacon was settled is too early.
+        """
+        may_sleep = self._setting.has(Fault.BEACON_CLOCK_STEPS)
+        stood_ms: defaultdict[bytes, list[int]] = defaultdict(list)
+        for entry in store.log:
+            if entry.beacon is not None:
+                stood_ms[entry.place].append(entry.at_ms)
+        for worker in self._workers:
+            timeline = worker.shard.progress.stores[store.name].timeline
+            for at, issued_ms, settled_ms in zip(
+                timeline.positions, timeline.issued_ms, timeline.acknowledged_ms, strict=True
+            ):
+                if not any(
+                    issued_ms <= self._clock.common_ms(at_ms)
+                    and (may_sleep or settled_ms >= self._clock.around_ms(at_ms)[0])
+                    for at_ms in stood_ms[place_of(at)]
+                ):
+                    self.score.false_alarms += 1
+                    self.score.complain("a beacon counts for another time", store.name, b"", issued_ms)
 
     def judge_beacons(self, wrong: Sequence[tuple[str, str, int]]) -> None:
         """Complain of what a beacon writer did and may not do."""
@@ -379,7 +404,7 @@ class Judge:
         for later in told:
             if later.begin_ms <= reached_ms + self._setting.window_ms + 2 * slack_ms:
                 reached_ms = max(reached_ms, later.end_ms)
-        if reached_ms < end_ms - slack_ms:
+        if reached_ms < end_ms - max(slack_ms, self._slack_around_ms(end_ms)):  # the change may be as old as its beacon
             self.score.missed += 1
             self.score.complain("told to be over, and it was not", self._stores[i + 1].name, key, reached_ms)
 

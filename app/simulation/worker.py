@@ -17,7 +17,7 @@ from app.simulation.faults import Fault
 from app.simulation.setting import Setting
 from app.simulation.stores import NUMBER
 
-_STALL_MS: Final = 4_000
+_STALL_MS: Final = (4_000, 12_000)
 _CRASHES_EVERY_MS: Final = 50_000
 _STALLS_EVERY_MS: Final = 10_000
 _SWEEPS_LATER: Final = (0.5, 0.8, 0.97)
@@ -159,7 +159,7 @@ class Worker:
             self._restart()
         stalls = self.setting.tick_ms / _STALLS_EVERY_MS
         if now_ms >= self._stalled_until_ms and self._happens(Fault.WORKER_STALLS, stalls):
-            self._stalled_until_ms = now_ms + self._dice.randint(500, _STALL_MS)
+            self._stalled_until_ms = now_ms + self._dice.randint(500, self._dice.choice(_STALL_MS))
         return now_ms < self._stalled_until_ms
 
     def _happens(self, fault: Fault, chance: float) -> bool:

@@ -1,12 +1,13 @@
 """The shop's own work: a steady, seeded stream of small transactions on the origin.
 
-Most of it goes to orders, some to documents (of which only the revision changes) and to the ledger. One thread, one
-connection, a new one after any error: servers are restarted under it on purpose.
+Most of it goes to orders, some to documents (of which only the revision changes) and to the ledger. Each writer has one
+thread and one connection, and a new one after any error: servers are restarted under it on purpose.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import threading
 import time
@@ -16,7 +17,10 @@ from typing import Any
 from demo_parts.shop import FIRST_LOADED_ID, LOADED_DOCUMENTS, LOADED_ORDERS, moment
 from demo_parts.sides import SERVER_GONE, Kind, Side
 
+ORDERS, ENTRIES = "orders", "ledger_entries"
 _STATUSES = ("new", "paid", "packed", "sent", "returned")
+_OF_ONE_WRITER = 250.0
+"""Transactions a second that one writer is asked for at most: it waits for each, and many servers share the machine."""
 _NOTES = (None, "plain", "Grüße 🎈", "two  spaces", "línea")
 
 
@@ -25,59 +29,117 @@ class Load:
 
     def __init__(self, origin: Side, *, per_second: float, seed: int) -> None:
         self._origin = origin
-        self._per_second = per_second
-        self._random = random.Random(seed)  # noqa: S311 - a load, not a secret
-        self._next_order = FIRST_LOADED_ID + LOADED_ORDERS
-        self._next_entry = FIRST_LOADED_ID
-        self._stop = threading.Event()
-        self._turn = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self.written = 0
-        self.errors = 0
+        writers = max(1, math.ceil(per_second / _OF_ONE_WRITER))
+        ids = _Ids()
+        self._writers = [_Writer(origin, per_second / writers, seed + n, ids) for n in range(writers)]
+        self._ids = ids
+        self._runs = False
 
     def start(self) -> None:
         """Begin to write, above whatever an earlier run left."""
-        last = self._origin.one("SELECT COALESCE(MAX(id), 0) FROM orders")
-        self._next_order = max(self._next_order, int(last[0]) + 1 if last else 0)
-        last = self._origin.one("SELECT COALESCE(MAX(id), 0) FROM ledger_entries")
-        self._next_entry = max(self._next_entry, int(last[0]) + 1 if last else 0)
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
-        self._thread.start()
+        for table in (ORDERS, ENTRIES):
+            last = self._origin.one(f"SELECT COALESCE(MAX(id), 0) FROM {table}")  # noqa: S608 - a name of ours
+            self._ids.rise(table, int(last[0]) + 1 if last else 0)
+        for writer in self._writers:
+            writer.start()
+        self._runs = True
 
     def stop(self) -> None:
         """End the load and wait for its last transaction."""
-        self._stop.set()
-        if self._thread:
-            self._thread.join(timeout=30)
-            self._thread = None
+        for writer in self._writers:
+            writer.stop.set()
+        for writer in self._writers:
+            writer.join()
+        self._runs = False
 
     @property
     def running(self) -> bool:
         """Whether the load writes."""
-        return self._thread is not None
+        return self._runs
+
+    @property
+    def written(self) -> int:
+        """How many transactions were committed."""
+        return sum(writer.written for writer in self._writers)
+
+    @property
+    def errors(self) -> int:
+        """How often a connection was lost."""
+        return sum(writer.errors for writer in self._writers)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Keep the load still within the block; nothing of it is in flight on the origin then."""
-        with self._turn:
+        with contextlib.ExitStack() as turns:
+            for writer in self._writers:
+                turns.enter_context(writer.turn)
             yield
+
+
+class _Ids:
+    """The ids that are given to new rows, each once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._next = {ORDERS: FIRST_LOADED_ID + LOADED_ORDERS, ENTRIES: FIRST_LOADED_ID}
+
+    def rise(self, table: str, least: int) -> None:
+        """Give no id below this one any more."""
+        with self._lock:
+            self._next[table] = max(self._next[table], least)
+
+    def end(self, table: str) -> int:
+        """Return the id behind all that were given."""
+        return self._next[table]
+
+    def take(self, table: str) -> int:
+        """Return an id for a new row."""
+        with self._lock:
+            self._next[table] += 1
+            return self._next[table] - 1
+
+
+class _Writer:
+    """One connection's share of the load; it is held still by `turn`."""
+
+    def __init__(self, origin: Side, per_second: float, seed: int, ids: _Ids) -> None:
+        self._origin = origin
+        self._per_second = per_second
+        self._random = random.Random(seed)  # noqa: S311 - a load, not a secret
+        self._ids = ids
+        self._thread: threading.Thread | None = None
+        self.stop = threading.Event()
+        self.turn = threading.Lock()
+        self.written = 0
+        self.errors = 0
+
+    def start(self) -> None:
+        """Begin to write."""
+        self.stop.clear()
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait for the last transaction."""
+        if self._thread:
+            self._thread.join(timeout=30)
+            self._thread = None
 
     def _run(self) -> None:
         due = time.monotonic()
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             try:
                 with self._origin.connection() as connection, connection.cursor() as cursor:
-                    while not self._stop.is_set():
-                        with self._turn:
+                    while not self.stop.is_set():
+                        with self.turn:
                             self._one_change(cursor)
                         self.written += 1
                         # A load that was held or cut off does not make up for it with a burst.
                         due = max(due + 1 / self._per_second, time.monotonic() - 0.5)
-                        self._stop.wait(max(0.0, due - time.monotonic()))
+                        self.stop.wait(max(0.0, due - time.monotonic()))
             except SERVER_GONE:
                 self.errors += 1
-                self._stop.wait(0.5)
+                self.stop.wait(0.5)
 
     def _one_change(self, cursor: Any) -> None:  # noqa: ANN401 - two drivers
         pick = self._random
@@ -91,7 +153,7 @@ class Load:
                     pick.randrange(1, 100),
                     pick.choice(_NOTES),
                     moment(self.written),
-                    pick.randrange(FIRST_LOADED_ID, self._next_order),
+                    pick.randrange(FIRST_LOADED_ID, self._ids.end(ORDERS)),
                 ),
             )
         elif dice < 0.84:  # noqa: PLR2004
@@ -99,7 +161,7 @@ class Load:
                 "INSERT INTO orders (id, customer_id, status, amount, quantity, note, placed_at, updated_at)"
                 " VALUES (%s, %s, 'new', %s, 1, %s, %s, %s)",
                 (
-                    self._next_order,
+                    self._ids.take(ORDERS),
                     pick.randrange(1, 100),
                     f"{pick.randrange(1, 900)}.50",
                     pick.choice(_NOTES),
@@ -107,11 +169,10 @@ class Load:
                     moment(self.written % 100_000),
                 ),
             )
-            self._next_order += 1
         elif dice < 0.92:  # noqa: PLR2004
             cursor.execute(
                 "DELETE FROM orders WHERE id = %s",
-                (pick.randrange(FIRST_LOADED_ID + LOADED_ORDERS // 2, self._next_order),),
+                (pick.randrange(FIRST_LOADED_ID + LOADED_ORDERS // 2, self._ids.end(ORDERS)),),
             )
         elif dice < 0.97:  # noqa: PLR2004
             cursor.execute(
@@ -121,9 +182,8 @@ class Load:
         else:
             cursor.execute(
                 "INSERT INTO ledger_entries (id, account, amount, booked_at) VALUES (%s, %s, %s, %s)",
-                (self._next_entry, f"account-{pick.randrange(11)}", f"{pick.randrange(1, 9000)}.75", moment(1)),
+                (self._ids.take(ENTRIES), f"account-{pick.randrange(11)}", f"{pick.randrange(1, 9000)}.75", moment(1)),
             )
-            self._next_entry += 1
 
 
 @contextlib.contextmanager

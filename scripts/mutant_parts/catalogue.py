@@ -565,10 +565,10 @@ _RULES: tuple[Mutant, ...] = (
         "forgotten while one is not swept",
         Rule.EPOCHS,
         "app.core.rows",
-        "what a row showed is forgotten for the replicas that a sweep has judged, before one has judged the others",
+        "what a row showed before coverage is forgotten as it is touched, before a sweep has judged it",
         "        settles = [] if entity.unswept else sorted(entity.judged)\n",
-        "        settles = [i for i, is_swept in enumerate(entity.swept) if is_swept]\n",
-        among=("replica_covered_late", "row_hot", "connector_repeats", "partitions_reorder"),
+        "        settles = sorted(entity.judged)\n",
+        among=("partitions_reorder", "pipeline_loses", "rogue_deletes", "rogue_writes"),
     ),
     Mutant(
         "a break uncovers nothing",
@@ -703,15 +703,6 @@ _RULES: tuple[Mutant, ...] = (
         "            if complete:\n                self._join(store, ends)\n",
         "",
         among=("log_restarts", "rows_hidden"),
-    ),
-    Mutant(
-        "beacons of the epoch before cover",
-        Rule.EPOCHS,
-        "app.core.progress",
-        "a beacon that comes again after a torn commit counts for the snapshot that stands behind it",
-        "store.snapshot_seen and epoch_of(at) == store.epoch\n",
-        "store.snapshot_seen\n",
-        among=("commits_torn", "connector_snapshots_again", "partitions_reorder", "rogue_writes"),
     ),
     Mutant(
         "a restart is not seen",
@@ -904,7 +895,7 @@ _RULES: tuple[Mutant, ...] = (
         Rule.BEACONS,
         "app.core.beacon_writer",
         "a new writer begins time anew",
-        "self._clock = BeaconClock(self._issued_max_ms + 1, now_ms)",
+        "self._clock = BeaconClock(self._reckoned.at(now_ms) + 1, now_ms)",
         "self._clock = BeaconClock(now_ms, now_ms)",
         among=("beacon_writer_dies",),
     ),
@@ -1041,7 +1032,8 @@ _ELSEWHERE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("no past", ("pipeline_reorders",)),
     ("unknown vouches for nothing", ("records_unreadable",)),
     ("ordered by the stores' clocks", ("transactions_long",)),
-    ("moved rows are overwritten", ("worker_stalls", "rogue_writes", "planner_crashes")),
+    ("moved authorities are ignored", ("worker_stalls", "rogue_writes", "pipeline_alters", "row_hot")),
+    ("redelivered blocks count", ("ingest_crashes", "partitions_reorder")),
     ("the ledger is not asked", ("planner_crashes", "rogue_writes")),
 )
 """Rules that keep from the harm of more than one fault, hunted again in the worlds of another."""

@@ -59,14 +59,14 @@ def test_a_beacon_of_another_in_any_store_puts_the_take_over_off() -> None:
     assert writer.role is Role.WATCHING
 
 
-def test_time_begins_at_the_highest_value_of_all_stores_and_not_at_any_clock() -> None:
-    """Continuity: the first beacon of a new writer stands just above everything that was read."""
+def test_time_goes_on_from_the_highest_value_of_all_stores_and_not_from_any_clock() -> None:
+    """Continuity: the first beacon of a new writer stands where the one that was read would stand by now."""
     writer, now_ms = writing(
         pg=BeaconRow(3 << NONCE_BITS, 41, 70_000, 69_500), my=BeaconRow(2 << NONCE_BITS, 9, 80_000, 0)
     )
     beat = writer.next_beat("pg", now_ms)
     assert beat is not None
-    assert beat.row.issued_at_ms == 80_001
+    assert beat.row.issued_at_ms == 80_001 + PATIENCE_MS + 1
 
 
 def test_the_reading_back_counts_as_the_acknowledgement_that_the_dead_writer_could_not_send() -> None:
@@ -74,7 +74,23 @@ def test_the_reading_back_counts_as_the_acknowledgement_that_the_dead_writer_cou
     writer, now_ms = writing(pg=BeaconRow(3 << NONCE_BITS, 41, 70_000, 69_500))
     beat = writer.next_beat("pg", now_ms)
     assert beat is not None
-    assert beat.row.previous_acknowledged_ms == 70_001
+    assert beat.row.previous_acknowledged_ms == 70_001 + PATIENCE_MS + 1
+
+
+def test_a_beacon_that_was_on_its_way_when_its_writer_hung_stands_at_no_moment_to_come() -> None:
+    """It comes where the successor has not come to yet, and was issued before the successor's time began."""
+    hung, now_ms = writing(nonce=1)
+    watching = started(nonce=2)
+    seen = hung.next_beat("pg", now_ms)
+    assert seen is not None
+    hung.acknowledged("pg", seen, now_ms + 3)
+    watching.read_back("my", FRESH, now_ms + 4)
+    watching.read_back("pg", seen.row, now_ms + 4)
+    late = hung.next_beat("my", now_ms + INTERVAL_MS - 1)
+    first = watching.next_beat("pg", now_ms + 4 + PATIENCE_MS + 1)
+    assert late is not None
+    assert first is not None
+    assert late.row.issued_at_ms < first.row.issued_at_ms
 
 
 def test_a_beacon_expects_the_row_that_was_read_and_goes_on_from_its_sequence() -> None:

@@ -154,6 +154,19 @@ def test_a_log_that_begins_again_between_its_first_snapshot_and_its_first_beacon
     assert log.covered is is_covered
 
 
+def test_a_log_that_begins_again_before_it_has_streamed_is_covered_by_its_own_snapshot() -> None:
+    """No beacon of the log that was tells where it stood; its snapshot does, and the new one's beacons follow it."""
+    log = Log("A")
+    log.row(20, snapshot=True)
+    log.beacon(20, streamed=False)
+    assert log.row(2, snapshot=True)[1]
+    assert not log.beacon(2, streamed=False)
+    lagging, _ = log.progress.place_row("A", Chain(0), place(21), snapshot=False)
+    assert epoch_of(lagging) == 0, "of the log that was, whatever its place"
+    assert not log.beacon(3)
+    assert log.covered
+
+
 def test_chains_of_no_table_follow_when_their_log_begins_again() -> None:
     """Ledgers and signals are in no snapshot: what comes behind a beacon of the new log is of its epoch."""
     log = covered_log()

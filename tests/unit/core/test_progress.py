@@ -51,22 +51,6 @@ def test_a_partition_without_a_record_hinders_no_coverage() -> None:
     assert progress.entities[7].covered_at_ms[0] == 1_000
 
 
-def test_a_beacon_of_the_epoch_before_tells_nothing_of_the_new_snapshot() -> None:
-    """After a commit that was torn it comes again: it stands before that snapshot in the log, and so does its chain."""
-    progress = Progress.of((CONTRACT,))
-    store, link = progress.stores["A"], Link("A.beacon", 0, 5, 6)
-    store.epoch, store.snapshots, store.snapshot_seen = 1, [place(1), place(50)], True
-    chains = progress.extend(Link("A.t", 0, 0, 9)), progress.extend(link)
-    covered_at_ms = []
-    for n, epoch in ((30, 0), (60, 1)):
-        beacon = Beacon("A", 1, n, n * 100, 0, place(n), streamed=True, server="")
-        progress.take_beacon(Barrier(beacon, link, [("A.t", 0, 9), ("A.beacon", 0, 6)]), chains[1])
-        progress.advance()
-        assert [chain.epoch for chain in chains] == [epoch, epoch]
-        covered_at_ms.append(progress.entities[7].covered_at_ms[0])
-    assert covered_at_ms == [None, 6_000]
-
-
 def _backlog(beacons: int) -> Progress:
     """Return the progress of a store whose beacons were all read before any row of its one partition was."""
     progress = Progress.of((CONTRACT,))
