@@ -705,6 +705,15 @@ _RULES: tuple[Mutant, ...] = (
         among=("log_restarts", "rows_hidden"),
     ),
     Mutant(
+        "held against the first snapshot",
+        Rule.EPOCHS,
+        "app.core.progress",
+        "the first beacons of a log that began anew are held against the snapshot of the log that was",
+        "beacon.place < store.snapshots[chain.epoch]",
+        "beacon.place < store.snapshots[0]",
+        among=("log_restarts", "replica_connector_stalls", "authority_connector_stalls", "replica_covered_late"),
+    ),
+    Mutant(
         "a restart is not seen",
         Rule.EPOCHS,
         "app.core.progress",
@@ -898,6 +907,15 @@ _RULES: tuple[Mutant, ...] = (
         "self._clock = BeaconClock(self._reckoned.at(now_ms) + 1, now_ms)",
         "self._clock = BeaconClock(now_ms, now_ms)",
         among=("beacon_writer_dies",),
+    ),
+    Mutant(
+        "time stands still at a taking over",
+        Rule.BEACONS,
+        "app.core.beacon_writer",
+        "a new writer's time begins just above what it has seen, however long ago that was",
+        "self._clock = BeaconClock(self._reckoned.at(now_ms) + 1, now_ms)",
+        "self._clock = BeaconClock(self._reckoned.value_ms + 1, now_ms)",
+        among=("beacon_writers_double",),
     ),
     Mutant(
         "no writer gives way",
