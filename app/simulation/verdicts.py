@@ -381,6 +381,7 @@ class Judge:
         begin_ms, end_ms = lasted_ms
         left_ms = begin_ms - self._setting.window_ms
         slack_ms = self._slack_around_ms(left_ms, begin_ms)
+        slack_ms = max(slack_ms, self._slack_around_ms(begin_ms + slack_ms))  # no beacon may have come by then
         if any(key in store.missed for store in (self._stores[0], self._stores[i + 1])):
             # A worker that was killed over it finds it again: until then the row is held for one that is there.
             begin_ms = max(begin_ms, self._found_ms.get(key, begin_ms) + self._setting.window_ms)
