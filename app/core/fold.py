@@ -24,6 +24,7 @@ from app.core.contract import EntityContract
 from app.core.deadlines import NEVER, NOW, SOON, awaited_place, next_look_ms
 from app.core.evidence import finding_of, gap_finding_of, incidents_of
 from app.core.finding import Finding, Stage
+from app.core.gone import GoneRows
 from app.core.journal import (
     META,
     Notes,
@@ -50,7 +51,7 @@ from app.core.judging import (
     verify,
 )
 from app.core.keystate import KeyState, ReplicaState, decode, encode
-from app.core.limits import AWAKE_ROWS_MAX, HELD_STATES_MAX, READ_MARGIN_MS, STAYS_WORTH_KEEPING, SWEEP_KEYS
+from app.core.limits import AWAKE_ROWS_MAX, HELD_STATES_MAX, STAYS_WORTH_KEEPING, SWEEP_KEYS
 from app.core.live import LiveRows, drifts_of
 from app.core.observation import (
     INCREMENTAL_READ,
@@ -122,8 +123,7 @@ class Shard:
     _recent: dict[bytes, KeyState] = field(default_factory=dict)
     # What the next flush writes: rows, chains, and records that are ready.
     _dirty: dict[bytes, None] = field(default_factory=dict)  # in the order of what happened
-    # Written as absent, by the common time until which a read may still show them: then they are deleted.
-    _gone: dict[bytes, int] = field(default_factory=dict)
+    _gone: GoneRows = field(default_factory=GoneRows)  # written as absent, and deleted later
     _extended: dict[tuple[str, int], Link] = field(default_factory=dict)
     _records: dict[bytes, bytes | None] = field(default_factory=dict)
 
@@ -257,9 +257,10 @@ class Shard:
         """
         rows: list[Write] = []
         noted: list[bytes] = []
-        left = self._let_gone_go()
+        left = self._gone.let_go(self.progress.entities)
         for row in self._dirty:
-            live = self.live.get(int.from_bytes(row[1:5], "big"))
+            number = int.from_bytes(row[1:5], "big")
+            live = self.live.get(number)
             state = live.states.get(row) if live is not None else None
             is_live = state is not None
             if state is None:
@@ -267,9 +268,9 @@ class Shard:
                 if state is None:
                     continue
             rows.append((row, encode(state)))
-            self._gone.pop(row, None)
+            self._gone.discard(number, row)
             if is_gone(state):
-                self._gone[row] = self._read_until_ms(row)
+                self._gone.add(self.progress.entities[number], row, state)
             elif is_live or self._is_noted(row, state):
                 noted.append(row)
         rows += [(row, None) for row in left if row not in self._dirty]
@@ -283,23 +284,6 @@ class Shard:
         self._recent, self._fresh = self._fresh, {}
         self._let_sleep()
         return written
-
-    def _let_gone_go(self) -> list[bytes]:
-        """Return the rows that were written as absent so long ago that no read shows them any more."""
-        left = []
-        for row, until_ms in self._gone.items():  # in the order of time
-            entity = self._entity_of(row)
-            if entity is not None and until_ms >= max(_known_ms(entity), EVER + 1):
-                break
-            left.append(row)
-        for row in left:
-            del self._gone[row]
-        return left
-
-    def _read_until_ms(self, row: bytes) -> int:
-        entity = self._entity_of(row)
-        known_ms = EVER if entity is None else _known_ms(entity)
-        return EVER if known_ms == EVER else known_ms + READ_MARGIN_MS
 
     def due_keys(self) -> list[bytes]:
         """Return the table keys of rows that sleep and are to be judged, some at a time: `wake` takes their states.
@@ -362,8 +346,8 @@ class Shard:
             self._dirty[row] = None
             if row not in self.live[entity.contract.number].states:
                 self._fresh[row] = state
-        if is_gone(state):  # a worker that was killed knows no more when
-            self._gone.setdefault(row, self._read_until_ms(row))
+        if is_gone(state):  # a worker that was killed knows of it no more
+            self._gone.add(entity, row, state)
 
     def verified_through_ms(self, entity: int, i: int) -> int | None:
         """Return the common time up to which every row has `agree` or `drift` in a replica; None before coverage."""
@@ -898,11 +882,6 @@ def _streamed_places(block: RowBlock, reached: int, chain: Chain) -> list[tuple[
                 found.append((n, at))
     chain.newest = newest
     return found
-
-
-def _known_ms(entity: EntityProgress) -> int:
-    """Return the latest time up to which one of an entity's logs is known; `EVER` where none is."""
-    return max((at_ms for at_ms in entity.watermark_ms if at_ms is not None), default=EVER)
 
 
 def _links(observation: Observation) -> Sequence[Link]:

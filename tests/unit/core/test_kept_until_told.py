@@ -6,8 +6,8 @@ from app.core.finding import Stage
 from app.core.fold import META, row_key
 from app.core.journal import commit_rank
 from app.core.keystate import decode
-from app.core.limits import STAYS_WORTH_KEEPING
-from app.core.observation import QUARANTINED
+from app.core.limits import READ_MARGIN_MS, STAYS_WORTH_KEEPING
+from app.core.observation import QUARANTINED, Observation
 from app.core.position import binlog_place
 from app.core.verdict import ABSENT
 from tests.unit.core.story import Story, digest
@@ -37,8 +37,47 @@ def test_a_row_that_is_gone_is_known_until_what_deleted_it_is_committed() -> Non
     assert state is not None
     assert [side.stays[-1].digest for side in decode(state).sides] == [ABSENT, ABSENT]
     assert ROW not in dict(story.shard.flush()), "a read may still show it"
-    story.until(4_500, 10_000)
-    assert dict(story.shard.flush())[ROW] is None
+    story.commits = True
+    story.until(4_500, 4_000 + READ_MARGIN_MS)
+    assert ROW in story.table
+    story.until(4_500 + READ_MARGIN_MS, 6_500 + READ_MARGIN_MS)
+    assert ROW not in story.table
+
+
+class _Recorded(Story):
+    """A story whose observations can be told again."""
+
+    def __init__(self) -> None:
+        self.observed: list[Observation] = []
+        super().__init__()
+
+    def observe(self, observation: Observation) -> None:
+        """Fold one observation, and keep it."""
+        self.observed.append(observation)
+        super().observe(observation)
+
+
+def test_a_row_that_is_gone_is_known_until_all_that_a_torn_commit_brings_again_was_read() -> None:
+    """The worker that begins anew does not know when it was deleted: not before the logs are known as far once more."""
+    story = _Recorded()
+    for store in "AR":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    story.commits = False
+    story.observed.clear()
+    for store in "AR":
+        story.row(store, "two")
+        story.row(store, "")
+    story.until(2_500, 4_000)
+    story.table[ROW] = next(value for key, value in story.shard.flush() if key == ROW and value is not None)
+    story.commits = True
+    story.restart()
+    for observation in [*story.observed]:
+        story.observe(observation)
+        assert ROW in story.table
+    assert story.findings == []
+    story.until(4_500, 6_500 + READ_MARGIN_MS)
+    assert ROW not in story.table
 
 
 def test_a_row_that_is_gone_and_comes_back_is_not_deleted() -> None:
