@@ -40,6 +40,19 @@ def test_a_writer_is_superseded_from_the_moment_at_which_the_next_began(
     assert progress.superseded(beacon) is superseded
 
 
+def test_a_superseded_beacon_moves_no_watermark_and_brackets_nothing() -> None:
+    """Each of two writers reaches one store alone: what the older one goes on to say there is another clock's time."""
+    progress = Progress.of((CONTRACT,))
+    beacons = [("A", 1, 500, False), ("A", 1, 1_000, True), ("R", 2, 1_600, True), ("A", 1, 2_000, True)]
+    for n, (store, epoch, issued_ms, streamed) in enumerate([*beacons, ("A", 2, 2_100, True)], start=1):
+        link = Link(f"{store}.beacon", 0, n - 1, n)
+        beacon = Beacon(store, epoch, n, issued_ms, issued_ms - 100, place(n), streamed, "one")
+        progress.take_beacon(Barrier(beacon, link, [(f"{store}.t", 0, 0)]), progress.extend(link))
+        progress.advance()
+    assert progress.stores["A"].timeline.issued_ms == [1_000, 2_100]
+    assert progress.entities[7].watermark_ms[0] == 2_100
+
+
 def test_a_partition_without_a_record_hinders_no_coverage() -> None:
     """Nobody has said anything of an empty partition yet, and there is nothing to be said."""
     progress = Progress.of((CONTRACT,))
