@@ -7,6 +7,7 @@ moments are told on it by `common_ms`; only with it can anybody say what is true
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -26,7 +27,7 @@ _SLOW_SHARE: Final = 0.05
 _LOST_SHARE: Final = 0.1
 _HANGS: Final = 4
 _IN_FLIGHT_SHARE: Final = 0.7
-_AHEAD_MOST_MS: Final = 2 * BEACON_MS
+AHEAD_MOST_MS: Final = 2 * BEACON_MS
 """How much common time may gain on the world's at once: who begins at the same time as another may be behind it."""
 
 
@@ -177,19 +178,19 @@ class Beacons:
         found = list(self._went_on)
         ahead_ms: int | None = None
         for at_ms, common_ms, _ in sorted(self._issued):
-            if ahead_ms is not None and common_ms - at_ms > ahead_ms + _AHEAD_MOST_MS:
+            if ahead_ms is not None and common_ms - at_ms > ahead_ms + AHEAD_MOST_MS:
                 found.append(("the common time ran ahead", "", common_ms))
             ahead_ms = common_ms - at_ms if ahead_ms is None else max(ahead_ms, common_ms - at_ms)
         return found
 
     def clock(self) -> CommonClock:
         """Return the common time as it went."""
-        points: list[tuple[int, int]] = []
+        clock = CommonClock([], self._began_ms)
+        points = clock.points
         for at_ms, common_ms, epoch in sorted(self._issued):
-            superseded = any(newer > epoch and began < common_ms for newer, began in self._began_ms.items())
-            if not superseded and (not points or points[-1][1] < common_ms):
+            if not clock.is_replaced(epoch, common_ms) and (not points or points[-1][1] < common_ms):
                 points.append((at_ms, common_ms))
-        return CommonClock(points)
+        return clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,11 @@ class CommonClock:
     """The common time at each moment of the world: exact where a beacon was issued, and as the clock went between."""
 
     points: list[tuple[int, int]]
+    began_ms: Mapping[int, int]  # per writer's epoch
+
+    def is_replaced(self, epoch: int, common_ms: int) -> bool:
+        """Whether a newer writer had begun when one issued a beacon: their clocks are close, but not the same."""
+        return any(newer > epoch and began_ms < common_ms for newer, began_ms in self.began_ms.items())
 
     def gap_ms(self, common_ms: int) -> int:
         """Return how far apart the beacons around a moment of the common time are: nothing between is told apart."""

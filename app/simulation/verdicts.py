@@ -12,7 +12,7 @@ from typing import Final
 from app.core.finding import DriftKind, Finding, Shown, Stage, UnknownReason
 from app.core.position import SNAPSHOT, phase_of, place_of
 from app.core.verdict import EVER
-from app.simulation.beacons import CommonClock
+from app.simulation.beacons import AHEAD_MOST_MS, CommonClock
 from app.simulation.connector import NEVER_MS, Connector
 from app.simulation.faults import Fault
 from app.simulation.oracle import SINCE_EVER_MS, History, Stretch, drifts, is_told, stretches, vouched_at
@@ -156,22 +156,24 @@ class Judge:
         """Each beacon that a worker goes by is true: it was issued before it stood in the log, and settled after.
 
         Of two logs, places may be the same. A writer whose machine slept while another took over knows neither of the
-        sleep nor of its successor: what it says of when a beacon was settled is too early.
+        sleep nor of its successor: what it says of when a beacon was settled is too early. Two writers' clocks are close,
+        and what the older one says counts until a beacon of the newer one is read.
         """
-        may_sleep = self._setting.has(Fault.BEACON_CLOCK_STEPS)
-        stood_ms: defaultdict[bytes, list[int]] = defaultdict(list)
+        may_sleep, clock = self._setting.has(Fault.BEACON_CLOCK_STEPS), self._clock
+        stood: defaultdict[bytes, list[tuple[int, int]]] = defaultdict(list)  # when, how far its clock may be off
         for entry in store.log:
             if entry.beacon is not None:
-                stood_ms[entry.place].append(entry.at_ms)
+                is_replaced = clock.is_replaced(entry.beacon.epoch, entry.beacon.issued_at_ms)
+                stood[entry.place].append((entry.at_ms, AHEAD_MOST_MS if is_replaced else 0))
         for worker in self._workers:
             timeline = worker.shard.progress.stores[store.name].timeline
             for at, issued_ms, settled_ms in zip(
                 timeline.positions, timeline.issued_ms, timeline.acknowledged_ms, strict=True
             ):
                 if not any(
-                    issued_ms <= self._clock.common_ms(at_ms)
-                    and (may_sleep or settled_ms >= self._clock.around_ms(at_ms)[0])
-                    for at_ms in stood_ms[place_of(at)]
+                    issued_ms <= clock.common_ms(at_ms) + ahead_ms
+                    and (may_sleep or settled_ms >= clock.around_ms(at_ms)[0] - ahead_ms)
+                    for at_ms, ahead_ms in stood[place_of(at)]
                 ):
                     self.score.false_alarms += 1
                     self.score.complain("a beacon counts for another time", store.name, b"", issued_ms)
