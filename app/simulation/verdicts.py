@@ -156,8 +156,8 @@ class Judge:
         """Each beacon that a worker goes by is true: it was issued before it stood in the log, and settled after.
 
         Of two logs, places may be the same. A writer whose machine slept while another took over knows neither of the
-        sleep nor of its successor: what it says of when a beacon was settled is too early. Two writers' clocks are close,
-        and what the older one says counts until a beacon of the newer one is read.
+        sleep nor of its successor: what it says of when a beacon was settled is too early. And two writers' clocks are
+        close but not the same, and what the older one says counts until a beacon of the newer one is read.
         """
         may_sleep, clock = self._setting.has(Fault.BEACON_CLOCK_STEPS), self._clock
         stood: defaultdict[bytes, list[tuple[int, int]]] = defaultdict(list)  # when, how far its clock may be off
