@@ -441,7 +441,9 @@ class Judge:
         at_end = next((stretch for stretch in reversed(row) if stretch.begin_ms <= end_ms), None)
         if at_end is None or not at_end.agreed:
             return
-        if at_end.begin_ms < end_ms - self._setting.window_ms - 2 * self._slack_around_ms(at_end.begin_ms):
+        # Coverage that was earned since, and has just ended again, may have told nothing of it yet.
+        known_ms = max(at_end.begin_ms, periods[-1].base_ms if periods else SINCE_EVER_MS)
+        if known_ms < end_ms - self._setting.window_ms - 2 * self._slack_around_ms(at_end.begin_ms):
             self.score.false_alarms += 1
             self.score.complain("told to be there, and it was over", name, key, at_end.begin_ms)
 
