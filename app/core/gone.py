@@ -56,9 +56,10 @@ class GoneRows:
         """Return the rows that may be deleted by what is known of the logs now, and forget them."""
         for number, entity in entities.items():
             self._move_on(number, entity)
+        known_ms = {number: _known_ms(entity) for number, entity in entities.items()}
         left = []
         for row, until_ms in self._until_ms.items():
-            if until_ms >= _known_ms(entities[int.from_bytes(row[1:5], "big")]):
+            if until_ms >= known_ms[int.from_bytes(row[1:5], "big")]:
                 break
             left.append(row)
         for row in left:

@@ -138,9 +138,8 @@ class Beacons:
             self.diary.note(Fault.BEACONS_SLOW, at_ms, store.name)
         committed_ms = at_ms + self._dice.randint(1, 900 if slow else 30)
         if process.hangs_next_ms:
-            process.hangs_until_ms = at_ms + process.hangs_next_ms
-            process.hangs_next_ms = 0
-            committed_ms += process.hangs_until_ms - at_ms
+            committed_ms += process.hangs_next_ms
+            process.hangs_until_ms, process.hangs_next_ms = at_ms + process.hangs_next_ms, 0
         self.schedule.put(committed_ms, partial(self._commit, process, store, beat, at_ms))
 
     def _commit(self, process: _Process, store: Store, beat: Beat, issued_ms: int, at_ms: int) -> None:

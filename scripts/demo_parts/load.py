@@ -30,10 +30,8 @@ class Load:
     def __init__(self, origin: Side, *, per_second: float, seed: int) -> None:
         self._origin = origin
         writers = max(1, math.ceil(per_second / _OF_ONE_WRITER))
-        ids = _Ids()
-        self._writers = [_Writer(origin, per_second / writers, seed + n, ids) for n in range(writers)]
-        self._ids = ids
-        self._runs = False
+        self._ids = _Ids()
+        self._writers = [_Writer(origin, per_second / writers, seed + n, self._ids) for n in range(writers)]
 
     def start(self) -> None:
         """Begin to write, above whatever an earlier run left."""
@@ -42,7 +40,6 @@ class Load:
             self._ids.rise(table, int(last[0]) + 1 if last else 0)
         for writer in self._writers:
             writer.start()
-        self._runs = True
 
     def stop(self) -> None:
         """End the load and wait for its last transaction."""
@@ -50,12 +47,11 @@ class Load:
             writer.stop.set()
         for writer in self._writers:
             writer.join()
-        self._runs = False
 
     @property
     def running(self) -> bool:
         """Whether the load writes."""
-        return self._runs
+        return any(writer.running for writer in self._writers)
 
     @property
     def written(self) -> int:
@@ -118,6 +114,11 @@ class _Writer:
         self.stop.clear()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
         self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and not waited for yet."""
+        return self._thread is not None
 
     def join(self) -> None:
         """Wait for the last transaction."""
