@@ -19,8 +19,10 @@ from demo_parts.sides import SERVER_GONE, Kind, Side
 
 ORDERS, ENTRIES = "orders", "ledger_entries"
 _STATUSES = ("new", "paid", "packed", "sent", "returned")
-_OF_ONE_WRITER = 250.0
+_OF_ONE_WRITER = 125.0
 """Transactions a second that one writer is asked for at most: it waits for each, and many servers share the machine."""
+_MADE_UP_S = 5.0
+"""What a writer makes up for after it was slow, held or cut off; it does not answer a long pause with a long burst."""
 _NOTES = (None, "plain", "Grüße 🎈", "two  spaces", "línea")
 
 
@@ -135,8 +137,7 @@ class _Writer:
                         with self.turn:
                             self._one_change(cursor)
                         self.written += 1
-                        # A load that was held or cut off does not make up for it with a burst.
-                        due = max(due + 1 / self._per_second, time.monotonic() - 0.5)
+                        due = max(due + 1 / self._per_second, time.monotonic() - _MADE_UP_S)
                         self.stop.wait(max(0.0, due - time.monotonic()))
             except SERVER_GONE:
                 self.errors += 1
