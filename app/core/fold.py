@@ -486,11 +486,12 @@ class Shard:
                 else _look_after_touch(state, i, window_ms, base_ms)
                 for i, window_ms, base_ms in terms
             ]
-            # What was unknown is judged: a row that is never at rest would wait for its conclusion as long.
-            followed = min(looks_ms) == NEVER and row not in live.unknown
+            # What was unknown is judged: a row that is never at rest would wait long for its conclusion or deadline.
+            is_unknown = row in live.unknown
+            followed = min(looks_ms) == NEVER and not is_unknown
             if not followed:
                 # What agrees is concluded for all replicas together, or judged with those that do not.
-                looks_ms = [NOW if i in judged and ms == NEVER else ms for i, ms in enumerate(looks_ms)]
+                looks_ms = [NOW if i in judged and (is_unknown or ms == NEVER) else ms for i, ms in enumerate(looks_ms)]
             live.schedule(row, state, looks_ms)
             if followed:
                 live.agree(row, state, numbers, windows_ms)
@@ -562,8 +563,7 @@ class Shard:
             if row in live.states and state.replicas[0].drift is None:
                 for i, side in enumerate(state.sides):
                     place_in_time(side, self.progress.timeline_of(entity, i))
-                if trim(state, entity.contract.replicas[0].window_ms, common_ms):
-                    live.unknown.pop(row, None)
+                trim(state, entity.contract.replicas[0].window_ms, common_ms)
 
     # -- the other observations ----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from app.core.keystate import KeyState
-from app.core.limits import READ_MARGIN_MS
+from app.core.limits import GONE_ROWS_MAX, READ_MARGIN_MS
 from app.core.progress import EntityProgress
 from app.core.verdict import EVER
 
@@ -32,6 +32,7 @@ class GoneRows:
     """Rows that wait to be deleted: until the logs are known beyond their last changes, and for a read's margin then.
 
     A generation waits together, so that a row takes no more than its key; those that come meanwhile are the next one.
+    Where a log stands still for long, only so many wait: one that is never deleted is known to be absent all the same.
     """
 
     _coming: dict[int, _Generation] = field(default_factory=dict)
@@ -42,8 +43,15 @@ class GoneRows:
         """Note a row that is gone; one that is noted already stays as it is."""
         number = entity.contract.number
         generations = (self._coming.get(number), self._waiting.get(number))
-        if row not in self._until_ms and not any(found and row in found.rows for found in generations):
+        if row in self._until_ms or any(found and row in found.rows for found in generations):
+            return
+        if len(self) < GONE_ROWS_MAX:
             self._coming.setdefault(number, _Generation()).add(row, [side.position for side in state.sides])
+
+    def __len__(self) -> int:
+        """Return how many wait."""
+        generations = (*self._coming.values(), *self._waiting.values())
+        return len(self._until_ms) + sum(len(generation.rows) for generation in generations)
 
     def discard(self, number: int, row: bytes) -> None:
         """Forget a row of this entity that was touched."""

@@ -97,10 +97,8 @@ def _keep_newest(side: Side) -> None:
         side.stays = [stay_of((digest, position, EVER, EVER, partition, offset, transaction))]
 
 
-def trim(state: KeyState, window_ms: int, common_ms: int) -> bool:
+def trim(state: KeyState, window_ms: int, common_ms: int) -> None:
     """Drop the states of a row with one replica before the newest that both stores showed, if they followed surely.
-
-    True if it did, and the row is known.
 
     Both logs must be known beyond that state, so that what the authority showed until then is read. What was dropped
     can show no drift (`surely_followed`), and what comes is judged from the state that they shared.
@@ -113,18 +111,17 @@ def trim(state: KeyState, window_ms: int, common_ms: int) -> bool:
     replica = state.replicas[0]
     left = there + 1 < len(shown) and shown[there + 1].earliest_ms < truth[then].latest_ms
     if not there or left:
-        return False
+        return
     if not surely_followed(shown[: there + 1], truth[: then + 1], window_ms, replica.vouched_until_ms):
-        return False
+        return
     # What is dropped still vouches: what the replica showed before the shared state, the authority may show after it.
     verdict = judge(shown, truth, common_ms, window_ms, replica.vouched_until_ms)
     if verdict.verdict is Verdict.DRIFT:
-        return False
+        return
     replica.vouched_until_ms = verdict.vouched_until_ms
     _remember(state, truth[:then])
     for stays, k in ((truth, then), (shown, there)):
         stays[: k + 1] = [stays[k]._replace(earliest_ms=EVER, latest_ms=EVER)]
-    return verdict.reason is None
 
 
 def judge_row(

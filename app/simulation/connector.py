@@ -23,6 +23,7 @@ _DEAD_MS: Final = 1_500
 _EARLY_MS: Final = 8_000
 """Until when a log or a snapshot may begin anew while the first one is hardly read."""
 _BEHIND_MS: Final = (3_000, 6_000)
+_UNTIL_STREAMING_MS: Final = (1_000, 4_000, 8_000)
 _SNAPSHOT_LATE_MS: Final = 1_500
 """How much older than its first record a snapshot is: what was committed meanwhile comes as changes."""
 
@@ -51,6 +52,7 @@ class Connector:
     _outage_ms: int = 0
     _restarted_ms: int = NEVER_MS
     _loses_end: bool = False
+    _streams_ms: int = 0
     goes_on: bool = False  # in a log that began anew, as if it were the one that was: nothing proves what it shows
     _numbers: dict[bytes, int] = field(default_factory=dict)
 
@@ -70,6 +72,10 @@ class Connector:
         if is_last and setting.replicas > 1 and setting.has(Fault.REPLICA_NEVER_COVERED):
             self.starts_ms = NEVER_MS
             self.diary.note(Fault.REPLICA_NEVER_COVERED, 0, name)
+        if setting.has(Fault.SNAPSHOT_TAKES_LONG) and self.starts_ms < setting.end_ms:
+            until_ms = self.starts_ms + setting.dice(f"long snapshot {name}").choice(_UNTIL_STREAMING_MS)
+            self._streams_ms = min(until_ms, setting.end_ms)
+            self.diary.note(Fault.SNAPSHOT_TAKES_LONG, self.starts_ms, name)
         stall = Fault.REPLICA_CONNECTOR_STALLS if self.store.index else Fault.AUTHORITY_CONNECTOR_STALLS
         if setting.has(stall):
             begin = dice.randint(START_MS, setting.end_ms)
@@ -144,6 +150,8 @@ class Connector:
             self._first = max(late, self.store.log_begins)
             self.goes_on = self.goes_on and now_ms < self._restarted_ms
             self._snapshot(self._first)
+        if now_ms < self._streams_ms:
+            return
         until = self._until(now_ms)
         if self._repeats_ms and now_ms >= self._repeats_ms[0]:
             self._repeats_ms.pop(0)

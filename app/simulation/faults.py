@@ -19,7 +19,9 @@ class Fault(Enum):
     CONNECTOR_LIES = "connector_lies"  # leaves a change out and says nothing
     REPLICA_COVERED_LATE = "replica_covered_late"
     REPLICA_NEVER_COVERED = "replica_never_covered"
+    SNAPSHOT_TAKES_LONG = "snapshot_takes_long"  # nothing is streamed for seconds after the first one
     RECORDS_UNREADABLE = "records_unreadable"
+    SCHEMA_UNKNOWN = "schema_unknown"  # for seconds none of a store's changes can be understood
     VALUES_UNMAPPABLE = "values_unmappable"  # a type that the contract does not allow
     VALUES_LEFT_OUT = "values_left_out"  # the log names only what changed
     LOG_RESTARTS = "log_restarts"  # a reset, or another server: its places begin anew, and its end may be lost

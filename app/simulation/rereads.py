@@ -32,6 +32,7 @@ _DOUBTFUL: Final = frozenset(
     {
         Fault.CONNECTOR_LIES,
         Fault.RECORDS_UNREADABLE,
+        Fault.SCHEMA_UNKNOWN,
         Fault.VALUES_UNMAPPABLE,
         Fault.VALUES_LEFT_OUT,
         Fault.KEYS_COLLIDE,

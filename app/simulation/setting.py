@@ -24,6 +24,7 @@ _COVERED_LATE = frozenset(
         Fault.REPLICA_CONNECTOR_STALLS,
         Fault.CONNECTOR_SNAPSHOTS_AGAIN,
         Fault.REPLICA_COVERED_LATE,
+        Fault.SNAPSHOT_TAKES_LONG,
         Fault.LOG_RESTARTS,
         Fault.PARTITIONS_REORDER,
         Fault.OFFSETS_GO_BACK,

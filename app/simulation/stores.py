@@ -18,7 +18,7 @@ from app.simulation.diary import Diary
 from app.simulation.faults import Fault
 from app.simulation.oracle import History
 from app.simulation.schedule import Schedule
-from app.simulation.setting import Setting
+from app.simulation.setting import START_MS, Setting
 
 ENTITY: Final = "orders"
 NUMBER: Final = 7
@@ -26,6 +26,7 @@ VALUE: Final = "value"
 UNTOLD: Final = -1
 _LARGE_SHIFT: Final = 2
 _ODD_SHARE: Final = 0.01
+_NOT_UNDERSTOOD_MS: Final = (2_000, 5_000, 8_000)
 _CLOCK_ZERO_MS: Final = 2**31
 _CLOCK_STEP_MS: Final = 20_000
 
@@ -125,7 +126,16 @@ class Store:
             )
             if setting.has(fault)
         ]
+        self._not_understood = self._schema_changes()
         self._lies: Random = setting.dice(f"lies {name}")
+
+    def _schema_changes(self) -> range:
+        """Draw from when until when, in ms, nobody has told yet what the store's columns mean."""
+        if not self._setting.has(Fault.SCHEMA_UNKNOWN):
+            return range(0)
+        dice = self._setting.dice(f"{Fault.SCHEMA_UNKNOWN.value} {self.name}")
+        begin_ms = dice.randint(START_MS, self._setting.end_ms)
+        return range(begin_ms, begin_ms + dice.choice(_NOT_UNDERSTOOD_MS))
 
     def _digest(self, values: Mapping[str, object]) -> bytes:
         value = values[VALUE]
@@ -176,6 +186,9 @@ class Store:
                 if value is not None and dice.random() < _ODD_SHARE:
                     reason = odd_reason
                     self._diary.note(fault, at_ms, self.name, key)
+            if value is not None and at_ms in self._not_understood:
+                reason = UnknownReason.SCHEMA
+                self._diary.note(Fault.SCHEMA_UNKNOWN, at_ms, self.name, key)
         left_out = False
         if self.has_large and value is not None and before is not None:
             left_out = value >> _LARGE_SHIFT == before >> _LARGE_SHIFT and key not in self._hidden

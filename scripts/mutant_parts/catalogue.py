@@ -261,7 +261,7 @@ _RULES: tuple[Mutant, ...] = (
         also=(
             Edit(
                 "app.core.judging",
-                "    if verdict.verdict is Verdict.DRIFT:\n        return False\n    replica.v",
+                "    if verdict.verdict is Verdict.DRIFT:\n        return\n    replica.v",
                 "    replica.v",
             ),
         ),
@@ -272,19 +272,9 @@ _RULES: tuple[Mutant, ...] = (
         Rule.VERDICT,
         "app.core.fold",
         "a row that was unknown is not judged again though both stores show one state again",
-        "followed = min(looks_ms) == NEVER and row not in live.unknown",
-        "followed = min(looks_ms) == NEVER",
+        "is_unknown = row in live.unknown",
+        "is_unknown = False",
         among=("records_unreadable", "partitions_reorder"),
-    ),
-    Mutant(
-        "unknown while busy",
-        Rule.VERDICT,
-        "app.core.fold",
-        "a row that is never at rest stays unknown though both stores have shown one state since",
-        "                if trim(state, entity.contract.replicas[0].window_ms, common_ms):\n"
-        "                    live.unknown.pop(row, None)\n",
-        "                trim(state, entity.contract.replicas[0].window_ms, common_ms)\n",
-        among=("row_hot", "records_unreadable"),
     ),
     Mutant(
         "left out is unchanged",
@@ -523,7 +513,7 @@ _RULES: tuple[Mutant, ...] = (
         "after a restart a pair is judged from coverage on, whatever was forgotten before it",
         "            self._record(forgotten_record(entity))\n",
         "            pass\n",
-        among=("worker_crashes", "authority_connector_stalls", "replica_covered_late"),
+        among=("worker_crashes", "snapshot_takes_long", "row_hot"),
     ),
     Mutant(
         "a snapshot of the old log is a third one",
@@ -711,7 +701,7 @@ _RULES: tuple[Mutant, ...] = (
         "the first beacons of a log that began anew are held against the snapshot of the log that was",
         "beacon.place < store.snapshots[chain.epoch]",
         "beacon.place < store.snapshots[0]",
-        among=("log_restarts", "replica_connector_stalls", "authority_connector_stalls", "replica_covered_late"),
+        among=("log_restarts", "snapshot_takes_long", "replica_covered_late"),
     ),
     Mutant(
         "a restart is not seen",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from app.core.finding import Stage
 from app.core.fold import META, row_key
 from app.core.journal import commit_rank
@@ -78,6 +80,28 @@ def test_a_row_that_is_gone_is_known_until_all_that_a_torn_commit_brings_again_w
     assert story.findings == []
     story.until(4_500, 6_500 + READ_MARGIN_MS)
     assert ROW not in story.table
+
+
+def test_only_so_many_rows_wait_to_be_deleted_and_the_others_stay_known_as_absent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While a log stands still rows come and go without end; one beyond the bound goes when it comes and goes again."""
+    monkeypatch.setattr("app.core.gone.GONE_ROWS_MAX", 1)
+    story, beyond = agreeing(), row_key(7, b"x")
+    for at_ms, key in ((2_500, "k"), (3_500, "x")):
+        for value in ("two", ""):
+            for store in "AR":
+                story.row(store, value, key=key)
+        story.until(at_ms, at_ms + 500)
+    story.until(4_500, 4_500 + 2 * READ_MARGIN_MS)
+    assert ROW not in story.table
+    assert [side.stays[-1].digest for side in decode(story.table[beyond]).sides] == [ABSENT, ABSENT]
+    for value in ("three", ""):
+        for store in "AR":
+            story.row(store, value, key="x")
+    story.until(5_000 + 2 * READ_MARGIN_MS, 5_000 + 4 * READ_MARGIN_MS)
+    assert beyond not in story.table
+    assert story.findings == []
 
 
 def test_a_row_that_is_gone_and_comes_back_is_not_deleted() -> None:
