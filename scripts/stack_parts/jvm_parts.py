@@ -19,6 +19,9 @@ HTTP_TIMEOUT_S = 2.0
 RECORD_BYTES_MAX = 8 * 1024 * 1024
 # Any 22 characters of base64 serve; a fixed one lets two formats of one folder agree.
 CLUSTER_ID = "ZHJpZnRsaW5lLXN0YWNrMQ"
+# By version 2 of transactions a Java producer may commit without its last record, and hang for ever: README, "What it
+# runs on".
+FEATURES = ("--feature", "transaction.version=1")
 
 LOG_SETTINGS = """\
 appender.console.type=Console
@@ -160,7 +163,7 @@ def kafka(layout: Layout) -> Part:
     if not (layout.kafka_data / "meta.properties").exists():
         format_folder = (*_java(layout, 128), "-cp", classes, "kafka.tools.StorageTool", "format", "--ignore-formatted")
         done = subprocess.run(
-            [*format_folder, "-t", CLUSTER_ID, "-c", str(settings)], capture_output=True, text=True, check=False
+            [*format_folder, *FEATURES, "-t", CLUSTER_ID, "-c", str(settings)], capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise StackError(f"Kafka could not format {layout.kafka_data}: {(done.stderr or done.stdout)[-500:]}")

@@ -111,6 +111,13 @@ def test_versions_are_those_of_the_local_stack(compose: dict[str, Any]) -> None:
         assert services[name]["image"] == "eclipse-temurin:17-jre"
 
 
+def test_the_broker_is_formatted_as_locally(compose: dict[str, Any]) -> None:
+    """By the same name, and with the transactions that lose no record."""
+    command = compose["services"]["kafka"]["command"][-1]
+    assert f"-t {jvm_parts.CLUSTER_ID} " in command
+    assert f"{' '.join(jvm_parts.FEATURES)} " in command
+
+
 def test_every_mounted_file_is_written(compose: dict[str, Any], written: Path) -> None:
     """A bind mount of a file that is not there would become an empty folder in the container."""
     mounted = [volume for service in compose["services"].values() for volume in service.get("volumes", [])]
