@@ -163,7 +163,10 @@ def kafka(layout: Layout) -> Part:
     if not (layout.kafka_data / "meta.properties").exists():
         format_folder = (*_java(layout, 128), "-cp", classes, "kafka.tools.StorageTool", "format", "--ignore-formatted")
         done = subprocess.run(
-            [*format_folder, *FEATURES, "-t", CLUSTER_ID, "-c", str(settings)], capture_output=True, text=True, check=False
+            [*format_folder, *FEATURES, "-t", CLUSTER_ID, "-c", str(settings)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise StackError(f"Kafka could not format {layout.kafka_data}: {(done.stderr or done.stdout)[-500:]}")
