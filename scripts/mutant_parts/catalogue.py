@@ -256,7 +256,7 @@ _RULES: tuple[Mutant, ...] = (
         "app.core.judging",
         "a busy row forgets states that its replica never showed in time",
         "    if not surely_followed(shown[: there + 1], truth[: then + 1], window_ms, replica.vouched_until_ms):\n"
-        "        return False\n",
+        "        return\n",
         "",
         also=(
             Edit(
