@@ -162,7 +162,9 @@ class ChangeTopics:
 
     def _mirror(self, topic: str) -> _Mirror:
         if topic not in self._mirrors:
-            consumer = bare_consumer(self._bootstrap, {"enable.partition.eof": True})
+            # Where a topic ends is asked behind a fetch that may wait so long, once for each partition.
+            more = {"enable.partition.eof": True, "fetch.wait.max.ms": _FETCH_WAITS_MS}
+            consumer = bare_consumer(self._bootstrap, more)
             numbers = consumer.list_topics(topic, timeout=10).topics[topic].partitions
             consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers])
             self._mirrors[topic] = _Mirror(consumer, [TopicPartition(topic, number) for number in numbers])
@@ -207,6 +209,7 @@ class ChangeTopics:
 
 
 _LONG = {"body", "big_text"}
+_FETCH_WAITS_MS = 100
 _STANDS_STILL_S = 5.0
 _READ_AGAIN_S = 1.0
 """How soon a topic is read on for a record that was not there: one that is asked for in vain is asked for often."""
