@@ -163,7 +163,10 @@ class ChangeTopics:
     def _mirror(self, topic: str) -> _Mirror:
         if topic not in self._mirrors:
             # Where a topic ends is asked behind a fetch that may wait so long, once for each partition.
-            more = {"enable.partition.eof": True, "fetch.wait.max.ms": _FETCH_WAITS_MS}
+            more: dict[str, str | int | float | bool] = {
+                "enable.partition.eof": True,
+                "fetch.wait.max.ms": _FETCH_WAITS_MS,
+            }
             consumer = bare_consumer(self._bootstrap, more)
             numbers = consumer.list_topics(topic, timeout=10).topics[topic].partitions
             consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in numbers])
