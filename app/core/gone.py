@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from app.core.keystate import KeyState
 from app.core.limits import GONE_ROWS_MAX, READ_MARGIN_MS
@@ -28,64 +29,79 @@ class _Generation:
 
 
 @dataclass(slots=True)
+class _Rows:
+    """Rows of one entity that wait as long as each other: a generation together, then each for its margin."""
+
+    coming: _Generation = field(default_factory=_Generation)
+    waiting: _Generation | None = None
+    until_ms: dict[bytes, int] = field(default_factory=dict)  # in the order of time
+
+    def __contains__(self, row: bytes) -> bool:
+        is_waiting = self.waiting is not None and row in self.waiting.rows
+        return is_waiting or row in self.coming.rows or row in self.until_ms
+
+    def __len__(self) -> int:
+        return len(self.coming.rows) + len(self.until_ms) + (len(self.waiting.rows) if self.waiting is not None else 0)
+
+    def discard(self, row: bytes) -> None:
+        self.until_ms.pop(row, None)
+        self.coming.rows.pop(row, None)
+        if self.waiting is not None:
+            self.waiting.rows.pop(row, None)
+
+    def let_go(self, entity: EntityProgress, margin_ms: int) -> list[bytes]:
+        known_ms, waiting = _known_ms(entity), self.waiting
+        newest = [] if waiting is None else waiting.newest
+        if all(known >= at for known, at in zip(entity.known_to, newest, strict=False)):
+            if waiting is not None:
+                self.until_ms.update(dict.fromkeys(waiting.rows, known_ms + margin_ms))
+            self.waiting, self.coming = (self.coming, _Generation()) if self.coming.rows else (None, self.coming)
+        left = list(takewhile(lambda row: self.until_ms[row] < known_ms, self.until_ms))
+        for row in left:
+            del self.until_ms[row]
+        return left
+
+
+@dataclass(slots=True)
 class GoneRows:
-    """Rows that wait to be deleted: until the logs are known beyond their last changes, and for a read's margin then.
+    """Rows that wait to be deleted: until the logs are known beyond their last changes, and for a margin then.
+
+    The margin is a read's. Where a replica never showed what its authority went through, it is as long as a pipeline
+    may still bring that: what it shows then is no drift that nobody will end.
 
     A generation waits together, so that a row takes no more than its key; those that come meanwhile are the next one.
     Where a log stands still for long, only so many wait: one that is never deleted is known to be absent all the same.
     """
 
-    _coming: dict[int, _Generation] = field(default_factory=dict)
-    _waiting: dict[int, _Generation] = field(default_factory=dict)
-    _until_ms: dict[bytes, int] = field(default_factory=dict)  # in the order of time
+    _rows: dict[tuple[int, bool], _Rows] = field(default_factory=dict)  # by entity, and whether it passed unseen
 
     def add(self, entity: EntityProgress, row: bytes, state: KeyState) -> None:
         """Note a row that is gone; one that is noted already stays as it is."""
         number = entity.contract.number
-        generations = (self._coming.get(number), self._waiting.get(number))
-        if row in self._until_ms or any(found and row in found.rows for found in generations):
+        if any(row in self._rows.get((number, unseen), ()) for unseen in (False, True)) or len(self) >= GONE_ROWS_MAX:
             return
-        if len(self) < GONE_ROWS_MAX:
-            self._coming.setdefault(number, _Generation()).add(row, [side.position for side in state.sides])
+        passed_unseen = state.sides[0].stays[-1].earliest_ms != EVER
+        rows = self._rows.setdefault((number, passed_unseen), _Rows())
+        rows.coming.add(row, [side.position for side in state.sides])
 
     def __len__(self) -> int:
         """Return how many wait."""
-        generations = (*self._coming.values(), *self._waiting.values())
-        return len(self._until_ms) + sum(len(generation.rows) for generation in generations)
+        return sum(map(len, self._rows.values()))
 
     def discard(self, number: int, row: bytes) -> None:
         """Forget a row of this entity that was touched."""
-        self._until_ms.pop(row, None)
-        for generations in (self._coming, self._waiting):
-            if number in generations:
-                generations[number].rows.pop(row, None)
+        for unseen in (False, True):
+            if (number, unseen) in self._rows:
+                self._rows[number, unseen].discard(row)
 
     def let_go(self, entities: Mapping[int, EntityProgress]) -> list[bytes]:
         """Return the rows that may be deleted by what is known of the logs now, and forget them."""
-        for number, entity in entities.items():
-            self._move_on(number, entity)
-        known_ms = {number: _known_ms(entity) for number, entity in entities.items()}
         left = []
-        for row, until_ms in self._until_ms.items():
-            if until_ms >= known_ms[int.from_bytes(row[1:5], "big")]:
-                break
-            left.append(row)
-        for row in left:
-            del self._until_ms[row]
+        for (number, unseen), rows in self._rows.items():
+            contract = entities[number].contract
+            quiet_for_ms = max(replica.quiet_for_ms for replica in contract.replicas) if unseen else 0
+            left += rows.let_go(entities[number], max(READ_MARGIN_MS, quiet_for_ms))
         return left
-
-    def _move_on(self, number: int, entity: EntityProgress) -> None:
-        """Let a generation wait for its margin once the logs are known beyond its changes, and begin with the next."""
-        waiting = self._waiting.get(number)
-        if waiting is not None:
-            if any(known < at for known, at in zip(entity.known_to, waiting.newest, strict=True)):
-                return
-            until_ms = _known_ms(entity) + READ_MARGIN_MS
-            self._until_ms.update(dict.fromkeys(waiting.rows, until_ms))
-            del self._waiting[number]
-        coming = self._coming.pop(number, None)
-        if coming is not None:
-            self._waiting[number] = coming
 
 
 def _known_ms(entity: EntityProgress) -> int:

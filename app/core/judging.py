@@ -79,13 +79,26 @@ def place_in_time(side: Side, timeline: Timeline) -> bool:
 
 
 def collapse(state: KeyState, replicas: Iterable[int]) -> None:
-    """Forget the history of a row in the authority and in the replicas that agree with it for good."""
+    """Forget the history of a row in the authority and in the replicas that agree with it for good.
+
+    Since when the authority shows its state is forgotten too, unless a replica was there before: what the authority
+    went through meanwhile is still to come to it, and to be left again (`_has_shown`).
+    """
     truth = state.sides[0]
     if len(truth.stays) > 1:
         _remember(state, truth.stays[:-1])
+    came = truth.stays[-1]
+    waits = any(_was_there_before(state.sides[i + 1].stays[-1], came) for i in replicas)
     _keep_newest(truth)
+    if waits:
+        truth.stays = [came]
     for i in replicas:
         _keep_newest(state.sides[i + 1])
+
+
+def _was_there_before(stay: Stay, newest: Stay) -> bool:
+    """Whether a replica was surely in a state before the authority came to its newest."""
+    return stay.latest_ms < newest.earliest_ms
 
 
 def _keep_newest(side: Side) -> None:
@@ -120,8 +133,9 @@ def trim(state: KeyState, window_ms: int, common_ms: int) -> None:
         return
     replica.vouched_until_ms = verdict.vouched_until_ms
     _remember(state, truth[:then])
-    for stays, k in ((truth, then), (shown, there)):
-        stays[: k + 1] = [stays[k]._replace(earliest_ms=EVER, latest_ms=EVER)]
+    waits = _was_there_before(shown[there], truth[then])
+    truth[: then + 1] = [truth[then] if waits else truth[then]._replace(earliest_ms=EVER, latest_ms=EVER)]
+    shown[: there + 1] = [shown[there]._replace(earliest_ms=EVER, latest_ms=EVER)]
 
 
 def judge_row(
@@ -349,14 +363,18 @@ def _overtaken(truth: Side, shown: Side, terms: Replica, known: _Known) -> bool:
 
 
 def _has_shown(shown: Side, newest: Stay, from_ms: int) -> bool:
-    """Whether a replica was surely in the authority's newest state after that had begun, and has left it since.
+    """Whether a replica came to the authority's newest state, was surely in it after that had begun, and has left it.
+
+    One that was there before may never have shown what the authority went through on its way back.
 
     Vouching is no such proof: it favours the replica, which may have been in that state just before, for the last time.
     Nor is what it showed before it was judged, at `from_ms`: when the authority came to its state may be forgotten
     then, as another replica agreed with it.
     """
     return any(
-        stay.digest == newest.digest and following.earliest_ms > max(newest.latest_ms, from_ms)
+        stay.digest == newest.digest
+        and following.earliest_ms > max(newest.latest_ms, from_ms)
+        and not _was_there_before(stay, newest)
         for stay, following in pairwise(shown.stays)
     )
 

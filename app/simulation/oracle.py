@@ -54,6 +54,13 @@ class History:
         n = bisect_right(self.times_ms, moment_ms) - 1
         return self.times_ms[n], self.states[n - 1] if n else None
 
+    def came_to(self, state: State, from_ms: int, to_ms: int) -> bool:
+        """Whether the row came to a state in a stretch of time."""
+        return any(
+            began == state and from_ms <= at_ms <= to_ms
+            for at_ms, began in zip(self.times_ms, self.states, strict=True)
+        )
+
     def stood_still(self, from_ms: int, to_ms: int) -> bool:
         """Whether nothing changed in a stretch of time."""
         return bisect_right(self.times_ms, from_ms) == bisect_right(self.times_ms, to_ms)

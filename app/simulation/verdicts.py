@@ -355,9 +355,12 @@ class Judge:
         if known is None:
             return
         known_ms = self._clock.common_ms(known.at_ms)
-        if vouched_at(row, through_ms) > known_ms + self._put_off_ms[finding.canonical_key]:
-            return  # the replica has shown it
         sides = (self._history(0, finding.canonical_key), self._history(i + 1, finding.canonical_key))
+        since_ms = known_ms - self._slack_around_ms(known_ms)
+        if vouched_at(row, through_ms) > known_ms + self._put_off_ms[finding.canonical_key] and sides[1].came_to(
+            sides[0].at(known_ms), since_ms, through_ms
+        ):
+            return  # the replica has shown it, and was not there before
         if any(_untold_between(side, known_ms - self._slack_around_ms(known_ms), through_ms) for side in sides):
             return  # or may have
         done_ms = known.done_ms
