@@ -1048,8 +1048,9 @@ _ELSEWHERE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("vouched beyond the authority", ("pipeline_loses",)),
     ("no past", ("pipeline_reorders",)),
     ("unknown vouches for nothing", ("records_unreadable",)),
+    ("unknown vouches for nothing", ("schema_unknown",)),
     ("ordered by the stores' clocks", ("transactions_long",)),
-    ("moved authorities are ignored", ("worker_stalls", "rogue_writes", "pipeline_alters", "row_hot")),
+    ("moved authorities are ignored", ("worker_stalls", "commits_torn", "pipeline_doubles")),
     ("redelivered blocks count", ("ingest_crashes", "partitions_reorder")),
     ("the ledger is not asked", ("planner_crashes", "rogue_writes")),
 )
