@@ -387,7 +387,7 @@ _RULES: tuple[Mutant, ...] = (
         "        if offset >= reached:\n            chain.streaming",
         "        if True:\n            chain.streaming",
         also=(_OLDER_OFFSETS, *_OLDER_CHANGES),
-        among=("offsets_go_back", "partitions_reorder"),
+        among=("offsets_go_back", "blocks_repeat", "beacons_slow"),
     ),
     Mutant(
         "redelivered blocks count",
