@@ -33,29 +33,26 @@ class _Rows:
     """Rows of one entity that wait as long as each other: a generation together, then each for its margin."""
 
     coming: _Generation = field(default_factory=_Generation)
-    waiting: _Generation | None = None
+    waiting: _Generation = field(default_factory=_Generation)
     until_ms: dict[bytes, int] = field(default_factory=dict)  # in the order of time
 
     def __contains__(self, row: bytes) -> bool:
-        is_waiting = self.waiting is not None and row in self.waiting.rows
-        return is_waiting or row in self.coming.rows or row in self.until_ms
+        return row in self.waiting.rows or row in self.coming.rows or row in self.until_ms
 
     def __len__(self) -> int:
-        return len(self.coming.rows) + len(self.until_ms) + (len(self.waiting.rows) if self.waiting is not None else 0)
+        return len(self.waiting.rows) + len(self.coming.rows) + len(self.until_ms)
 
     def discard(self, row: bytes) -> None:
-        self.until_ms.pop(row, None)
+        self.waiting.rows.pop(row, None)
         self.coming.rows.pop(row, None)
-        if self.waiting is not None:
-            self.waiting.rows.pop(row, None)
+        self.until_ms.pop(row, None)
 
     def let_go(self, entity: EntityProgress, margin_ms: int) -> list[bytes]:
-        known_ms, waiting = _known_ms(entity), self.waiting
-        newest = [] if waiting is None else waiting.newest
-        if all(known >= at for known, at in zip(entity.known_to, newest, strict=False)):
-            if waiting is not None:
-                self.until_ms.update(dict.fromkeys(waiting.rows, known_ms + margin_ms))
-            self.waiting, self.coming = (self.coming, _Generation()) if self.coming.rows else (None, self.coming)
+        known_ms = _known_ms(entity)
+        # A generation without rows has no positions, and waits for nothing.
+        if all(known >= at for known, at in zip(entity.known_to, self.waiting.newest, strict=False)):
+            self.until_ms.update(dict.fromkeys(self.waiting.rows, known_ms + margin_ms))
+            self.waiting, self.coming = self.coming, _Generation()
         left = list(takewhile(lambda row: self.until_ms[row] < known_ms, self.until_ms))
         for row in left:
             del self.until_ms[row]
@@ -67,7 +64,7 @@ class GoneRows:
     """Rows that wait to be deleted: until the logs are known beyond their last changes, and for a margin then.
 
     The margin is a read's. Where a replica never showed what its authority went through, it is as long as a pipeline
-    may still bring that: what it shows then is no drift that nobody will end.
+    may still bring that, so that what it shows then is known to be late.
 
     A generation waits together, so that a row takes no more than its key; those that come meanwhile are the next one.
     Where a log stands still for long, only so many wait: one that is never deleted is known to be absent all the same.

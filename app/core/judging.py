@@ -84,16 +84,17 @@ def collapse(state: KeyState, replicas: Iterable[int]) -> None:
     Since when the authority shows its state is forgotten too, unless a replica was there before: what the authority
     went through meanwhile is still to come to it, and to be left again (`_has_shown`).
     """
-    truth = state.sides[0]
+    truth, waits = state.sides[0], False
     if len(truth.stays) > 1:
         _remember(state, truth.stays[:-1])
-    came = truth.stays[-1]
-    waits = any(_was_there_before(state.sides[i + 1].stays[-1], came) for i in replicas)
+    newest = truth.stays[-1]
+    for i in replicas:
+        side = state.sides[i + 1]
+        waits = waits or _was_there_before(side.stays[-1], newest)
+        _keep_newest(side)
     _keep_newest(truth)
     if waits:
-        truth.stays = [came]
-    for i in replicas:
-        _keep_newest(state.sides[i + 1])
+        truth.stays = [newest]
 
 
 def _was_there_before(stay: Stay, newest: Stay) -> bool:

@@ -361,7 +361,7 @@ class Judge:
             sides[0].at(known_ms), since_ms, through_ms
         ):
             return  # the replica has shown it, and was not there before
-        if any(_untold_between(side, known_ms - self._slack_around_ms(known_ms), through_ms) for side in sides):
+        if any(_untold_between(side, since_ms, through_ms) for side in sides):
             return  # or may have
         done_ms = known.done_ms
         if done_ms is None or self._clock.common_ms(done_ms) > through_ms:

@@ -839,7 +839,7 @@ _RULES: tuple[Mutant, ...] = (
         Rule.RESTARTS,
         "app.core.gone",
         "a worker that begins anew deletes a row that is gone before it has read again what ended it",
-        "        if all(known >= at for known, at in zip(entity.known_to, newest, strict=False)):\n",
+        "        if all(known >= at for known, at in zip(entity.known_to, self.waiting.newest, strict=False)):\n",
         "        if True:\n",
         among=("commits_torn", "table_truncated", "findings_unacknowledged"),
     ),
