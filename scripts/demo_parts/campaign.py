@@ -76,7 +76,18 @@ class Case:
             return True
         if not self.found or any(f.story is None for f in self.found):
             return False
-        return all(f.verified_after is not None or self._refused(f) for f in self.found)
+        return all(self._is_over(f) for f in self.found)
+
+    @property
+    def healed(self) -> int:
+        """Rows that the pipeline itself put right, by a change that it brought once more."""
+        return sum(self._healed(f) for f in self.found)
+
+    def _is_over(self, found: Found) -> bool:
+        return found.verified_after is not None or self._refused(found) or self._healed(found)
+
+    def _healed(self, found: Found) -> bool:
+        return bool(self.damage.redelivery_heals and found.story and found.story.resolved_by_itself)
 
     def _refused(self, found: Found) -> bool:
         return bool(self.damage.may_be_refused and found.story and found.story.refusal)
@@ -93,7 +104,7 @@ class Case:
                 said.append(f"{row} was missed")
             elif found.story.kind != found.planted.kind:
                 said.append(f"{row} was called {found.story.kind}, not {found.planted.kind}")
-            elif found.verified_after is None and not self._refused(found):
+            elif not self._is_over(found):
                 said.append(f"{row} was not repaired and verified ({_how_far(found.story)})")
         if len(said) > _TOLD_AT_MOST:
             said = [*said[:_TOLD_AT_MOST], f"{name}: and {len(said) - _TOLD_AT_MOST} more rows"]

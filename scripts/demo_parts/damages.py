@@ -2,7 +2,8 @@
 
 Each damage has rows of its own, which nothing else writes. `prepare` makes healthy changes through the pipeline,
 `settled` says whether the copy has them, `plant` does the damage and returns the wall-clock second of its commit.
-`expected` is what must be reported, and how it must end.
+`expected` is what must be reported, and how it must end. Where `redelivery_heals`, a sink that restarts may write the
+origin's last change once more and so undo the damage before anybody repairs it.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Damage:
     incident: bool = False
     only_forward: bool = False
     loses_a_change: bool = field(default=False)
+    redelivery_heals: bool = False
 
     @property
     def kinds(self) -> str:
@@ -181,6 +183,7 @@ def old_value_back(row: int) -> Damage:
         on_copy("UPDATE orders SET status = 'new', updated_at = %s WHERE id = %s", moment(row + 1), row),
         prepare=_on_origin("UPDATE orders SET status = 'paid', updated_at = %s WHERE id = %s", moment(99), row),
         settled=_copy_shows("SELECT 1 FROM orders WHERE id = %s AND status = 'paid'", row),
+        redelivery_heals=True,
     )
 
 

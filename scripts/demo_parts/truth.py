@@ -196,6 +196,7 @@ class TruthDrill:
         faults += judge_rows(self._running, self._campaign)
         return counted(opinion) | {
             "window_s": self._window_s,
+            "healed_by_a_redelivery": sum(case.healed for case in cases),
             "troubles": {trouble.name.lower(): self._troubles[trouble] for trouble in Trouble},
             "faults": faults,
         }

@@ -54,6 +54,11 @@ class Story:
         return self.commands[-1] if (outcome, reason) == ("held", "not_approved") else None
 
     @property
+    def resolved_by_itself(self) -> bool:
+        """Whether it was reported as gone, and no repair was applied; that the row is right is for SQL to say."""
+        return "resolved" in self.stages and self.applied_at is None
+
+    @property
     def closed_at(self) -> float | None:
         """When the drift was reported as gone, by us or by itself."""
         return next((self.stages[s] for s in ("verified", "resolved", "refuted") if s in self.stages), None)

@@ -8,12 +8,13 @@ from collections import Counter
 import psycopg
 import pymysql
 import pytest
-from demo_parts.damages import MANGLED, damages
+from demo_parts.campaign import Case
+from demo_parts.damages import MANGLED, Damage, damages, old_value_back, row_deleted
 from demo_parts.shop import FIRST_LOADED_ID, PRODUCTS
 from demo_parts.sides import is_deadlock
 from demo_parts.truth import FULL_DRIFTS, FULL_RATE, FULL_SECONDS, Size, counted, opinion_faults, truth_told
 from demo_parts.truth_plan import Trouble, TruthPlan, plan_of
-from judge_parts.opinion import Opinion, Planted, judge
+from judge_parts.opinion import Found, Opinion, Planted, judge
 from judge_parts.stories import Story
 
 WINDOW_S = 10.0
@@ -149,6 +150,39 @@ def test_silence_about_a_copy_that_was_certainly_late_is_a_fault() -> None:
         "the copy was late for longer than its window, and nothing was said"
     ]
     assert opinion_faults(_opinion(), must_be_late=False) == []
+
+
+def _ended(damage: Damage, stages: dict[str, float], *, applied: bool = False) -> Case:
+    (expected,) = damage.expected
+    planted = Planted(damage.name, damage.entity, expected.key, expected.kind, 100.0)
+    outcomes = [(115.0, "applied", "")] if applied else []
+    story = Story(b"1", damage.entity, expected.kind, expected.key, is_incident=False, incident_id=b"")
+    story.stages, story.outcomes = {"confirmed": 110.0, **stages}, outcomes
+    return Case(damage, [planted], found=[Found(planted, story)])
+
+
+def test_a_damage_that_the_pipeline_healed_is_over_and_counted() -> None:
+    """A sink that restarts writes the origin's last change once more: there is nothing left to repair."""
+    healed = _ended(old_value_back(7), {"resolved": 112.0})
+    assert healed.is_over
+    assert healed.faults() == []
+    assert healed.healed == 1
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        _ended(row_deleted(7), {"resolved": 112.0}),
+        _ended(old_value_back(7), {}),
+        _ended(old_value_back(7), {"resolved": 117.0}, applied=True),
+    ],
+    ids=["no redelivery brings it back", "still open", "a repair was applied, and not verified"],
+)
+def test_what_else_ends_without_a_proof_was_not_repaired(case: Case) -> None:
+    """Only what a redelivery can heal may end without a verified repair."""
+    assert not case.is_over
+    assert case.healed == 0
+    assert "was not repaired and verified" in case.faults()[0]
 
 
 def test_the_last_line_tells_planted_found_missed_and_false() -> None:
