@@ -7,6 +7,7 @@ before. What a person or a pipeline has to do first is not awaited here at all: 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -102,12 +103,19 @@ class Deadlines:
             rows += [row for row, look_ms in bucket.items() if look_ms < common_ms]
         return rows
 
-    def earliest_ms(self) -> int:
-        """Return the earliest time that a row waits for, rows of `NOW` aside; `NEVER` if there is none."""
+    def earliest_ms(self, until_ms: int, but: Container[bytes]) -> int:
+        """Return the earliest time that a row waits for, if that is before a time, which is returned else.
+
+        Rows of `NOW` do not count, nor do those named by `but`.
+        """
         for number in sorted(self._buckets):
-            if self._buckets[number]:
-                return min(self._buckets[number].values())
-        return NEVER
+            if number * _BUCKET_MS >= until_ms:
+                break
+            bucket = self._buckets[number]
+            earliest_ms = min((look_ms for row, look_ms in bucket.items() if row not in but), default=NEVER)
+            if earliest_ms != NEVER:
+                return min(earliest_ms, until_ms)
+        return until_ms
 
     @property
     def now(self) -> list[bytes]:

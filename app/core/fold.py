@@ -79,6 +79,7 @@ from app.core.rows import (
     is_gone,
     is_settled,
     settle,
+    vouch_at_rest,
 )
 from app.core.sweeps import Sweeps
 from app.core.verdict import ABSENT, EVER, followed_by, shared_until, surely_followed
@@ -373,7 +374,9 @@ class Shard:
         chain = self._extend(block.link)
         if entity is None:
             return
-        live, fresh, recent = self.live[block.entity].states, self._fresh, self._recent
+        live = self.live[block.entity].states
+        # With one replica, a row is live only as long as that is not at rest.
+        agreeing, has_more = self.live[block.entity].agreeing, len(entity.contract.replicas) > 1
         forgotten_to = [*entity.forgotten_to]
         source = BlockOfStore.of(self.progress, entity, block)
         places = self._places(entity, block, reached, chain, effects)
@@ -385,11 +388,9 @@ class Shard:
             if state is None:
                 state = live.get(row)
                 if state is None:
-                    state = fresh.get(row) or recent.get(row)
-                    if state is None:
-                        state = self._read(entity, row, states.get(row))
-                    if row not in live:
-                        settle(source, state)
+                    state = self._at_rest(source, row, states.get(row))
+                elif has_more and row not in agreeing:
+                    vouch_at_rest(source, state)
                 touched[row] = state
             if block.flags[n] & INCREMENTAL_READ:
                 told = fold_read(source, state, n, at)
@@ -405,6 +406,13 @@ class Shard:
         effects.redelivered += len(block.keys) - len(places)
         self._dirty.update(dict.fromkeys(touched))
         self._settle_touched(entity, touched)
+
+    def _at_rest(self, source: BlockOfStore, row: bytes, value: bytes | None) -> KeyState:
+        """Return the state of a row that is not live, settled; one that was asleep is live again, and waits."""
+        state = self._fresh.get(row) or self._recent.get(row) or self._read(source.entity, row, value)
+        if row not in self.live[source.block.entity].states:
+            settle(source, state)
+        return state
 
     def _note_forgotten(self, entity: EntityProgress, before: Sequence[bytes]) -> None:
         """Write how far rows have forgotten what they showed, where that has changed."""

@@ -200,13 +200,18 @@ class LiveRows:
         return len(self._deadlines[i]) + len(self.agreeing) - looked_at
 
     def vouched_ms(self, i: int, common_ms: int) -> int:
-        """Return the time up to which every row of a replica has a verdict, at its common time."""
+        """Return the time up to which every row of a replica has a verdict, at its common time.
+
+        An open drift is one. While none of a replica's drifts is disputed, this never goes back.
+        """
         window_ms = self.contract.replicas[i].window_ms
-        through_ms = min(common_ms, self._deadlines[i].earliest_ms() - window_ms)
-        waiting = [self.states[row] for row in self._deadlines[i].now]
-        for state in (*waiting, *(self.states[row] for row in self.agreeing)):
-            replica = state.replicas[i]
-            if replica.drift is None or replica.drift.stage is Stage.DISPUTED:
+        through_ms = self._deadlines[i].earliest_ms(common_ms + window_ms, self.drifting[i]) - window_ms
+        for row in (*self._deadlines[i].now, *self.agreeing):
+            state = self.states[row]
+            replica, truth, shown = state.replicas[i], state.sides[0].stays, state.sides[i + 1].stays
+            if replica.drift is None:
+                through_ms = min(through_ms, shared_until(shown, truth, replica.vouched_until_ms))
+            elif replica.drift.stage is Stage.DISPUTED:
                 through_ms = min(through_ms, replica.vouched_until_ms)
         return through_ms
 

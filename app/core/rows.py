@@ -41,6 +41,7 @@ class BlockOfStore:
     is_floored: bool  # a truncate may stand behind a row's newest change
     common_ms: list[int | None]
     settles: list[int]  # the replicas of which the history of a row at rest may be forgotten
+    swept: list[int]  # the replicas that a sweep has judged
     raw_keys: list[bytes]
     images: list[bytes | None]
 
@@ -53,6 +54,7 @@ class BlockOfStore:
         common_ms = [entity.common_ms(i) for i in range(len(entity.base_ms))]
         # A replica that no sweep has judged is held against all that its authority showed: nothing of it is forgotten.
         settles = [] if entity.unswept else sorted(entity.judged)
+        swept = sorted(entity.judged - entity.unswept)
         store = progress.stores[entity.contract.stores[block.store].store]
         raw_keys = [block.raw_keys[i : i + RAW_KEY_BYTES] for i in range(0, len(block.raw_keys), RAW_KEY_BYTES)]
         images: list[bytes | None] = [None] * len(block.keys)
@@ -62,7 +64,19 @@ class BlockOfStore:
                 for n, flags in enumerate(block.flags)
             ]
         return cls(
-            progress, entity, block, timeline, store, last, issued_ms, is_floored, common_ms, settles, raw_keys, images
+            progress,
+            entity,
+            block,
+            timeline,
+            store,
+            last,
+            issued_ms,
+            is_floored,
+            common_ms,
+            settles,
+            swept,
+            raw_keys,
+            images,
         )
 
 
@@ -268,15 +282,31 @@ def settle(source: BlockOfStore, state: KeyState) -> None:
     unknown or whose drift waits for a touch.
     """
     judged = source.settles
-    if not judged or (source.is_floored and apply_floors(source.progress, source.entity, state)):
+    if judged and source.is_floored and apply_floors(source.progress, source.entity, state):
         return
-    if has_drift(state) or not agrees(state, judged):
+    if not judged or has_drift(state) or not agrees(state, judged):
+        vouch_at_rest(source, state)
         return
     collapse(state, judged)
     for i in judged:
         replica, common_ms = state.replicas[i], source.common_ms[i]
         if common_ms is not None and common_ms > replica.vouched_until_ms:
             replica.vouched_until_ms = common_ms
+
+
+def vouch_at_rest(source: BlockOfStore, state: KeyState) -> None:
+    """Let a row's replicas that were judged, and have not changed since, count as judged at this common time.
+
+    Else one that was at rest for long would seem to have waited all the while, as soon as its row is touched.
+    """
+    truth = state.sides[0].stays[-1]
+    for i in source.swept:
+        replica, shown, common_ms = state.replicas[i], state.sides[i + 1].stays[-1], source.common_ms[i]
+        if common_ms is None or replica.drift is not None or replica.look_ms != OPEN:
+            continue
+        is_one = truth.digest == shown.digest or len(truth.digest) == 1 or len(shown.digest) == 1
+        if is_one and truth.latest_ms <= common_ms and shown.latest_ms <= common_ms:
+            replica.vouched_until_ms = max(replica.vouched_until_ms, common_ms)
 
 
 def _bound(entity: EntityProgress, store: int, side: Side) -> None:

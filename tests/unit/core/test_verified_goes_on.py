@@ -1,0 +1,78 @@
+"""What was verified stays so: a row that was at rest does not seem to have waited all the while when it is touched."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.core.finding import Stage
+from tests.unit.core.story import Story
+
+
+def _with_a_drift_in_r() -> Story:
+    """Return two replicas of one row, of which R drifts for long and S is at rest."""
+    story = Story(stores="ARS")
+    for store in "ARS":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    story.row("R", "rogue")
+    story.until(2_500, 6_000)
+    assert story.stages(replica="R") == [Stage.CONFIRMED, Stage.OVERTAKEN]
+    story.until(6_500, 40_000)
+    assert _verified(story) == [40_000, 40_000]
+    return story
+
+
+def _verified(story: Story) -> list[int | None]:
+    return [story.shard.verified_through_ms(7, i) for i in range(len(story.contract.replicas))]
+
+
+@pytest.mark.parametrize("store", ["A", "R", "S"])
+def test_a_touch_of_a_row_that_drifts_elsewhere_takes_back_nothing(store: str) -> None:
+    """Its other replica was at rest up to the touch, though it was judged last long ago."""
+    story = _with_a_drift_in_r()
+    story.row(store, "two")
+    assert _verified(story) == [40_000, 40_000]
+
+
+def test_a_touch_of_a_row_that_waits_elsewhere_takes_back_nothing() -> None:
+    """R is told to drift, and its row waits in memory until its pipeline has been quiet; S followed long ago."""
+    story = Story(stores="ARS")
+    for store in "ARS":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    for store in "AS":
+        story.row(store, "two")
+    story.until(2_500, 9_000)
+    assert story.stages(replica="R") == [Stage.CONFIRMED]
+    assert _verified(story) == [9_000, 9_000]
+    story.row("R", "rogue")
+    assert _verified(story) == [9_000, 9_000]
+
+
+def test_a_row_that_comes_to_agree_takes_back_nothing() -> None:
+    """Both its stores are known to have shown one state up to the change: that counts until it is concluded."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    story.started = "A"
+    story.until(2_500, 9_000)
+    story.row("A", "two")
+    story.started = "R"
+    story.until(2_500, 8_500)
+    before = _verified(story)
+    story.row("R", "two")
+    assert before == [8_500]
+    assert _verified(story) == before
+
+
+def test_an_open_drift_is_a_verdict_though_it_waits_to_be_overtaken() -> None:
+    """Its row is looked at again when its pipeline has been quiet for long enough; nothing is unproven until then."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    story.row("A", "two")
+    story.until(2_500, 12_000)
+    assert story.stages() == [Stage.CONFIRMED]
+    assert _verified(story) == [12_000]
