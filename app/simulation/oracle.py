@@ -8,8 +8,9 @@ at which that is longer ago than the window.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 State = int | None
@@ -40,10 +41,6 @@ class History:
         """Forget every change later than a moment."""
         n = bisect_right(self.times_ms, moment_ms)
         del self.times_ms[n:], self.states[n:]
-
-    def later(self, by_ms: int) -> History:
-        """Return the same states, each of which began so much later."""
-        return History([at_ms if at_ms == SINCE_EVER_MS else at_ms + by_ms for at_ms in self.times_ms], [*self.states])
 
     def at(self, moment_ms: int) -> State:
         """Return the state at a moment."""
@@ -158,3 +155,37 @@ def drifts(row: list[Stretch], window_ms: int, start_ms: int) -> list[tuple[int,
         else:
             found.append((begins_ms, stretch.end_ms))
     return found
+
+
+def sure_drifts(
+    authority: History, replica: History, doubt_ms: Callable[[int], int], window_ms: int, lasted_ms: tuple[int, int]
+) -> list[tuple[int, int]]:
+    """Return when a replica's row was not vouched for within a stretch, whenever in their doubts its changes happened.
+
+    What happens between two beacons has no order that a log tells. So each store may have been in a state a doubt
+    longer on either side, `doubt_ms` at that moment, and the row drifts where even that vouches for none.
+    """
+    start_ms, end_ms = lasted_ms
+    truths, showns = _possible(authority, doubt_ms, end_ms), _possible(replica, doubt_ms, end_ms)
+    bounds = {min(max(moment, start_ms), end_ms) for begin, end, _ in (*truths, *showns) for moment in (begin, end)}
+    vouched_ms, found = start_ms, list[tuple[int, int]]()
+    for begin_ms, over_ms in pairwise(sorted(bounds)):
+        true = {state for begin, end, state in truths if begin <= begin_ms and over_ms <= end}
+        shown = {state for begin, end, state in showns if begin <= begin_ms and over_ms <= end}
+        if true & shown or not all(map(is_told, true | shown)):
+            vouched_ms = over_ms
+            continue
+        left = [end for _, end, state in truths if end <= begin_ms and (state in shown or not is_told(state))]
+        vouched_ms = max([vouched_ms, *left])
+        drifts_ms = max(begin_ms, vouched_ms + window_ms)
+        if drifts_ms < over_ms:
+            goes_on = found and found[-1][1] == drifts_ms
+            found.append((found.pop()[0] if goes_on else drifts_ms, over_ms))
+    return found
+
+
+def _possible(row: History, doubt_ms: Callable[[int], int], end_ms: int) -> list[tuple[int, int, State]]:
+    """Return each state with when it may have begun at the earliest, and been left at the latest."""
+    ends_ms = [at_ms + doubt_ms(at_ms) for at_ms in row.times_ms[1:]]
+    begins_ms = [SINCE_EVER_MS, *(at_ms - doubt_ms(at_ms) for at_ms in row.times_ms[1:])]
+    return list(zip(begins_ms, [*ends_ms, end_ms], row.states, strict=True))

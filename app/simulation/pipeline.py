@@ -19,6 +19,8 @@ _LAG_MOST_MS: Final = 800
 _SHARE_MOST: Final = 0.05
 _PER_KEY: Final = 0.3
 _STALLS: Final = 3
+_CATCHES_UP: Final = (0, 0, 3)
+"""For how many times as long as it stood still a pipeline is faster than its authority until it has caught up."""
 _LATE_SHARE: Final = 0.3
 _LATE_REPORTS: Final = 4
 
@@ -48,7 +50,7 @@ class Pipeline:
     _dice: dict[str, Random] = field(default_factory=dict)
     _arrived_ms: dict[bytes, int] = field(default_factory=dict)
     _held: dict[bytes, tuple[int | None, list[Carried]]] = field(default_factory=dict)
-    _stalls: list[tuple[int, int]] = field(default_factory=list)
+    _stalls: list[tuple[int, int, int]] = field(default_factory=list)  # begin, end, and when it has caught up
     _share: float = field(init=False)
     _lag_ms: int = field(init=False)
 
@@ -61,7 +63,8 @@ class Pipeline:
             dice = self._dice_of("stalls")
             for begin in sorted(dice.sample(range(START_MS, setting.end_ms), _STALLS)):
                 length_ms = dice.choice([300, setting.window_ms // 2, setting.window_ms + 4_000])
-                self._stalls.append((begin, begin + length_ms))
+                end = begin + length_ms
+                self._stalls.append((begin, end, end + dice.choice(_CATCHES_UP) * length_ms))
 
     def _dice_of(self, name: str) -> Random:
         dice = self._dice.get(name)
@@ -91,9 +94,10 @@ class Pipeline:
             value |= _ALTERED
         lag_ms = self._dice_of("lag").randint(5, self._lag_ms)
         arrives_ms = max(self._arrived_ms.get(key, 0), at_ms + lag_ms)
-        for begin_ms, end_ms in self._stalls:
-            if begin_ms <= arrives_ms < end_ms:
-                arrives_ms = end_ms
+        for begin_ms, end_ms, caught_up_ms in self._stalls:
+            if begin_ms <= arrives_ms < max(end_ms, caught_up_ms):
+                behind = (arrives_ms - begin_ms) / (caught_up_ms - begin_ms)
+                arrives_ms = end_ms + round(behind * (caught_up_ms - end_ms))
                 self.diary.note(Fault.PIPELINE_STALLS, at_ms, self.replica.name, key)
         if self._happens(Fault.PIPELINE_REORDERS, at_ms, key):
             late_ms = self._dice_of("late").randint(self._lag_ms, self.setting.window_ms + 3_000)

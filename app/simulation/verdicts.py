@@ -15,7 +15,7 @@ from app.core.verdict import EVER
 from app.simulation.beacons import AHEAD_MOST_MS, CommonClock
 from app.simulation.connector import NEVER_MS, Connector
 from app.simulation.faults import Fault
-from app.simulation.oracle import SINCE_EVER_MS, History, Stretch, drifts, is_told, stretches, vouched_at
+from app.simulation.oracle import SINCE_EVER_MS, History, Stretch, drifts, is_told, stretches, sure_drifts, vouched_at
 from app.simulation.pipeline import Pipeline
 from app.simulation.repairs import Wrong
 from app.simulation.setting import Setting
@@ -263,12 +263,13 @@ class Judge:
         return told
 
     def _judge_time(self, i: int, worker: Worker) -> None:
-        """The common time goes on, and never back while a worker lives."""
+        """The common time goes on, and so does what is verified, and never back while a worker lives."""
         name = self._stores[i + 1].name
-        for replica, common_ms in worker.went_back:
-            if replica == i:
+        wrong = (("the common time went back", worker.went_back), ("verified was taken back", worker.taken_back))
+        for what, gone in wrong:
+            for _, before_ms in (each for each in gone if each[0] == i):
                 self.score.false_alarms += 1
-                self.score.complain("the common time went back", name, b"", common_ms)
+                self.score.complain(what, name, b"", before_ms)
 
     def _history(self, n: int, key: bytes) -> History:
         """Return a row's history in a store on the common clock."""
@@ -395,7 +396,7 @@ class Judge:
             return
         found = _told_in_time(told, begin_ms, slack_ms)
         if not found:
-            surely_ms = self._surely_began_ms(i, key, (begin_ms, end_ms), base_ms, slack_ms)
+            surely_ms = self._surely_began_ms(i, key, (begin_ms, end_ms), base_ms)
             if surely_ms is None:
                 return
             begin_ms = surely_ms
@@ -414,21 +415,22 @@ class Judge:
             self.score.missed += 1
             self.score.complain("told to be over, and it was not", self._stores[i + 1].name, key, reached_ms)
 
-    def _surely_began_ms(
-        self, i: int, key: bytes, lasted_ms: tuple[int, int], base_ms: int, slack_ms: int
-    ) -> int | None:
-        """Return from when on a drift stands even if the replica left its states a little later than it did.
+    def _surely_began_ms(self, i: int, key: bytes, lasted_ms: tuple[int, int], base_ms: int) -> int | None:
+        """Return from when on a drift stands, however its changes lay between their beacons; None: too short for that.
 
-        What happens in two stores between the same beacons has no order that a log tells. A state that the replica left
-        just before the authority came to it counts as one that both have shown. None: then it is too short to be told.
+        A state that the replica left just before the authority came to it may be one that both have shown, and while
+        no beacon comes, that is so for seconds.
         """
         begin_ms, end_ms = lasted_ms
-        doubt_ms = self._gap_around_ms(begin_ms - self._setting.window_ms, begin_ms) + self._slack_ms - SLACK_MS
-        row = stretches(self._history(0, key), self._history(i + 1, key).later(doubt_ms), end_ms)
-        for surely_ms, over_ms in drifts(row, self._setting.window_ms, base_ms):
-            if over_ms > begin_ms and min(over_ms, end_ms) - max(surely_ms, begin_ms) >= slack_ms:
+        sides = (self._history(0, key), self._history(i + 1, key))
+        for surely_ms, over_ms in sure_drifts(*sides, self._doubt_ms, self._setting.window_ms, (base_ms, end_ms)):
+            if over_ms - max(surely_ms, begin_ms) >= self._slack_around_ms(surely_ms):
                 return max(surely_ms, begin_ms)
         return None
+
+    def _doubt_ms(self, at_ms: int) -> int:
+        """Return how far from a moment what happened at it may be for who knows the beacons alone."""
+        return self._gap_around_ms(at_ms) + self._slack_ms - SLACK_MS
 
     def _judge_end(
         self, name: str, key: bytes, row: Sequence[Stretch], periods: Sequence[Period], told: Sequence[_TimeOfDrift]

@@ -79,6 +79,7 @@ class Worker:
     told: list[Told] = field(default_factory=list)
     periods: list[list[Period]] = field(init=False)  # per replica
     went_back: list[tuple[int, int]] = field(default_factory=list)  # replica, and the common time that it was at
+    taken_back: list[tuple[int, int]] = field(default_factory=list)  # likewise, up to which it had been verified
     kept: set[bytes] = field(default_factory=set)  # the drifts that were told, and whose rows were committed
     shard: Shard = field(init=False)
     _dice: Random = field(init=False)
@@ -93,6 +94,7 @@ class Worker:
     _unheard_until_ms: int = 0
     _now_ms: int = 0
     _common_ms: list[int | None] = field(init=False)  # per replica, of this process
+    _verified: list[tuple[int | None, int]] = field(init=False)  # likewise: since when covered, up to when verified
 
     def __post_init__(self) -> None:
         self._dice = self.setting.dice(f"worker {self.partition}")
@@ -100,6 +102,7 @@ class Worker:
         self.shard = Shard((self.contract,), self.partition, self.setting.awake_rows_max)
         self.periods = [[] for _ in self.contract.replicas]
         self._common_ms = [None] * len(self.contract.replicas)
+        self._verified = [(None, 0)] * len(self.contract.replicas)
 
     @property
     def is_idle(self) -> bool:
@@ -207,16 +210,28 @@ class Worker:
                 periods[-1].ended_ms = max(periods[-1].ended_ms, common_ms)
 
     def look(self, now_ms: int) -> None:
-        """Note all rows that are unknown now, unless a pass over the table may find that they are so no more."""
+        """Note all rows that are unknown now, and how far all are verified, once a pass over the table is done."""
         if self.shard.sweep_range() is not None:
-            return
+            return  # it may find that they are so no more
         entity, live = self.shard.progress.entities[NUMBER], self.shard.live[NUMBER]
+        for i, base_ms in enumerate(entity.base_ms):
+            self._note_verified(i, base_ms)
         known_ms = [entity.common_ms(i) for i in range(len(entity.base_ms))]
         common_ms = min((at_ms for at_ms in known_ms if at_ms is not None), default=0)
         for row, reasons in live.unknown.items():
             for i, reason in enumerate(reasons):
                 if reason is not None and known_ms[i] is not None:
                     self.unknowns.append(UnknownSeen(now_ms, common_ms, i, row[_ROW_PREFIX_BYTES:], reason))
+
+    def _note_verified(self, i: int, base_ms: int | None) -> None:
+        """Hold what is verified against what was: under one coverage, only a disputed row may take it back."""
+        through_ms = self.shard.verified_through_ms(NUMBER, i)
+        since_ms, before_ms = self._verified[i]
+        if through_ms is None or self.shard.live[NUMBER].unknown_keys(i)[UnknownReason.DIGEST_MISMATCH]:
+            return
+        if since_ms == base_ms and through_ms < before_ms:
+            self.taken_back.append((i, before_ms))
+        self._verified[i] = (base_ms, through_ms)
 
     def _restart(self) -> None:
         """Begin again from the table, as a new process does; what was sent last may never have come to the broker."""
@@ -227,6 +242,7 @@ class Worker:
         rows = shard.restore(sorted((k, v) for k, v in self._table.items() if k[:1] == META))
         self._read = self._committed
         self._common_ms = [None] * len(self.contract.replicas)
+        self._verified = [(None, 0)] * len(self.contract.replicas)
         self.periods = [[period for period in periods if period.is_kept] for periods in self.periods]
         self._take(shard.revive({row: self._table.get(row) for row in rows}))
 
