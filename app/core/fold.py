@@ -258,7 +258,7 @@ class Shard:
         """
         rows: list[Write] = []
         noted: list[bytes] = []
-        left = self._gone.let_go(self.progress.entities)
+        left = self._gone.let_go(self.progress.entities, self.pipelines)
         for row in self._dirty:
             number = int.from_bytes(row[1:5], "big")
             live = self.live.get(number)

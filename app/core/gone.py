@@ -6,12 +6,14 @@ that they went through is read once more; and a read that is as old as the row m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 
 from app.core.keystate import KeyState
 from app.core.limits import GONE_ROWS_MAX, READ_MARGIN_MS
+from app.core.pipeline_reach import PipelineReach
+from app.core.position import epoch_of, place_of
 from app.core.progress import EntityProgress
 from app.core.verdict import EVER
 
@@ -47,10 +49,12 @@ class _Rows:
         self.coming.rows.pop(row, None)
         self.until_ms.pop(row, None)
 
-    def let_go(self, entity: EntityProgress, margin_ms: int) -> list[bytes]:
+    def let_go(self, entity: EntityProgress, margin_ms: int, reached: Iterable[bytes]) -> list[bytes]:
         known_ms = _known_ms(entity)
         # A generation without rows has no positions, and waits for nothing.
-        if all(known >= at for known, at in zip(entity.known_to, self.waiting.newest, strict=False)):
+        newest = self.waiting.newest
+        is_known = all(known >= at for known, at in zip(entity.known_to, newest, strict=False))
+        if is_known and (not newest or _was_brought(entity, newest[0], reached)):
             self.until_ms.update(dict.fromkeys(self.waiting.rows, known_ms + margin_ms))
             self.waiting, self.coming = self.coming, _Generation()
         left = list(takewhile(lambda row: self.until_ms[row] < known_ms, self.until_ms))
@@ -64,7 +68,7 @@ class GoneRows:
     """Rows that wait to be deleted: until the logs are known beyond their last changes, and for a margin then.
 
     The margin is a read's. Where a replica never showed what its authority went through, it is as long as a pipeline
-    may still bring that, so that what it shows then is known to be late.
+    may still bring that, and a pipeline that reports has come past it, so that what it shows then is known to be late.
 
     A generation waits together, so that a row takes no more than its key; those that come meanwhile are the next one.
     Where a log stands still for long, only so many wait: one that is never deleted is known to be absent all the same.
@@ -91,14 +95,22 @@ class GoneRows:
             if (number, unseen) in self._rows:
                 self._rows[number, unseen].discard(row)
 
-    def let_go(self, entities: Mapping[int, EntityProgress]) -> list[bytes]:
+    def let_go(self, entities: Mapping[int, EntityProgress], pipelines: PipelineReach) -> list[bytes]:
         """Return the rows that may be deleted by what is known of the logs now, and forget them."""
         left = []
         for (number, unseen), rows in self._rows.items():
-            contract = entities[number].contract
-            quiet_for_ms = max(replica.quiet_for_ms for replica in contract.replicas) if unseen else 0
-            left += rows.let_go(entities[number], max(READ_MARGIN_MS, quiet_for_ms))
+            entity, margin_ms, reached = entities[number], READ_MARGIN_MS, list[bytes]()
+            if unseen:
+                replicas = entity.contract.replicas
+                margin_ms = max(margin_ms, *(replica.quiet_for_ms for replica in replicas))
+                reached = [pipelines.place(number, i) for i in entity.judged if replicas[i].pipeline is not None]
+            left += rows.let_go(entity, margin_ms, reached)
         return left
+
+
+def _was_brought(entity: EntityProgress, at: bytes, reached: Iterable[bytes]) -> bool:
+    """Whether pipelines are past a position of the authority, or its log has begun anew: then none will bring it."""
+    return epoch_of(at) < epoch_of(entity.known_to[0]) or all(place >= place_of(at) for place in reached)
 
 
 def _known_ms(entity: EntityProgress) -> int:

@@ -80,3 +80,43 @@ def test_a_row_that_came_and_went_unseen_is_deleted_once_nothing_of_it_can_come(
     story.until(2_500 + READ_MARGIN_MS + 1_500, 2_500 + READ_MARGIN_MS + QUIET_FOR_MS + 1_500)
     assert ROW not in story.table
     assert story.findings == []
+
+
+def test_a_row_that_came_and_went_unseen_is_kept_until_a_pipeline_that_reports_is_past_it() -> None:
+    """However long it is quiet: it stood still, and brings the row at last, and then its end."""
+    story = Story(pipeline=True)
+    for store in "AR":
+        story.row(store, "other", key="x", snapshot=True)
+    story.until(500, 1_500)
+    story.row("A", "passing")
+    gone = story.row("A", "")
+    long_after_ms = 4_000 + READ_MARGIN_MS + QUIET_FOR_MS
+    story.until(2_000, 2 * long_after_ms)
+    assert ROW in story.table
+    story.row("R", "passing")
+    story.until(2 * long_after_ms + 500, 2 * long_after_ms + 5_000)
+    assert story.stages() == [Stage.CONFIRMED], "it is late, and not to be repaired"
+    story.row("R", "")
+    story.pipeline_reached(gone, 2 * long_after_ms + 5_000)
+    story.until(2 * long_after_ms + 5_500, 4 * long_after_ms)
+    assert story.stages() == [Stage.CONFIRMED, Stage.RESOLVED]
+    assert ROW not in story.table
+
+
+def test_a_row_that_came_and_went_in_a_log_that_was_waits_for_no_pipeline() -> None:
+    """A pipeline's places are of the log that there is: it may never come to so high a one again."""
+    story = Story(pipeline=True)
+    for store in "AR":
+        story.row(store, "other", key="x", snapshot=True)
+    story.until(500, 1_500)
+    story.row("A", "passing")
+    story.row("A", "")
+    story.until(2_000, 3_000)
+    story.commits = False  # or it would let go of the row while nothing is covered
+    story.places["A"] = 50
+    story.row("A", "other", key="x", snapshot=True, place=story._place("A"))
+    story.read_beacon_again("A", story._place("A"))
+    story.until(3_500, 5_000)
+    story.commits = True
+    story.until(5_500, 8_000 + READ_MARGIN_MS + QUIET_FOR_MS)
+    assert ROW not in story.table
