@@ -121,8 +121,8 @@ def in_one(statements: Sequence[RowStatement], types: Mapping[str, str]) -> tupl
 
 
 def in_block(statements: Sequence[RowStatement]) -> tuple[str, list[object]]:
-    """Return one statement of MariaDB that runs some one after the other, and selects how many rows they wrote."""
+    """Return one statement of MariaDB that runs some of one form in turn, and selects how many rows they wrote."""
     count = "SET @driftline_written = @driftline_written + ROW_COUNT();"
-    texts = "".join(f"{statement.text};{count}" for statement in statements)
+    texts = f"{statements[0].text};{count}" * len(statements)
     text = f"BEGIN NOT ATOMIC SET @driftline_written = 0;{texts}SELECT @driftline_written;END"
     return text, [value for statement in statements for value in statement.values]
