@@ -408,9 +408,11 @@ class Shard:
         self._settle_touched(entity, touched)
 
     def _at_rest(self, source: BlockOfStore, row: bytes, value: bytes | None) -> KeyState:
-        """Return the state of a row that is not live, settled; one that was asleep is live again, and waits."""
+        """Return the state of a row that is not awake; one that was asleep is live again, another one is settled."""
         state = self._fresh.get(row) or self._recent.get(row) or self._read(source.entity, row, value)
-        if row not in self.live[source.block.entity].states:
+        if row in self.live[source.block.entity].states:
+            vouch_at_rest(source, state)
+        else:
             settle(source, state)
         return state
 
@@ -571,7 +573,8 @@ class Shard:
             if row in live.states and state.replicas[0].drift is None:
                 for i, side in enumerate(state.sides):
                     place_in_time(side, self.progress.timeline_of(entity, i))
-                trim(state, entity.contract.replicas[0].window_ms, common_ms)
+                if trim(state, entity.contract.replicas[0].window_ms, common_ms):
+                    self._dirty[row] = None
 
     # -- the other observations ----------------------------------------------------------------------------------
 

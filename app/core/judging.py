@@ -111,11 +111,11 @@ def _keep_newest(side: Side) -> None:
         side.stays = [stay_of((digest, position, EVER, EVER, partition, offset, transaction))]
 
 
-def trim(state: KeyState, window_ms: int, common_ms: int) -> None:
+def trim(state: KeyState, window_ms: int, common_ms: int) -> bool:
     """Drop the states of a row with one replica before the newest that both stores showed, if they followed surely.
 
     Both logs must be known beyond that state, so that what the authority showed until then is read. What was dropped
-    can show no drift (`surely_followed`), and what comes is judged from the state that they shared.
+    can show no drift (`surely_followed`), and what comes is judged from the state that they shared. False: none was.
     """
     truth, shown = state.sides[0].stays, state.sides[1].stays
     known = {s.digest: k for k, s in enumerate(truth) if s.latest_ms <= common_ms and len(s.digest) > 1}
@@ -125,18 +125,19 @@ def trim(state: KeyState, window_ms: int, common_ms: int) -> None:
     replica = state.replicas[0]
     left = there + 1 < len(shown) and shown[there + 1].earliest_ms < truth[then].latest_ms
     if not there or left:
-        return
+        return False
     if not surely_followed(shown[: there + 1], truth[: then + 1], window_ms, replica.vouched_until_ms):
-        return
+        return False
     # What is dropped still vouches: what the replica showed before the shared state, the authority may show after it.
     verdict = judge(shown, truth, common_ms, window_ms, replica.vouched_until_ms)
     if verdict.verdict is Verdict.DRIFT:
-        return
+        return False
     replica.vouched_until_ms = verdict.vouched_until_ms
     _remember(state, truth[:then])
     waits = _was_there_before(shown[there], truth[then])
     truth[: then + 1] = [truth[then] if waits else truth[then]._replace(earliest_ms=EVER, latest_ms=EVER)]
     shown[: there + 1] = [shown[there]._replace(earliest_ms=EVER, latest_ms=EVER)]
+    return True
 
 
 def judge_row(
@@ -307,15 +308,17 @@ def _follow(state: KeyState, i: int, terms: Replica, known: _Known) -> list[Step
     drift, watermark_ms = replica.drift, known.through_ms
     if drift is None or watermark_ms <= drift.confirmed_at_ms:
         return []  # after a restart, time may be behind what was told: nothing is over before it has come there again
+    if drift.stage is Stage.VERIFIED and (repaired_ms := _repaired_by(drift, shown)) <= watermark_ms:
+        # The repair ended it, whatever the row shows since: damage that came after it is a drift of its own.
+        replica.vouched_until_ms = max(replica.vouched_until_ms, repaired_ms)
+        drift.ended_at_ms = watermark_ms
+        return []
     replica.vouched_until_ms = vouched_until(
         shown.stays, truth.stays, watermark_ms, watermark_ms, replica.vouched_until_ms
     )
     over = watermark_ms <= replica.vouched_until_ms + terms.window_ms
     if drift.stage is Stage.VERIFIED:
-        repaired_ms = _repaired_by(drift, shown)
-        if over or repaired_ms <= watermark_ms:
-            # The repair ended it, whatever the row shows since: damage that came after it is a drift of its own.
-            replica.vouched_until_ms = max(replica.vouched_until_ms, min(repaired_ms, watermark_ms))
+        if over:
             drift.ended_at_ms = watermark_ms
         return []
     if over:

@@ -202,7 +202,8 @@ class LiveRows:
     def vouched_ms(self, i: int, common_ms: int) -> int:
         """Return the time up to which every row of a replica has a verdict, at its common time.
 
-        An open drift is one. While none of a replica's drifts is disputed, this never goes back.
+        An open drift is one. This goes back only where one ends, for its row is within its window then since before,
+        or is disputed.
         """
         window_ms = self.contract.replicas[i].window_ms
         through_ms = self._deadlines[i].earliest_ms(common_ms + window_ms, self.drifting[i]) - window_ms

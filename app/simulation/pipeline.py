@@ -61,10 +61,13 @@ class Pipeline:
         self._lag_ms = max(6, min(_LAG_MOST_MS, setting.window_ms // 2))
         if setting.has(Fault.PIPELINE_STALLS):
             dice = self._dice_of("stalls")
+            longest_ms = setting.window_ms + 4_000
             for begin in sorted(dice.sample(range(START_MS, setting.end_ms), _STALLS)):
-                length_ms = dice.choice([300, setting.window_ms // 2, setting.window_ms + 4_000])
+                length_ms = dice.choice([300, setting.window_ms // 2, longest_ms])
                 end = begin + length_ms
-                self._stalls.append((begin, end, end + dice.choice(_CATCHES_UP) * length_ms))
+                # It comes to rest as soon after the application as one that makes up at once.
+                caught_up_ms = min(end + dice.choice(_CATCHES_UP) * length_ms, setting.end_ms + longest_ms)
+                self._stalls.append((begin, end, max(end, caught_up_ms)))
 
     def _dice_of(self, name: str) -> Random:
         dice = self._dice.get(name)
@@ -95,7 +98,7 @@ class Pipeline:
         lag_ms = self._dice_of("lag").randint(5, self._lag_ms)
         arrives_ms = max(self._arrived_ms.get(key, 0), at_ms + lag_ms)
         for begin_ms, end_ms, caught_up_ms in self._stalls:
-            if begin_ms <= arrives_ms < max(end_ms, caught_up_ms):
+            if begin_ms <= arrives_ms < caught_up_ms:
                 behind = (arrives_ms - begin_ms) / (caught_up_ms - begin_ms)
                 arrives_ms = end_ms + round(behind * (caught_up_ms - end_ms))
                 self.diary.note(Fault.PIPELINE_STALLS, at_ms, self.replica.name, key)

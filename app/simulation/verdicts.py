@@ -411,7 +411,8 @@ class Judge:
         for later in told:
             if later.begin_ms <= reached_ms + self._setting.window_ms + 2 * slack_ms:
                 reached_ms = max(reached_ms, later.end_ms)
-        if reached_ms < end_ms - max(slack_ms, self._slack_around_ms(end_ms)):  # the change may be as old as its beacon
+        is_early = reached_ms < end_ms - max(slack_ms, self._slack_around_ms(end_ms))  # as old as its beacon
+        if is_early and self._surely_began_ms(i, key, (reached_ms, end_ms), base_ms) is not None:
             self.score.missed += 1
             self.score.complain("told to be over, and it was not", self._stores[i + 1].name, key, reached_ms)
 

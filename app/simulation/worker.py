@@ -9,7 +9,7 @@ from random import Random
 from typing import Final
 
 from app.core.contract import EntityContract
-from app.core.finding import Finding, UnknownReason
+from app.core.finding import Finding, Stage, UnknownReason
 from app.core.fold import META, Effects, Shard, row_key
 from app.core.observation import Observation
 from app.simulation.diary import Diary
@@ -29,6 +29,8 @@ _TORN_EVERY_MS: Final = 10_000
 _TORN_LATE: Final = 8
 """Writes at the end of a commit before one of which it is torn, half of the time: they tell what was reached."""
 _ROW_PREFIX_BYTES: Final = len(row_key(NUMBER, b""))
+
+_ENDS: Final = frozenset({Stage.RESOLVED, Stage.VERIFIED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ class Worker:
     _committed: int = 0
     _sent: list[Told] = field(default_factory=list)  # and not acknowledged
     _found: set[bytes] = field(default_factory=set)  # drifts since the last commit
+    _ended: set[str] = field(default_factory=set)  # the replicas of which a drift has ended since the last look
     _commits_ms: int = 0
     _stalled_until_ms: int = 0
     _unheard_until_ms: int = 0
@@ -144,6 +147,7 @@ class Worker:
         """Take in that the broker has what was sent."""
         sent, self._sent = self._sent, []
         self.told += sent
+        self._ended.update(told.finding.replica for told in sent if told.finding.stage in _ENDS)
         self._take(self.shard.acknowledged([told.finding for told in sent]))
 
     @property
@@ -224,12 +228,18 @@ class Worker:
                     self.unknowns.append(UnknownSeen(now_ms, common_ms, i, row[_ROW_PREFIX_BYTES:], reason))
 
     def _note_verified(self, i: int, base_ms: int | None) -> None:
-        """Hold what is verified against what was: under one coverage, only a disputed row may take it back."""
+        """Hold what is verified against what was, under one coverage.
+
+        A disputed row may take it back, and one whose drift has ended: it is within its window again, since before.
+        """
         through_ms = self.shard.verified_through_ms(NUMBER, i)
         since_ms, before_ms = self._verified[i]
         if through_ms is None or self.shard.live[NUMBER].unknown_keys(i)[UnknownReason.DIGEST_MISMATCH]:
             return
-        if since_ms == base_ms and through_ms < before_ms:
+        name = self.contract.replicas[i].store
+        has_ended = name in self._ended
+        self._ended.discard(name)
+        if since_ms == base_ms and through_ms < before_ms and not has_ended:
             self.taken_back.append((i, before_ms))
         self._verified[i] = (base_ms, through_ms)
 

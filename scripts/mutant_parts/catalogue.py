@@ -85,8 +85,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.VERDICT,
         "app.core.fold",
         "a row that slept is taken for one that had agreed when it is touched",
-        "                    if row not in live:\n                        settle(source, state)\n",
-        "                    settle(source, state)\n",
+        "            vouch_at_rest(source, state)\n        else:\n",
+        "            settle(source, state)\n        else:\n",
         among=("rogue_writes", "authority_connector_stalls"),
     ),
     Mutant(
@@ -256,12 +256,12 @@ _RULES: tuple[Mutant, ...] = (
         "app.core.judging",
         "a busy row forgets states that its replica never showed in time",
         "    if not surely_followed(shown[: there + 1], truth[: then + 1], window_ms, replica.vouched_until_ms):\n"
-        "        return\n",
+        "        return False\n",
         "",
         also=(
             Edit(
                 "app.core.judging",
-                "    if verdict.verdict is Verdict.DRIFT:\n        return\n    replica.v",
+                "    if verdict.verdict is Verdict.DRIFT:\n        return False\n    replica.v",
                 "    replica.v",
             ),
         ),
@@ -875,8 +875,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.RESTARTS,
         "app.core.gone",
         "a worker that begins anew deletes a row that is gone before it has read again what ended it",
-        "        if all(known >= at for known, at in zip(entity.known_to, self.waiting.newest, strict=False)):\n",
-        "        if True:\n",
+        "        is_known = all(known >= at for known, at in zip(entity.known_to, newest, strict=False))\n",
+        "        is_known = True\n",
         among=("commits_torn", "table_truncated", "findings_unacknowledged"),
     ),
     Mutant(

@@ -222,6 +222,25 @@ def test_the_same_damage_again_is_another_drift() -> None:
     assert len({f.finding_id for f in story.findings}) == 3
 
 
+def test_damage_that_comes_and_goes_behind_a_repair_is_told_however_late_time_moves_on() -> None:
+    """The authority's next beacon comes when the row is right again: it drifted in between, for seconds."""
+    story = agreeing()
+    story.row("R", "rogue")
+    story.until(2_500, 5_000)
+    drift = story.drift()
+    story.row("R", "one", transaction=77)
+    story.ledger(drift.command_id, 77)
+    story.until(5_500, 6_000, "R")
+    story.row("R", "rogue again")
+    story.until(6_500, 9_000, "R")
+    story.row("R", "one")
+    story.until(9_500, 10_500, "R")
+    assert story.stages() == [CONFIRMED, OVERTAKEN, VERIFIED]
+    story.beacons(11_000)
+    assert story.stages() == [CONFIRMED, OVERTAKEN, VERIFIED, CONFIRMED, RESOLVED]
+    assert len({f.finding_id for f in story.findings}) == 2
+
+
 def test_a_row_that_moves_while_it_drifts_asks_for_another_repair() -> None:
     """What was planned no longer fits: the drift is overtaken again, with what is shown now."""
     story = agreeing()
