@@ -390,7 +390,7 @@ class Shard:
                 if state is None:
                     state = self._at_rest(source, row, states.get(row))
                 elif has_more and row not in agreeing:
-                    vouch_at_rest(source, state)
+                    vouch_at_rest(state, source.common_ms, source.swept)
                 touched[row] = state
             if block.flags[n] & INCREMENTAL_READ:
                 told = fold_read(source, state, n, at)
@@ -411,7 +411,7 @@ class Shard:
         """Return the state of a row that is not awake; one that was asleep is live again, another one is settled."""
         state = self._fresh.get(row) or self._recent.get(row) or self._read(source.entity, row, value)
         if row in self.live[source.block.entity].states:
-            vouch_at_rest(source, state)
+            vouch_at_rest(state, source.common_ms, source.swept)
         else:
             settle(source, state)
         return state
@@ -875,6 +875,9 @@ class Shard:
 
     def _make_live(self, entity: EntityProgress, row: bytes, state: KeyState) -> None:
         live = self.live[entity.contract.number]
+        if row not in live.agreeing:
+            common_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
+            vouch_at_rest(state, common_ms, entity.judged - entity.unswept)
         live.disagree(row)
         live.schedule(row, state, [NOW] * len(state.replicas))
         self._dirty[row] = None

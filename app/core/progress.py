@@ -380,7 +380,14 @@ class Progress:
         return max(mine, theirs, my_ms, forgotten_ms)
 
     def _forgotten_ms(self, entity: EntityProgress, i: int) -> int:
-        at = entity.forgotten_to[i]
+        """Return from when on at the latest all is known that a store's rows show.
+
+        A snapshot stands before a beacon that was issued before it, perhaps: its rows are known from when that was
+        acknowledged.
+        """
+        store, at = self.stores[entity.contract.stores[i].store], entity.forgotten_to[i]
+        if store.snapshots:
+            at = max(at, position(store.epoch, STREAM, store.snapshots[-1]))
         return EVER if at == BEFORE_ALL else self.timeline_of(entity, i).bracket(at)[1]
 
 

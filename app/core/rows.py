@@ -5,7 +5,7 @@ Nothing here judges; the history that the verdict needs is only kept, in the ord
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app.core.digest import row_digest
@@ -285,7 +285,7 @@ def settle(source: BlockOfStore, state: KeyState) -> None:
     if judged and source.is_floored and apply_floors(source.progress, source.entity, state):
         return
     if not judged or has_drift(state) or not agrees(state, judged):
-        vouch_at_rest(source, state)
+        vouch_at_rest(state, source.common_ms, source.swept)
         return
     collapse(state, judged)
     for i in judged:
@@ -294,19 +294,19 @@ def settle(source: BlockOfStore, state: KeyState) -> None:
             replica.vouched_until_ms = common_ms
 
 
-def vouch_at_rest(source: BlockOfStore, state: KeyState) -> None:
-    """Let a row's replicas that were judged, and have not changed since, count as judged at this common time.
+def vouch_at_rest(state: KeyState, common_ms: Sequence[int | None], swept: Iterable[int]) -> None:
+    """Let a row's replicas that were judged, and have not changed since, count as judged at these common times.
 
     Else one that was at rest for long would seem to have waited all the while, as soon as its row is touched.
     """
     truth = state.sides[0].stays[-1]
-    for i in source.swept:
-        replica, shown, common_ms = state.replicas[i], state.sides[i + 1].stays[-1], source.common_ms[i]
-        if common_ms is None or replica.drift is not None or replica.look_ms != OPEN:
+    for i in swept:
+        replica, shown, known_ms = state.replicas[i], state.sides[i + 1].stays[-1], common_ms[i]
+        if known_ms is None or replica.drift is not None or replica.look_ms != OPEN:
             continue
         is_one = truth.digest == shown.digest or len(truth.digest) == 1 or len(shown.digest) == 1
-        if is_one and truth.latest_ms <= common_ms and shown.latest_ms <= common_ms:
-            replica.vouched_until_ms = max(replica.vouched_until_ms, common_ms)
+        if is_one and truth.latest_ms <= known_ms and shown.latest_ms <= known_ms:
+            replica.vouched_until_ms = max(replica.vouched_until_ms, known_ms)
 
 
 def _bound(entity: EntityProgress, store: int, side: Side) -> None:

@@ -110,9 +110,9 @@ def test_it_comes_back_when_snapshots_have_read_all_rows_again() -> None:
     story.snapshot("A", {"k": "ONE", "missing": "x"})
     story.until(2_500, 3_000)
     story.snapshot("R", {"k": "ONE"})
-    story.until(3_500, 4_000)
+    story.until(3_500, 3_500)
     story.restart()
-    story.until(4_500, 8_000)
+    story.until(4_000, 8_000)
     assert story.proven() == 8_000
     told = {(f.canonical_key, f.kind) for f in story.findings if f.stage is Stage.CONFIRMED}
     assert told == {(b"missing", DriftKind.MISSING)}
