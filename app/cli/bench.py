@@ -16,6 +16,7 @@ from app.bench.plan import FULL, QUICK, Part
 from app.bench.report import tables
 from app.bench.run import Bench, Told
 from app.cli.exit_codes import ExitCode
+from app.cli.json_file import json_file_option
 from app.cli.output import Output, print_records
 
 
@@ -40,7 +41,7 @@ def _leave(number: int, frame: FrameType | None) -> NoReturn:
 @click.option("--keys", type=click.IntRange(1), help="So many keys in every load.")
 @click.option("--changes", type=click.IntRange(2), help="So many changes in every measured stretch.")
 @click.option("--seconds", type=click.FloatRange(1), help="So long are delays looked at, at each share of the load.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
+@json_file_option
 @click.option("--pictures", type=click.Path(path_type=Path, file_okay=False), help="Draw the figures into this folder.")
 def command(
     bootstrap: str,

@@ -10,6 +10,7 @@ import click
 
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
+from app.cli.json_file import json_file_option
 from app.cli.output import Output, print_records
 from app.simulation.faults import Fault
 from app.simulation.report import document
@@ -18,6 +19,7 @@ from app.simulation.shrink import failing, shrink, story
 
 _SEEDS: int = 2**31
 _STORIES_MOST: int = 3
+_CHANGES_MOST: int = 1_000_000  # a world is held in memory
 
 
 @click.command()
@@ -26,7 +28,11 @@ _STORIES_MOST: int = 3
     "--runs", default=20, show_default=True, type=click.IntRange(1), help="So many worlds, of seeds in a row."
 )
 @click.option(
-    "--changes", default=20_000, show_default=True, type=click.IntRange(20), help="Row changes of each world."
+    "--changes",
+    default=20_000,
+    show_default=True,
+    type=click.IntRange(20, _CHANGES_MOST),
+    help="Row changes of each world.",
 )
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1, 256), help="So many processes.")
 @click.option(
@@ -37,7 +43,7 @@ _STORIES_MOST: int = 3
     help="Only these faults, in every world. May be repeated.  [default: a random subset each]",
 )
 @click.option("--no-faults", is_flag=True, help="No faults at all.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write all figures here.")
+@json_file_option
 @click.pass_context
 def command(
     context: click.Context,

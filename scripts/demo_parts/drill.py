@@ -17,9 +17,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from arguments import count, file_to_write, positive, seconds, some
 from drill_parts import engine
 from judge_parts.rows import ledger_rows
 from repair_drill import drill as repair_drill
@@ -225,11 +225,11 @@ def crash_told(result: dict[str, object]) -> str:
 
 
 def _add_crash_arguments(one: argparse.ArgumentParser) -> None:
-    one.add_argument("--seconds", type=float, default=180, help="how long load and killing last [%(default)s]")
-    one.add_argument("--rate", type=float, default=200, help="changes per second [%(default)s]")
-    one.add_argument("--drifts", type=int, default=100, help="damaged rows [%(default)s]")
-    one.add_argument("--calm", type=float, default=5, help="least seconds between two kills [%(default)s]")
-    one.add_argument("--window", type=float, help="another window than the contracts' 10 s")
+    one.add_argument("--seconds", type=positive, default=180, help="how long load and killing last [%(default)s]")
+    one.add_argument("--rate", type=positive, default=200, help="changes per second [%(default)s]")
+    one.add_argument("--drifts", type=some, default=100, help="damaged rows [%(default)s]")
+    one.add_argument("--calm", type=seconds, default=5, help="least seconds between two kills [%(default)s]")
+    one.add_argument("--window", type=seconds, help="another window than the contracts' 10 s")
     one.add_argument("--name", default="drill", help="the stack to use [%(default)s]")
     one.add_argument("--base-port", type=int, help="the first of its ports")
     one.add_argument("--keep", action="store_true", help="leave the stack running")
@@ -249,8 +249,8 @@ def main() -> int:
     """Exit code 0: all well; 1: faults; 2: could not run; 130: interrupted."""
     parser = argparse.ArgumentParser(prog="scripts/drill", description="Drills that try to break a running Driftline.")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--seed", type=int, default=None, help="repeats a drill's dice")
-    common.add_argument("--json", type=Path, metavar="FILE", help="write the result")
+    common.add_argument("--seed", type=count, default=None, help="repeats a drill's dice")
+    common.add_argument("--json", type=file_to_write, metavar="FILE", help="write the result")
     drills = parser.add_subparsers(dest="drill", required=True)
     _add_crash_arguments(
         drills.add_parser("crash", parents=[common], help="kill -9 of worker and applier under load, on real databases")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from pathlib import Path
+
+from arguments import file_to_write, positive, seconds
 
 from demo_parts.damages import damages
 from demo_parts.performance import (
@@ -33,8 +34,8 @@ def _parser() -> argparse.ArgumentParser:
         " repaired and verified.",
     )
     parser.add_argument("--check", action="store_true", help="exit 1 if anything was missed, misnamed, false or slow")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what happened")
-    parser.add_argument("--picture", type=Path, metavar="FILE", help="write the table of damages as SVG")
+    parser.add_argument("--json", type=file_to_write, metavar="FILE", help="write what happened")
+    parser.add_argument("--picture", type=file_to_write, metavar="FILE", help="write the table of damages as SVG")
     parser.add_argument("--keep", action="store_true", help="leave everything running at the end")
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="one damage or quiet case; repeatable"
@@ -47,8 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="print the names of all cases and end")
     parser.add_argument("--name", help="the stack to use [demo, or demo-reversed]")
     parser.add_argument("--base-port", type=int, help="the first of its ports")
-    parser.add_argument("--window", type=float, metavar="SECONDS", help="another window than the contracts' 10 s")
-    parser.add_argument("--rate", type=float, default=50.0, help="changes per second of the shop's load [%(default)s]")
+    parser.add_argument("--window", type=seconds, metavar="SECONDS", help="another window than the contracts' 10 s")
+    parser.add_argument(
+        "--rate", type=positive, default=50.0, help="changes per second of the shop's load [%(default)s]"
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of the load [%(default)s]")
     return parser
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final
 
+from arguments import positive, seconds
 from judge_parts.stories import Story
 
 from demo_parts.performance import judge_rows
@@ -30,10 +31,10 @@ _TOLD_MOST: Final = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this drill."""
-    parser.add_argument("--rate", type=float, default=50, help="damaged rows per second [%(default)s]")
-    parser.add_argument("--seconds", type=float, default=60, help="for how long [%(default)s]")
-    parser.add_argument("--load", type=float, default=20, help="the application's changes per second [%(default)s]")
-    parser.add_argument("--window", type=float, help="another window than the contracts' 10 s")
+    parser.add_argument("--rate", type=positive, default=50, help="damaged rows per second [%(default)s]")
+    parser.add_argument("--seconds", type=positive, default=60, help="for how long [%(default)s]")
+    parser.add_argument("--load", type=positive, default=20, help="the application's changes per second [%(default)s]")
+    parser.add_argument("--window", type=seconds, help="another window than the contracts' 10 s")
     parser.add_argument("--reversed", action="store_true", help="repair PostgreSQL from MariaDB")
     parser.add_argument("--name", default="drill-rate", help="the stack to use [%(default)s]")
     parser.add_argument("--base-port", type=int, help="the first of its ports")

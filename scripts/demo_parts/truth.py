@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
+from arguments import positive, seconds, some
 from judge_parts.opinion import Opinion, judge
 
 from demo_parts.campaign import Campaign
@@ -45,10 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"4 minutes: {QUICK_DRIFTS} drifts within {QUICK_SECONDS:.0f} s, windows of {QUICK_WINDOW_S:g} s,"
         f" {_RATE_PER_CORE:.0f} changes/s for each core",
     )
-    parser.add_argument("--seconds", type=float, help=f"how long load and troubles last [{FULL_SECONDS:.0f}]")
-    parser.add_argument("--rate", type=float, help=f"changes per second [{FULL_RATE:.0f}]")
-    parser.add_argument("--drifts", type=int, help=f"rows to damage [{FULL_DRIFTS}]")
-    parser.add_argument("--window", type=float, help="another window than the contracts' 10 s")
+    parser.add_argument("--seconds", type=positive, help=f"how long load and troubles last [{FULL_SECONDS:.0f}]")
+    parser.add_argument("--rate", type=positive, help=f"changes per second [{FULL_RATE:.0f}]")
+    parser.add_argument("--drifts", type=some, help=f"rows to damage [{FULL_DRIFTS}]")
+    parser.add_argument("--window", type=seconds, help="another window than the contracts' 10 s")
     parser.add_argument("--name", default="drill-truth", help="the stack to use [%(default)s]")
     parser.add_argument("--base-port", type=int, help="the first of its ports")
     parser.add_argument("--keep", action="store_true", help="leave the stack running")
@@ -90,6 +91,7 @@ def truth(arguments: argparse.Namespace, say: Say) -> dict[str, Any]:
         load_per_second=size.rate,
         seed=arguments.seed,
     )
+    plan_of(arguments.seed, size.drifts, size.seconds, size.window_s or 0)  # what it has no rows for is told at once
     running = None
     try:
         running = bring_up(plan, say)

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from arguments import count, some
 from confluent_kafka import TopicPartition
 from engine_judge.deployment import Deployment
 from engine_judge.offsets import OffsetWatch
@@ -57,10 +58,10 @@ class Stuck(RuntimeError):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this drill."""
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--changes", type=int, default=FULL, help="changes of both stores together [%(default)s]")
+    size.add_argument("--changes", type=some, default=FULL, help="changes of both stores together [%(default)s]")
     size.add_argument("--quick", dest="changes", action="store_const", const=QUICK, help=f"the same as {QUICK}")
-    parser.add_argument("--kills", type=int, default=20, help="how often kill -9 happens [%(default)s]")
-    parser.add_argument("--workers", type=int, default=3, help="workers that join and leave [%(default)s]")
+    parser.add_argument("--kills", type=count, default=20, help="how often kill -9 happens [%(default)s]")
+    parser.add_argument("--workers", type=some, default=3, help="workers that join and leave [%(default)s]")
     parser.add_argument("--name", default="drill-engine", help="the stack to use, of which only Kafka [%(default)s]")
     parser.add_argument("--base-port", type=int, help="the first of its ports")
     parser.add_argument("--keep", action="store_true", help="leave topics and folder, whatever the result")

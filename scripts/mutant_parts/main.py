@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from arguments import file_to_write, some
+
 from app.simulation.faults import Fault
 from app.simulation.run import run_seed
 from mutant_parts.catalogue import MUTANTS, Mutant
@@ -26,8 +28,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/mutants", description=__doc__)
     parser.add_argument("--only", action="append", choices=[mutant.name for mutant in MUTANTS], help="May be repeated.")
     parser.add_argument("--alone", action="store_true", help="See too which faults catch each mutant alone; slow.")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="Write everything here as well.")
+    parser.add_argument("--jobs", type=some, default=1)
+    parser.add_argument("--json", type=file_to_write, help="Write everything here as well.")
     parser.add_argument("--write", action="store_true", help="Write what was hunted into docs/simulation.md.")
     chosen = parser.parse_args()
     mutants = [mutant for mutant in MUTANTS if not chosen.only or mutant.name in chosen.only]

@@ -20,6 +20,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from arguments import count, some
+
 from repair_drill.deployment import DIRECTIONS, Deployment
 from repair_drill.servers import Servers
 from repair_drill.store_drill import Say, Size, StoreDrill
@@ -31,12 +33,12 @@ QUICK: Final = Size(1_200, 110, 4, 1)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of this drill."""
     parser.add_argument("--quick", dest="size", action="store_const", const=QUICK, default=FULL, help="five minutes")
-    parser.add_argument("--repairs", type=int, help=f"in each store [{FULL.repairs}]")
-    parser.add_argument("--writes", type=int, help=f"rows that the application writes, in each store [{FULL.writes}]")
+    parser.add_argument("--repairs", type=some, help=f"in each store [{FULL.repairs}]")
+    parser.add_argument("--writes", type=count, help=f"rows that the application writes, in each store [{FULL.writes}]")
     parser.add_argument(
-        "--random-deaths", type=int, help=f"beside one at each step, in each store [{FULL.random_deaths}]"
+        "--random-deaths", type=count, help=f"beside one at each step, in each store [{FULL.random_deaths}]"
     )
-    parser.add_argument("--server-deaths", type=int, help=f"of each store's server [{FULL.server_deaths}]")
+    parser.add_argument("--server-deaths", type=count, help=f"of each store's server [{FULL.server_deaths}]")
     parser.add_argument(
         "--store", choices=[*DIRECTIONS, "both"], default="both", help="which is repaired [%(default)s]"
     )

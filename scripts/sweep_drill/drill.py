@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
+from arguments import positive, some
 from demo_parts.pipeline import await_condition
 from demo_parts.places import PROJECT
 from engine_judge.topics import read_whole
@@ -71,14 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick", dest="size", action="store_const", const=QUICK, default=FULL, help="100,000 rows, ten minutes"
     )
-    parser.add_argument("--rows", type=int, help=f"of the table, in each store [{FULL.rows}]")
-    parser.add_argument("--damages", type=int, help=f"rows damaged, half of them in each store [{FULL.damages}]")
-    parser.add_argument("--rows-per-s", type=int, help=f"budget with which damages are looked for [{FULL.rows_per_s}]")
-    parser.add_argument("--slice-rows", type=int, help=f"of a slice, and of a connector's chunk [{FULL.slice_rows}]")
-    parser.add_argument("--pairs", type=int, help=f"of intervals with the sweep on and off [{FULL.pairs}]")
-    parser.add_argument("--seconds", type=float, help=f"of each interval [{FULL.seconds:g}]")
+    parser.add_argument("--rows", type=some, help=f"of the table, in each store [{FULL.rows}]")
+    parser.add_argument("--damages", type=some, help=f"rows damaged, half of them in each store [{FULL.damages}]")
+    parser.add_argument("--rows-per-s", type=some, help=f"budget with which damages are looked for [{FULL.rows_per_s}]")
+    parser.add_argument("--slice-rows", type=some, help=f"of a slice, and of a connector's chunk [{FULL.slice_rows}]")
+    parser.add_argument("--pairs", type=some, help=f"of intervals with the sweep on and off [{FULL.pairs}]")
+    parser.add_argument("--seconds", type=positive, help=f"of each interval [{FULL.seconds:g}]")
     parser.add_argument(
-        "--transactions-per-s", type=float, help=f"of the application, on each store [{FULL.transactions_per_s:g}]"
+        "--transactions-per-s", type=positive, help=f"of the application, on each store [{FULL.transactions_per_s:g}]"
     )
     parser.add_argument("--name", default="drill-sweep", help="the stack to use, which is wiped [%(default)s]")
     parser.add_argument("--base-port", type=int, help="the first of its ports")

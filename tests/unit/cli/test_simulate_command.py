@@ -55,3 +55,20 @@ def test_a_world_that_fails_is_told_with_one_line_and_a_small_story(
     assert any("rogue_writes" in line for line in lines[4:])
     assert run(smaller) == ExitCode.DRIFT
     assert lines[3] in capsys.readouterr().err.splitlines()
+
+
+@pytest.mark.parametrize("file", ["no such folder/figures.json", "."])
+def test_a_file_that_cannot_be_written_is_told_before_the_worlds_run(
+    tmp_path: Path, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Figures of an hour are not lost over a slip in a path."""
+    arguments = ["simulate", "--runs", "1", "--changes", "20", "--json", str(tmp_path / file)]
+    assert run(arguments) == ExitCode.COULD_NOT_RUN
+    told = capsys.readouterr().err
+    assert "--json" in told
+    assert "seeds" not in told
+
+
+def test_a_world_that_no_memory_holds_is_refused() -> None:
+    """It would run for days, and end without a figure."""
+    assert run(["simulate", "--runs", "1", "--changes", "1000001"]) == ExitCode.COULD_NOT_RUN
