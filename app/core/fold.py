@@ -410,9 +410,7 @@ class Shard:
     def _at_rest(self, source: BlockOfStore, row: bytes, value: bytes | None) -> KeyState:
         """Return the state of a row that is not awake; one that was asleep is live again, another one is settled."""
         state = self._fresh.get(row) or self._recent.get(row) or self._read(source.entity, row, value)
-        if row in self.live[source.block.entity].states:
-            vouch_at_rest(state, source.common_ms, source.swept)
-        else:
+        if row not in self.live[source.block.entity].states:
             settle(source, state)
         return state
 
@@ -429,10 +427,17 @@ class Shard:
             return KeyState.new(stores)  # it was kept under another contract: nothing of it is known
         if state.replicas[0].drift is not None or stores > _PAIR:
             state.counted = drifts_of(state)
-        # A truncate may have cut it in its sleep.
-        if self.live[entity.contract.number].wake(row, state) and apply_floors(self.progress, entity, state):
-            self._dirty[row] = None
+        if self.live[entity.contract.number].wake(row, state):
+            self._find_at_rest(entity, row, state)
         return state
+
+    def _find_at_rest(self, entity: EntityProgress, row: bytes, state: KeyState) -> None:
+        """Let what a row's replicas were at rest in count up to now, unless a truncate has cut it meanwhile."""
+        if apply_floors(self.progress, entity, state):
+            self._dirty[row] = None
+        elif row not in self.live[entity.contract.number].agreeing:
+            common_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
+            vouch_at_rest(state, common_ms, entity.judged - entity.unswept)
 
     def _let_sleep(self) -> None:
         """Hold no states of written rows that wait for a deadline, where there are too many in memory."""
@@ -643,8 +648,8 @@ class Shard:
             if value is None:
                 return
             state = self._read(entity, row, value)
-        if apply_floors(self.progress, entity, state):
-            self._dirty[row] = None  # no sweep has come to it; the applier has found it cut, which no log denies
+        # Where no sweep has come to it, the applier has found it cut, which no log denies.
+        self._find_at_rest(entity, row, state)
         self._make_live(entity, row, state)
         for i, replica in enumerate(state.replicas):
             if replica.drift is not None and replica.drift.command_id == echo.command_id:
@@ -875,9 +880,6 @@ class Shard:
 
     def _make_live(self, entity: EntityProgress, row: bytes, state: KeyState) -> None:
         live = self.live[entity.contract.number]
-        if row not in live.agreeing:
-            common_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
-            vouch_at_rest(state, common_ms, entity.judged - entity.unswept)
         live.disagree(row)
         live.schedule(row, state, [NOW] * len(state.replicas))
         self._dirty[row] = None

@@ -282,7 +282,7 @@ def settle(source: BlockOfStore, state: KeyState) -> None:
     unknown or whose drift waits for a touch.
     """
     judged = source.settles
-    if judged and source.is_floored and apply_floors(source.progress, source.entity, state):
+    if source.is_floored and source.swept and apply_floors(source.progress, source.entity, state):
         return
     if not judged or has_drift(state) or not agrees(state, judged):
         vouch_at_rest(state, source.common_ms, source.swept)

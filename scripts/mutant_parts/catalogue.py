@@ -85,8 +85,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.VERDICT,
         "app.core.fold",
         "a row that slept is taken for one that had agreed when it is touched",
-        "            vouch_at_rest(state, source.common_ms, source.swept)\n        else:\n",
-        "            settle(source, state)\n        else:\n",
+        "        if row not in self.live[source.block.entity].states:\n            settle(source, state)\n",
+        "        settle(source, state)\n",
         among=("rogue_writes", "authority_connector_stalls"),
     ),
     Mutant(
@@ -681,8 +681,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.TRUNCATES,
         "app.core.fold",
         "a row whose state is in the table only keeps what a truncate has cut",
-        ".wake(row, state) and apply_floors(self.progress, entity, state):",
-        ".wake(row, state) and not entity:",
+        ".wake(row, state):\n            self._find_at_rest(entity, row, state)\n",
+        ".wake(row, state):\n            pass\n",
         among=("table_truncated", "pipeline_stalls"),
     ),
     Mutant(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.core.finding import Stage
+from app.core.finding import DriftKind, Stage
+from app.core.observation import Truncated
 from tests.unit.core.story import Story
 
 
@@ -76,3 +77,36 @@ def test_an_open_drift_is_a_verdict_though_it_waits_to_be_overtaken() -> None:
     story.until(2_500, 12_000)
     assert story.stages() == [Stage.CONFIRMED]
     assert _verified(story) == [12_000]
+
+
+def _cut(story: Story, store: str) -> None:
+    """Let a store's table be truncated."""
+    link = story._next(f"{store}.t")
+    story.observe(Truncated(7, story.stores.index(store), link, story._place(store), link.begin, 1))
+
+
+@pytest.mark.parametrize("touched", ["by the sweep", "by a row that comes back"])
+@pytest.mark.parametrize("stores", ["AR", "ARS"])
+def test_a_row_that_truncates_cut_was_not_at_rest(stores: str, touched: str) -> None:
+    """Its copy was cut seconds after it, and nobody has looked at it meanwhile: that it was late is told."""
+    story = Story(stores=stores)
+    for store in stores:
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    if stores == "ARS":
+        story.row("S", "rogue")  # so that the row is kept with a drift
+        story.until(2_500, 14_000)
+    story.sweeps = False
+    at_ms = 15_000 if stores == "ARS" else 3_000
+    _cut(story, "A")
+    story.until(at_ms, at_ms + 3_000)
+    for store in stores[1:]:
+        _cut(story, store)
+    story.until(at_ms + 3_500, at_ms + 5_000)
+    if touched == "by a row that comes back":
+        for store in stores:
+            story.row(store, "two")
+    story.sweeps = True
+    story.until(at_ms + 5_500, at_ms + 9_000)
+    assert story.stages(replica="R") == [Stage.CONFIRMED, Stage.RESOLVED]
+    assert {f.kind for f in story.findings if f.replica == "R"} == {DriftKind.EXTRA}
