@@ -51,7 +51,7 @@ class Book:
     first: bytes
     end: bytes
     newest: bytes = BEFORE_ALL
-    tallies: list[Tally] = field(init=False)
+    tallies: list[Tally] = field(default_factory=list)
     cuts: list[Cut] = field(default_factory=list)
     cut: Cut = NO_CUT
     cursor: bytes | None = field(init=False)
@@ -64,13 +64,15 @@ class Book:
         self._shares = Shares(self.contract)
         self.read_again()
 
-    def read_again(self) -> None:
-        """Forget what the rows come to, and ask for a pass over them."""
+    def read_again(self) -> Touched:
+        """Forget what the rows come to, and ask for a pass over them; return the groups that there were."""
+        left: Touched = {number: set(tally.groups) for number, tally in enumerate(self.tallies)}
         self.tallies = [Tally(aggregate) for aggregate in self.contract.aggregates]
         self.cursor = self.first
         self.unreadable_rows = 0
         self._pending.clear()
         self.cuts.clear()
+        return left
 
     def read(self, contributions: Iterable[bytes], resume_at: bytes | None) -> Touched:
         """Take in rows of the pass, and where it goes on; None when these were the last."""

@@ -301,7 +301,8 @@ class AggregateShard:
         self._record(store_record(self.progress, store))
 
     def _read_again(self, entity: EntityProgress, i: int) -> None:
-        self.books[entity.contract.number][i].read_again()
+        # A group of which no row is left is found by none.
+        self._watch(entity, i, self.books[entity.contract.number][i].read_again())
         for watched in self.watched[entity.contract.number]:
             if i in {0, watched.replica + 1}:
                 watched.watch_drifts()

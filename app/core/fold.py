@@ -322,6 +322,8 @@ class Shard:
         sweep = self._sweeps.waiting[0]
         entity = self.progress.entities[sweep.entity]
         live = self.live[sweep.entity]
+        if sweep.reread is None and not sweep.floor:
+            sweep.floor = [*entity.floor]
         for row, value in items:
             state = self._held(row)
             if state is None:
@@ -338,6 +340,7 @@ class Shard:
                 self._record(self.rereads.forget_slice(sweep.reread.slice_id))
             for i in sweep.judges:
                 entity.swept[i] = True
+            entity.forget_cuts(sweep.floor)
             self._record(entity_record(entity))
         return effects
 

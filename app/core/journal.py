@@ -85,6 +85,7 @@ def entity_record(entity: EntityProgress) -> Write:
         "covered_at_ms": entity.covered_at_ms,
         "base_ms": entity.base_ms,
         "floor": [at.hex() for at in entity.floor],
+        "cuts": [[at.hex() for at in cuts] for cuts in entity.cuts],
         "swept_replicas": entity.swept,
     }
     return META + b"e" + entity.contract.number.to_bytes(4, "big"), json.dumps(value).encode()
@@ -148,6 +149,8 @@ def _restore_entity(progress: Progress, entity: EntityProgress, value: bytes) ->
     entity.covered_at_ms = held["covered_at_ms"]
     entity.base_ms = held["base_ms"]
     entity.floor = [bytes.fromhex(at) for at in held["floor"]]
+    # A state of before knows of the newest of each store alone.
+    entity.cuts = [[bytes.fromhex(at) for at in cuts] for cuts in held.get("cuts", [[at] for at in held["floor"]])]
     # A state that says it of all replicas at once is swept again.
     entity.swept = held.get("swept_replicas", entity.swept)
 

@@ -306,8 +306,9 @@ def _follow(state: KeyState, i: int, terms: Replica, known: _Known) -> list[Step
     """Go on with a drift that was told: is it over, or may it be repaired."""
     replica, truth, shown = state.replicas[i], state.sides[0], state.sides[i + 1]
     drift, watermark_ms = replica.drift, known.through_ms
-    if drift is None or watermark_ms <= drift.confirmed_at_ms:
-        return []  # after a restart, time may be behind what was told: nothing is over before it has come there again
+    # After a restart, time may be behind what was judged: nothing is over before it has come there again.
+    if drift is None or watermark_ms <= drift.confirmed_at_ms or watermark_ms < replica.vouched_until_ms:
+        return []
     if drift.stage is Stage.VERIFIED and (repaired_ms := _repaired_by(drift, shown)) <= watermark_ms:
         # The repair ended it, whatever the row shows since: damage that came after it is a drift of its own.
         replica.vouched_until_ms = max(replica.vouched_until_ms, repaired_ms)

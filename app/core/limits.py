@@ -49,6 +49,8 @@ READ_MARGIN_MS: Final = 5_000
 GONE_ROWS_MAX: Final = 100_000
 """Rows of one partition that are nowhere any more and wait to be deleted from the table, while a log is not known
 further or a pipeline may still bring what they were; of more, each stays there as absent until it is touched again."""
+TRUNCATES_KEPT: Final = 16
+"""Truncates of a table that are remembered until a pass over its rows; of more, rows are cut by the newest."""
 
 PENDING_SLICES_MAX: Final = 256
 """Slices of one partition that wait to be held against its rows; of more, the oldest prove nothing."""

@@ -10,13 +10,14 @@ is outdated, and a snapshot of a later epoch is needed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, NamedTuple
 
 from app.core.contract import EntityContract
-from app.core.limits import BREAKS_IN_A_ROW_MAX, PENDING_BARRIERS_MAX
+from app.core.limits import BREAKS_IN_A_ROW_MAX, PENDING_BARRIERS_MAX, TRUNCATES_KEPT
 from app.core.observation import Barrier, Beacon, Link, Truncated
 from app.core.position import BEFORE_ALL, SNAPSHOT, STREAM, epoch_of, place_of, position
 from app.core.timeline import Timeline
@@ -78,6 +79,7 @@ class EntityProgress:
     watermark_ms: list[int | None]
     covered_at_ms: list[int | None]
     floor: list[bytes]
+    cuts: list[list[bytes]]  # per store: the truncates that a row may not know of yet, the newest last, the floor
     base_ms: list[int | None]  # per replica: from when on it is judged; None before both stores were covered
     swept: list[bool]  # per replica: every row that was there at coverage has been judged once
     known_to: list[bytes]  # per store: the beacon up to which its log is known, in memory only
@@ -94,6 +96,11 @@ class EntityProgress:
         """The replicas that may be judged, and of which rows that nobody touched have not been judged yet."""
         return frozenset(i for i in self.judged if not self.swept[i])
 
+    def forget_cuts(self, floor: Sequence[bytes]) -> None:
+        """Forget the truncates before these, one per store, which every row knows of by now."""
+        for cuts, known in zip(self.cuts, floor, strict=False):
+            del cuts[: bisect_left(cuts, known)]
+
     @classmethod
     def new(cls, contract: EntityContract) -> EntityProgress:
         """Return the progress of an entity of which nothing is known."""
@@ -104,6 +111,7 @@ class EntityProgress:
             watermark_ms=[*nothing],
             covered_at_ms=[*nothing],
             floor=[BEFORE_ALL] * n,
+            cuts=[[] for _ in range(n)],
             base_ms=[None] * (n - 1),
             swept=[False] * (n - 1),
             known_to=[BEFORE_ALL] * n,
@@ -263,9 +271,11 @@ class Progress:
                 store.pending = _thinned(store.pending)
         return restarted or broken
 
-    @staticmethod
-    def _shows_new_log(store: StoreProgress, chain: Chain, beacon: Beacon) -> bool:
-        """Whether a streamed beacon stands in another log than what was read of its store before."""
+    def _shows_new_log(self, store: StoreProgress, chain: Chain, beacon: Beacon) -> bool:
+        """Whether a streamed beacon stands in another log than what was read of its store before.
+
+        One of an older writer is in no timeline, so that it would look new if it came again after a torn commit.
+        """
         if store.server not in {"", beacon.server}:
             return True
         if store.last_beacon == BEFORE_ALL:
@@ -273,6 +283,7 @@ class Progress:
             return bool(store.snapshots) and beacon.place < store.snapshots[chain.epoch]
         return (
             chain.streaming
+            and not self.superseded(beacon)
             and not (store.log_restarted and epoch_of(store.last_beacon) < store.epoch)
             and (beacon.epoch, beacon.sequence) > store.timeline.sequence
             and place_of(store.last_beacon) >= beacon.place
@@ -298,7 +309,10 @@ class Progress:
         if at <= chain.newest:
             return None
         chain.newest = at
-        entity.floor[cut.store] = max(entity.floor[cut.store], at)
+        cuts = entity.cuts[cut.store]
+        insort(cuts, at)
+        del cuts[:-TRUNCATES_KEPT]
+        entity.floor[cut.store] = cuts[-1]
         return at
 
     def superseded(self, beacon: Beacon) -> bool:

@@ -140,7 +140,7 @@ def _fold_behind_floor(source: BlockOfStore, state: KeyState, n: int, at: bytes)
     store = source.block.store
     side = state.sides[store]
     last, raw_keys = side.stays[-1], side.raw_keys
-    if last.position != source.entity.floor[store] or last.position != side.position or len(side.stays) < 2:  # noqa: PLR2004
+    if not _was_cut(last) or last.position != side.position or len(side.stays) < 2:  # noqa: PLR2004
         return False
     before = side.stays[-2]
     if at <= before.position:
@@ -151,6 +151,11 @@ def _fold_behind_floor(source: BlockOfStore, state: KeyState, n: int, at: bytes)
         return False
     side.stays.insert(-1, _stay(source, n, at, digest))
     return True
+
+
+def _was_cut(stay: Stay) -> bool:
+    """Whether a truncate made a row absent; what a snapshot did not show has no transaction."""
+    return stay.digest == ABSENT and stay.offset < 0 and bool(stay.transaction)
 
 
 def _fold_other_key(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> bool:
@@ -227,24 +232,26 @@ def _image_state(side: Side, block: RowBlock, n: int) -> bytes:
 def apply_floors(progress: Progress, entity: EntityProgress, state: KeyState) -> bool:
     """Make a row absent where a truncate stands behind its newest change."""
     changed = False
-    for number, floor in enumerate(entity.floor):
-        side = state.sides[number]
-        if floor == BEFORE_ALL:
-            continue
-        # Usually the truncate is the newest; but it may come after rows of other partitions that stand behind it.
-        at = len(side.stays)
-        while at and side.stays[at - 1].position > floor:
-            at -= 1
-        if not at or side.stays[at - 1].digest == ABSENT or (at == len(side.stays) and side.position > floor):
-            continue
-        timeline = progress.timeline_of(entity, number)
-        side.stays.insert(at, Stay(ABSENT, floor, *timeline.bracket(floor), -1, -1, 1))
-        if side.position < floor:
-            side.position = floor
-            # The groups stay: a change that the truncate has overtaken may leave some out.
-            side.raw_keys = b""
-        changed = True
+    for number, cuts in enumerate(entity.cuts):
+        for floor in cuts:
+            if _cut_at(state.sides[number], floor, progress.timeline_of(entity, number)):
+                changed = True
     return changed
+
+
+def _cut_at(side: Side, floor: bytes, timeline: Timeline) -> bool:
+    # Usually the truncate is the newest; but it may come after rows of other partitions that stand behind it.
+    at = len(side.stays)
+    while at and side.stays[at - 1].position > floor:
+        at -= 1
+    if not at or side.stays[at - 1].digest == ABSENT or (at == len(side.stays) and side.position > floor):
+        return False
+    side.stays.insert(at, Stay(ABSENT, floor, *timeline.bracket(floor), -1, -1, 1))
+    if side.position < floor:
+        side.position = floor
+        # The groups stay: a change that the truncate has overtaken may leave some out.
+        side.raw_keys = b""
+    return True
 
 
 def drop_unseen(progress: Progress, entity: EntityProgress, state: KeyState) -> bool:

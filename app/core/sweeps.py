@@ -18,7 +18,8 @@ from app.core.reread import PendingSlice
 class Sweep:
     """A pass over an entity's rows: `resume_at` is the next table key, judged rows become live.
 
-    A pass over a slice that was read again goes to its `end`, and ends what is there by the log alone.
+    A pass over a slice that was read again goes to its `end`, and ends what is there by the log alone. One over all
+    rows shows each of them the truncates that there were when it began, the newest of each store being its `floor`.
     """
 
     entity: int
@@ -26,6 +27,7 @@ class Sweep:
     judges: frozenset[int]  # replicas judged since it began: when it ends, every row of theirs has been judged
     end: bytes
     reread: PendingSlice | None = None
+    floor: list[bytes] = field(default_factory=list)
 
     def goes_on_behind(self, items: Sequence[tuple[bytes, bytes]]) -> bool:
         """Take in the table's items that were read for it; False where they were the last."""

@@ -25,6 +25,7 @@ _LONG_SHARE: Final = 0.3
 _VALUE_BITS: Final = 24
 
 Carry = Callable[[int, bytes, int | None], None]
+CarryTruncate = Callable[[int, list[bytes]], None]
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class Application:
     schedule: Schedule
     diary: Diary
     carry: list[Carry]
+    carry_truncate: list[CarryTruncate]
     _dice: Random = field(init=False)
     _written: Counter[int] = field(default_factory=Counter)  # per row's number
 
@@ -51,6 +53,16 @@ class Application:
             for _ in range(max(2, round(self.setting.keys * _KEY_CHANGES))):
                 at_ms = dice.randint(START_MS, self.setting.end_ms)
                 self.schedule.put(at_ms, partial(self._change_key, dice.randrange(self.setting.keys)))
+
+        if self.setting.has(Fault.AUTHORITY_TRUNCATED):
+            dice = self.setting.dice(Fault.AUTHORITY_TRUNCATED.value)
+            self.schedule.put(dice.randint(START_MS, self.setting.end_ms - 3_000), self._truncate)
+
+    def _truncate(self, at_ms: int) -> None:
+        self.diary.note(Fault.AUTHORITY_TRUNCATED, at_ms, self.authority.name)
+        keys = [key for key, _ in self.authority.truncate(at_ms)]
+        for carry in self.carry_truncate:
+            carry(at_ms, keys)
 
     def _changes(self) -> Iterator[tuple[int, int, int]]:
         """Draw when which row changes, and when its statement began."""

@@ -50,6 +50,7 @@ class Fault(Enum):
     ROW_HOT = "row_hot"  # two that are never at rest
     OLD_STATES_RETURN = "old_states_return"
     KEYS_CHANGE = "keys_change"  # one place in the log for the row that goes and the one that comes
+    AUTHORITY_TRUNCATED = "authority_truncated"  # and each pipeline brings that as one, or row by row
     KEYS_COLLIDE = "keys_collide"  # two rows of a replica whose keys mean the same
     # Pipelines.
     PIPELINE_STALLS = "pipeline_stalls"

@@ -21,6 +21,7 @@ _PER_KEY: Final = 0.3
 _STALLS: Final = 3
 _CATCHES_UP: Final = (0, 0, 3)
 """For how many times as long as it stood still a pipeline is faster than its authority until it has caught up."""
+_TRUNCATES_BY_ROW: Final = 0.5
 _LATE_SHARE: Final = 0.3
 _LATE_REPORTS: Final = 4
 
@@ -95,13 +96,7 @@ class Pipeline:
             return
         if value is not None and self._happens(Fault.PIPELINE_ALTERS, at_ms, key):
             value |= _ALTERED
-        lag_ms = self._dice_of("lag").randint(5, self._lag_ms)
-        arrives_ms = max(self._arrived_ms.get(key, 0), at_ms + lag_ms)
-        for begin_ms, end_ms, caught_up_ms in self._stalls:
-            if begin_ms <= arrives_ms < caught_up_ms:
-                behind = (arrives_ms - begin_ms) / (caught_up_ms - begin_ms)
-                arrives_ms = end_ms + round(behind * (caught_up_ms - end_ms))
-                self.diary.note(Fault.PIPELINE_STALLS, at_ms, self.replica.name, key)
+        arrives_ms = self._arrives_ms(key, at_ms)
         if self._happens(Fault.PIPELINE_REORDERS, at_ms, key):
             late_ms = self._dice_of("late").randint(self._lag_ms, self.setting.window_ms + 3_000)
             self.schedule.put(arrives_ms + late_ms, partial(self._write, key, value, [change]))
@@ -114,6 +109,37 @@ class Pipeline:
         if self._happens(Fault.PIPELINE_DOUBLES, at_ms, key):
             again_ms = self._dice_of("again").choice([200, 2_000, self.setting.window_ms + 2_000])
             self.schedule.put(arrives_ms + again_ms, partial(self._write, key, value, []))
+
+    def _arrives_ms(self, key: bytes, at_ms: int) -> int:
+        lag_ms = self._dice_of("lag").randint(5, self._lag_ms)
+        arrives_ms = max(self._arrived_ms.get(key, 0), at_ms + lag_ms)
+        for begin_ms, end_ms, caught_up_ms in self._stalls:
+            if begin_ms <= arrives_ms < caught_up_ms:
+                behind = (arrives_ms - begin_ms) / (caught_up_ms - begin_ms)
+                arrives_ms = end_ms + round(behind * (caught_up_ms - end_ms))
+                self.diary.note(Fault.PIPELINE_STALLS, at_ms, self.replica.name, key)
+        return arrives_ms
+
+    def carry_truncate(self, at_ms: int, keys: list[bytes]) -> None:
+        """Take a truncate that cut these rows in the authority: row by row, or as one, which may be late."""
+        dice = self._dice_of(Fault.AUTHORITY_TRUNCATED.value)
+        if dice.random() < _TRUNCATES_BY_ROW:
+            for key in keys:
+                self.carry(at_ms, key, None)
+            return
+        cut = Carried(at_ms, self.authority.log[-1].place)
+        for key in keys:
+            self.carried[key].append(cut)
+        self._under_way.append(cut)
+        late_ms = dice.choice([0, self.setting.window_ms + 2_000])
+        self.schedule.put(self._arrives_ms(b"", at_ms) + late_ms, partial(self._truncate, cut))
+
+    def _truncate(self, cut: Carried, at_ms: int) -> None:
+        if self.replica.rows.locks:
+            self.schedule.put(at_ms + 1, partial(self._truncate, cut))
+            return
+        self.replica.truncate(at_ms)
+        cut.done_ms = at_ms
 
     def _collect(self, key: bytes, value: int | None, change: Carried, arrives_ms: int) -> None:
         """Write only the newest of the changes of a row that are under way."""

@@ -101,6 +101,11 @@ class Setting:
         """The stores' names, the authority's first."""
         return ("A", "R", "S")[: 1 + self.replicas]
 
+    @property
+    def cuts_tables(self) -> bool:
+        """Whether a table is truncated, of the authority or of a replica."""
+        return bool(self.faults & {Fault.TABLE_TRUNCATED, Fault.AUTHORITY_TRUNCATED})
+
     # -- worlds that are not drawn: what they would show are open holes of the core, told of in docs/simulation.md
 
     @property
@@ -111,7 +116,7 @@ class Setting:
         what lies between a new log and its snapshot, connectors of these worlds take the snapshot first. Nor do they
         where commits are torn: a store is then known further than its partitions, and the old log breaks the new epoch.
         """
-        if not self.has(Fault.LOG_RESTARTS) or self.faults & {Fault.TABLE_TRUNCATED, Fault.COMMITS_TORN}:
+        if not self.has(Fault.LOG_RESTARTS) or self.cuts_tables or self.has(Fault.COMMITS_TORN):
             return False
         keys = map(key_of, range(self.keys))
         rows = Counter((cdc_partition_of(key, self.cdc_partitions), target_of(key, self.targets)) for key in keys)
@@ -127,8 +132,11 @@ class Setting:
         """Whether connectors take their snapshot again: not where it may show nothing of a table that was cut.
 
         A row that is read before anything tells of that snapshot is then placed before it, and bracketed too early.
+        Nor of one of two replicas where commits are torn: while it is not covered, rows forget what their authority
+        showed as the other agrees, and may be kept so with a coverage that has not ended yet.
         """
-        return self.has(Fault.CONNECTOR_SNAPSHOTS_AGAIN) and not self.has(Fault.TABLE_TRUNCATED)
+        is_torn = self.replicas > 1 and self.has(Fault.COMMITS_TORN)
+        return self.has(Fault.CONNECTOR_SNAPSHOTS_AGAIN) and not self.cuts_tables and not is_torn
 
     @property
     def shares_keys(self) -> bool:
@@ -136,8 +144,7 @@ class Setting:
 
         Both rows' changes come again then to a state that knows them, as if the one that is gone had come anew.
         """
-        kept_out = {Fault.TABLE_TRUNCATED, Fault.COMMITS_TORN}
-        return self.has(Fault.KEYS_COLLIDE) and not self.faults & kept_out
+        return self.has(Fault.KEYS_COLLIDE) and not self.cuts_tables and not self.has(Fault.COMMITS_TORN)
 
     @property
     def reads_amid_changes(self) -> bool:
@@ -145,7 +152,7 @@ class Setting:
 
         Read before the truncate, which is in another partition, such a row is taken for one that is there.
         """
-        return self.has(Fault.SLICES_READ_AMID_CHANGES) and not self.has(Fault.TABLE_TRUNCATED)
+        return self.has(Fault.SLICES_READ_AMID_CHANGES) and not self.cuts_tables
 
     def reads_late(self, at_ms: int) -> bool:
         """Whether a store that is read again at a moment may not show a change yet that stands in its log.

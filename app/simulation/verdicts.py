@@ -487,6 +487,9 @@ class Judge:
                 self.score.false_alarms += 1
                 self.score.complain("verified by a log that has begun anew", name, b"", through_ms)
             return
+        last_ms = [max(entry.at_ms for entry in self._stores[n].log if entry.beacon is not None) for n in (0, i + 1)]
+        if through_ms is None and min(last_ms) < worker.restarted_ms:
+            return  # no writer is left, and time is earned by a beacon of each
         limit_ms = end_ms - self._setting.window_ms - 2 * self._slack_ms
         if through_ms is None or through_ms < limit_ms:
             self.score.unjustified_unknown += 1

@@ -30,7 +30,7 @@ _TORN_LATE: Final = 8
 """Writes at the end of a commit before one of which it is torn, half of the time: they tell what was reached."""
 _ROW_PREFIX_BYTES: Final = len(row_key(NUMBER, b""))
 
-_ENDS: Final = frozenset({Stage.RESOLVED, Stage.VERIFIED})
+_TAKES_BACK: Final = frozenset({Stage.RESOLVED, Stage.VERIFIED, Stage.NOTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,8 @@ class Worker:
     _committed: int = 0
     _sent: list[Told] = field(default_factory=list)  # and not acknowledged
     _found: set[bytes] = field(default_factory=set)  # drifts since the last commit
-    _ended: set[str] = field(default_factory=set)  # the replicas of which a drift has ended since the last look
+    _told_of: set[str] = field(default_factory=set)  # since the last look, stores of which a drift ended, or a row
+    restarted_ms: int = 0  # when it began anew last
     _commits_ms: int = 0
     _stalled_until_ms: int = 0
     _unheard_until_ms: int = 0
@@ -147,7 +148,7 @@ class Worker:
         """Take in that the broker has what was sent."""
         sent, self._sent = self._sent, []
         self.told += sent
-        self._ended.update(told.finding.replica for told in sent if told.finding.stage in _ENDS)
+        self._told_of.update(told.finding.replica for told in sent if told.finding.stage in _TAKES_BACK)
         self._take(self.shard.acknowledged([told.finding for told in sent]))
 
     @property
@@ -220,6 +221,7 @@ class Worker:
         entity, live = self.shard.progress.entities[NUMBER], self.shard.live[NUMBER]
         for i, base_ms in enumerate(entity.base_ms):
             self._note_verified(i, base_ms)
+        self._told_of.clear()
         known_ms = [entity.common_ms(i) for i in range(len(entity.base_ms))]
         common_ms = min((at_ms for at_ms in known_ms if at_ms is not None), default=0)
         for row, reasons in live.unknown.items():
@@ -230,16 +232,15 @@ class Worker:
     def _note_verified(self, i: int, base_ms: int | None) -> None:
         """Hold what is verified against what was, under one coverage.
 
-        A disputed row may take it back, and one whose drift has ended: it is within its window again, since before.
+        A disputed row may take it back, one whose drift has ended, for it is within its window again since before, and
+        one that was found to be gone, by a slice that did not show it.
         """
         through_ms = self.shard.verified_through_ms(NUMBER, i)
         since_ms, before_ms = self._verified[i]
         if through_ms is None or self.shard.live[NUMBER].unknown_keys(i)[UnknownReason.DIGEST_MISMATCH]:
             return
-        name = self.contract.replicas[i].store
-        has_ended = name in self._ended
-        self._ended.discard(name)
-        if since_ms == base_ms and through_ms < before_ms and not has_ended:
+        is_told = self._told_of & {self.contract.authority, self.contract.replicas[i].store}
+        if since_ms == base_ms and through_ms < before_ms and not is_told:
             self.taken_back.append((i, before_ms))
         self._verified[i] = (base_ms, through_ms)
 
@@ -248,6 +249,7 @@ class Worker:
         self.told += self._sent[: self._dice.randint(0, len(self._sent))]
         self._sent = []
         self._found.clear()
+        self.restarted_ms = self._now_ms
         shard = self.shard = Shard((self.contract,), self.partition, self.setting.awake_rows_max)
         rows = shard.restore(sorted((k, v) for k, v in self._table.items() if k[:1] == META))
         self._read = self._committed

@@ -75,7 +75,12 @@ class World:
         truth, *copies = self.stores
         self.pipelines = [Pipeline(setting, truth, store, self.schedule, self.diary) for store in copies]
         self.application = Application(
-            setting, truth, self.schedule, self.diary, [pipeline.carry for pipeline in self.pipelines]
+            setting,
+            truth,
+            self.schedule,
+            self.diary,
+            [pipeline.carry for pipeline in self.pipelines],
+            [pipeline.carry_truncate for pipeline in self.pipelines],
         )
         self.damages = [Damages(setting, store, self.schedule, self.diary) for store in copies]
         self.rereads = [Rereads(setting, store, self.schedule, self.diary) for store in self.stores]

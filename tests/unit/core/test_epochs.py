@@ -214,3 +214,15 @@ def test_snapshots_that_never_end_prove_nothing() -> None:
     log.beacon(300, streamed=False)
     log.beacon(301)
     assert not log.covered
+
+
+def test_an_older_writer_s_beacon_that_comes_again_shows_no_new_log() -> None:
+    """A torn commit knows that it was read and not how far its topic was: in no timeline, it would look new."""
+    log = covered_log()
+    log.progress.writers_began_ms[2] = 0
+    link = Link("A.beacon", 0, log.offset, log.offset + 1)
+    older = Beacon("A", 1, log.sequence + 1, 5_000, 0, place(12), streamed=True, server="one")
+    assert log.progress.superseded(older)
+    for _ in range(2):
+        assert not log.progress.take_beacon(Barrier(older, link, []), log.progress.extend(link))
+    assert log.covered

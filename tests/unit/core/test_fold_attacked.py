@@ -6,6 +6,7 @@ from copy import deepcopy
 
 from app.core.finding import Stage, UnknownReason
 from app.core.fold import META, Shard
+from app.core.judging import Step, judge_row
 from app.core.keystate import KeyState
 from app.core.limits import SWEEP_KEYS
 from app.core.observation import QUARANTINED, Barrier, Beacon, Link, RowBlock, Truncated
@@ -291,3 +292,18 @@ def test_a_snapshot_is_judged_from_when_the_beacon_behind_it_was_acknowledged() 
     story.until(1_000, 6_000)
     (confirmed,) = [finding for finding in story.findings if finding.stage is Stage.CONFIRMED]
     assert confirmed.evidence.judged_at_ms >= acknowledged_ms + WINDOW_MS
+
+
+def test_no_drift_is_over_while_time_is_behind_what_was_judged() -> None:
+    """After a torn commit a row may be vouched for up to a later time than the beacons that are read again tell."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "v", snapshot=True)
+    story.until(500, 2_000)
+    story.row("A", "w")  # and its pipeline is late
+    story.until(2_500, 5_000)
+    assert story.stages() == [Stage.CONFIRMED]
+    state = story.state()
+    state.replicas[0].vouched_until_ms = 6_000
+    assert judge_row(state, b"k", story.contract, [5_500], [500], [b""]).steps == ()
+    assert judge_row(state, b"k", story.contract, [6_000], [500], [b""]).steps == (Step(0, Stage.RESOLVED),)

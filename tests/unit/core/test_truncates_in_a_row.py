@@ -1,0 +1,88 @@
+"""A table that is truncated again before a pass over its rows was made: each truncate ends what stood before it."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.core.finding import DriftKind, Stage
+from app.core.limits import TRUNCATES_KEPT
+from app.core.observation import Truncated
+from app.core.verdict import ABSENT
+from tests.unit.core.story import WINDOW_MS, Story, digest
+
+
+def _cut(story: Story, store: str) -> None:
+    link = story._next(f"{store}.t")
+    story.observe(Truncated(7, story.stores.index(store), link, story._place(store), link.begin, 1))
+
+
+def _settled() -> Story:
+    """Return two stores that agree on a row that nobody touches, and no pass over it is made."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    story.sweeps = False
+    return story
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_row_is_gone_since_the_first_of_two_truncates(*, restarts: bool) -> None:
+    """It followed its authority in time, however often its table is cut after that."""
+    story = _settled()
+    for store in "AR":
+        _cut(story, store)
+    story.until(2_500, 2_500 + 3 * WINDOW_MS)
+    if restarts:
+        story.restart()
+    _cut(story, "R")
+    story.until(6_000, 7_000)
+    story.sweeps = True
+    story.until(7_500, 10_000)
+    assert story.findings == []
+
+
+def test_a_row_that_came_between_two_truncates_is_late_since_then() -> None:
+    """What was cut twice was there once more in between, in the replica alone."""
+    story = _settled()
+    for store in "AR":
+        _cut(story, store)
+    story.until(2_500, 3_000)
+    story.row("R", "two")
+    story.until(3_500, 3_500 + 2 * WINDOW_MS)
+    _cut(story, "R")
+    story.until(6_000, 7_000)
+    story.sweeps = True
+    story.until(7_500, 10_000)
+    assert story.stages() == [Stage.CONFIRMED, Stage.OVERTAKEN, Stage.RESOLVED]
+    assert {finding.kind for finding in story.findings} == {DriftKind.EXTRA}
+
+
+def test_a_change_that_a_truncate_overtook_is_known_also_after_a_pass_and_another_truncate() -> None:
+    """Truncates travel in one partition of several: what the row showed before the first still counts."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 1_000)
+    late = story.block("R", "two", story._place("R"), partition=1)
+    _cut(story, "R")
+    story.until(1_500, 2_000)
+    _cut(story, "R")
+    story.until(2_500, 3_000)
+    assert len(story.shard.progress.entities[7].cuts[1]) == 1, "a pass was made: the first is forgotten"
+    story.observe(late)
+    assert [stay.digest for stay in story.state().sides[1].stays] == [digest("one"), digest("two"), ABSENT]
+
+
+def test_no_more_truncates_are_remembered_than_the_limit() -> None:
+    """A table that is emptied all the time takes no more memory."""
+    story = _settled()
+    for _ in range(TRUNCATES_KEPT + 3):
+        _cut(story, "R")
+    cuts = story.shard.progress.entities[7].cuts[1]
+    assert len(cuts) == TRUNCATES_KEPT
+    assert cuts == sorted(cuts)
+    assert story.shard.progress.entities[7].floor[1] == cuts[-1]
+    story.sweeps = True
+    story.until(2_500, 3_000)
+    assert story.shard.progress.entities[7].cuts[1] == cuts[-1:]
