@@ -40,6 +40,9 @@ _KEYS_FOR_ALL = 8
 _TICKS_MS = (50, 100, 250, 500)
 _LONG_TICKS_MS = (250, 500, 500, 1_000)
 
+_CAME_LATER = frozenset({Fault.AUTHORITY_TRUNCATED})
+"""Faults with dice of their own, so that the worlds of a seed are what they were before, but for these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -67,7 +70,8 @@ class Setting:
         """Draw a world of about so many row changes, with these faults or a random subset of all."""
         dice = Random(f"{seed}:setting")
         share = dice.choice([0.1, 0.25, 0.5])
-        drawn = frozenset(fault for fault in Fault if dice.random() < share)
+        later = Random(f"{seed}:faults that came later")
+        drawn = frozenset(f for f in Fault if (later if f in _CAME_LATER else dice).random() < share)
         most = max(4, min(4_000, changes // 6))
         return cls(
             seed=seed,

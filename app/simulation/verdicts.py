@@ -26,6 +26,8 @@ SLACK_MS: Final = 1_500
 """How long a drift must last to be seen for certain, and how late its deadline may be: two beacons, and commits."""
 SLOW_SLACK_MS: Final = 4_000
 """Likewise where beacons are slow or miss a turn."""
+_SURE_MS: Final = 500
+"""How long a drift must last to be seen where all that beacons leave in doubt is in its favour: commits."""
 _FOUND_LATE_MS: Final = 4_000
 """How much later a row is seen to be gone that a slice did not show: its log has to be known beyond the slice."""
 _SLOW: Final = frozenset(
@@ -425,7 +427,7 @@ class Judge:
         begin_ms, end_ms = lasted_ms
         sides = (self._history(0, key), self._history(i + 1, key))
         for surely_ms, over_ms in sure_drifts(*sides, self._doubt_ms, self._setting.window_ms, (base_ms, end_ms)):
-            if over_ms - max(surely_ms, begin_ms) >= self._slack_around_ms(surely_ms):
+            if over_ms - max(surely_ms, begin_ms) >= _SURE_MS:
                 return max(surely_ms, begin_ms)
         return None
 
