@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from app.core.digest import meaning_of
 from app.core.limits import KEYS_PER_NOTE_MAX
 from app.core.observation import Link
+from app.core.position import BEFORE_ALL
 from app.core.progress import Chain, EntityProgress, Progress
 
 META = b"\x00"
@@ -150,7 +151,8 @@ def _restore_entity(progress: Progress, entity: EntityProgress, value: bytes) ->
     entity.base_ms = held["base_ms"]
     entity.floor = [bytes.fromhex(at) for at in held["floor"]]
     # A state of before knows of the newest of each store alone.
-    entity.cuts = [[bytes.fromhex(at) for at in cuts] for cuts in held.get("cuts", [[at] for at in held["floor"]])]
+    cuts = held["cuts"] if "cuts" in held else [[at] if bytes.fromhex(at) != BEFORE_ALL else [] for at in held["floor"]]
+    entity.cuts = [[bytes.fromhex(at) for at in each] for each in cuts]
     # A state that says it of all replicas at once is swept again.
     entity.swept = held.get("swept_replicas", entity.swept)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from app.core.finding import DriftKind, Stage
+from app.core.fold import META
 from app.core.limits import TRUNCATES_KEPT
 from app.core.observation import Truncated
 from app.core.verdict import ABSENT
@@ -72,6 +75,21 @@ def test_a_change_that_a_truncate_overtook_is_known_also_after_a_pass_and_anothe
     assert len(story.shard.progress.entities[7].cuts[1]) == 1, "a pass was made: the first is forgotten"
     story.observe(late)
     assert [stay.digest for stay in story.state().sides[1].stays] == [digest("one"), digest("two"), ABSENT]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_state_of_before_knows_of_the_newest_truncate(*, cut: bool) -> None:
+    """It names one per store, or none; what it was before all is no truncate."""
+    story = _settled()
+    if cut:
+        _cut(story, "R")
+    (key,) = (key for key in story.table if key[:2] == META + b"e")
+    held = json.loads(story.table[key])
+    del held["cuts"]
+    story.table[key] = json.dumps(held).encode()
+    story.restart()
+    entity = story.shard.progress.entities[7]
+    assert entity.cuts == [[], [entity.floor[1]] if cut else []]
 
 
 def test_no_more_truncates_are_remembered_than_the_limit() -> None:
