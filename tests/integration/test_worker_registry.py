@@ -57,7 +57,7 @@ def test_a_registry_that_dies_before_a_new_schema_is_waited_for_and_nothing_is_l
 
         world.until(proven, within_s=60, why="what was held to be proven")
         assert world.findings() == []
-        assert not world.unknown()
+        world.until(lambda: not world.unknown(), within_s=30, why="nothing to be unknown any more")
         world.change("my", 7, ("rogue", "1.50"))
         world.sink.flush()
         world.until(lambda: bool(world.findings()), within_s=20, why="a damage to the row that was held")
