@@ -279,7 +279,6 @@ def _confirm(state: KeyState, i: int, canonical_key: bytes, contract: EntityCont
     true_then = state_at(truth.stays, deadline_ms)
     past = state.past + [s.digest for s in truth.stays if s.position < true_then.position]
     kind = kind_of(at_deadline.digest, true_then.digest, past)
-    by_truncate = at_deadline.digest == ABSENT and at_deadline.transaction and at_deadline.offset == -1
     replica.drift = OpenDrift(
         drift_id(
             contract.version,
@@ -293,8 +292,13 @@ def _confirm(state: KeyState, i: int, canonical_key: bytes, contract: EntityCont
         Stage.CONFIRMED,
         deadline_ms,
         kind.value,
-        incident_id=incident_of(contract, i, at_deadline.position) if by_truncate else b"",
+        incident_id=incident_of(contract, i, at_deadline.position) if was_cut(at_deadline) else b"",
     )
+
+
+def was_cut(stay: Stay) -> bool:
+    """Whether a truncate made a row absent; what a snapshot did not show has no transaction."""
+    return stay.digest == ABSENT and stay.offset < 0 and bool(stay.transaction)
 
 
 def incident_of(contract: EntityContract, i: int, at: bytes) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from app.core.digest import row_digest
 from app.core.finding import UnknownReason
-from app.core.judging import collapse
+from app.core.judging import collapse, was_cut
 from app.core.keystate import KeyState, Side
 from app.core.limits import RAW_KEYS_MAX, STAYS_MAX, UNCOVERED_STAYS_MAX
 from app.core.observation import CREATED, PRESENT, QUARANTINED, RAW_KEY_BYTES, SNAPSHOT_READ, UNMAPPABLE, RowBlock
@@ -140,7 +140,7 @@ def _fold_behind_floor(source: BlockOfStore, state: KeyState, n: int, at: bytes)
     store = source.block.store
     side = state.sides[store]
     last, raw_keys = side.stays[-1], side.raw_keys
-    if not _was_cut(last) or last.position != side.position or len(side.stays) < 2:  # noqa: PLR2004
+    if not was_cut(last) or last.position != side.position or len(side.stays) < 2:  # noqa: PLR2004
         return False
     before = side.stays[-2]
     if at <= before.position:
@@ -151,11 +151,6 @@ def _fold_behind_floor(source: BlockOfStore, state: KeyState, n: int, at: bytes)
         return False
     side.stays.insert(-1, _stay(source, n, at, digest))
     return True
-
-
-def _was_cut(stay: Stay) -> bool:
-    """Whether a truncate made a row absent; what a snapshot did not show has no transaction."""
-    return stay.digest == ABSENT and stay.offset < 0 and bool(stay.transaction)
 
 
 def _fold_other_key(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> bool:

@@ -24,6 +24,7 @@ from app.core.observation import (
     PipelineReached,
     RowBlock,
     SliceRead,
+    Truncated,
 )
 from app.core.position import binlog_place
 
@@ -154,6 +155,12 @@ class Story:
         place = place or self._place(store)
         self.observe(self.block(store, value, place, key=key, raw=raw, flags=INCREMENTAL_READ))
         return place
+
+    def cut(self, store: str, transaction: int = 9) -> None:
+        """Let a store's table be truncated."""
+        link = self._next(f"{store}.t")
+        cut = Truncated(7, self.stores.index(store), link, self._place(store), link.begin, transaction)
+        self.observe(cut)
 
     def slice_read(self, store: str, begun: bytes, *, low: str = "", high: str = "", name: str = "slice") -> None:
         """Let the conductor say that a slice begun at a place was read whole."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from app.codec.records import FixedSchemas, RecordCodec
 from app.core.finding import Finding, Stage, UnknownReason, Verdict
-from app.core.observation import Truncated
 from app.core.published import PublishedFinding
 from app.core.replay import Again, Lives, recompute
 from tests.unit.core.story import Story
@@ -53,8 +52,7 @@ def test_a_refusal_of_a_row_that_was_cut_is_disputed_by_nobody() -> None:
     """The applier found no row where a truncate stands before its refusal in the log; no sweep came to it yet."""
     story, command_id = drifted()
     story.sweeps = False
-    link = story._next("R.t")
-    story.observe(Truncated(7, 1, link, story._place("R"), link.begin, 9))
+    story.cut("R")
     refused(story, command_id)
     story.until(5_500, 9_000)
     assert DISPUTED not in story.stages()

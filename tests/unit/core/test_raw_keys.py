@@ -6,7 +6,7 @@ import pytest
 
 from app.core.finding import Stage, UnknownReason
 from app.core.limits import RAW_KEYS_MAX
-from app.core.observation import SNAPSHOT_READ, Barrier, Beacon, Truncated
+from app.core.observation import SNAPSHOT_READ, Barrier, Beacon
 from app.core.position import binlog_place
 from tests.unit.core.story import Story
 
@@ -88,8 +88,7 @@ def test_of_too_many_rows_nobody_knows_which_are_left() -> None:
 def test_a_truncate_ends_it() -> None:
     """It takes every row."""
     story = collided("k")
-    link = story._next("R.t")
-    story.observe(Truncated(7, 1, link, story._place("R"), link.begin, 9))
+    story.cut("R")
     story.row("R", "one", raw="k", created=True)
     assert unknown(story, 5_500) == {}
     assert story.shard.live[7].states == {}

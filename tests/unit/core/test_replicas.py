@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from app.core.finding import DriftKind, Stage
-from app.core.observation import Barrier, Beacon, Truncated
+from app.core.observation import Barrier, Beacon
 from app.core.position import BEFORE_ALL, binlog_place
 from tests.unit.core.story import Story
 
@@ -179,8 +179,7 @@ def test_rows_that_a_truncate_cut_are_judged_though_another_replica_s_epoch_brea
     story.until(500, 1_500)
     assert story.shard.live[7].states == {}
     story.sweeps = False
-    link = story._next("R.t")
-    story.observe(Truncated(7, 1, link, story._place("R"), link.begin, 9))
+    story.cut("R")
     again = binlog_place(1, 900, 0, is_delete=False)
     beacon = Beacon("S", 1, story.sequence, 2_000, 1_510, again, streamed=False, server="server")
     story.observe(Barrier(beacon, story._next("S.beacon"), [("S.t", 0, story.offsets["S.t"])]))
@@ -227,8 +226,7 @@ def test_a_row_that_was_cut_is_known_to_be_after_a_restart() -> None:
     story.until(2_500, 5_000)
     assert story.stages(replica="S") == [CONFIRMED, Stage.OVERTAKEN]
     story.sweeps = False
-    link = story._next("R.t")
-    story.observe(Truncated(7, 1, link, story._place("R"), link.begin, 9))
+    story.cut("R")
     story.restart()
     story.until(5_500, 9_000)
     assert story.stages(replica="R") == [CONFIRMED, Stage.OVERTAKEN]

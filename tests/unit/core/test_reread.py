@@ -5,7 +5,7 @@ import pytest
 from app.core import timeline
 from app.core.finding import DriftKind, Finding, Stage
 from app.core.fold import META, Shard
-from app.core.observation import INCREMENTAL_READ, QUARANTINED, Truncated
+from app.core.observation import INCREMENTAL_READ, QUARANTINED
 from app.core.position import binlog_place
 from tests.unit.core.story import Story, digest
 
@@ -220,8 +220,7 @@ def test_what_was_read_before_a_truncate_and_sent_behind_it_is_no_gap() -> None:
     """A truncate names no row, so that a connector leaves none of them out of its window."""
     story = settled(keys="ab")
     for store in "RA":
-        link = story._next(f"{store}.t")
-        story.observe(Truncated(7, "AR".index(store), link, story._place(store), link.begin, 1))
+        story.cut(store)
     story.until(READ_MS + 500, READ_MS + 2_500)
     story.reread("R", "1", key="a", raw="a")
     story.until(READ_MS + 3_000, READ_MS + 15_000)

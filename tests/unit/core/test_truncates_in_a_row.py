@@ -9,14 +9,8 @@ import pytest
 from app.core.finding import DriftKind, Stage
 from app.core.fold import META
 from app.core.limits import TRUNCATES_KEPT
-from app.core.observation import Truncated
 from app.core.verdict import ABSENT
 from tests.unit.core.story import WINDOW_MS, Story, digest
-
-
-def _cut(story: Story, store: str) -> None:
-    link = story._next(f"{store}.t")
-    story.observe(Truncated(7, story.stores.index(store), link, story._place(store), link.begin, 1))
 
 
 def _settled() -> Story:
@@ -34,11 +28,11 @@ def test_a_row_is_gone_since_the_first_of_two_truncates(*, restarts: bool) -> No
     """It followed its authority in time, however often its table is cut after that."""
     story = _settled()
     for store in "AR":
-        _cut(story, store)
+        story.cut(store)
     story.until(2_500, 2_500 + 3 * WINDOW_MS)
     if restarts:
         story.restart()
-    _cut(story, "R")
+    story.cut("R")
     story.until(6_000, 7_000)
     story.sweeps = True
     story.until(7_500, 10_000)
@@ -49,11 +43,11 @@ def test_a_row_that_came_between_two_truncates_is_late_since_then() -> None:
     """What was cut twice was there once more in between, in the replica alone."""
     story = _settled()
     for store in "AR":
-        _cut(story, store)
+        story.cut(store)
     story.until(2_500, 3_000)
     story.row("R", "two")
     story.until(3_500, 3_500 + 2 * WINDOW_MS)
-    _cut(story, "R")
+    story.cut("R")
     story.until(6_000, 7_000)
     story.sweeps = True
     story.until(7_500, 10_000)
@@ -68,9 +62,9 @@ def test_a_change_that_a_truncate_overtook_is_known_also_after_a_pass_and_anothe
         story.row(store, "one", snapshot=True)
     story.until(500, 1_000)
     late = story.block("R", "two", story._place("R"), partition=1)
-    _cut(story, "R")
+    story.cut("R")
     story.until(1_500, 2_000)
-    _cut(story, "R")
+    story.cut("R")
     story.until(2_500, 3_000)
     assert len(story.shard.progress.entities[7].cuts[1]) == 1, "a pass was made: the first is forgotten"
     story.observe(late)
@@ -82,7 +76,7 @@ def test_a_state_of_before_knows_of_the_newest_truncate(*, cut: bool) -> None:
     """It names one per store, or none; what it was before all is no truncate."""
     story = _settled()
     if cut:
-        _cut(story, "R")
+        story.cut("R")
     (key,) = (key for key in story.table if key[:2] == META + b"e")
     held = json.loads(story.table[key])
     del held["cuts"]
@@ -96,7 +90,7 @@ def test_no_more_truncates_are_remembered_than_the_limit() -> None:
     """A table that is emptied all the time takes no more memory."""
     story = _settled()
     for _ in range(TRUNCATES_KEPT + 3):
-        _cut(story, "R")
+        story.cut("R")
     cuts = story.shard.progress.entities[7].cuts[1]
     assert len(cuts) == TRUNCATES_KEPT
     assert cuts == sorted(cuts)

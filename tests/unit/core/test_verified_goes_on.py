@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from app.core.finding import DriftKind, Stage
-from app.core.observation import Truncated
 from tests.unit.core.story import Story
 
 
@@ -79,12 +78,6 @@ def test_an_open_drift_is_a_verdict_though_it_waits_to_be_overtaken() -> None:
     assert _verified(story) == [12_000]
 
 
-def _cut(story: Story, store: str) -> None:
-    """Let a store's table be truncated."""
-    link = story._next(f"{store}.t")
-    story.observe(Truncated(7, story.stores.index(store), link, story._place(store), link.begin, 1))
-
-
 @pytest.mark.parametrize("touched", ["by the sweep", "by a row that comes back"])
 @pytest.mark.parametrize("stores", ["AR", "ARS"])
 def test_a_row_that_truncates_cut_was_not_at_rest(stores: str, touched: str) -> None:
@@ -98,10 +91,10 @@ def test_a_row_that_truncates_cut_was_not_at_rest(stores: str, touched: str) -> 
         story.until(2_500, 14_000)
     story.sweeps = False
     at_ms = 15_000 if stores == "ARS" else 3_000
-    _cut(story, "A")
+    story.cut("A")
     story.until(at_ms, at_ms + 3_000)
     for store in stores[1:]:
-        _cut(story, store)
+        story.cut(store)
     story.until(at_ms + 3_500, at_ms + 5_000)
     if touched == "by a row that comes back":
         for store in stores:
