@@ -9,7 +9,7 @@ from typing import Final
 
 from app.core.finding import DriftKind, Evidence, Finding, Shown, Stage, UnknownReason, Verdict, drift_id
 from app.core.judging import kind_named
-from app.core.keystate import KeyState
+from app.core.keystate import KeyState, OpenDrift, Side
 from app.core.limits import STAYS_TOLD_MAX
 from app.core.position import epoch_of
 from app.core.progress import EntityProgress
@@ -30,8 +30,10 @@ def finding_of(
     if drift is None:
         raise ValueError(f"a finding without a drift, stage {stage.value}")
     # A step that is told again after a restart was taken when both logs were known at least so far.
-    taken_ms = drift.ended_at_ms or drift.confirmed_at_ms + 1
+    taken_ms = max(drift.ended_at_ms or drift.confirmed_at_ms + 1, *_planned_from_ms(drift, stage, truth, shown))
     my_ms, their_ms = max(entity.watermark_ms[0] or 0, taken_ms), max(entity.watermark_ms[i + 1] or 0, taken_ms)
+    if stage is Stage.RESOLVED and drift.ended_at_ms:
+        my_ms = their_ms = drift.ended_at_ms  # what the row shows behind that may be the next drift
     # A confirmation is judged at its deadline, every other step at the common time.
     common_ms = min(my_ms, their_ms)
     before_ms = drift.confirmed_at_ms + 1 if stage is Stage.CONFIRMED else common_ms
@@ -71,6 +73,15 @@ def finding_of(
         trace_id=hashlib.blake2b(drift.drift_id, digest_size=16, person=b"driftline-trace").digest(),
         reason=UnknownReason.DIGEST_MISMATCH if disputed else None,
     )
+
+
+def _planned_from_ms(drift: OpenDrift, stage: Stage, truth: Side, shown: Side) -> tuple[int, int]:
+    """Return since when the two states are known that a repair was planned on."""
+    if stage not in _AS_PLANNED:
+        return EVER, EVER
+    expected = (s.latest_ms for s in reversed(shown.stays) if s.position == drift.expected_position)
+    known = (s.latest_ms for s in reversed(truth.stays) if s.digest == drift.intended_digest and s.latest_ms != OPEN)
+    return next(expected, EVER), next(known, EVER)
 
 
 def gap_finding_of(partition: int, entity: EntityProgress, canonical_key: bytes, gap: Gap) -> Finding:

@@ -24,6 +24,7 @@ from app.core.verdict import (
     OPEN,
     Judgement,
     Stay,
+    agreed_again_at,
     judge,
     kind_of,
     naming_position,
@@ -311,27 +312,23 @@ def _follow(state: KeyState, i: int, terms: Replica, known: _Known) -> list[Step
     replica, truth, shown = state.replicas[i], state.sides[0], state.sides[i + 1]
     drift, watermark_ms = replica.drift, known.through_ms
     # After a restart, time may be behind what was judged: nothing is over before it has come there again.
-    if drift is None or watermark_ms <= drift.confirmed_at_ms or watermark_ms < replica.vouched_until_ms:
+    if drift is None or watermark_ms <= replica.vouched_until_ms + terms.window_ms:
         return []
     if drift.stage is Stage.VERIFIED and (repaired_ms := _repaired_by(drift, shown)) <= watermark_ms:
         # The repair ended it, whatever the row shows since: damage that came after it is a drift of its own.
         replica.vouched_until_ms = max(replica.vouched_until_ms, repaired_ms)
         drift.ended_at_ms = watermark_ms
         return []
-    replica.vouched_until_ms = vouched_until(
-        shown.stays, truth.stays, watermark_ms, watermark_ms, replica.vouched_until_ms
-    )
-    over = watermark_ms <= replica.vouched_until_ms + terms.window_ms
+    over_ms = _vouch_on(replica, shown, truth, terms, watermark_ms)
     if drift.stage is Stage.VERIFIED:
-        if over:
-            drift.ended_at_ms = watermark_ms
+        drift.ended_at_ms = over_ms or 0
         return []
-    if over:
+    if over_ms is not None:
         # The row may have moved on since: the state that the repair left is what its echo will be held against.
         mended = next((s for s in reversed(shown.stays) if s.digest == drift.intended_digest), None)
         if mended is not None:
             drift.told_transaction = mended.transaction
-        drift.ended_at_ms = watermark_ms
+        drift.ended_at_ms = over_ms
         told = verify(state, i)
         if told:
             return told
@@ -348,6 +345,21 @@ def _follow(state: KeyState, i: int, terms: Replica, known: _Known) -> list[Step
         _move(drift, Stage.OVERTAKEN)
         return [Step(i, Stage.OVERTAKEN)]
     return []
+
+
+def _vouch_on(replica: ReplicaState, shown: Side, truth: Side, terms: Replica, watermark_ms: int) -> int | None:
+    """Vouch for a row that had drifted up to where it agreed again, and return when that was; else up to now, and None.
+
+    What it showed behind that moment is judged anew: it may be a drift of its own.
+    """
+    before_ms = replica.vouched_until_ms
+    replica.vouched_until_ms = vouched_until(shown.stays, truth.stays, watermark_ms, watermark_ms, before_ms)
+    if replica.vouched_until_ms == before_ms:
+        return None
+    over_ms = agreed_again_at(shown.stays, truth.stays, terms.window_ms, watermark_ms, before_ms)
+    if over_ms is not None:
+        replica.vouched_until_ms = vouched_until(shown.stays, truth.stays, over_ms, over_ms, before_ms)
+    return over_ms
 
 
 def _awaits_echo(drift: OpenDrift, watermark_ms: int) -> bool:

@@ -94,9 +94,15 @@ def _overtaken_faults(finding: Finding) -> list[str]:
     faults = []
     if _is_over(evidence, truth, shown):
         faults.append("the drift was over")
-    if (shown[-1].digest, truth[-1].digest) != (finding.expected_digest, finding.intended_digest):
+    # Told again after a restart it cites what has come since, too.
+    newest = tuple(_newest_known(stays, _common_ms(evidence)).digest for stays in (shown, truth))
+    if newest != (finding.expected_digest, finding.intended_digest):
         faults.append("expected and intended digest are not the newest states")
     return faults
+
+
+def _newest_known(stays: list[Stay], common_ms: int) -> Stay:
+    return next((stay for stay in reversed(stays) if stay.latest_ms <= common_ms), stays[0])
 
 
 def _is_over(evidence: Evidence, truth: list[Stay], shown: list[Stay]) -> bool:

@@ -10,7 +10,7 @@ may still be on its way.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
@@ -95,23 +95,77 @@ def vouched_until(
     return so_far_ms
 
 
+def agreed_again_at(
+    replica: Sequence[Stay], authority: Sequence[Stay], window_ms: int, watermark_ms: int, so_far_ms: int
+) -> int | None:
+    """Return the moment at which a row that had drifted was vouched for within its window again; None if it is not yet.
+
+    It is the first moment behind the beginnings of two states by which it agrees. Whoever judges at every beacon sees
+    it there, and whoever comes later, with the watermark far behind it, must see the same, or what drifted since would
+    go unsaid. `so_far_ms` is up to when the row was vouched for when it was judged last, its window ending before the
+    watermark.
+
+    >>> at = bytes(20)
+    >>> a = [Stay(b"old-digest", at), Stay(b"new-digest", at, 10_000, 10_500)]
+    >>> late = [a[0], Stay(b"new-digest", at, 17_000, 17_500), Stay(b"odd-digest", at, 20_000, 20_500)]
+    >>> agreed_again_at(late, a, 2_000, 30_000, 10_500), agreed_again_at(late[:1], a, 2_000, 30_000, 10_500)
+    (17001, None)
+    """
+    moments_ms = _agreed_again(replica, authority, window_ms, so_far_ms)
+    return min((at_ms for at_ms in moments_ms if at_ms <= watermark_ms), default=None)
+
+
+def _agreed_again(replica: Sequence[Stay], authority: Sequence[Stay], window_ms: int, so_far_ms: int) -> Iterator[int]:
+    """Give the moments at which a state of each store vouches for the row, the first for each state of the replica."""
+    stays_in, unknown = _stays_in(authority)
+    began_ms = [stay.earliest_ms for stay in authority]
+    in_order = _are_in_order(began_ms)
+    left_ms, gone_ms = ([*(stay.latest_ms for stay in stays[1:]), OPEN] for stays in (authority, replica))
+    for shown, until_ms in list(zip(replica, gone_ms, strict=True))[bisect_right(gone_ms, so_far_ms) :]:
+        ks = _matching(shown.digest, stays_in, unknown, len(authority))
+        # What was left earlier vouches for nothing new, or for nothing within a window of the replica's state.
+        first = bisect_left(left_ms, max(so_far_ms, shown.earliest_ms - window_ms) + 1)
+        end = bisect_right(began_ms, until_ms) if in_order else len(authority)
+        for k in ks[bisect_left(ks, first) : bisect_left(ks, end)]:
+            at_ms = max(shown.earliest_ms, began_ms[k]) + 1
+            is_vouched = at_ms <= min(until_ms, left_ms[k]) + window_ms and began_ms[k] <= until_ms
+            if is_vouched and so_far_ms + window_ms < at_ms:
+                yield at_ms
+                if in_order:
+                    break
+
+
+def _stays_in(authority: Sequence[Stay]) -> tuple[dict[bytes, list[int]], list[int]]:
+    """Return which of an authority's stays are in each state, and which of them are in one that nobody knows."""
+    stays_in: dict[bytes, list[int]] = {}
+    for k, stay in enumerate(authority):
+        stays_in.setdefault(stay.digest, []).append(k)
+    return stays_in, [k for digest, ks in stays_in.items() if not _is_known(digest) for k in ks]
+
+
+def _are_in_order(began_ms: list[int]) -> bool:
+    """Whether states began one after the other: all but a snapshot's, whose have held since unknown times."""
+    return began_ms == sorted(began_ms)
+
+
+def _matching(shown: bytes, stays_in: dict[bytes, list[int]], unknown: list[int], count: int) -> Sequence[int]:
+    """Return which of an authority's stays may be in a state, in their order; one that nobody knows may be any."""
+    ks: Sequence[int] = stays_in.get(shown, ()) if _is_known(shown) else range(count)
+    return sorted({*ks, *unknown}) if unknown else ks
+
+
 def _last_stay(authority: Sequence[Stay]) -> Callable[[bytes, int], int | None]:
     """Return what finds the latest stay of the authority that may be in a state and began by a moment.
 
     A busy row has thousands of stays in few or in many states, so they are looked up and not walked through. A state
     that nobody knows may be any.
     """
-    stays_in: dict[bytes, list[int]] = {}
-    for k, stay in enumerate(authority):
-        stays_in.setdefault(stay.digest, []).append(k)
-    unknown = [k for digest, ks in stays_in.items() if not _is_known(digest) for k in ks]
+    stays_in, unknown = _stays_in(authority)
     began_ms = [stay.earliest_ms for stay in authority]
-    in_order = began_ms == sorted(began_ms)  # but for a snapshot's, whose states have held since unknown times
+    in_order = _are_in_order(began_ms)
 
     def find(shown: bytes, by_ms: int) -> int | None:
-        ks: Sequence[int] = stays_in.get(shown, ()) if _is_known(shown) else range(len(authority))
-        if unknown:
-            ks = sorted({*ks, *unknown})
+        ks = _matching(shown, stays_in, unknown, len(authority))
         if in_order:
             n = bisect_left(ks, bisect_right(began_ms, by_ms))
             return ks[n - 1] if n else None

@@ -2,7 +2,7 @@
 
 The authority vouches for the replica's row up to the last moment at which it was itself in the state that the replica
 shows. A row whose replica has had no voucher for longer than the window is drift, judged at its deadline with the
-states that began by then. A drift is over at the first beacon at which the row is vouched for within its window again.
+states that began by then. A drift is over at the first moment at which the row is vouched for within its window again.
 Of a bracket the end counts that favours the replica.
 """
 
@@ -35,15 +35,17 @@ def drifts_of(
     """Give the drifts of one row in their order; `beats_ms` are the moments of the beacons that both logs have."""
     row = _Row(authority, replica)
     last_ms, vouched_ms = beats_ms[-1], beats_ms[0]
+    # A row that nobody vouches for is vouched for again where a state begins, or never.
+    begun_ms = sorted({stay.earliest_ms + 1 for stay in (*authority, *replica) if stay.earliest_ms < last_ms})
     while (deadline_ms := vouched_ms + window_ms) < last_ms:
         moved_ms = row.vouched_until(deadline_ms, last_ms, vouched_ms)
         if moved_ms > vouched_ms:
             vouched_ms = moved_ms
             continue
         is_open = True
-        for beat_ms in beats_ms[bisect_right(beats_ms, deadline_ms) :]:
-            vouched_ms = row.vouched_until(beat_ms, beat_ms, vouched_ms)
-            if beat_ms <= vouched_ms + window_ms:
+        for moment_ms in begun_ms[bisect_right(begun_ms, deadline_ms) :]:
+            vouched_ms = row.vouched_until(moment_ms, moment_ms, vouched_ms)
+            if moment_ms <= vouched_ms + window_ms:
                 is_open = False
                 break
         yield Drift(number, row.kind_at(deadline_ms), deadline_ms, is_open)

@@ -139,8 +139,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.VERDICT,
         "app.core.verdict",
         "a state of the authority that nobody knows vouches for none",
-        "        if unknown:\n",
-        "        if False:\n",
+        "    return sorted({*ks, *unknown}) if unknown else ks\n",
+        "    return ks\n",
         among=("values_unmappable",),
     ),
     Mutant(

@@ -87,11 +87,17 @@ def test_a_quarantined_shard_is_repaired_by_a_person_alone_until_it_was_revalida
     running.approve([bytes.fromhex(command) for command in held_commands(running, shard)])
     soon(lambda: shard.is_right(shard.first), "the repair that a person has approved")
 
+    missing: list[list[str]] = []
+
     def revalidated() -> bool:
         running.check()
-        return [row["missing"] for row in quarantined(running)] == [[]]
+        missing[:] = [row["missing"] for row in quarantined(running)]
+        return missing == [[]]
 
-    soon(revalidated, "two tables that were read again", 240)
+    try:
+        soon(revalidated, "two tables that were read again", 240)
+    except TimeoutError:
+        pytest.fail(f"not revalidated: the shard lacks {missing}; {lines(running, 'status')}")
     running.run("resume", "--shard", shard.name)
     shard.damage(shard.first, "not held any more")
     soon(lambda: shard.is_right(shard.first), "the repair after the quarantine")

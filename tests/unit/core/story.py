@@ -32,7 +32,7 @@ INT = FieldType(FieldKind.INT64)
 WINDOW_MS = 1_000
 
 
-def contract(*, pipeline: bool, stores: str = "AR") -> EntityContract:
+def contract(*, pipeline: bool, stores: str = "AR", partitions: int = 1) -> EntityContract:
     """Return a contract over stores of one letter each, the first of them the authority."""
     fills = Pipeline("group", "topic") if pipeline else None
     return EntityContract(
@@ -42,7 +42,7 @@ def contract(*, pipeline: bool, stores: str = "AR") -> EntityContract:
         key=(KeyField("id", INT, dict.fromkeys(stores, "id")),),
         fields=(Field("v", INT, dict.fromkeys(stores, "v")),),
         authority=stores[0],
-        stores=tuple(StoreTable(store, "t", f"{store}.t", 1) for store in stores),
+        stores=tuple(StoreTable(store, "t", f"{store}.t", partitions) for store in stores),
         replicas=tuple(Replica(store, WINDOW_MS, 10 * WINDOW_MS, fills) for store in stores[1:]),
     )
 
@@ -56,9 +56,15 @@ class Story:
     """Tells one shard what happened; `findings` are what it told. A store that is `late` shows nothing yet."""
 
     def __init__(
-        self, *, pipeline: bool = False, stores: str = "AR", late: str = "", awake_rows_max: int = AWAKE_ROWS_MAX
+        self,
+        *,
+        pipeline: bool = False,
+        stores: str = "AR",
+        late: str = "",
+        awake_rows_max: int = AWAKE_ROWS_MAX,
+        partitions: int = 1,
     ) -> None:
-        self.contract = contract(pipeline=pipeline, stores=stores)
+        self.contract = contract(pipeline=pipeline, stores=stores, partitions=partitions)
         self.awake_rows_max = awake_rows_max
         self.shard = Shard((self.contract,), 0, awake_rows_max)
         self.table: dict[bytes, bytes] = {}
@@ -128,7 +134,8 @@ class Story:
         self.offsets[at] += 1
         return Link(topic, partition, self.offsets[at] - 1, self.offsets[at])
 
-    def _place(self, store: str) -> bytes:
+    def place(self, store: str) -> bytes:
+        """Return the next place in a store's log."""
         self.places[store] += 1
         return binlog_place(1, self.places[store], 0, is_delete=False)
 
@@ -145,26 +152,26 @@ class Story:
         place: bytes = b"",
     ) -> bytes:
         """Let a store's log show a row with a value ("" for none), under a raw key; return the change's place."""
-        place = place or (binlog_place(1, 100, 0, is_delete=False) if snapshot else self._place(store))
+        place = place or (binlog_place(1, 100, 0, is_delete=False) if snapshot else self.place(store))
         flags = (SNAPSHOT_READ if snapshot else 0) | (CREATED if created else 0)
         self.observe(self.block(store, value, place, key=key, raw=raw, flags=flags, transaction=transaction))
         return place
 
     def reread(self, store: str, value: str, *, key: str = "k", raw: str = "", place: bytes = b"") -> bytes:
         """Let a row be read again, at its window's close; return the place of that."""
-        place = place or self._place(store)
+        place = place or self.place(store)
         self.observe(self.block(store, value, place, key=key, raw=raw, flags=INCREMENTAL_READ))
         return place
 
     def cut(self, store: str, transaction: int = 9) -> None:
         """Let a store's table be truncated."""
         link = self._next(f"{store}.t")
-        cut = Truncated(7, self.stores.index(store), link, self._place(store), link.begin, transaction)
+        cut = Truncated(7, self.stores.index(store), link, self.place(store), link.begin, transaction)
         self.observe(cut)
 
     def slice_read(self, store: str, begun: bytes, *, low: str = "", high: str = "", name: str = "slice") -> None:
         """Let the conductor say that a slice begun at a place was read whole."""
-        link, place = self._next(f"{store}.signal"), self._place(store)
+        link, place = self._next(f"{store}.signal"), self.place(store)
         number = self.stores.index(store)
         self.observe(SliceRead(7, number, link, name.encode(), low.encode(), high.encode(), begun, place))
 
@@ -202,13 +209,24 @@ class Story:
             self._beacon(store, at_ms)
 
     def _beacon(self, store: str, at_ms: int, *, streamed: bool = True) -> None:
+        self.observe(self.all_read(store))
+        self.observe(self.barrier(store, at_ms, streamed=streamed))
+
+    def all_read(self, store: str) -> Mark:
+        """Return the word that a store's log was read up to the blocks that were made of it."""
+        return Mark([Link(topic, partition, end, end) for topic, partition, end in self._ends(store)])
+
+    def _ends(self, store: str) -> list[tuple[str, int, int]]:
+        topic, partitions = f"{store}.t", self.contract.stores[self.stores.index(store)].partitions
+        return [(topic, p, self.offsets[f"{topic}/{p}" if p else topic]) for p in range(partitions)]
+
+    def barrier(self, store: str, at_ms: int, *, streamed: bool = True) -> Barrier:
+        """Return a store's next beacon, behind the blocks that were made of its log."""
         self.sequence += 1
-        place = self._place(store) if streamed else binlog_place(1, 100, 0, is_delete=False)
-        end = self.offsets[f"{store}.t"]
-        self.observe(Mark([Link(f"{store}.t", 0, end, end)]))
+        place = self.place(store) if streamed else binlog_place(1, 100, 0, is_delete=False)
         beacon = Beacon(store, 1, self.sequence, at_ms, self.acknowledged_ms[store], place, streamed, "server")
-        self.observe(Barrier(beacon, self._next(f"{store}.beacon"), [(f"{store}.t", 0, end)]))
         self.acknowledged_ms[store] = at_ms + 10
+        return Barrier(beacon, self._next(f"{store}.beacon"), self._ends(store))
 
     def read_beacon_again(self, store: str, place: bytes) -> None:
         """Let a snapshot that stands at a place show the store's beacon too."""
@@ -227,7 +245,7 @@ class Story:
 
     def ledger(self, command_id: bytes, transaction: int, outcome: str = "applied", reason: str = "") -> None:
         """Let the replica's ledger show a command's row."""
-        link, place = self._next("R.ledger"), self._place("R")
+        link, place = self._next("R.ledger"), self.place("R")
         self.observe(LedgerEcho(7, 1, link, command_id, transaction, outcome, place, reason))
 
     def stages(self, key: str = "k", replica: str = "R") -> list[Stage]:

@@ -63,7 +63,7 @@ class ChangedStory(Story):
 
     def snapshot(self, store: str, rows: dict[str, str]) -> None:
         """Let a store's connector take a snapshot again: its beacon and these rows, all at one place in the log."""
-        place = self._place(store)
+        place = self.place(store)
         for key, value in rows.items():
             self.row(store, value, key=key, snapshot=True, place=place)
         beacon = Beacon(store, 1, self.sequence, 0, 0, place, False, "server")

@@ -114,8 +114,8 @@ def test_a_row_that_came_and_went_in_a_log_that_was_waits_for_no_pipeline() -> N
     story.until(2_000, 3_000)
     story.commits = False  # or it would let go of the row while nothing is covered
     story.places["A"] = 50
-    story.row("A", "other", key="x", snapshot=True, place=story._place("A"))
-    story.read_beacon_again("A", story._place("A"))
+    story.row("A", "other", key="x", snapshot=True, place=story.place("A"))
+    story.read_beacon_again("A", story.place("A"))
     story.until(3_500, 5_000)
     story.commits = True
     story.until(5_500, 8_000 + READ_MARGIN_MS + QUIET_FOR_MS)

@@ -71,7 +71,7 @@ class LargeStory(Story):
 
     def change(self, value: str, body: str | None, place: bytes = b"") -> bytes:
         """Let the authority's log show a row with a value and a body; None: it was left out."""
-        place = place or self._place("A")
+        place = place or self.place("A")
         block = self.block("A", value, place, flags=PRESENT)
         groups = digest(value) + (bytes(16) if body is None else digest(body))
         self.observe(replace(block, groups=2, digests=groups))
@@ -79,7 +79,7 @@ class LargeStory(Story):
 
     def truncate(self) -> bytes:
         """Let another partition bring a truncate that stands here in the authority's log; return the place."""
-        place = self._place("A")
+        place = self.place("A")
         self.observe(Truncated(7, 0, Link("A.t", 1, 0, 1), place, 0, 9))
         return place
 
@@ -113,7 +113,7 @@ def test_a_change_that_a_truncate_has_overtaken_leaves_out_what_the_row_had() ->
     told, left_out = LargeStory(), LargeStory()
     for story, body in ((told, "body"), (left_out, None)):
         story.change("one", "body")
-        overtaken = story._place("A")
+        overtaken = story.place("A")
         story.truncate()
         story.change("two", body, overtaken)
         assert story.side.stays[-1].digest == ABSENT
@@ -126,7 +126,7 @@ def test_what_comes_again_behind_a_truncate_changes_nothing_of_what_is_left_out(
     for story, body in ((told, "second"), (left_out, None)):
         old = story.change("one", "first")
         story.change("two", "second")
-        overtaken = story._place("A")
+        overtaken = story.place("A")
         story.truncate()
         story.change("one", "first", old)
         story.change("three", body, overtaken)
@@ -150,7 +150,7 @@ def test_a_row_that_does_not_fit_is_unknown_and_comes_back_with_a_change_that_do
     story.until(500, 1_000)
     for value, flags in (("two", UNMAPPABLE), ("three", 0)):
         for store in "AR":
-            story.observe(story.block(store, value, story._place(store), flags=flags))
+            story.observe(story.block(store, value, story.place(store), flags=flags))
         story.until(2_000, 6_000) if flags else story.until(6_500, 9_000)
         newest = story.state().sides[1].stays[-1].digest
         assert reason_of(newest) is (UnknownReason.SCHEMA if flags else None)

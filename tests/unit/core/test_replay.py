@@ -29,7 +29,7 @@ def confirmed() -> Finding:
     return next(f for f in told if f.stage is Stage.CONFIRMED and f.kind is DriftKind.DIFFERENT)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", [*range(8), 56])
 def test_everything_that_the_fold_says_comes_out_the_same(seed: int) -> None:
     """Whatever misbehaves in the world: what a finding cites is enough to judge it again, its id included."""
     for finding in findings_of(seed):
@@ -52,6 +52,28 @@ def test_what_is_told_again_after_a_restart_comes_out_the_same() -> None:
     assert again.stage is Stage.OVERTAKEN
     assert recompute(again, b"k") == recompute(told, b"k")
     assert recompute(again, b"k").again is Again.SAME
+
+
+def test_a_drift_that_ends_before_time_moves_cites_what_was_known_then() -> None:
+    """A row comes late and then not at all, while a partition of the authority is not read: two drifts, one is over."""
+    story = Story(partitions=2)
+    for store in "AR":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    awaited = story.block("A", "any", story.place("A"), key="other", partition=1)
+    for value, since_ms in (("two", 2_500), ("three", 6_500)):
+        story.row("A", value)
+        for at_ms in range(since_ms, since_ms + 4_000, 500):
+            story.observe(story.barrier("A", at_ms))
+        story.until(since_ms, since_ms + 3_000, "R")
+        if value == "two":
+            story.row("R", value)
+        story.until(since_ms + 3_500, since_ms + 3_500, "R")
+    assert story.findings == []
+    story.observe(awaited)
+    assert story.stages() == [Stage.CONFIRMED, Stage.RESOLVED, Stage.CONFIRMED]
+    again = {recompute(finding, b"k").again for finding in story.findings if finding.canonical_key == b"k"}
+    assert again == {Again.SAME}
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -152,7 +152,7 @@ def test_a_slice_that_was_begun_before_the_snapshot_of_this_epoch_proves_nothing
     """What a new snapshot shows stands before the slice in no log: its rows are not missing."""
     story = settled(keys="ab")
     begun = binlog_place(1, story.places["R"], 1, is_delete=False)
-    again = story._place("R")
+    again = story.place("R")
     for key in "ab":
         story.row("R", "1", key=key, raw=key, place=again, snapshot=True)
     story.until(READ_MS + 500, READ_MS + 3_000)
@@ -166,7 +166,7 @@ def test_a_word_of_an_epoch_that_is_over_proves_nothing() -> None:
     story = settled(keys="ab")
     begun = binlog_place(1, story.places["R"], 1, is_delete=False)
     story.slice_read("R", begun)
-    again = story._place("R")
+    again = story.place("R")
     for key in "ab":
         story.row("R", "1", key=key, raw=key, place=again, snapshot=True)
     story.read_beacon_again("R", again)
@@ -194,7 +194,7 @@ def test_an_old_slice_proves_nothing_of_a_snapshot_taken_since(monkeypatch: pyte
     """Its beginning lies before what the state now stands on."""
     story = settled(keys="ab")
     begun = binlog_place(1, story.places["R"], 1, is_delete=False)
-    again = story._place("R")
+    again = story.place("R")
     for key in "ab":
         story.row("R", "1", key=key, raw=key, place=again, snapshot=True)
     story.read_beacon_again("R", again)
@@ -241,7 +241,7 @@ def test_what_was_read_before_a_row_was_deleted_everywhere_is_no_gap() -> None:
 def test_a_row_that_the_newest_snapshot_did_not_show_was_absent_by_the_log() -> None:
     """Also where the sweep after that snapshot has not come to it yet."""
     story = settled(keys="ab")
-    again = story._place("R")
+    again = story.place("R")
     story.row("R", "1", key="b", raw="b", place=again, snapshot=True)
     story.read_beacon_again("R", again)
     story.sweeps = False
@@ -253,7 +253,7 @@ def test_a_row_that_the_newest_snapshot_did_not_show_was_absent_by_the_log() -> 
 def test_a_gap_that_the_broker_does_not_have_is_told_again() -> None:
     """The state is the read's already; without the gap's own record a kill would hide it for ever."""
     story = settled()
-    block = story.block("R", "2", story._place("R"), raw="k", flags=INCREMENTAL_READ)
+    block = story.block("R", "2", story.place("R"), raw="k", flags=INCREMENTAL_READ)
     states = {key: story.table.get(key) for key in story.shard.needed_keys(block)}
     [told] = story.shard.fold(block, states).findings
     story.flush()
@@ -273,7 +273,7 @@ def _named(finding: Finding) -> tuple[bytes, bytes, bytes]:
 def test_a_gap_is_written_before_the_row_that_no_longer_shows_it() -> None:
     """A commit that is cut short leaves a beginning: a gap may be told twice, never not at all."""
     story = settled()
-    block = story.block("R", "2", story._place("R"), raw="k", flags=INCREMENTAL_READ)
+    block = story.block("R", "2", story.place("R"), raw="k", flags=INCREMENTAL_READ)
     story.shard.fold(block, {key: story.table.get(key) for key in story.shard.needed_keys(block)})
     written = [key[:2] for key, value in story.shard.flush() if value is not None]
     assert written.index(META + b"g") < written.index(b"\x01\x00")
@@ -294,7 +294,7 @@ def test_a_truncate_is_no_missed_delete(store: str) -> None:
 def test_a_state_that_nobody_knew_is_healed_by_a_read_without_a_gap() -> None:
     """A record that could not be read made it unknown: a read contradicts nothing."""
     story = settled()
-    story.observe(story.block("R", "?", story._place("R"), raw="k", flags=QUARANTINED))
+    story.observe(story.block("R", "?", story.place("R"), raw="k", flags=QUARANTINED))
     story.until(READ_MS + 500, READ_MS + 10_000)
     assert len(story.state().sides[1].stays[-1].digest) == 1
     story.reread("R", "1", raw="k")

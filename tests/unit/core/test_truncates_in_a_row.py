@@ -61,7 +61,7 @@ def test_a_change_that_a_truncate_overtook_is_known_also_after_a_pass_and_anothe
     for store in "AR":
         story.row(store, "one", snapshot=True)
     story.until(500, 1_000)
-    late = story.block("R", "two", story._place("R"), partition=1)
+    late = story.block("R", "two", story.place("R"), partition=1)
     story.cut("R")
     story.until(1_500, 2_000)
     story.cut("R")

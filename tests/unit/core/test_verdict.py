@@ -239,7 +239,51 @@ SHARED = {
 }
 
 
-def failures(verdict: Any) -> list[str]:  # noqa: ANN401, C901 - a module, real or turned; one loop per table
+# replica, authority, window, watermark, so far -> when it agreed again
+AGAIN: dict[str, tuple[Any, ...]] = {
+    "followed at last": ([s(A), s(B, 40)], [s(A), s(B, 20)], 10, 90, 20, 41),
+    "not yet": ([s(A)], [s(A), s(B, 20)], 10, 90, 20, None),
+    "and left again": ([s(A), s(B, 40), s(X, 50)], [s(A), s(B, 20)], 10, 90, 20, 41),
+    "the authority came back": ([s(A), s(X, 20)], [s(A), s(X, 40, 44), s(A, 50)], 10, 90, 20, 41),
+    "a state that was left within the window": ([s(A), s(B, 40)], [s(A), s(B, 20), s(C, 31)], 10, 90, 20, 41),
+    "one that was left before": ([s(A), s(B, 40)], [s(A), s(B, 20), s(C, 30)], 10, 90, 20, None),
+    "a replica that left it within the window": (
+        [s(A), s(B, 20), s(X, 31)],
+        [s(A), s(B, 31), s(B, 40)],
+        10,
+        90,
+        15,
+        32,
+    ),
+    "as the replica left": ([s(A), s(B, 20), s(X, 40)], [s(A), s(B, 40)], 10, 90, 20, 41),
+    "after the replica had left": ([s(A), s(B, 20), s(X, 40)], [s(A), s(B, 41)], 10, 90, 20, None),
+    "at the watermark": ([s(A), s(B, 40)], [s(A), s(B, 20)], 10, 41, 20, 41),
+    "behind the watermark": ([s(A), s(B, 40)], [s(A), s(B, 20)], 10, 40, 20, None),
+    "just behind the deadline": ([s(A), s(B, 30)], [s(A), s(B, 20)], 10, 90, 20, 31),
+    "at the deadline, which was judged": ([s(A), s(B, 29)], [s(A), s(B, 20)], 10, 90, 20, None),
+    "the first of two": ([s(A), s(B, 40), s(C, 60)], [s(A), s(B, 20), s(C, 55)], 10, 90, 20, 41),
+    "the first of two that nobody knows": ([s(A), s(PARTIAL, 40)], [s(A), s(B, 20), s(C, 55)], 10, 90, 20, 41),
+    "a snapshot's state behind others": ([s(A), s(C, 40)], [s(A), s(B, 20), s(C, EVER, 60)], 10, 90, 20, 41),
+    "the earliest, where a snapshot's is behind it": (
+        [s(A), s(B, 40)],
+        [s(A), s(B, 45), s(C, 46, 47), s(B, EVER, 60)],
+        10,
+        90,
+        20,
+        41,
+    ),
+    "after the replica had left, and a snapshot behind": (
+        [s(A), s(B, 20), s(X, 40)],
+        [s(A), s(B, 41), s(C, EVER, 60)],
+        10,
+        90,
+        20,
+        None,
+    ),
+}
+
+
+def failures(verdict: Any) -> list[str]:  # noqa: ANN401, C901, PLR0912 - a module, real or turned; one loop per table
     """Return the names of the cases that a module with the verdict's functions gets wrong."""
     wrong = []
     for name, (replica, authority, deadline, watermark, so_far, expected) in VOUCHED.items():
@@ -249,6 +293,9 @@ def failures(verdict: Any) -> list[str]:  # noqa: ANN401, C901 - a module, real 
         got = verdict.judge(replica, authority, watermark, window, so_far)
         if (got.verdict, got.vouched_until_ms, got.judged_at_ms, got.reason) != (what, vouched, at, reason):
             wrong.append(f"judged: {name}: {got}")
+    for name, (replica, authority, window, watermark, so_far, at) in AGAIN.items():
+        if (again := verdict.agreed_again_at(replica, authority, window, watermark, so_far)) != at:
+            wrong.append(f"again: {name}: {again}")
     for name, (stays, moment, digest) in STATES.items():
         if verdict.state_at(stays, moment).digest != digest:
             wrong.append(f"state: {name}")
