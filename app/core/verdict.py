@@ -111,28 +111,27 @@ def agreed_again_at(
     >>> agreed_again_at(late, a, 2_000, 30_000, 10_500), agreed_again_at(late[:1], a, 2_000, 30_000, 10_500)
     (17001, None)
     """
-    moments_ms = _agreed_again(replica, authority, window_ms, so_far_ms)
+    moments_ms = _agreed_again(replica, authority, window_ms, watermark_ms, so_far_ms)
     return min((at_ms for at_ms in moments_ms if at_ms <= watermark_ms), default=None)
 
 
-def _agreed_again(replica: Sequence[Stay], authority: Sequence[Stay], window_ms: int, so_far_ms: int) -> Iterator[int]:
-    """Give the moments at which a state of each store vouches for the row, the first for each state of the replica."""
+def _agreed_again(
+    replica: Sequence[Stay], authority: Sequence[Stay], window_ms: int, watermark_ms: int, so_far_ms: int
+) -> Iterator[int]:
+    """Give the moments at which a state of each store vouches for the row."""
     stays_in, unknown = _stays_in(authority)
     began_ms = [stay.earliest_ms for stay in authority]
-    in_order = _are_in_order(began_ms)
     left_ms, gone_ms = ([*(stay.latest_ms for stay in stays[1:]), OPEN] for stays in (authority, replica))
     for shown, until_ms in list(zip(replica, gone_ms, strict=True))[bisect_right(gone_ms, so_far_ms) :]:
         ks = _matching(shown.digest, stays_in, unknown, len(authority))
         # What was left earlier vouches for nothing new, or for nothing within a window of the replica's state.
         first = bisect_left(left_ms, max(so_far_ms, shown.earliest_ms - window_ms) + 1)
-        end = bisect_right(began_ms, until_ms) if in_order else len(authority)
-        for k in ks[bisect_left(ks, first) : bisect_left(ks, end)]:
-            at_ms = max(shown.earliest_ms, began_ms[k]) + 1
-            is_vouched = at_ms <= min(until_ms, left_ms[k]) + window_ms and began_ms[k] <= until_ms
-            if is_vouched and so_far_ms + window_ms < at_ms:
+        for k in ks[bisect_left(ks, first) :]:
+            both_ms = max(shown.earliest_ms, began_ms[k])
+            # What began by the deadline has come late, as a snapshot's and a truncate's may: then it is now.
+            at_ms = both_ms + 1 if both_ms > so_far_ms + window_ms else watermark_ms
+            if at_ms <= min(until_ms, left_ms[k]) + window_ms and began_ms[k] <= until_ms:
                 yield at_ms
-                if in_order:
-                    break
 
 
 def _stays_in(authority: Sequence[Stay]) -> tuple[dict[bytes, list[int]], list[int]]:
@@ -141,11 +140,6 @@ def _stays_in(authority: Sequence[Stay]) -> tuple[dict[bytes, list[int]], list[i
     for k, stay in enumerate(authority):
         stays_in.setdefault(stay.digest, []).append(k)
     return stays_in, [k for digest, ks in stays_in.items() if not _is_known(digest) for k in ks]
-
-
-def _are_in_order(began_ms: list[int]) -> bool:
-    """Whether states began one after the other: all but a snapshot's, whose have held since unknown times."""
-    return began_ms == sorted(began_ms)
 
 
 def _matching(shown: bytes, stays_in: dict[bytes, list[int]], unknown: list[int], count: int) -> Sequence[int]:
@@ -162,7 +156,7 @@ def _last_stay(authority: Sequence[Stay]) -> Callable[[bytes, int], int | None]:
     """
     stays_in, unknown = _stays_in(authority)
     began_ms = [stay.earliest_ms for stay in authority]
-    in_order = _are_in_order(began_ms)
+    in_order = began_ms == sorted(began_ms)  # but for a snapshot's, whose states have held since unknown times
 
     def find(shown: bytes, by_ms: int) -> int | None:
         ks = _matching(shown, stays_in, unknown, len(authority))

@@ -27,6 +27,7 @@ _SLOW_SHARE: Final = 0.05
 _LOST_SHARE: Final = 0.1
 _HANGS: Final = 4
 _IN_FLIGHT_SHARE: Final = 0.7
+SLEEPS_MOST_MS: Final = 3 * BEACON_MS
 AHEAD_MOST_MS: Final = 2 * BEACON_MS
 """How much common time may gain on the world's at once: who begins at the same time as another may be behind it."""
 
@@ -110,7 +111,7 @@ class Beacons:
     def _sleep(self, at_ms: int) -> None:
         process = self._writing()
         if process is not None:
-            slept_ms = self._dice.randint(BEACON_MS, 3 * BEACON_MS)
+            slept_ms = self._dice.randint(BEACON_MS, SLEEPS_MOST_MS)
             process.hangs_until_ms = max(process.hangs_until_ms, at_ms + slept_ms)
             process.clock_ms -= slept_ms
             self.diary.note(Fault.BEACON_CLOCK_STEPS, at_ms)

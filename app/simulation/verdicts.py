@@ -12,7 +12,7 @@ from typing import Final
 from app.core.finding import DriftKind, Finding, Shown, Stage, UnknownReason
 from app.core.position import SNAPSHOT, phase_of, place_of
 from app.core.verdict import EVER
-from app.simulation.beacons import AHEAD_MOST_MS, CommonClock
+from app.simulation.beacons import AHEAD_MOST_MS, SLEEPS_MOST_MS, CommonClock
 from app.simulation.connector import NEVER_MS, Connector
 from app.simulation.faults import Fault
 from app.simulation.oracle import SINCE_EVER_MS, History, Stretch, drifts, is_told, stretches, sure_drifts, vouched_at
@@ -159,14 +159,16 @@ class Judge:
 
         Of two logs, places may be the same. A writer whose machine slept while another took over knows neither of the
         sleep nor of its successor: what it says of when a beacon was settled is too early. And two writers' clocks are
-        close but not the same, and what the older one says counts until a beacon of the newer one is read.
+        close but not the same, by no more than one of them slept besides, and what the older one says counts until a
+        beacon of the newer one is read.
         """
         may_sleep, clock = self._setting.has(Fault.BEACON_CLOCK_STEPS), self._clock
+        apart_ms = AHEAD_MOST_MS + (SLEEPS_MOST_MS if may_sleep else 0)
         stood: defaultdict[bytes, list[tuple[int, int]]] = defaultdict(list)  # when, how far its clock may be off
         for entry in store.log:
             if entry.beacon is not None:
                 is_replaced = clock.is_replaced(entry.beacon.epoch, entry.beacon.issued_at_ms)
-                stood[entry.place].append((entry.at_ms, AHEAD_MOST_MS if is_replaced else 0))
+                stood[entry.place].append((entry.at_ms, apart_ms if is_replaced else 0))
         for worker in self._workers:
             timeline = worker.shard.progress.stores[store.name].timeline
             for at, issued_ms, settled_ms in zip(
