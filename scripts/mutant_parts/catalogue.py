@@ -371,6 +371,15 @@ _RULES: tuple[Mutant, ...] = (
         among=("blocks_lost",),
     ),
     Mutant(
+        "links must meet",
+        Rule.CHAINS,
+        "app.core.progress",
+        "a link that begins below what was reached is dropped, though it ends above",
+        "return chain is None or link.begin <= chain.reached",
+        "return chain is None or link.begin == chain.reached",
+        among=("ingest_crashes",),
+    ),
+    Mutant(
         "reach goes back",
         Rule.CHAINS,
         "app.core.progress",
@@ -1096,7 +1105,6 @@ _ELSEWHERE: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("unknown vouches for nothing", ("schema_unknown",)),
     ("ordered by the stores' clocks", ("transactions_long",)),
     ("moved authorities are ignored", ("worker_stalls", "commits_torn", "pipeline_doubles")),
-    ("redelivered blocks count", ("ingest_crashes", "partitions_reorder")),
     ("the ledger is not asked", ("planner_crashes", "rogue_writes")),
 )
 """Rules that keep from the harm of more than one fault, hunted again in the worlds of another."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,8 +72,8 @@ class Verified:
 
 
 @pytest.fixture(scope="module")
-def verified(running: Running) -> Verified:
-    """Hide damages in both databases, and let the conductor work."""
+def verified(running: Running) -> Iterator[Verified]:
+    """Hide damages in both databases, and let the conductor work; then delete the customer that no repair may."""
     mariadb, postgres = running.places.admin(Kind.MARIADB), running.places.admin(Kind.POSTGRES)
     # Which of them are there depends on what was tried before.
     customers = CUSTOMERS & {int(row[0]) for row in mariadb.query("SELECT id FROM shop.customers")}
@@ -82,7 +83,8 @@ def verified(running: Running) -> Verified:
     with running.load.held():
         hide_in_postgres(postgres)
     made.start_conductor()
-    return made
+    yield made
+    running.shop.copy.run_all([f"DELETE FROM customers WHERE id = {customer}" for customer in MADE_CUSTOMERS])  # noqa: S608
 
 
 def hide_in_mariadb(side: Side) -> None:
