@@ -32,8 +32,6 @@ def finding_of(
     # A step that is told again after a restart was taken when both logs were known at least so far.
     taken_ms = max(drift.ended_at_ms or drift.confirmed_at_ms + 1, *_planned_from_ms(drift, stage, truth, shown))
     my_ms, their_ms = max(entity.watermark_ms[0] or 0, taken_ms), max(entity.watermark_ms[i + 1] or 0, taken_ms)
-    if stage is Stage.RESOLVED and drift.ended_at_ms:
-        my_ms = their_ms = drift.ended_at_ms  # what the row shows behind that may be the next drift
     # A confirmation is judged at its deadline, every other step at the common time.
     common_ms = min(my_ms, their_ms)
     before_ms = drift.confirmed_at_ms + 1 if stage is Stage.CONFIRMED else common_ms

@@ -319,16 +319,17 @@ def _follow(state: KeyState, i: int, terms: Replica, known: _Known) -> list[Step
         replica.vouched_until_ms = max(replica.vouched_until_ms, repaired_ms)
         drift.ended_at_ms = watermark_ms
         return []
-    over_ms = _vouch_on(replica, shown, truth, terms, watermark_ms)
+    over = _vouch_on(replica, shown, truth, terms, watermark_ms)
     if drift.stage is Stage.VERIFIED:
-        drift.ended_at_ms = over_ms or 0
+        if over:
+            drift.ended_at_ms = watermark_ms
         return []
-    if over_ms is not None:
+    if over:
         # The row may have moved on since: the state that the repair left is what its echo will be held against.
         mended = next((s for s in reversed(shown.stays) if s.digest == drift.intended_digest), None)
         if mended is not None:
             drift.told_transaction = mended.transaction
-        drift.ended_at_ms = over_ms
+        drift.ended_at_ms = watermark_ms
         told = verify(state, i)
         if told:
             return told
@@ -347,19 +348,20 @@ def _follow(state: KeyState, i: int, terms: Replica, known: _Known) -> list[Step
     return []
 
 
-def _vouch_on(replica: ReplicaState, shown: Side, truth: Side, terms: Replica, watermark_ms: int) -> int | None:
-    """Vouch for a row that had drifted up to where it agreed again, and return when that was; else up to now, and None.
+def _vouch_on(replica: ReplicaState, shown: Side, truth: Side, terms: Replica, watermark_ms: int) -> bool:
+    """Vouch for a row that had drifted up to where it agreed again, or up to now; tell whether it did.
 
     What it showed behind that moment is judged anew: it may be a drift of its own.
     """
     before_ms = replica.vouched_until_ms
     replica.vouched_until_ms = vouched_until(shown.stays, truth.stays, watermark_ms, watermark_ms, before_ms)
     if replica.vouched_until_ms == before_ms:
-        return None
+        return False
     over_ms = agreed_again_at(shown.stays, truth.stays, terms.window_ms, watermark_ms, before_ms)
-    if over_ms is not None:
-        replica.vouched_until_ms = vouched_until(shown.stays, truth.stays, over_ms, over_ms, before_ms)
-    return over_ms
+    if over_ms is None:
+        return False
+    replica.vouched_until_ms = vouched_until(shown.stays, truth.stays, over_ms, over_ms, before_ms)
+    return True
 
 
 def _awaits_echo(drift: OpenDrift, watermark_ms: int) -> bool:

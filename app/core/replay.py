@@ -14,7 +14,7 @@ from enum import Enum
 from app.core.command import command_id
 from app.core.finding import NEXT_STAGES, DriftKind, Evidence, Finding, Shown, Stage, Verdict, drift_id
 from app.core.position import epoch_of
-from app.core.verdict import EVER, OPEN, Stay, judge, kind_of, naming_position, state_at, vouched_until
+from app.core.verdict import EVER, OPEN, Stay, agreed_again_at, judge, kind_of, naming_position, state_at, vouched_until
 
 
 class Again(Enum):
@@ -101,6 +101,14 @@ def _overtaken_faults(finding: Finding) -> list[str]:
     return faults
 
 
+def _resolved_faults(evidence: Evidence) -> list[str]:
+    truth, shown = stays_of(evidence.authority_stays), stays_of(evidence.replica_stays)
+    vouched_ms = evidence.judged_at_ms - evidence.window_ms
+    # It may have drifted again since: what counts is that it agreed.
+    agreed = agreed_again_at(shown, truth, evidence.window_ms, _common_ms(evidence), vouched_ms) is not None
+    return [] if agreed else ["the drift was not over"]
+
+
 def _newest_known(stays: list[Stay], common_ms: int) -> Stay:
     return next((stay for stay in reversed(stays) if stay.latest_ms <= common_ms), stays[0])
 
@@ -123,8 +131,7 @@ def recompute(finding: Finding, canonical_key: bytes | None = None) -> Recompute
         case Stage.OVERTAKEN:
             faults = _overtaken_faults(finding)
         case _:
-            over = _is_over(evidence, stays_of(evidence.authority_stays), stays_of(evidence.replica_stays))
-            faults = [] if over else ["the drift was not over"]
+            faults = _resolved_faults(evidence)
     return Recomputed(Again.DIFFERENT if faults else Again.SAME, "; ".join(faults))
 
 

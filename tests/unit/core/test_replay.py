@@ -54,7 +54,7 @@ def test_what_is_told_again_after_a_restart_comes_out_the_same() -> None:
     assert recompute(again, b"k").again is Again.SAME
 
 
-def test_a_drift_that_ends_before_time_moves_cites_what_was_known_then() -> None:
+def test_a_drift_that_ends_before_time_moves_comes_out_the_same() -> None:
     """A row comes late and then not at all, while a partition of the authority is not read: two drifts, one is over."""
     story = Story(partitions=2)
     for store in "AR":

@@ -36,7 +36,7 @@ def side_at(changes: dict[int, str], read: int) -> Side:
 def told(
     authority: dict[int, str], replica: dict[int, str], steps: list[int], ahead: tuple[int, int] = (0, 0)
 ) -> list[tuple[Stage, bytes, int]]:
-    """Return the drifts that were told and those that were over, with their moments, as time moves in given steps."""
+    """Return the drifts that were told and those that were over, with their deadlines, as time moves in given steps."""
     terms, judged = contract(pipeline=False), ReplicaState()
     found: list[tuple[Stage, bytes, int]] = []
     for step in [*steps, BEATS + 3]:
@@ -50,9 +50,8 @@ def told(
             for stage in (each.stage for each in done.steps):
                 assert judged.drift is not None
                 judged.drift.acknowledged = True
-                moment_ms = judged.drift.confirmed_at_ms if stage is Stage.CONFIRMED else judged.drift.ended_at_ms
                 if stage is not Stage.OVERTAKEN:
-                    found.append((stage, judged.drift.drift_id, moment_ms))
+                    found.append((stage, judged.drift.drift_id, judged.drift.confirmed_at_ms))
             more = bool(done.steps)
     return found
 
@@ -62,7 +61,7 @@ def told(
 def test_the_steps_of_time_change_nothing(
     authority: dict[int, str], replica: dict[int, str], steps: list[int], mine: int, theirs: int
 ) -> None:
-    """The same drifts, over at the same moments, however far each log is read ahead."""
+    """The same drifts, each over before the next, however far each log is read ahead."""
     expected = told(authority, replica, list(range(1, BEATS + 3)))
     assert told(authority, replica, steps, (mine, theirs)) == expected
 
@@ -70,6 +69,10 @@ def test_the_steps_of_time_change_nothing(
 def test_two_drifts_that_are_both_over_before_time_moves_are_two() -> None:
     """A row comes late, agrees, comes late once more and agrees: all of it between two steps."""
     lives = told({2: "b", 10: "c"}, {8: "b", 16: "c"}, [])
-    assert [stage for stage, _, _ in lives] == [Stage.CONFIRMED, Stage.RESOLVED] * 2
-    late_ms = [(beat + 1) * BEAT_MS + ACKNOWLEDGED_MS + WINDOW_MS for beat in (2, 10)]
-    assert [moment for _, _, moment in lives] == [late_ms[0], 8 * BEAT_MS + 1, late_ms[1], 16 * BEAT_MS + 1]
+    first_ms, second_ms = ((beat + 1) * BEAT_MS + ACKNOWLEDGED_MS + WINDOW_MS for beat in (2, 10))
+    assert [(stage, deadline_ms) for stage, _, deadline_ms in lives] == [
+        (Stage.CONFIRMED, first_ms),
+        (Stage.RESOLVED, first_ms),
+        (Stage.CONFIRMED, second_ms),
+        (Stage.RESOLVED, second_ms),
+    ]
