@@ -28,6 +28,7 @@ _LOST_SHARE: Final = 0.1
 _HANGS: Final = 4
 _IN_FLIGHT_SHARE: Final = 0.7
 SLEEPS_MOST_MS: Final = 3 * BEACON_MS
+"""How long a writer's machine sleeps at most."""
 AHEAD_MOST_MS: Final = 2 * BEACON_MS
 """How much common time may gain on the world's at once: who begins at the same time as another may be behind it."""
 

@@ -86,6 +86,7 @@ class _TimeOfDrift:
     told_ms: int
     is_kept: bool  # by a commit: else the worker that told it knows of it no more
     end_ms: int = _OPEN_MS
+    heard_ms: int = _OPEN_MS  # when the broker had its end, on the world's clock
 
 
 class Judge:
@@ -228,7 +229,7 @@ class Judge:
         for key, row in rows.items():
             for period in worker.periods[i]:
                 for begin_ms, over_ms in drifts(row, self._setting.window_ms, period.base_ms):
-                    self._judge_drift(i, key, (begin_ms, min(over_ms, period.ended_ms)), period.base_ms, told[key])
+                    self._judge_drift(i, key, (begin_ms, min(over_ms, period.ended_ms)), period, told[key])
             self._judge_end(name, key, row, worker.periods[i], told[key])
         self._judge_unknowns(i, worker)
         self._judge_coverage(i, worker)
@@ -261,6 +262,7 @@ class Judge:
                 found.end_ms = _OPEN_MS
             elif each.finding.stage in {Stage.RESOLVED, Stage.VERIFIED}:
                 # A repair is seen with its echo, however far the common time is.
+                found.heard_ms = each.at_ms
                 is_seen = each.finding.stage is Stage.VERIFIED
                 ended_ms = self._clock.common_ms(each.at_ms) if is_seen else _through_ms(each.finding)
                 found.end_ms = ended_ms if found.end_ms == _OPEN_MS else max(found.end_ms, ended_ms)
@@ -385,10 +387,13 @@ class Judge:
         )
 
     def _judge_drift(
-        self, i: int, key: bytes, lasted_ms: tuple[int, int], base_ms: int, told: Sequence[_TimeOfDrift]
+        self, i: int, key: bytes, lasted_ms: tuple[int, int], period: Period, told: Sequence[_TimeOfDrift]
     ) -> None:
-        """A drift that lasts longer than the slack has been told by then, and to be over not before it is."""
-        begin_ms, end_ms = lasted_ms
+        """A drift that lasts longer than the slack has been told by then, and to be over not before it is.
+
+        But for one that waited for the broker to have the end of the row's last, when coverage was lost.
+        """
+        (begin_ms, end_ms), base_ms = lasted_ms, period.base_ms
         left_ms = begin_ms - self._setting.window_ms
         slack_ms = self._slack_around_ms(left_ms, begin_ms)
         slack_ms = max(slack_ms, self._slack_around_ms(begin_ms + slack_ms))  # no beacon may have come by then
@@ -405,6 +410,8 @@ class Judge:
                 return
             begin_ms = surely_ms
             found = _told_in_time(told, begin_ms, slack_ms)
+        if not found and any(time.begin_ms < begin_ms and time.heard_ms >= period.lost_at_ms for time in told):
+            return
         self.score.planted += 1
         if not found:
             self.score.missed += 1

@@ -23,6 +23,7 @@ _STALLS_EVERY_MS: Final = 10_000
 _SWEEPS_LATER: Final = (0.5, 0.8, 0.97)
 """How often a pass over the table goes on later: one over many rows takes long, and changes come in between."""
 _UNHEARD_MOST_MS: Final = 3_000
+_NEVER_MS: Final = 2**62
 _HEARD_EVERY: Final = 20
 """Observations of a backlog after which the broker's answers have come, unless it gives none."""
 _TORN_EVERY_MS: Final = 10_000
@@ -45,12 +46,14 @@ class Told:
 class Period:
     """A time in which a replica was judged, on the common clock: from its coverage on, until `ended_ms`.
 
-    A worker that dies before it `is_kept` has never earned that coverage.
+    A worker that dies before it `is_kept` has never earned that coverage. `lost_at_ms` is when it was lost, on the
+    world's clock.
     """
 
     base_ms: int
     ended_ms: int
     is_kept: bool = False
+    lost_at_ms: int = _NEVER_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +204,8 @@ class Worker:
         entity = self.shard.progress.entities[NUMBER]
         for i, base_ms in enumerate(entity.base_ms):
             periods = self.periods[i]
+            if periods and periods[-1].base_ms != base_ms:
+                periods[-1].lost_at_ms = min(periods[-1].lost_at_ms, self._now_ms)
             if base_ms is None:
                 continue
             if not periods or periods[-1].base_ms != base_ms:
