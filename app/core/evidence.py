@@ -32,9 +32,12 @@ def finding_of(
     # A step that is told again after a restart was taken when both logs were known at least so far.
     taken_ms = max(drift.ended_at_ms or drift.confirmed_at_ms + 1, *_planned_from_ms(drift, stage, truth, shown))
     my_ms, their_ms = max(entity.watermark_ms[0] or 0, taken_ms), max(entity.watermark_ms[i + 1] or 0, taken_ms)
-    # A confirmation is judged at its deadline, every other step at the common time.
-    common_ms = min(my_ms, their_ms)
-    before_ms = drift.confirmed_at_ms + 1 if stage is Stage.CONFIRMED else common_ms
+    # A confirmation is judged at its deadline, an end where the row agreed, every other step at the common time.
+    before_ms = min(my_ms, their_ms)
+    if stage is Stage.CONFIRMED:
+        before_ms = drift.confirmed_at_ms + 1
+    elif stage is Stage.RESOLVED:
+        before_ms = min(before_ms, replica.vouched_until_ms + 1)
     evidence = Evidence(
         tuple(_shown(s, contract.stores[0].topic) for s in cited(truth.stays, before_ms)),
         tuple(_shown(s, contract.stores[i + 1].topic) for s in cited(shown.stays, before_ms)),
@@ -77,9 +80,17 @@ def _planned_from_ms(drift: OpenDrift, stage: Stage, truth: Side, shown: Side) -
     """Return since when the two states are known that a repair was planned on."""
     if stage not in _AS_PLANNED:
         return EVER, EVER
-    expected = (s.latest_ms for s in reversed(shown.stays) if s.position == drift.expected_position)
-    known = (s.latest_ms for s in reversed(truth.stays) if s.digest == drift.intended_digest and s.latest_ms != OPEN)
-    return next(expected, EVER), next(known, EVER)
+    expected_ms = next((s.latest_ms for s in reversed(shown.stays) if s.position == drift.expected_position), EVER)
+    least_ms = max(drift.confirmed_at_ms + 1, expected_ms)
+    # The authority may have come to that state again: the first time counts that may have been the plan's.
+    intended = (
+        s.latest_ms
+        for s, following in zip(truth.stays, [*truth.stays[1:], None], strict=True)
+        if s.digest == drift.intended_digest
+        and s.latest_ms != OPEN
+        and (following is None or following.latest_ms > least_ms)
+    )
+    return least_ms, next(intended, EVER)
 
 
 def gap_finding_of(partition: int, entity: EntityProgress, canonical_key: bytes, gap: Gap) -> Finding:

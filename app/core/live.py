@@ -210,9 +210,11 @@ class LiveRows:
         for row in (*self._deadlines[i].now, *self.agreeing):
             state = self.states[row]
             replica, truth, shown = state.replicas[i], state.sides[0].stays, state.sides[i + 1].stays
-            if replica.drift is None:
+            drift = replica.drift
+            # One that is over, and whose end the broker does not have yet, keeps the row's next one waiting.
+            if drift is None or (drift.ended_at_ms and not drift.acknowledged):
                 through_ms = min(through_ms, shared_until(shown, truth, replica.vouched_until_ms))
-            elif replica.drift.stage is Stage.DISPUTED:
+            elif drift.stage is Stage.DISPUTED:
                 through_ms = min(through_ms, replica.vouched_until_ms)
         return through_ms
 

@@ -10,7 +10,7 @@ may still be on its way.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
@@ -101,9 +101,9 @@ def agreed_again_at(
     """Return the moment at which a row that had drifted was vouched for within its window again; None if it is not yet.
 
     It is the first moment behind the beginnings of two states by which it agrees. Whoever judges at every beacon sees
-    it there, and whoever comes later, with the watermark far behind it, must see the same, or what drifted since would
-    go unsaid. `so_far_ms` is up to when the row was vouched for when it was judged last, its window ending before the
-    watermark.
+    it at the next one, and whoever comes later, with the watermark far behind it, must see the same, or what drifted
+    since would go unsaid. `so_far_ms` is up to when the row was vouched for when it was judged last; that window ended
+    before the watermark.
 
     >>> at = bytes(20)
     >>> a = [Stay(b"old-digest", at), Stay(b"new-digest", at, 10_000, 10_500)]
@@ -111,27 +111,37 @@ def agreed_again_at(
     >>> agreed_again_at(late, a, 2_000, 30_000, 10_500), agreed_again_at(late[:1], a, 2_000, 30_000, 10_500)
     (17001, None)
     """
-    moments_ms = _agreed_again(replica, authority, window_ms, watermark_ms, so_far_ms)
-    return min((at_ms for at_ms in moments_ms if at_ms <= watermark_ms), default=None)
-
-
-def _agreed_again(
-    replica: Sequence[Stay], authority: Sequence[Stay], window_ms: int, watermark_ms: int, so_far_ms: int
-) -> Iterator[int]:
-    """Give the moments at which a state of each store vouches for the row."""
     stays_in, unknown = _stays_in(authority)
     began_ms = [stay.earliest_ms for stay in authority]
     left_ms, gone_ms = ([*(stay.latest_ms for stay in stays[1:]), OPEN] for stays in (authority, replica))
+    in_order = _are_in_order(began_ms)
+    found_ms = watermark_ms + 1
     for shown, until_ms in list(zip(replica, gone_ms, strict=True))[bisect_right(gone_ms, so_far_ms) :]:
+        if shown.earliest_ms >= found_ms:
+            continue
         ks = _matching(shown.digest, stays_in, unknown, len(authority))
         # What was left earlier vouches for nothing new, or for nothing within a window of the replica's state.
         first = bisect_left(left_ms, max(so_far_ms, shown.earliest_ms - window_ms) + 1)
-        for k in ks[bisect_left(ks, first) :]:
+        end = bisect_right(began_ms, until_ms) if in_order else len(authority)
+        for k in ks[bisect_left(ks, first) : bisect_left(ks, end)]:
             both_ms = max(shown.earliest_ms, began_ms[k])
-            # What began by the deadline has come late, as a snapshot's and a truncate's may: then it is now.
-            at_ms = both_ms + 1 if both_ms > so_far_ms + window_ms else watermark_ms
+            # What began by the deadline came late, as a snapshot's and a truncate's may: then the row agrees as of now.
+            # So it does by what was too much to keep, of which nobody knows when it began.
+            is_now = both_ms <= so_far_ms + window_ms or _is_cut(shown) or _is_cut(authority[k])
+            at_ms = watermark_ms if is_now else both_ms + 1
             if at_ms <= min(until_ms, left_ms[k]) + window_ms and began_ms[k] <= until_ms:
-                yield at_ms
+                found_ms = min(found_ms, at_ms)
+    return found_ms if found_ms <= watermark_ms else None
+
+
+def _is_cut(stay: Stay) -> bool:
+    """Whether a state stands for what a row has shown so long that it was forgotten, and is not known."""
+    return stay.latest_ms == EVER and not _is_known(stay.digest)
+
+
+def _are_in_order(began_ms: list[int]) -> bool:
+    """Whether states began one after the other: all but a snapshot's, whose have held since unknown times."""
+    return began_ms == sorted(began_ms)
 
 
 def _stays_in(authority: Sequence[Stay]) -> tuple[dict[bytes, list[int]], list[int]]:
@@ -156,7 +166,7 @@ def _last_stay(authority: Sequence[Stay]) -> Callable[[bytes, int], int | None]:
     """
     stays_in, unknown = _stays_in(authority)
     began_ms = [stay.earliest_ms for stay in authority]
-    in_order = began_ms == sorted(began_ms)  # but for a snapshot's, whose states have held since unknown times
+    in_order = _are_in_order(began_ms)
 
     def find(shown: bytes, by_ms: int) -> int | None:
         ks = _matching(shown, stays_in, unknown, len(authority))

@@ -262,8 +262,9 @@ class Judge:
                 found.end_ms = _OPEN_MS
             elif each.finding.stage in {Stage.RESOLVED, Stage.VERIFIED}:
                 # A repair is seen with its echo, however far the common time is.
-                found.heard_ms = each.at_ms
                 is_seen = each.finding.stage is Stage.VERIFIED
+                if found.heard_ms == _OPEN_MS or not is_seen:
+                    found.heard_ms = each.heard_ms
                 ended_ms = self._clock.common_ms(each.at_ms) if is_seen else _through_ms(each.finding)
                 found.end_ms = ended_ms if found.end_ms == _OPEN_MS else max(found.end_ms, ended_ms)
         return told
@@ -355,7 +356,8 @@ class Judge:
         if finding.canonical_key in self._stores[0].lied_of or phase_of(finding.authority_position) == SNAPSHOT:
             return  # of a change that its log has left out, or that a snapshot has read, nobody knows
         through_ms = _through_ms(finding)
-        if through_ms == finding.evidence.judged_at_ms + 1:
+        cited = (*finding.evidence.authority_stays, *finding.evidence.replica_stays)
+        if through_ms == finding.evidence.judged_at_ms + 1 or through_ms in {shown.until_ms for shown in cited}:
             return  # told again by a worker that began anew: it was taken at this time or later, nobody knows when
         changes = self._pipelines[i].carried[finding.canonical_key]
         known = next((c for c in reversed(changes) if self._clock.common_ms(c.at_ms) <= through_ms), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -36,10 +36,11 @@ _TAKES_BACK: Final = frozenset({Stage.RESOLVED, Stage.VERIFIED, Stage.NOTED})
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A finding, and when it was sent on the world's clock, for the first time that the broker got it."""
+    """A finding, when it was sent and when the broker's answer came, on the world's clock."""
 
     at_ms: int
     finding: Finding
+    heard_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -150,8 +151,7 @@ class Worker:
     def _hear(self) -> None:
         """Take in that the broker has what was sent."""
         sent, self._sent = self._sent, []
-        self.told += sent
-        self._told_of.update(told.finding.replica for told in sent if told.finding.stage in _TAKES_BACK)
+        self.told += [replace(told, heard_ms=self._now_ms) for told in sent]
         self._take(self.shard.acknowledged([told.finding for told in sent]))
 
     @property
@@ -204,8 +204,9 @@ class Worker:
         entity = self.shard.progress.entities[NUMBER]
         for i, base_ms in enumerate(entity.base_ms):
             periods = self.periods[i]
-            if periods and periods[-1].base_ms != base_ms:
-                periods[-1].lost_at_ms = min(periods[-1].lost_at_ms, self._now_ms)
+            if periods:  # one that is there again was lost in a commit that was torn
+                lost = periods[-1].base_ms != base_ms
+                periods[-1].lost_at_ms = min(periods[-1].lost_at_ms, self._now_ms) if lost else _NEVER_MS
             if base_ms is None:
                 continue
             if not periods or periods[-1].base_ms != base_ms:
@@ -265,6 +266,7 @@ class Worker:
 
     def _take(self, effects: Effects) -> None:
         self._sent += [Told(self._now_ms, finding) for finding in effects.findings]
+        self._told_of.update(finding.replica for finding in effects.findings if finding.stage in _TAKES_BACK)
         self._found.update(finding.finding_id for finding in effects.findings)
 
     def _commit(self) -> None:

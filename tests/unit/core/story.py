@@ -102,6 +102,10 @@ class Story:
             items = sorted((k, v) for k, v in self.table.items() if start <= k < end)[:limit]
             self._take(self.shard.sweep(items))
 
+    def acknowledge(self, findings: list[Finding]) -> None:
+        """Let the broker have what was told."""
+        self._take(self.shard.acknowledged(findings))
+
     def _take(self, effects: Effects) -> None:
         told = effects.findings
         self.findings += told

@@ -5,8 +5,8 @@ from __future__ import annotations
 from copy import deepcopy
 
 from app.core.finding import Stage, UnknownReason
-from app.core.fold import META, Shard
-from app.core.keystate import KeyState
+from app.core.fold import META, Shard, row_key
+from app.core.keystate import KeyState, encode
 from app.core.limits import SWEEP_KEYS
 from app.core.observation import QUARANTINED, Barrier, Beacon, Link, RowBlock, Truncated
 from app.core.position import STREAM, binlog_place, epoch_of, position
@@ -305,9 +305,12 @@ def test_no_drift_is_over_while_time_is_behind_what_was_judged() -> None:
     story.row("A", "w")  # and its pipeline is late
     story.until(2_500, 5_000)
     assert story.stages() == [Stage.CONFIRMED]
-    story.state().replicas[0].vouched_until_ms = vouched_ms = 6_000
+    state, vouched_ms = story.state(), 6_000
+    state.replicas[0].vouched_until_ms = vouched_ms
+    story.table[row_key(7, b"k")] = encode(state)
+    story.restart()
+    story.row("R", "w")
     story.until(5_500, vouched_ms + WINDOW_MS)
     assert story.stages() == [Stage.CONFIRMED]
-    story.row("R", "w")
     story.until(vouched_ms + WINDOW_MS + 500, vouched_ms + WINDOW_MS + 1_000)
     assert story.stages() == [Stage.CONFIRMED, Stage.RESOLVED]

@@ -9,6 +9,7 @@ from itertools import count
 import pytest
 
 from app.core.finding import DriftKind, Evidence, Finding, Shown, Stage, Verdict
+from app.core.limits import STAYS_TOLD_MAX
 from app.core.replay import Again, Lives, recompute
 from app.simulation.setting import Setting
 from app.simulation.world import World
@@ -54,26 +55,67 @@ def test_what_is_told_again_after_a_restart_comes_out_the_same() -> None:
     assert recompute(again, b"k").again is Again.SAME
 
 
-def test_a_drift_that_ends_before_time_moves_comes_out_the_same() -> None:
+@pytest.mark.parametrize("odd_states", [0, STAYS_TOLD_MAX + 6])
+def test_a_drift_that_ends_before_time_moves_comes_out_the_same(odd_states: int) -> None:
     """A row comes late and then not at all, while a partition of the authority is not read: two drifts, one is over."""
+    story = late_and_late_again(odd_states)
+    assert story.stages() == [Stage.CONFIRMED, Stage.RESOLVED, Stage.CONFIRMED]
+    again = {recompute(finding, b"k").again for finding in story.findings if finding.canonical_key == b"k"}
+    assert again == {Again.SAME}
+
+
+def late_and_late_again(odd_states: int = 0, *, acknowledges: bool = True) -> Story:
+    """Return a row that was late, and is late again: both while nothing moved time on, which has moved by now.
+
+    Instead of what the authority came to then, the replica shows so many states that are none of its.
+    """
     story = Story(partitions=2)
     for store in "AR":
         story.row(store, "one", snapshot=True)
     story.until(500, 2_000)
+    story.acknowledges = acknowledges
     awaited = story.block("A", "any", story.place("A"), key="other", partition=1)
     for value, since_ms in (("two", 2_500), ("three", 6_500)):
         story.row("A", value)
         for at_ms in range(since_ms, since_ms + 4_000, 500):
             story.observe(story.barrier("A", at_ms))
         story.until(since_ms, since_ms + 3_000, "R")
-        if value == "two":
-            story.row("R", value)
+        for replica_shows in [value] if value == "two" else [f"odd {n}" for n in range(odd_states)]:
+            story.row("R", replica_shows)
         story.until(since_ms + 3_500, since_ms + 3_500, "R")
     assert story.findings == []
     story.observe(awaited)
-    assert story.stages() == [Stage.CONFIRMED, Stage.RESOLVED, Stage.CONFIRMED]
-    again = {recompute(finding, b"k").again for finding in story.findings if finding.canonical_key == b"k"}
-    assert again == {Again.SAME}
+    return story
+
+
+def test_nothing_is_verified_beyond_a_drift_that_waits_for_the_end_of_the_last() -> None:
+    """The next drift of a row is told once the broker has the end of the one before: until then it is no verdict."""
+    story = late_and_late_again(acknowledges=False)
+    (resolved,) = (finding for finding in story.findings if finding.stage is Stage.RESOLVED)
+    verified_ms = story.shard.verified_through_ms(7, 0)
+    assert verified_ms is not None
+    assert verified_ms < 6_500
+    story.acknowledges = True
+    story.acknowledge([resolved])
+    assert story.stages()[-1] is Stage.CONFIRMED
+    assert story.shard.verified_through_ms(7, 0) == 10_000
+
+
+def test_a_plan_that_is_told_again_cites_the_authority_as_it_was_planned_on() -> None:
+    """Its authority has left that state since, and has come back to it."""
+    story = Story()
+    for store in "AR":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    story.acknowledges = False
+    for value, until_ms in (("two", 14_000), ("three", 15_000), ("two", 16_000)):
+        story.row("A", value)
+        story.until(story.acknowledged_ms["A"] + 490, until_ms)
+    story.restart()
+    told = story.findings[-1]
+    assert told.stage is Stage.OVERTAKEN
+    assert told.evidence.authority_watermark_ms < 14_000
+    assert recompute(told, b"k").again is Again.SAME
 
 
 @pytest.mark.parametrize("seed", range(4))
