@@ -1,16 +1,22 @@
 """When a change was committed, by the judge's own clock: it looks at both databases again and again.
 
 Neither a server's clock nor Kafka's decides: the first may be wrong, and the second tells when a record arrived, which
-after an outage of the broker is one moment for everything that had waited.
+after an outage of the broker is one moment for everything that had waited. It looks from a process of its own: where
+the load's writers kept it waiting, it could not say of a late row that it was.
 """
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
+import signal
 import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
 from demo_parts.sides import SERVER_GONE, Kind, Side
@@ -40,19 +46,31 @@ class CommitTimes:
     side: Side
     looks: list[Look] = field(default_factory=list)
     _committed: dict[int, Between] = field(default_factory=dict)  # what later looks say no more of
-    _over: threading.Event = field(default_factory=threading.Event)
+    _process: BaseProcess | None = None
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Begin to look."""
-        self._thread = threading.Thread(target=self._watch, name="judge's looks", daemon=True)
+        context = multiprocessing.get_context("spawn")
+        theirs, ours = context.Pipe(duplex=False)
+        self._process = context.Process(target=_watch, args=(self.side, ours), name="judge's looks", daemon=True)
+        self._process.start()
+        ours.close()
+        self._thread = threading.Thread(target=self._take, args=(theirs,), name="judge's looks", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End the looking."""
-        self._over.set()
-        if self._thread:
+        if self._process and self._thread:
+            self._process.terminate()
+            self._process.join(timeout=10)
             self._thread.join(timeout=10)
+
+    def _take(self, looks: Connection) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                asked_at, answered_at, told = looks.recv()
+                self.looks.append(Look(asked_at, answered_at, shown_by(self.side.kind, told)))
 
     def of(self, transaction: int | None, recorded_at: float) -> Between:
         """Return when a transaction was committed: after the last look without it, before the first with it.
@@ -72,20 +90,23 @@ class CommitTimes:
             committed = self._committed[transaction] = Between(since, looks[first].answered_at)
         return Between(committed.earliest, min(recorded_at, committed.latest))
 
-    def _watch(self) -> None:
-        while not self._over.is_set():
-            try:
-                with self.side.connection() as connection, connection.cursor() as cursor:
-                    while not self._over.wait(_EVERY_S):
-                        self._look(cursor)
-            except SERVER_GONE:
-                self._over.wait(_EVERY_S)
 
-    def _look(self, cursor: Any) -> None:  # noqa: ANN401 - two drivers
-        asked_at = _wall_clock()
-        cursor.execute(_LOOK[self.side.kind])
-        told = str(cursor.fetchone()[0])
-        self.looks.append(Look(asked_at, _wall_clock(), shown_by(self.side.kind, told)))
+def _watch(side: Side, told: Connection) -> None:
+    """Look at a database until nobody listens, and tell what it said, and between which moments."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever began this ends it
+    while True:
+        with contextlib.suppress(*SERVER_GONE), side.connection() as connection, connection.cursor() as cursor:
+            while True:
+                time.sleep(_EVERY_S)
+                asked_at = _wall_clock()
+                cursor.execute(_LOOK[side.kind])
+                said = str(cursor.fetchone()[0])
+                answered_at = _wall_clock()
+                try:
+                    told.send((asked_at, answered_at, said))
+                except BrokenPipeError:
+                    return
+        time.sleep(_EVERY_S)
 
 
 def shown_by(kind: Kind, told: str) -> Callable[[int], bool]:
