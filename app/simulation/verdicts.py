@@ -504,6 +504,7 @@ class Judge:
         if through_ms is None and min(last_ms) < worker.restarted_ms:
             return  # no writer is left, and time is earned by a beacon of each
         limit_ms = end_ms - self._setting.window_ms - 2 * self._slack_ms
+        limit_ms -= self._gap_around_ms(limit_ms)  # what changed between two beacons is known behind the second
         if through_ms is None or through_ms < limit_ms:
             self.score.unjustified_unknown += 1
             self.score.complain("not verified in time", name, b"", through_ms or 0)
