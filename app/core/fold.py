@@ -301,7 +301,9 @@ class Shard:
             entity = self._entity_of(row)
             if entity is None or row not in self.live[entity.contract.number].asleep:
                 continue  # a change of it came first
-            self._judge(entity, row, self._read(entity, row, value), effects)
+            state = self._read(entity, row, value)
+            self._find_at_rest(entity, row, state)
+            self._judge(entity, row, state, effects)
         self._tell_incidents(effects)
         self._let_sleep()
         return effects
@@ -413,7 +415,9 @@ class Shard:
     def _at_rest(self, source: BlockOfStore, row: bytes, value: bytes | None) -> KeyState:
         """Return the state of a row that is not awake; one that was asleep is live again, another one is settled."""
         state = self._fresh.get(row) or self._recent.get(row) or self._read(source.entity, row, value)
-        if row not in self.live[source.block.entity].states:
+        if row in self.live[source.block.entity].states:
+            self._find_at_rest(source.entity, row, state)
+        else:
             settle(source, state)
         return state
 
@@ -430,15 +434,19 @@ class Shard:
             return KeyState.new(stores)  # it was kept under another contract: nothing of it is known
         if state.replicas[0].drift is not None or stores > _PAIR:
             state.counted = drifts_of(state)
-        if self.live[entity.contract.number].wake(row, state):
-            self._find_at_rest(entity, row, state)
+        self.live[entity.contract.number].wake(row, state)
         return state
 
     def _find_at_rest(self, entity: EntityProgress, row: bytes, state: KeyState) -> None:
         """Let what a row's replicas were at rest in count up to now, unless a truncate has cut it meanwhile."""
         if apply_floors(self.progress, entity, state):
             self._dirty[row] = None
-        elif row not in self.live[entity.contract.number].agreeing:
+        else:
+            self._vouch_at_rest(entity, row, state)
+
+    def _vouch_at_rest(self, entity: EntityProgress, row: bytes, state: KeyState) -> None:
+        """Let what a live row's replicas were at rest in count up to now, before anything else is learned of them."""
+        if row not in self.live[entity.contract.number].agreeing:
             common_ms = [entity.common_ms(i) for i in range(len(state.replicas))]
             vouch_at_rest(state, common_ms, entity.judged - entity.unswept)
 
@@ -767,6 +775,7 @@ class Shard:
         placed = [place_in_time(side, self.progress.timeline_of(entity, i)) for i, side in enumerate(state.sides)]
         if not any(placed):
             return False
+        self._vouch_at_rest(entity, row, state)
         self._dirty[row] = None
         self._settle_touched(entity, {row: state})
         agreed_ms = self.live[entity.contract.number].agreeing.get(row, NEVER)

@@ -82,15 +82,14 @@ class LiveRows:
         self.asleep[row] = tuple(replica.look_ms for replica in state.replicas)
         del self.states[row]
 
-    def wake(self, row: bytes, state: KeyState) -> bool:
-        """Hold a row's state again, as the table had it; False if the row was not asleep."""
+    def wake(self, row: bytes, state: KeyState) -> None:
+        """Hold the state of a row again, as the table had it, if the row is asleep."""
         looks_ms = self.asleep.pop(row, None)
         if looks_ms is None:
-            return False
+            return
         self.states[row] = state
         for replica, look_ms in zip(state.replicas, looks_ms, strict=True):
             replica.look_ms = look_ms
-        return True
 
     def agree(self, row: bytes, state: KeyState, numbers: Sequence[int], windows_ms: Iterable[tuple[int, int]]) -> None:
         """Note a live row of which these sides show one state, by the time by which it began in all of them.

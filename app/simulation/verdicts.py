@@ -488,7 +488,9 @@ class Judge:
         name = self._stores[i + 1].name
         periods = worker.periods[i]
         snapshots = self._connectors[0].snapshots + self._connectors[i + 1].snapshots
-        end_ms = self._clock.common_ms(self._setting.last_ms)
+        # Where every writer hung or was gone when the world ended, nothing is known behind its last beacons.
+        newest_ms = [self._issued_ms[n][-1] for n in (0, i + 1)]
+        end_ms = min(self._clock.common_ms(self._setting.last_ms), *newest_ms)
         if len(periods) > snapshots - 1:
             self.score.unjustified_unknown += 1
             self.score.complain("coverage was lost without a reason", name, b"", periods[-1].base_ms)

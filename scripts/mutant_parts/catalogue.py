@@ -85,8 +85,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.VERDICT,
         "app.core.fold",
         "a row that slept is taken for one that had agreed when it is touched",
-        "        if row not in self.live[source.block.entity].states:\n            settle(source, state)\n",
-        "        settle(source, state)\n",
+        "            self._find_at_rest(source.entity, row, state)\n        else:\n            settle(source, state)\n",
+        "            self._find_at_rest(source.entity, row, state)\n        settle(source, state)\n",
         among=("rogue_writes", "authority_connector_stalls"),
     ),
     Mutant(
@@ -614,6 +614,15 @@ _RULES: tuple[Mutant, ...] = (
         among=("table_truncated", "pipeline_loses"),
     ),
     Mutant(
+        "verified is taken back by a deadline",
+        Rule.VERDICT,
+        "app.core.fold",
+        "a replica that was at rest counts as waiting since it was judged last, where another's deadline is put off",
+        "        self._vouch_at_rest(entity, row, state)\n        self._dirty[row] = None\n",
+        "        self._dirty[row] = None\n",
+        among=("pipeline_loses", "beacon_writers_double", "transactions_long"),
+    ),
+    Mutant(
         "verified is taken back by an agreement",
         Rule.VERDICT,
         "app.core.live",
@@ -699,8 +708,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.TRUNCATES,
         "app.core.fold",
         "a row whose state is in the table only keeps what a truncate has cut",
-        ".wake(row, state):\n            self._find_at_rest(entity, row, state)\n",
-        ".wake(row, state):\n            pass\n",
+        "        if apply_floors(self.progress, entity, state):\n            self._dirty[row] = None\n        else:\n",
+        "        if False:\n            self._dirty[row] = None\n        else:\n",
         among=("table_truncated", "pipeline_stalls"),
     ),
     Mutant(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.core.finding import DriftKind, Stage
+from app.core.limits import AWAKE_ROWS_MAX
+from app.core.position import binlog_place
 from tests.unit.core.story import Story
 
 
@@ -22,6 +24,20 @@ def _with_a_drift_in_r() -> Story:
     return story
 
 
+def _with_a_history_in_s(awake_rows_max: int = AWAKE_ROWS_MAX) -> Story:
+    """Return two replicas of one row, of which R drifts for long, and S has followed the authority and is at rest."""
+    story = Story(stores="ARS", awake_rows_max=awake_rows_max)
+    for store in "ARS":
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    for store in "AS":
+        story.row(store, "two")
+    story.until(2_500, 9_000)
+    assert story.stages(replica="R") == [Stage.CONFIRMED]
+    assert _verified(story) == [9_000, 9_000]
+    return story
+
+
 def _verified(story: Story) -> list[int | None]:
     return [story.shard.verified_through_ms(7, i) for i in range(len(story.contract.replicas))]
 
@@ -36,15 +52,7 @@ def test_a_touch_of_a_row_that_drifts_elsewhere_takes_back_nothing(store: str) -
 
 def test_a_touch_of_a_row_that_waits_elsewhere_takes_back_nothing() -> None:
     """R is told to drift, and its row waits in memory until its pipeline has been quiet; S followed long ago."""
-    story = Story(stores="ARS")
-    for store in "ARS":
-        story.row(store, "one", snapshot=True)
-    story.until(500, 2_000)
-    for store in "AS":
-        story.row(store, "two")
-    story.until(2_500, 9_000)
-    assert story.stages(replica="R") == [Stage.CONFIRMED]
-    assert _verified(story) == [9_000, 9_000]
+    story = _with_a_history_in_s()
     story.row("R", "rogue")
     assert _verified(story) == [9_000, 9_000]
 
@@ -103,3 +111,33 @@ def test_a_row_that_truncates_cut_was_not_at_rest(stores: str, touched: str) -> 
     story.until(at_ms + 5_500, at_ms + 9_000)
     assert story.stages(replica="R") == [Stage.CONFIRMED, Stage.RESOLVED]
     assert {f.kind for f in story.findings if f.replica == "R"} == {DriftKind.EXTRA}
+
+
+def test_a_deadline_that_is_put_off_elsewhere_takes_back_nothing() -> None:
+    """A change of R is read long before the beacons around it; S, which began otherwise, is at rest."""
+    story = Story(stores="ARS")
+    for store, value in (("A", "one"), ("R", "one"), ("S", "zero")):
+        story.row(store, value, snapshot=True)
+    story.until(500, 1_000)
+    story.row("R", "rogue", place=binlog_place(1, story.places["R"] + 12, 0, is_delete=False))
+    story.row("S", "one")
+    story.until(1_500, 3_000, stores="AS")
+    for at_ms in range(1_500, 4_001, 500):
+        story.beacons(at_ms, "R")
+        assert _verified(story)[1] == 3_000
+    assert story.stages(replica="S") == []
+
+
+@pytest.mark.parametrize("sleeps", [False, True])
+def test_what_a_read_finds_is_told_as_of_when_it_was(*, sleeps: bool) -> None:
+    """A read finds the row gone in A: S has not followed, and no window begins anew since its row was in the table."""
+    story = _with_a_history_in_s(awake_rows_max=0 if sleeps else 10)
+    story.sweeps = False
+    story.slice_read("A", story.place("A"))
+    story.until(9_500, 12_000)
+    story.flush()
+    story.sweeps = True
+    assert bool(story.shard.live[7].asleep) == sleeps
+    story.until(12_500, 12_500)
+    (told,) = [finding for finding in story.findings if finding.replica == "S"]
+    assert told.evidence.judged_at_ms == 10_510
