@@ -614,15 +614,6 @@ _RULES: tuple[Mutant, ...] = (
         among=("table_truncated", "pipeline_loses"),
     ),
     Mutant(
-        "verified is taken back by a deadline",
-        Rule.VERDICT,
-        "app.core.fold",
-        "a replica that was at rest counts as waiting since it was judged last, where another's deadline is put off",
-        "        self._vouch_at_rest(entity, row, state)\n        self._dirty[row] = None\n",
-        "        self._dirty[row] = None\n",
-        among=("pipeline_loses", "beacon_writers_double", "transactions_long"),
-    ),
-    Mutant(
         "verified is taken back by an agreement",
         Rule.VERDICT,
         "app.core.live",
