@@ -10,7 +10,7 @@ from app.cli.deployment import MOMENT, Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.explain_aggregate import explain_aggregate
 from app.cli.invocation import Invocation
-from app.cli.key_history import KeyHistory, canonical_key, change_document, key_values, read_history
+from app.cli.key_history import UNKNOWN, KeyHistory, canonical_key, change_document, key_values, read_history
 from app.cli.output import Output, json_line, print_records, safe_text
 from app.cli.row_keys import contract_about
 from app.core.contract import EntityContract
@@ -63,11 +63,19 @@ def _why_replica(
     truth, shown = newest[contract.authority], newest[replica]
     if truth is None and shown is None:
         return [f"{replica}: the topics have no change of this key in either store; it may be absent in both."]
+    silent = [store for store in (contract.authority, replica) if newest[store] == UNKNOWN]
+    if silent:
+        return [
+            (
+                f"{replica}: not proven from here. The newest change in {' and in '.join(silent)} does not tell the"
+                " row: it cannot be read, does not fit the contract, or leaves a value out; see `status`."
+            )
+        ]
     if truth == shown or (not truth and not shown):
         return [f"{replica}: agree. Its newest change leads to the same state as the newest of {contract.authority}."]
     if truth is None or shown is None:
-        silent = contract.authority if truth is None else replica
-        return [f"{replica}: not proven from here. The topics have no change of this key in {silent}; see `status`."]
+        none = contract.authority if truth is None else replica
+        return [f"{replica}: not proven from here. The topics have no change of this key in {none}; see `status`."]
     return [
         (
             f"{replica}: it differs from {contract.authority} and there is no finding: its window may still run, or a"
@@ -137,12 +145,14 @@ def timeline(history: KeyHistory) -> list[dict[str, Any]]:
 
 
 def exit_code_of(contract: EntityContract, history: KeyHistory) -> ExitCode:
-    """Return drift for an open finding, unknown where the stores differ without one, else agreement."""
+    """Return drift for an open finding, unknown where the stores differ without one or a state is, else agreement."""
     newest_stage = {f["replica"]: f["stage"] for f in history.findings}
     if any(stage in _OPEN for stage in newest_stage.values()):
         return ExitCode.DRIFT
     newest = newest_digests(contract, history)
     truth = newest[contract.authority]
+    if UNKNOWN in newest.values():
+        return ExitCode.UNKNOWN
     if any((newest[r.store] or b"") != (truth or b"") for r in contract.replicas):
         return ExitCode.UNKNOWN
     return ExitCode.AGREE

@@ -13,7 +13,7 @@ from app.core.contract import EntityContract
 from app.core.dialects import BY_LOG, by_sql
 from app.core.digest import RowDigester, keyed_hash, row_digest
 from app.core.errors import ContractViolation, Undecodable, Unmappable
-from app.core.event import ChangeEvent, Operation
+from app.core.event import LEFT_OUT, ChangeEvent, Operation
 from app.core.signing import id_of_member
 from app.core.store import Converter, StoreKind
 from app.topics import APPROVALS, DRIFTS, OUTCOMES, REPAIRS
@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from app.adapters.topic_log import LogRecord
     from app.cli.deployment import Deployment
 
-_UNMAPPED: Final = b"\0"
-"""Stands for the digest of a row that does not fit the contract; renders as unknown."""
+UNKNOWN: Final = b"\0"
+"""Stands for the digest of a row that a change does not tell; renders as unknown, and is nobody's equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One change of the key in one store; `digest` is empty where the row is gone."""
+    """One change of the key in one store; `digest` is empty where the row is gone.
+
+    It is `UNKNOWN` where the record cannot be read, does not fit the contract, or leaves a compared value out.
+    """
 
     store: str
     operation: str
@@ -92,6 +95,7 @@ class _StoreReader:
             source = Registry(settings.registry_url)
         self._decoder: Decoder = decoder_for(told.kind, told.converter, settings.placeholder, source)
         self._digester = RowDigester(contract, store, BY_LOG[told.kind], digest_key)
+        self._compared = [field.columns[store] for field in contract.fields]
         self._store = store
 
     def changes(self, records: Iterator[LogRecord], wanted_key: bytes) -> Iterator[Change]:
@@ -100,8 +104,13 @@ class _StoreReader:
             try:
                 if record.key is not None and not self._is_key(record.key, wanted_key):
                     continue
+            except (Undecodable, Unmappable):
+                continue
+            try:
                 event = self._decoder.decode(record.key, record.value)
             except (Undecodable, Unmappable):
+                if record.key is not None:
+                    yield self._unread(record)
                 continue
             if event is not None and (record.key is not None or event.operation is Operation.TRUNCATE):
                 yield self._change(record, event)
@@ -110,13 +119,19 @@ class _StoreReader:
         raw = self._decoder.key_of(key)
         return raw is not None and self._digester.canonical_key(raw) == wanted_key
 
+    def _unread(self, record: LogRecord) -> Change:
+        place = replace(record, key=None, value=None)
+        return Change(self._store, "unreadable", UNKNOWN, b"", "", place, record.at_wall_ms)
+
     def _change(self, record: LogRecord, event: ChangeEvent) -> Change:
         digest = b""
         if event.after is not None:
             try:
                 digest = row_digest(self._digester.groups(event.after))
             except Unmappable:
-                digest = _UNMAPPED
+                digest = UNKNOWN
+            if any(event.after.get(column) is LEFT_OUT for column in self._compared):
+                digest = UNKNOWN
         return Change(
             self._store,
             event.operation.name.lower(),

@@ -29,6 +29,7 @@ key:
   id: {type: int64}
 fields:
   status: {type: string}
+  note: {type: string, large: true}
 """
 SECRET = "a value that nobody prints"
 
@@ -47,6 +48,7 @@ class OrderWorld(World):
         self.contract: EntityContract = load_contracts(folder / "contracts", self.settings)[0]
         self.digest_key = (folder / "keys" / "digest.key").read_bytes()
         self.seals = KeySeals.from_folder(folder / "keys")
+        self.note = "a note"
         self.log.topics |= {"pg.public.orders": [], "my.shop.orders": []}
 
     def key(self, row_id: int) -> bytes:
@@ -54,7 +56,7 @@ class OrderWorld(World):
         digester = RowDigester(self.contract, "pg", Dialect.POSTGRES_CDC, self.digest_key)
         return digester.canonical_key({"id": row_id})
 
-    def in_postgres(self, row_id: int, status: str | None, at_wall_ms: int, operation: str = "u") -> None:
+    def in_postgres(self, row_id: int, status: object, at_wall_ms: int, operation: str = "u") -> None:
         """Capture a change of PostgreSQL."""
         source: dict[str, object] = {
             "connector": "postgresql",
@@ -68,7 +70,7 @@ class OrderWorld(World):
         }
         self._capture("pg.public.orders", row_id, status, operation, source, at_wall_ms)
 
-    def in_mariadb(self, row_id: int, status: str | None, at_wall_ms: int, operation: str = "u") -> None:
+    def in_mariadb(self, row_id: int, status: object, at_wall_ms: int, operation: str = "u") -> None:
         """Capture a change of MariaDB."""
         source: dict[str, object] = {
             "connector": "mariadb",
@@ -84,9 +86,9 @@ class OrderWorld(World):
         self._capture("my.shop.orders", row_id, status, operation, source, at_wall_ms)
 
     def _capture(
-        self, topic: str, row_id: int, status: str | None, operation: str, source: dict[str, Any], at_wall_ms: int
+        self, topic: str, row_id: int, status: object, operation: str, source: dict[str, Any], at_wall_ms: int
     ) -> None:
-        row = {"id": row_id, "status": status}
+        row = {"id": row_id, "status": status, "note": self.note}
         before, after = (row, None) if operation == "d" else (None, row)
         envelope = {"before": before, "after": after, "source": source, "op": operation, "ts_ms": at_wall_ms}
         value = json.dumps(envelope).encode()
@@ -143,6 +145,51 @@ def test_a_store_without_any_change_of_the_key_proves_nothing(
     code, told = explained(capsys, "orders", "7")
     assert code == 3
     assert "no change of this key in my" in told["why"][0]
+
+
+@pytest.mark.parametrize("value", [b"\xff garbage", b"{}", b'{"op": "u"}'])
+def test_a_change_that_cannot_be_read_is_shown_and_nothing_is_proven(
+    world: OrderWorld, capsys: pytest.CaptureFixture[str], value: bytes
+) -> None:
+    """Both stores showed one state before it: what the row is now nobody can say."""
+    world.in_postgres(7, "new", NOW_MS + 1)
+    world.in_mariadb(7, "new", NOW_MS + 2)
+    world.log.put("pg.public.orders", value, key=b'{"id": 7}', at_wall_ms=NOW_MS + 3)
+    world.log.put("pg.public.orders", value, key=b'{"id": 8}', at_wall_ms=NOW_MS + 4)
+    world.log.put("pg.public.orders", value, key=b"no key", at_wall_ms=NOW_MS + 5)
+    code, told = explained(capsys, "orders", "7")
+    assert code == 3
+    assert [(c["operation"], c["digest"]) for c in told["changes"]][2:] == [("unreadable", "unknown")]
+    assert "The newest change in pg does not tell the row" in told["why"][0]
+
+
+def test_two_rows_that_do_not_fit_are_no_equals(world: OrderWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is known of either."""
+    world.in_postgres(7, ["a list"], NOW_MS + 1)
+    world.in_mariadb(7, ["a list"], NOW_MS + 2)
+    code, told = explained(capsys, "orders", "7")
+    assert code == 3
+    assert "The newest change in pg and in my does not tell the row" in told["why"][0]
+
+
+def test_a_value_that_the_log_left_out_is_not_guessed(world: OrderWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    """What it was before may be older than the topic: neither that they agree is said nor that they differ."""
+    world.note = "left out"
+    world.in_postgres(7, "new", NOW_MS + 1)
+    world.note = "a note"
+    world.in_mariadb(7, "new", NOW_MS + 2)
+    code, told = explained(capsys, "orders", "7")
+    assert code == 3
+    assert "The newest change in pg does not tell the row" in told["why"][0]
+
+
+def test_a_row_that_is_read_again_is_known_again(world: OrderWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    """A later change tells all of it."""
+    world.log.put("pg.public.orders", b"garbage", key=b'{"id": 7}', at_wall_ms=NOW_MS)
+    world.in_postgres(7, "new", NOW_MS + 1)
+    world.in_mariadb(7, "new", NOW_MS + 2)
+    code, _ = explained(capsys, "orders", "7")
+    assert code == 0
 
 
 def test_a_key_deleted_on_both_sides_agrees(world: OrderWorld, capsys: pytest.CaptureFixture[str]) -> None:
