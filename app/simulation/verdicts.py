@@ -30,6 +30,9 @@ _SURE_MS: Final = 500
 """How long a drift must last to be seen where all that beacons leave in doubt is in its favour: commits."""
 _FOUND_LATE_MS: Final = 4_000
 """How much later a row is seen to be gone that a slice did not show: its log has to be known beyond the slice."""
+_WRITERS_STAND_STILL: Final = frozenset(
+    {Fault.BEACON_WRITER_DIES, Fault.BEACON_WRITERS_DOUBLE, Fault.BEACON_CLOCK_STEPS}
+)
 _SLOW: Final = frozenset(
     {
         Fault.BEACONS_SLOW,
@@ -488,9 +491,10 @@ class Judge:
         name = self._stores[i + 1].name
         periods = worker.periods[i]
         snapshots = self._connectors[0].snapshots + self._connectors[i + 1].snapshots
-        # Where every writer hung or was gone when the world ended, nothing is known behind its last beacons.
-        newest_ms = [self._issued_ms[n][-1] for n in (0, i + 1)]
-        end_ms = min(self._clock.common_ms(self._setting.last_ms), *newest_ms)
+        end_ms = self._clock.common_ms(self._setting.last_ms)
+        if self._setting.faults & _WRITERS_STAND_STILL:
+            # Every writer may hang or be gone as the world ends: nothing is known behind its last beacons.
+            end_ms = min(end_ms, *(self._issued_ms[n][-1] for n in (0, i + 1)))
         if len(periods) > snapshots - 1:
             self.score.unjustified_unknown += 1
             self.score.complain("coverage was lost without a reason", name, b"", periods[-1].base_ms)
