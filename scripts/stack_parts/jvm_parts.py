@@ -22,6 +22,8 @@ CLUSTER_ID = "ZHJpZnRsaW5lLXN0YWNrMQ"
 # By version 2 of transactions a Java producer may commit without its last record, and hang for ever: README, "What it
 # runs on".
 FEATURES = ("--feature", "transaction.version=1")
+# By default H2 writes a commit half a second later, and a registry that is killed forgets what it has answered for.
+H2_OPTIONS = "WRITE_DELAY=0"
 
 LOG_SETTINGS = """\
 appender.console.type=Console
@@ -231,7 +233,7 @@ def registry(layout: Layout) -> Part:
             "-Dquarkus.log.level=WARN",
             f"-Dquarkus.management.host={LOOPBACK}",
             f"-Dquarkus.management.port={ports.registry_management}",
-            f"-Dapicurio.datasource.url=jdbc:h2:file:{layout.registry_data}/registry",
+            f"-Dapicurio.datasource.url=jdbc:h2:file:{layout.registry_data}/registry;{H2_OPTIONS}",
             "-jar",
             os.fspath(runner),
         ),

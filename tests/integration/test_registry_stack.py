@@ -12,7 +12,7 @@ from app.adapters.registry import RegisteredSchemas, Registry
 from app.codec.records import FIXED_IDS, RecordCodec
 from app.core.command import Approval
 from app.core.errors import ContractViolation, Undecodable
-from tests.integration.running_stack import running_stack
+from tests.integration.running_stack import part_killed, running_stack
 
 pytestmark = pytest.mark.stack
 
@@ -53,3 +53,15 @@ def test_an_id_that_nobody_gave_is_undecodable(registry: Registry) -> None:
     """The record goes to quarantine."""
     with pytest.raises(Undecodable, match="knows no schema"):
         registry.writer_schema(2_000_000_000)
+
+
+def test_what_the_registry_has_answered_for_outlives_its_death(registry: Registry) -> None:
+    """A schema that it forgot would put every record under it into quarantine."""
+    word = secrets.token_hex(4)
+    schema = {"type": "record", "name": f"Kept{word}", "fields": []}
+    schema_id = registry.register(f"kept-{word}-value", json.dumps(schema))
+    with part_killed("registry"):
+        pass
+    again = Registry(running_stack("registry")["registry"]["url"])
+    assert again.schema(schema_id) == schema
+    again.close()

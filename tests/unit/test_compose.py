@@ -118,6 +118,12 @@ def test_the_broker_is_formatted_as_locally(compose: dict[str, Any]) -> None:
     assert f"{' '.join(jvm_parts.FEATURES)} " in command
 
 
+def test_the_registry_keeps_what_it_answers_for_as_locally(compose: dict[str, Any]) -> None:
+    """Quoted, for a shell reads the line."""
+    command = compose["services"]["registry"]["command"][-1]
+    assert f"'-Dapicurio.datasource.url=jdbc:h2:file:/data/registry;{jvm_parts.H2_OPTIONS}' " in command
+
+
 def test_every_mounted_file_is_written(compose: dict[str, Any], written: Path) -> None:
     """A bind mount of a file that is not there would become an empty folder in the container."""
     mounted = [volume for service in compose["services"].values() for volume in service.get("volumes", [])]
