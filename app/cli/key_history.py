@@ -101,44 +101,41 @@ class _StoreReader:
     def changes(self, records: Iterator[LogRecord], wanted_key: bytes) -> Iterator[Change]:
         """Yield the changes of the key, and truncates, which are changes of every key."""
         for record in records:
-            try:
-                if record.key is not None and not self._is_key(record.key, wanted_key):
-                    continue
-            except (Undecodable, Unmappable):
+            if record.key is not None and not self._is_key(record.key, wanted_key):
                 continue
+            place = replace(record, key=None, value=None)
             try:
                 event = self._decoder.decode(record.key, record.value)
             except (Undecodable, Unmappable):
                 if record.key is not None:
-                    yield self._unread(record)
+                    yield Change(self._store, "unreadable", UNKNOWN, b"", "", place, record.at_wall_ms)
                 continue
             if event is not None and (record.key is not None or event.operation is Operation.TRUNCATE):
-                yield self._change(record, event)
+                yield self._change(place, event)
 
     def _is_key(self, key: bytes, wanted_key: bytes) -> bool:
-        raw = self._decoder.key_of(key)
-        return raw is not None and self._digester.canonical_key(raw) == wanted_key
+        try:
+            raw = self._decoder.key_of(key)
+            return raw is not None and self._digester.canonical_key(raw) == wanted_key
+        except (Undecodable, Unmappable):
+            return False
 
-    def _unread(self, record: LogRecord) -> Change:
-        place = replace(record, key=None, value=None)
-        return Change(self._store, "unreadable", UNKNOWN, b"", "", place, record.at_wall_ms)
+    def _digest(self, row: Mapping[str, object]) -> bytes:
+        if any(row.get(column) is LEFT_OUT for column in self._compared):
+            return UNKNOWN
+        try:
+            return row_digest(self._digester.groups(row))
+        except Unmappable:
+            return UNKNOWN
 
-    def _change(self, record: LogRecord, event: ChangeEvent) -> Change:
-        digest = b""
-        if event.after is not None:
-            try:
-                digest = row_digest(self._digester.groups(event.after))
-            except Unmappable:
-                digest = UNKNOWN
-            if any(event.after.get(column) is LEFT_OUT for column in self._compared):
-                digest = UNKNOWN
+    def _change(self, place: LogRecord, event: ChangeEvent) -> Change:
         return Change(
             self._store,
             event.operation.name.lower(),
-            digest,
+            b"" if event.after is None else self._digest(event.after),
             event.place,
             event.transaction,
-            replace(record, key=None, value=None),
+            place,
             event.source_ts_ms,
         )
 

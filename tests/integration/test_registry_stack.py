@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -62,6 +63,5 @@ def test_what_the_registry_has_answered_for_outlives_its_death(registry: Registr
     schema_id = registry.register(f"kept-{word}-value", json.dumps(schema))
     with part_killed("registry"):
         pass
-    again = Registry(running_stack("registry")["registry"]["url"])
-    assert again.schema(schema_id) == schema
-    again.close()
+    with closing(Registry(running_stack("registry")["registry"]["url"])) as again:
+        assert again.schema(schema_id) == schema
