@@ -18,6 +18,7 @@ from typing import Annotated, Any, Final, get_args, get_origin
 from msgspec import Meta
 
 from app.core.errors import ContractViolation, Unready
+from app.core.guard import DEFAULT_LIMITS, Limits
 from app.core.store import Converter, StoreKind
 from app.declared.document import Node, plain_scalar, read_document
 from app.declared.fault import Fault, Place, Refused, nearest, shown
@@ -178,6 +179,34 @@ class ApplierSettings:
         ]
         | None
     ) = None
+    writes_per_minute: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="repairs of one target a minute, of all appliers; undos do not count")
+    ] = DEFAULT_LIMITS.writes_per_minute
+    deletes_per_minute: Annotated[int, Meta(ge=0, le=1_000_000, description="of these, deletes")] = 600
+    same_row_per_hour: Annotated[
+        int, Meta(ge=1, le=10_000, description="repairs of one row an hour, beyond which it waits for a person")
+    ] = DEFAULT_LIMITS.same_row_per_hour
+    rows_per_transaction: Annotated[
+        int, Meta(ge=1, le=1_000, description="rows that one transaction may write, and hold locks on")
+    ] = DEFAULT_LIMITS.rows_per_transaction
+    writes_per_s: Annotated[
+        int, Meta(ge=1, le=100_000, description="rows that are written to a target that bears it well")
+    ] = DEFAULT_LIMITS.writes_per_second
+    lag_ms_max: Annotated[
+        int, Meta(ge=1_000, le=3_600_000, description="milliseconds that what follows a target may be behind")
+    ] = DEFAULT_LIMITS.lag_ms_max
+
+    @property
+    def limits(self) -> Limits:
+        """How much this applier may write to one target."""
+        return Limits(
+            writes_per_minute=self.writes_per_minute,
+            deletes_per_minute=self.deletes_per_minute,
+            same_row_per_hour=self.same_row_per_hour,
+            rows_per_transaction=self.rows_per_transaction,
+            writes_per_second=self.writes_per_s,
+            lag_ms_max=self.lag_ms_max,
+        )
 
 
 @dataclass(frozen=True, slots=True)

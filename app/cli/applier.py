@@ -136,6 +136,7 @@ def compose(
         belief=belief,
         words_on=words.words_on,
         now_wall_ms=clock,
+        limits=settings.applier.limits,
         is_stopped=words.asks_to_stop,
         is_quarantined=words.is_quarantined,
         rehearsed_at_ms=words.rehearsed_at_ms,

@@ -1,7 +1,8 @@
 """When what the applier meets looks wrong as a whole: then it stops itself, until a person has looked.
 
 A single refusal is a row's own matter. Many refusals by the target's constraints mean a wrong contract, many commands
-over the budget a mass drift, many forgeries an attack; in each case going on does harm or hides it.
+that nobody asked for over the budget a mass drift, many forgeries an attack; in each case going on does harm or hides
+it. What a person approved, or a policy lets go at a rate, only takes its time.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from app.core.command import DISTRUSTED, FINAL_REASONS, CommandOutcome, Outcome,
 _MINUTE_MS: Final = 60_000
 _THE_ROWS_OWN: Final = frozenset(
     {
-        RefusalReason.EXPIRED,
         RefusalReason.REJECTED,
         RefusalReason.ROW_MOVED,
         RefusalReason.AUTHORITY_MOVED,
@@ -37,8 +37,8 @@ class Trip(Enum):
 class BreakerLimits:
     """How much is too much.
 
-    Of the last `window` commands that ended, `failures` failed; within a minute `over_budget` were held for the budget,
-    or `forgeries` were not what they claimed to be.
+    Of the last `window` commands that ended, `failures` failed; within a minute `over_budget` different ones were held
+    for the budget, or `forgeries` were not what they claimed to be.
     """
 
     window: int = 50
@@ -53,7 +53,7 @@ class Breaker:
     def __init__(self, limits: BreakerLimits | None = None) -> None:
         self._limits = limits or BreakerLimits()
         self._ended: deque[bool] = deque(maxlen=self._limits.window)
-        self._over_budget: deque[int] = deque(maxlen=self._limits.over_budget)
+        self._over_budget: dict[bytes, int] = {}
         self._forgeries: deque[int] = deque(maxlen=self._limits.forgeries)
 
     def after(self, outcome: CommandOutcome) -> Trip | None:
@@ -61,12 +61,19 @@ class Breaker:
         if outcome.reason in DISTRUSTED:
             return self._counted(self._forgeries, outcome.at_ms, Trip.FORGERIES)
         if outcome.reason is RefusalReason.OVER_BUDGET:
-            return self._counted(self._over_budget, outcome.at_ms, Trip.MASS)
+            return self._over_the_budget(outcome)
         if outcome.outcome is Outcome.HELD or outcome.reason in _THE_ROWS_OWN:
             return None
         failed = outcome.outcome is Outcome.INVERTED or outcome.reason in FINAL_REASONS
         self._ended.append(failed and outcome.outcome is not Outcome.APPLIED)
         return Trip.FAILURES if sum(self._ended) >= self._limits.failures else None
+
+    def _over_the_budget(self, outcome: CommandOutcome) -> Trip | None:
+        """Count a command that is held for the budget once a minute, however often the planner sends it."""
+        counted = {one: at_ms for one, at_ms in self._over_budget.items() if outcome.at_ms - at_ms < _MINUTE_MS}
+        counted.setdefault(outcome.command_id, outcome.at_ms)
+        self._over_budget = counted
+        return Trip.MASS if len(counted) >= self._limits.over_budget else None
 
     @staticmethod
     def _counted(times: deque[int], at_ms: int, trip: Trip) -> Trip | None:

@@ -39,7 +39,7 @@ class RefusalReason(Enum):
     REPLAYED = "replayed"  # a word that was said before
     # Whether it may be carried out.
     CLOCKS_DISAGREE = "clocks_disagree"  # held: it was signed at a time that has not come here
-    EXPIRED = "expired"
+    EXPIRED = "expired"  # held: its time is over; the planner gives it another, and people are asked again
     REJECTED = "rejected"  # a person said no
     POLICY_DIFFERS = "policy_differs"  # held: the planner went by another policy than the applier has
     NOT_REHEARSED = "not_rehearsed"  # held: the policy wants a rehearsal before a person says yes
@@ -54,7 +54,8 @@ class RefusalReason(Enum):
     STOPPED = "stopped"  # held: the flag in the target's own database
     ANOTHER_SERVER = "another_server"  # held: the target failed over or was restored, and nobody has accepted that yet
     OSCILLATES = "oscillates"  # held: the row was repaired again and again: two writers fight over it
-    OVER_BUDGET = "over_budget"  # held
+    OVER_RATE = "over_rate"  # held: more in a minute than its policy lets go, or of what a person approved than may be
+    OVER_BUDGET = "over_budget"  # held: more in a minute than may be written by nobody's word; a mass opens the breaker
     FENCED = "fenced"
     NO_RIGHT = "no_right"  # held: the applier's role may not do this there, and only a person can mend that
     ROW_LOCKED = "row_locked"  # held: somebody is writing the row right now
@@ -127,6 +128,8 @@ FINAL_REASONS: Final[frozenset[RefusalReason]] = (
     - WAITS_FOR_WORD
     - {
         RefusalReason.CLOCKS_DISAGREE,
+        # Repairs may have stood still for longer than it lives, and its row is still to be repaired.
+        RefusalReason.EXPIRED,
         # The planner sends it again under the policy that its contracts have.
         RefusalReason.POLICY_DIFFERS,
         RefusalReason.OUTSIDE_HOURS,
@@ -136,6 +139,7 @@ FINAL_REASONS: Final[frozenset[RefusalReason]] = (
         RefusalReason.FENCED,
         RefusalReason.NO_RIGHT,
         RefusalReason.KEY_NOT_HELD,
+        RefusalReason.OVER_RATE,
         RefusalReason.OVER_BUDGET,
         RefusalReason.ROW_LOCKED,
         RefusalReason.VALUE_TAKEN,

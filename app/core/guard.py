@@ -221,12 +221,20 @@ def _oscillates(_command: RepairCommand, known: Known) -> bool:
     return known.said.refusal is not None and known.counts.same_row_in_hour >= known.limits.same_row_per_hour
 
 
-def _is_over_budget(command: RepairCommand, known: Known) -> bool:
-    counts, limits = known.counts, known.limits
-    if command.action is Action.DELETE and counts.deletes_in_minute >= limits.deletes_per_minute:
-        return True
+def _is_over_rate(command: RepairCommand, known: Known) -> bool:
+    """Tell whether its minute is used up for a command that somebody answers for: its policy's rate, or a person."""
+    if known.said.refusal is None:
+        return _is_minute_used_up(command, known)
     automatic = known.policy.automatic_per_minute if known.policy else None
-    if automatic is not None and known.said.refusal is not None and counts.automatic_in_minute >= automatic:
+    return automatic is not None and known.counts.automatic_in_minute >= automatic
+
+
+def _is_minute_used_up(command: RepairCommand, known: Known) -> bool:
+    """Tell whether no more may be written to the target this minute; an undo counts in no budget and waits for none."""
+    counts, limits = known.counts, known.limits
+    if command.undoes:
+        return False
+    if command.action is Action.DELETE and counts.deletes_in_minute >= limits.deletes_per_minute:
         return True
     return counts.writes_in_minute >= limits.writes_per_minute
 
@@ -253,7 +261,8 @@ BEFORE: Final[Sequence[Check[Known]]] = (
         lambda _command, known: known.policy is not None and not is_open(known.policy, known.now_wall_ms),
     ),
     (RefusalReason.OSCILLATES, _oscillates),
-    (RefusalReason.OVER_BUDGET, _is_over_budget),
+    (RefusalReason.OVER_RATE, _is_over_rate),
+    (RefusalReason.OVER_BUDGET, _is_minute_used_up),
 )
 
 FENCE: Final[Sequence[Check[Fence]]] = (

@@ -41,7 +41,7 @@ from app.core.signing import id_of_member, member_of
 RESEND_FIRST_MS: Final = 1_000
 RESEND_MOST_MS: Final = 30_000
 RENEWED_MS: Final = 3_600_000
-"""How long a command lives on that expired while it waited for a person: nobody has refused it."""
+"""How long a command lives on that expired while it waited for a person, its hours or its target: nobody refused it."""
 HOURS_LOOK_MS: Final = 60_000
 """How often it is looked whether the policy's hours have come."""
 
@@ -284,24 +284,21 @@ def on_time(
             step.writes[key] = None
             continue
         policy = repair_policy(contracts.get(state.command.entity), state.command.target)
-        if state.standing is Standing.WAITS_FOR_HOURS:
-            if policy is not None and not is_open(policy, now_wall_ms):
-                _save(step, state, replace(state, due_at_ms=now_wall_ms + HOURS_LOOK_MS))
-                continue
-            # Its time ran while nothing could be done; a person's word on it would be void with another time.
-            if state.command.expires_at_ms <= now_wall_ms:
-                moved = replace(moved, command=replace(state.command, expires_at_ms=now_wall_ms + RENEWED_MS))
-        if moved.standing is Standing.WAITS_FOR_PERSON:
-            renewed = replace(state.command, expires_at_ms=now_wall_ms + RENEWED_MS)
-            moved = replace(moved, command=renewed, due_at_ms=renewed.expires_at_ms)
-        else:
-            moved = replace(moved, due_at_ms=now_wall_ms + RESEND_MOST_MS)
+        if state.standing is Standing.WAITS_FOR_HOURS and policy is not None and not is_open(policy, now_wall_ms):
+            _save(step, state, replace(state, due_at_ms=now_wall_ms + HOURS_LOOK_MS))
+            continue
+        # Its time ran out while nothing could be done; a person's word on it is void with another time.
+        is_over = state.command.expires_at_ms <= now_wall_ms
+        expires_at_ms = now_wall_ms + RENEWED_MS if is_over else state.command.expires_at_ms
+        is_for_person = moved.standing is Standing.WAITS_FOR_PERSON
+        moved = replace(moved, due_at_ms=expires_at_ms if is_for_person else now_wall_ms + RESEND_MOST_MS)
         again = replace(
-            moved.command,
-            fence_token=(fence_tokens or {}).get(moved.command.target, 0),
-            policy_id=policy.policy_id if policy is not None else moved.command.policy_id,
+            state.command,
+            expires_at_ms=expires_at_ms,
+            fence_token=(fence_tokens or {}).get(state.command.target, 0),
+            policy_id=policy.policy_id if policy is not None else state.command.policy_id,
         )
-        if again != moved.command:
+        if again != state.command:
             moved = replace(moved, command=again, approved=False)
         _save(step, state, moved)
         step.commands.append(moved.command)

@@ -209,6 +209,13 @@ class Deployment:
             "contracts_dir": "contracts",
             "placeholder_file": "keys/placeholder",
             "partitions": PARTITIONS,
+            # As much as may be said: the drill asks what a repair does, not how many there may be.
+            "applier": {
+                "writes_per_minute": 1_000_000,
+                "deletes_per_minute": 1_000_000,
+                "same_row_per_hour": 10_000,
+                "writes_per_s": 100_000,
+            },
             "stores": stores,
         }
         self.config.write_text(json.dumps(settings), encoding="ascii")

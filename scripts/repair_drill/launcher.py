@@ -28,12 +28,10 @@ from app.adapters.metrics import Metrics
 from app.applier.apply import Applier
 from app.cli.applier import compose
 from app.core.command import CommandOutcome, RepairCommand
-from app.core.guard import Limits
 from app.core.ledger import LedgerRow
 from app.ports import RowName, RowStore, RowTransaction
 from app.settings import load_settings
 
-_UNBOUNDED = 10**9
 
 
 class Line:
@@ -96,9 +94,8 @@ def run(settings_file: Path, path: str) -> None:
     line = Line(path)
     loop = compose(settings, Metrics(), stopping, line.ask)
     stores = {name: cast("RowStore", ToldStore(store, line)) for name, store in loop.applier.stores.items()}
-    limits = Limits(_UNBOUNDED, _UNBOUNDED, _UNBOUNDED, writes_per_second=_UNBOUNDED)
     composed = {each.name: getattr(loop.applier, each.name) for each in fields(loop.applier)}
-    loop.applier = ToldApplier(**(composed | {"stores": stores, "limits": limits}), line=line)
+    loop.applier = ToldApplier(**(composed | {"stores": stores}), line=line)
     loop.words.start()
     loop.run()
 

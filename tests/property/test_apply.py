@@ -185,14 +185,21 @@ def test_a_column_that_cannot_hold_the_value_is_a_refusal() -> None:
     assert world.value(world.target) == "old"
 
 
-def test_an_expired_command_is_refused_unless_it_was_done_before() -> None:
-    """The ledger is asked first: what was written and then expired was written all the same."""
+def test_an_expired_command_is_held_unless_it_was_done_before() -> None:
+    """The ledger is asked first: what was written and then expired was written all the same.
+
+    What is over leaves nothing in the ledger, where its id would bar the row's repair for ever.
+    """
     world = World("new", "old")
     done, late = world.command("old", "new"), world.command("old", "new")
     assert world.applier().carry_out(done).outcome is Outcome.APPLIED
     world.now_ms = 10_000
     assert world.applier().carry_out(done).outcome is Outcome.APPLIED
-    assert world.applier().carry_out(late).reason is RefusalReason.EXPIRED
+    over = world.applier().carry_out(late)
+    assert (over.outcome, over.reason) == (Outcome.HELD, RefusalReason.EXPIRED)
+    assert late.command_id not in world.target.ledger
+    world.target.put(ENTITY, KEY, row("old"))
+    assert world.applier().carry_out(replace(late, expires_at_ms=20_000)).outcome is Outcome.APPLIED
 
 
 def test_budget_and_breaker_hold_back_what_is_too_much() -> None:

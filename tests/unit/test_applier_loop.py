@@ -18,7 +18,7 @@ from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
 from app.ports import Strain
 from tests.property.applier_rig import APPROVALS, CODEC, STATUSES, TOPICS, Message, Rig
-from tests.property.applier_world import ENTITY, KEY, Killed, World, row
+from tests.property.applier_world import ENTITY, KEY, POLICY, Killed, World, row
 from tests.signatures import PLANNER, STRANGER, resume_word, signed, word_on
 
 
@@ -378,6 +378,30 @@ def test_a_mass_of_drifts_stops_repairs_by_one_word() -> None:
     assert sum(world.value(world.target, key) == "new" for key in keys) == 20
     said = [decode_control(r.value) for r in rig.sink.sent if r.topic == TOPICS.control]
     assert [(word.said, word.why) for word in said] == [(Said.PAUSE, "mass")]
+
+
+def test_a_batch_that_a_person_approved_takes_its_minutes_and_opens_no_breaker() -> None:
+    """Four hundred deletes at twenty a minute: held and sent again, and nobody has to say resume."""
+    world = World("new", "old", replace(POLICY, deletes_wait=True))
+    rig = Rig(world)
+    object.__setattr__(rig.loop.applier, "limits", Limits(deletes_per_minute=20))
+    rig.broker.say(Said.RESUME)
+    keys = [number.to_bytes(16, "big") for number in range(400)]
+    for key in keys:
+        world.put(key, None, "extra")
+    commands = [replace(world.command("extra", None, key), expires_at_ms=10**6) for key in keys]
+    rig.broker.hear(CODEC.approval(word_on(commands)))
+
+    def turn(number: int) -> None:
+        if number in {1, 4}:
+            world.now_ms += 60_000
+            for command in commands:
+                rig.broker.command(command)
+
+    outcomes = rig.run(9, turn)
+    assert {o.reason for o in outcomes} == {None, RefusalReason.OVER_RATE}
+    assert sum(world.value(world.target, key) is None for key in keys) == 40
+    assert [r for r in rig.sink.sent if r.topic == TOPICS.control] == []
 
 
 class Trouble(Message):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from app.core.errors import ContractViolation, Unready
+from app.core.guard import Limits
 from app.core.store import Converter, StoreKind
 from app.declared.fault import Refused
 from app.settings import KafkaSecurity, SaslMechanism, SecurityProtocol, Settings, load_settings
@@ -47,6 +49,19 @@ def faults_of(tmp_path: Path, text: str, environment: dict[str, str] | None = No
     with pytest.raises(Refused) as refused:
         load(tmp_path, text, environment)
     return [str(fault).replace(f"{tmp_path}/", "") for fault in refused.value.faults]
+
+
+def test_how_much_an_applier_may_write_is_set(tmp_path: Path) -> None:
+    """Each limit arrives where the guard and the pace read it; what is not set stays careful."""
+    assert load(tmp_path, GOOD).applier.limits == Limits()
+    chosen = {"rows_per_transaction": 7} | {
+        member.name: 1_001 + number
+        for number, member in enumerate(fields(Limits))
+        if member.name != "rows_per_transaction"
+    }
+    asked = {f"DRIFTLINE_APPLIER_{name.upper()}": str(value) for name, value in chosen.items()}
+    asked["DRIFTLINE_APPLIER_WRITES_PER_S"] = asked.pop("DRIFTLINE_APPLIER_WRITES_PER_SECOND")
+    assert load(tmp_path, GOOD, asked).applier.limits == Limits(**chosen)
 
 
 def test_settings_become_values_and_paths_are_relative_to_the_file(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
         (UPSERT, replace(KNOWN, policy=replace(POLICY, deny=(ALWAYS,))), RefusalReason.OUTSIDE_HOURS),
         (DELETE, replace(KNOWN, said=ALLOWED, policy=replace(POLICY, deny=(ALWAYS,))), RefusalReason.OUTSIDE_HOURS),
         (UPSERT, replace(KNOWN, policy=SLOW, counts=LedgerCounts(0, 0, 0, automatic_in_minute=2)), None),
-        (UPSERT, replace(KNOWN, policy=SLOW, counts=LedgerCounts(0, 0, 0, 3)), RefusalReason.OVER_BUDGET),
+        (UPSERT, replace(KNOWN, policy=SLOW, counts=LedgerCounts(0, 0, 0, 3)), RefusalReason.OVER_RATE),
         (UPSERT, replace(KNOWN, policy=SLOW, counts=LedgerCounts(0, 0, 0, 3), said=ALLOWED), None),
         (UPSERT, replace(KNOWN, policy=FEW, counts=LedgerCounts(0, 0, 0, 9), table_rows=1_000), None),
         (
@@ -135,7 +135,11 @@ LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
         (UPSERT, replace(KNOWN, counts=LedgerCounts(9, 2, 0)), None),
         (UPSERT, replace(KNOWN, counts=LedgerCounts(10, 0, 0)), RefusalReason.OVER_BUDGET),
         (DELETE, replace(KNOWN, said=ALLOWED, counts=LedgerCounts(2, 1, 0)), None),
-        (DELETE, replace(KNOWN, said=ALLOWED, counts=LedgerCounts(2, 2, 0)), RefusalReason.OVER_BUDGET),
+        (UPSERT, replace(KNOWN, said=ALLOWED, counts=LedgerCounts(10, 0, 0)), RefusalReason.OVER_RATE),
+        (DELETE, replace(KNOWN, said=ALLOWED, counts=LedgerCounts(2, 2, 0)), RefusalReason.OVER_RATE),
+        (TRANSFORM, replace(SPELLS, counts=LedgerCounts(10, 0, 0)), RefusalReason.OVER_RATE),
+        (RESTORE, replace(KNOWN, said=ALLOWED, counts=LedgerCounts(99, 99, 99)), None),
+        (replace(RESTORE, intended_digest=b""), replace(KNOWN, said=ALLOWED, counts=LedgerCounts(99, 99, 99)), None),
     ],
 )
 def test_before_the_transaction(command: RepairCommand, known: Known, reason: RefusalReason | None) -> None:
@@ -152,7 +156,7 @@ def test_an_earlier_check_hides_a_later_one() -> None:
     against = replace(against, now_wall_ms=0)
     assert first_refusal(BEFORE, DELETE, against) is RefusalReason.NOT_APPROVED
     against = replace(against, said=ALLOWED)
-    assert first_refusal(BEFORE, DELETE, against) is RefusalReason.OVER_BUDGET
+    assert first_refusal(BEFORE, DELETE, against) is RefusalReason.OVER_RATE
     against = replace(against, said=Said((), RefusalReason.NOT_APPROVED))
     assert first_refusal(BEFORE, UPSERT, against) is RefusalReason.OSCILLATES
 

@@ -368,6 +368,31 @@ def test_a_command_that_was_lost_on_its_way_goes_again() -> None:
     assert table.rows == {}
 
 
+def test_what_expired_while_repairs_stood_still_gets_another_term() -> None:
+    """Nothing was recorded under its id, and its row still drifts: it goes again, and a person is asked again."""
+    table = Table()
+    (command,) = table.find(finding_of(1, intended=b""))
+    assert table.say(command) == [command]
+    over_ms = command.expires_at_ms
+    table.end(command, Outcome.HELD, RefusalReason.EXPIRED, now=over_ms)
+    (again,) = table.tick(over_ms + planner.RESEND_FIRST_MS)
+    assert again == replace(command, expires_at_ms=over_ms + planner.RESEND_FIRST_MS + planner.RENEWED_MS)
+    table.end(again, Outcome.HELD, RefusalReason.NOT_APPROVED, now=over_ms + planner.RESEND_FIRST_MS)
+    assert table.tick(again.expires_at_ms - 1) == [], "what was said of it under its old time counts no more"
+    assert table.say(again) == [again]
+    table.end(again, Outcome.APPLIED)
+    assert table.rows == {}
+
+
+def test_an_old_copy_that_somebody_plays_again_changes_no_term() -> None:
+    """It is over, and what was sent since is not: that goes as it is, with the word that was said of it."""
+    table = Table()
+    (command,) = table.find(finding_of(1, intended=b""))
+    table.end(command, Outcome.HELD, RefusalReason.NOT_APPROVED)
+    table.end(command, Outcome.HELD, RefusalReason.EXPIRED, now=100)
+    assert table.tick(100 + planner.RESEND_FIRST_MS) == [command]
+
+
 @pytest.mark.parametrize("stage", [Stage.RESOLVED, Stage.VERIFIED, Stage.REFUTED])
 def test_a_drift_that_ended_withdraws_what_waits(stage: Stage) -> None:
     """Nothing waits for a drift that is gone."""
