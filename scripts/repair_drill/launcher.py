@@ -33,7 +33,6 @@ from app.ports import RowName, RowStore, RowTransaction
 from app.settings import load_settings
 
 
-
 class Line:
     """The line to the drill."""
 
