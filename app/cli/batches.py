@@ -14,6 +14,7 @@ from app.cli.invocation import Invocation
 from app.cli.output import print_records
 from app.cli.proposals import Proposals, Rehearsals, read_proposals
 from app.cli.row_keys import sealed_key_opener
+from app.cli.row_values import changes
 from app.codec.rendering import touched_text, wall_text, would_text
 from app.core.batch import Batch
 from app.core.command import Action, RepairCommand
@@ -22,6 +23,7 @@ from app.core.rehearsal import summed
 
 LISTED: Final = ("batch", "effect", "why", "kinds", "columns", "sample_keys", "rehearsed", "approved_by", "expires_at")
 ROWS: Final = ("command_id", "finding_id", "key", "kind", "action", "columns", "source_transaction", "would", "touches")
+VALUES: Final = ("key", "kind", "action", "changes", "rows_stand", "would")
 _SAMPLE: Final = 5
 _SHORT: Final = 16
 _PREFIX_MIN: Final = 8
@@ -133,14 +135,19 @@ def the_batch(batches: list[Batch], prefix: str) -> Batch:
 @click.command()
 @click.argument("batch", required=False)
 @click.option("--entity", help="Only this entity's.")
+@click.option("--values", is_flag=True, help="With BATCH: read both stores, and show what would change in each row.")
 @click.pass_obj
-def command(invocation: Invocation, *, batch: str | None, entity: str | None) -> int:
+def command(invocation: Invocation, *, batch: str | None, entity: str | None, values: bool) -> int:
     """List the batches that wait for a person, or the rows of one BATCH, with what a rehearsal has shown.
 
     Exit code 4 if any wait.
     """
+    from app.adapters.seal import KeySeals
     from app.adapters.system_clock import wall_ms
+    from app.cli.applier import row_stores
 
+    if values and batch is None:
+        raise ContractViolation("--values shows the rows of one batch", hint="driftline batches BATCH --values")
     deployment = Deployment.of(invocation, "batches")
     proposals = read_proposals(deployment)
     batches = [each for each in proposals.batches() if entity in {None, each.first.entity}]
@@ -149,7 +156,11 @@ def command(invocation: Invocation, *, batch: str | None, entity: str | None) ->
         named = the_batch(batches, batch)
         rows = zip(named.commands, named.members, strict=True)
         shown = [row_document(row, member, proposals.rehearsals, key_text) for row, member in rows]
-        print_records(shown, invocation.output, ROWS)
+        if values:
+            open_key = KeySeals.from_folder(deployment.settings.keys_dir).open_key
+            found = changes(named.commands, row_stores(deployment.settings), open_key)
+            shown = [document | more for document, more in zip(shown, found, strict=True)]
+        print_records(shown, invocation.output, VALUES if values else ROWS)
         return ExitCode.REFUSED
     now_ms = wall_ms()
     shown = [batch_document(each, proposals, key_text, now_ms) for each in batches]

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
+from app.adapters.memory_rows import MemoryRows, plain_digest
 from app.adapters.signing import SIGNERS, read_signers, verify
 from app.cli.main import run
 from app.codec.control import decode_control, encode_control
 from app.core.approval import refusal_of
+from app.core.canonical_key import key_writer
 from app.core.command import Action, Outcome, RefusalReason
+from app.core.contract import FieldKind, FieldType
 from app.core.signing import id_of_member
 from app.core.switch import Control, Said
 from app.core.trust import SignerRole, distrust
@@ -64,6 +67,43 @@ def test_a_batch_says_what_why_how_many_and_which_rows(desk: Desk, capsys: pytes
     assert sorted(int(row["key"]) for row in rows) == list(range(1, 8))
     assert run(["batches"]) == 4
     assert "deletes 7 of shop.orders in my" in capsys.readouterr().out
+
+
+def test_a_person_may_look_at_what_would_change_in_each_row(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Read from both stores as they are now; a row that moved on since says so, and no value is on a topic."""
+    stores = {name: MemoryRows(("status", "note")) for name in ("pg", "my")}
+    monkeypatch.setattr("app.cli.applier.row_stores", lambda *_, **__: stores)
+    paid, sent = {"status": "paid", "note": None}, {"status": "sent\x1b[2J", "note": None}
+    key = key_writer(FieldType(FieldKind.INT64))
+    for number in (1, 2):
+        stores["my"].put("orders", key(number), sent)
+    stores["pg"].put("orders", key(3), paid)
+    stores["pg"].put("orders", key(4), paid)
+    stores["my"].put("orders", key(4), sent)
+    desk.propose(expected_digest=plain_digest(sent))
+    desk.propose()
+    stale = {"action": Action.UPSERT, "kind": "stale", "intended_digest": plain_digest(paid), "reason": "masses"}
+    for found in (b"", plain_digest(sent)):
+        desk.propose(**stale, expected_digest=found)
+    shown = {
+        row["key"]: (row["changes"], row["rows_stand"])
+        for batch in listed(capsys, "batches")
+        for row in listed(capsys, "batches", batch["batch"], "--values")
+    }
+    assert shown == {
+        "1": (["status: sent\x1b[2J -> no row", "note: NULL -> no row"], "as judged"),
+        "2": (["status: sent\x1b[2J -> no row", "note: NULL -> no row"], "moved since"),
+        "3": (["status: no row -> paid", "note: no row -> NULL"], "as judged"),
+        "4": (["status: sent\x1b[2J -> paid"], "as judged"),
+    }
+    name = next(batch["batch"] for batch in listed(capsys, "batches") if batch["action"] == "upsert")
+    assert run(["batches", name, "--values"]) == 4
+    out = capsys.readouterr().out
+    assert "status: sent\\x1b[2J -> paid" in out
+    assert "\x1b" not in out
+    assert run(["batches", "--values"]) == 2
 
 
 def test_a_word_binds_the_batch_and_goes_to_each_of_its_partitions(
