@@ -56,10 +56,11 @@ from app.core.guard import (
     is_well_formed,
     repair_policy,
 )
+from app.core.kinship import deletes, tables_below
 from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, recorded_command
 from app.core.policy import columns_mode
 from app.core.rehearsal import yes_counts_from_ms
-from app.core.together import exchanged, halves, together, unit_of
+from app.core.together import exchanged, halves, together, unit_of, within
 from app.core.transform import aligned, chosen
 from app.core.trust import role_for
 from app.core.undo import undoes
@@ -77,6 +78,7 @@ from app.ports import (
 )
 
 _CONFLICT: Final = RefusalReason.UNIQUE_CONFLICT
+_CHILDREN_ARE_THERE: Final = "rows of child entities are still there"
 ABSENT: Final = object()
 """What stands for the value of a field in a row that is not there: no value, and not NULL either."""
 
@@ -180,10 +182,14 @@ class Applier:
         outcomes = {place: self._not_ours(*asked) for place, asked in enumerate(received)}
         ours = [place for place, no in outcomes.items() if no is None]
         commands = [received[place][0] for place in ours]
-        for members in together(commands, self.limits.rows_per_transaction):
+        for members in self.by_transaction(commands):
             answered = self._apply_together([commands[n] for n in members])
             outcomes |= {ours[n]: answered[commands[n].command_id] for n in members}
         return [outcome for outcome in outcomes.values() if outcome is not None]
+
+    def by_transaction(self, commands: Sequence[RepairCommand]) -> list[list[int]]:
+        """Return the places of commands by the transactions that they go into, in the order of these."""
+        return together(commands, self.limits.rows_per_transaction, self.contracts)
 
     def _not_ours(self, command: RepairCommand, partition: int) -> CommandOutcome | None:
         """Refuse what is no command of ours, without a ledger row: there is none, or nothing of ours to write there."""
@@ -363,7 +369,7 @@ class Applier:
     # -- the transaction --------------------------------------------------------------------------------------------
 
     def _write(self, commands: Sequence[RepairCommand], store: RowStore) -> str:
-        orders = self._ordered(commands, store)
+        orders = self._ordered([commands[place] for place in within(commands, self.contracts)], store)
         rows = [(order.command.entity, order.key) for order in orders]
         if len(set(rows)) < len(rows):
             raise Refused(RefusalReason.WIDER_THAN_ONE_ROW, "two commands name one row")
@@ -432,17 +438,23 @@ class Applier:
         left = transaction.read_back()
         self.failpoint("row_read_back")
         others = transaction.other_tables()
+        of_children = self._child_tables(orders) if others else frozenset()
         for order, read in zip(orders, left, strict=True):
             # Of several rows nobody knows which was not written, or wrote more: asked again in halves, it shows.
-            written = Written(rows - len(orders) + 1, self._named(order, read), others)
+            written = Written(rows - len(orders) + 1, self._named(order, read), others, of_children)
             reason = first_refusal(WRITTEN, order.command, written)
             if reason is not None:
-                raise Refused(reason)
+                raise Refused(reason, _CHILDREN_ARE_THERE if reason is RefusalReason.FOREIGN_KEY else "")
         self.failpoint("before_commit")
         if self.is_stopped():
             where = orders[0].command.target
             raise Unready("repairs were stopped while rows were written: none is", where=where)
         self._heed_quarantine([order.command for order in orders])
+
+    def _child_tables(self, orders: Sequence[Order]) -> frozenset[str]:
+        """Return the tables in which rows may hang on those that are deleted, by the policies of the target."""
+        of_parents = {order.command.entity for order in orders if deletes(order.command)}
+        return tables_below(of_parents, orders[0].command.target, self.contracts)
 
     def _in_time(self, command: RepairCommand, no: Refused) -> Refused:
         """Hold a young command whose unique value another row has: that row's repair may come by the next poll."""

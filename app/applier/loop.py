@@ -33,7 +33,6 @@ from app.core.published import QuarantinedRecord
 from app.core.quarantine import DRIFTS_TOO_MUCH, Drifting, shard_name
 from app.core.rehearsal import Rehearsal
 from app.core.switch import Control, Said
-from app.core.together import together
 from app.ports import Sink
 
 _AT_ONCE: Final = 500
@@ -203,7 +202,7 @@ class ApplierLoop:
         self.applier.belief.expect(commands.values())
         left = set(commands)
         numbers = list(commands)
-        for members in together(list(commands.values()), self.applier.limits.rows_per_transaction):
+        for members in self.applier.by_transaction(list(commands.values())):
             self._wait_until_may_write(commands[numbers[members[0]]].target)
             # The new owner of a partition that was taken away reads it from the last commit.
             mine = [n for n in (numbers[m] for m in members) if self._place(messages[n]) not in self._lost]

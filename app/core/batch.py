@@ -15,7 +15,7 @@ from itertools import groupby
 
 from app.core.command import Action, RepairCommand
 from app.core.contract import EntityContract
-from app.core.guard import repair_policy
+from app.core.kinship import generation
 from app.core.limits import BATCH_COMMANDS_MAX, BATCH_GATHERS_MS
 from app.core.signing import batch_id, member_of
 
@@ -96,15 +96,8 @@ def _group(command: RepairCommand) -> tuple[str, str, str, str, bytes, int]:
 def _kinship(command: RepairCommand, contracts: Mapping[str, EntityContract]) -> tuple[int, int]:
     """Return what to order by: writes before deletes, and among them by generations."""
     if command.action is Action.DELETE:
-        return 1, -_generation(command.entity, command.target, contracts, frozenset())
-    return 0, _generation(command.entity, command.target, contracts, frozenset())
-
-
-def _generation(entity: str, target: str, contracts: Mapping[str, EntityContract], below: frozenset[str]) -> int:
-    """Return how many parents stand above an entity; the check of contracts has seen that there is no circle."""
-    policy = repair_policy(contracts.get(entity), target)
-    above = [parent for parent in (policy.parents if policy else ()) if parent not in below]
-    return max((1 + _generation(parent, target, contracts, below | {entity}) for parent in above), default=0)
+        return 1, -generation(command.entity, command.target, contracts)
+    return 0, generation(command.entity, command.target, contracts)
 
 
 def _parted(commands: list[RepairCommand], most: int) -> Iterator[list[RepairCommand]]:

@@ -141,9 +141,9 @@ class RepairPolicy:
     A shard is quarantined where more than `quarantine_rows` of its rows, or `quarantine_percent` of them, drift within
     an hour (`app.core.quarantine`). Without a person at most `automatic_per_minute` rows of the
     entity and `automatic_percent_per_minute` of its table are written in a minute. Repairs are made within `allow`
-    (always, where it is empty) and never within `deny`. `parents` are the entities whose rows must be there first.
-    `persons` must say yes, and a yes counts for `approval_life_ms`; `rehearsal` says whether what they say yes to must
-    have been tried. `expires_after_ms` is how long a command may be applied.
+    (always, where it is empty) and never within `deny`. `parents` are the entities whose rows come first
+    (`app.core.kinship`). `persons` must say yes, and a yes counts for `approval_life_ms`; `rehearsal` says whether what
+    they say yes to must have been tried. `expires_after_ms` is how long a command may be applied.
     """
 
     mode: RepairMode = RepairMode.OBSERVE

@@ -115,11 +115,15 @@ class Locked:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was read back after the write and before the commit."""
+    """What was read back after the write and before the commit.
+
+    `child_tables` are those of the entities below one of which a row is deleted, as the contracts name them.
+    """
 
     rows: int
     digest: bytes
     other_tables: tuple[str, ...]
+    child_tables: frozenset[str] = frozenset()
 
 
 FactsT = TypeVar("FactsT")
@@ -239,6 +243,11 @@ def _is_minute_used_up(command: RepairCommand, known: Known) -> bool:
     return counts.writes_in_minute >= limits.writes_per_minute
 
 
+def _took_children(_command: RepairCommand, left: Written) -> bool:
+    """Tell whether nothing was touched besides the row but rows of child entities, as a cascade does."""
+    return left.rows == 1 and bool(left.other_tables) and left.child_tables.issuperset(left.other_tables)
+
+
 BEFORE: Final[Sequence[Check[Known]]] = (
     (RefusalReason.OUTSIDE_CONTRACT, _is_outside),
     (
@@ -287,6 +296,8 @@ LOCKED: Final[Sequence[Check[Locked]]] = (
 
 WRITTEN: Final[Sequence[Check[Written]]] = (
     (RefusalReason.NOT_HELD_BY_COLUMN, lambda command, left: left.digest != command.intended_digest),
+    # The children may be repaired as well, and the row is right to go once they are.
+    (RefusalReason.FOREIGN_KEY, _took_children),
     (RefusalReason.WIDER_THAN_ONE_ROW, lambda _command, left: left.rows != 1 or bool(left.other_tables)),
 )
 

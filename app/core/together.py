@@ -2,17 +2,19 @@
 
 A unit is what one transaction of the authority left to be copied; its commands are written by one transaction of the
 target, so that nobody there sees half of it. If the store says no to one of them, none is written, and a person decides
-about the others. Within a transaction of the target, a row that another one stands in the way of comes after it.
+about the others. What comes first is said by `app.core.kinship`: between transactions, as far as no unit is torn for
+it, and within each. A row that another one stands in the way of all the same comes after it there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from app.core.command import RefusalReason, RepairCommand
 from app.core.guard import Refused
+from app.core.kinship import Contracts, Rank, ranks, ranks_within
 
 _BY_ORDER: Final = frozenset({RefusalReason.UNIQUE_CONFLICT, RefusalReason.FOREIGN_KEY})
 """What another row may be the reason of that is yet to be written: it holds the value, or it is the parent."""
@@ -25,17 +27,15 @@ def unit_of(command: RepairCommand) -> Hashable:
     return command.command_id
 
 
-def together(commands: Sequence[RepairCommand], rows_max: int) -> list[list[int]]:
+def together(commands: Sequence[RepairCommand], rows_max: int, contracts: Contracts) -> list[list[int]]:
     """Return the places of commands by transaction: one target each, no row twice, `rows_max` rows at most.
 
-    A unit is cut only where it is larger than a transaction may be, or names a row twice.
+    The transactions of a target come in the order in which they are to be carried out. A unit is cut only where it is
+    larger than a transaction may be, or names a row twice.
     """
-    units: dict[Hashable, list[int]] = {}
-    for place, command in enumerate(commands):
-        units.setdefault(unit_of(command), []).append(place)
     begun: dict[str, _Begun] = {}
     found: list[list[int]] = []
-    for unit in units.values():
+    for unit in _units(commands, contracts):
         for part in (unit[at : at + rows_max] for at in range(0, len(unit), rows_max)):
             target = commands[part[0]].target
             names = [name for place in part for name in _names_of(commands[place])]
@@ -52,6 +52,57 @@ def together(commands: Sequence[RepairCommand], rows_max: int) -> list[list[int]
     return found + [current.places for current in begun.values()]
 
 
+def _units(commands: Sequence[RepairCommand], contracts: Contracts) -> list[list[int]]:
+    """Return the places of commands by unit, in the order in which units and their rows are to come."""
+    rank = ranks(commands, contracts)
+    by_name: dict[Hashable, list[int]] = {}
+    for place, command in enumerate(commands):
+        by_name.setdefault(unit_of(command), []).append(place)
+    units = []
+    for unit in by_name.values():
+        rows = [_Ranked((rank[place], rank[place]), _names_of(commands[place])) for place in unit]
+        units.append([unit[at] for at in _in_order(rows)])
+    # A unit that is of several ranks cannot be where each of its rows would be. It comes with its first: its deletes
+    # free values for others early, and a row of it that comes too early is held, and not refused.
+    of_units = [
+        _Ranked(
+            (min(rank[place] for place in unit), max(rank[place] for place in unit)),
+            [name for place in unit for name in _names_of(commands[place])],
+        )
+        for unit in units
+    ]
+    return [units[at] for at in _in_order(of_units)]
+
+
+def within(commands: Sequence[RepairCommand], contracts: Contracts) -> list[int]:
+    """Return the places of the commands of one transaction, in the order in which their rows are written."""
+    rank = ranks_within(commands, contracts)
+    return sorted(range(len(commands)), key=rank.__getitem__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """What comes first by its first rank and then by its last, and the rows and commands that it has by name."""
+
+    rank: tuple[Rank, Rank]
+    names: Collection[Hashable]
+
+
+def _in_order(ranked: Sequence[_Ranked]) -> list[int]:
+    """Return the places of some by rank, and as they came where that is the same.
+
+    None overtakes another that has a row in common with it: what is repaired twice goes from the first state to the
+    second, also where one of them is no row.
+    """
+    least: dict[Hashable, tuple[Rank, Rank]] = {}
+    kept = []
+    for each in ranked:
+        rank = max([each.rank, *(least[name] for name in each.names if name in least)])
+        least.update(dict.fromkeys(each.names, rank))
+        kept.append(rank)
+    return sorted(range(len(kept)), key=kept.__getitem__)
+
+
 @dataclass(slots=True)
 class _Begun:
     """A transaction that is being put together, and the rows and commands that it has by name."""
@@ -61,7 +112,7 @@ class _Begun:
 
 
 def _names_of(command: RepairCommand) -> tuple[Hashable, Hashable]:
-    return command.command_id, (command.entity, command.key_hash)
+    return command.command_id, (command.target, command.entity, command.key_hash)
 
 
 def halves(commands: Sequence[RepairCommand]) -> tuple[Sequence[RepairCommand], Sequence[RepairCommand]]:

@@ -34,7 +34,6 @@ from app.core.command import Action, Outcome, RepairCommand, command_id
 from app.core.digest import keyed_hash
 from app.core.guard import Limits
 from app.core.store import StoreKind
-from app.core.together import together
 from tests.contract.row_worlds import (
     COLUMNS,
     DIGEST_KEY,
@@ -139,7 +138,7 @@ def timed(applier: Applier, commands: Sequence[tuple[RepairCommand, int]]) -> tu
     for start in range(0, len(commands), POLLED):
         polled = commands[start : start + POLLED]
         applier.belief.expect([command for command, _ in polled])
-        for members in together([command for command, _ in polled], applier.limits.rows_per_transaction):
+        for members in applier.by_transaction([command for command, _ in polled]):
             outcomes += applier.apply_all([polled[member] for member in members])
     cpu_us = (time.process_time() - began_cpu) / len(commands) * 1e6
     per_second = len(commands) / (time.perf_counter() - began)

@@ -22,7 +22,7 @@ from app.adapters.side_effects import side_effects
 from app.adapters.sql_clients import Use
 from app.applier.rehearse import Rehearsing
 from app.core.command import Action, Outcome, RefusalReason, RepairCommand, command_id
-from app.core.contract import EntityContract, FieldKind
+from app.core.contract import EntityContract, Field, FieldKind, FieldType
 from app.core.errors import Unready
 from app.core.guard import Limits, Refused
 from app.core.rehearsal import UNCOUNTED, Rehearsal, Touched
@@ -32,6 +32,7 @@ from app.core.undo import undo_of
 from app.ports import RowName, RowRead, RowsRefused, RowWrite, Way
 from tests.contract.row_worlds import (
     COLUMNS,
+    DIGEST_KEY,
     ENTITY,
     OWN_SCHEMA,
     SCHEMA,
@@ -208,6 +209,188 @@ def test_a_parent_of_the_same_transaction_is_written_before_its_child(make: Call
     transaction.commit()
     read = world.store.read([(ENTITY, key_of(number)) for number in (1, 2)])
     assert [each.values["name"] for each in read] == ["child", "parent"]
+
+
+CHILDREN = "children"
+
+
+class Family:
+    """Things and their children, in tables of one store, and what repairs both."""
+
+    def __init__(self, world: SqlWorld, *, cascades: bool, rows_per_transaction: int) -> None:
+        self.world = world
+        key = f", FOREIGN KEY (parent) REFERENCES {SCHEMA}.things (id) ON DELETE CASCADE" if cascades else ""
+        world.execute(f"CREATE TABLE {SCHEMA}.child (id bigint PRIMARY KEY, parent bigint{key})")
+        agreed = world.agreed
+        (replica,) = agreed.replicas
+        columns = dict.fromkeys((table.store for table in agreed.stores), "parent")
+        children = replace(
+            agreed,
+            entity=CHILDREN,
+            number=agreed.number + 1,
+            fields=(Field("parent", FieldType(FieldKind.INT64), columns),),
+            stores=tuple(replace(table, table=f"{SCHEMA}.child") for table in agreed.stores),
+            replicas=(replace(replica, repair=replace(replica.repair, parents=(ENTITY,))),),
+        )
+        self.contracts = {ENTITY: agreed, CHILDREN: children}
+        assert run(world.settings, statements(world.settings, self.contracts.values())) == []
+        self.store = type(world.sql)(world.settings, self.contracts.values(), DIGEST_KEY)
+        self.authority = Told()
+        applier, self.like = repair(world, None)
+        self.applier = replace(
+            applier,
+            contracts=self.contracts,
+            stores={agreed.authority: self.authority, replica.store: self.store},
+            limits=Limits(rows_per_transaction=rows_per_transaction),
+        )
+
+    def put(self, things: Sequence[int], children: Sequence[tuple[int, int]]) -> None:
+        """Write rows as the application does: things by their numbers, and children with their parents' numbers."""
+        for number in things:
+            self.world.put(number, thing(code=f"code {number}"))
+        for number, parent in children:
+            self.world.execute(f"INSERT INTO {SCHEMA}.child VALUES (%s, %s)", number, parent)
+
+    def there(self) -> tuple[list[int], list[int]]:
+        """Return the things and the children that there are."""
+        things, children = (
+            [number for (number,) in self.world.execute(f"SELECT id FROM {SCHEMA}.{table} ORDER BY id")]
+            for table in ("things", "child")
+        )
+        return things, children
+
+    def repair(self, entity: str, number: int) -> RepairCommand:
+        """Return the command that makes a row what the authority shows."""
+        key = key_of(number)
+        (expected,), (intended,) = self.store.read([(entity, key)]), self.authority.read([(entity, key)])
+        finding_id = f"{entity} {number}".encode().ljust(16)
+        return replace(
+            self.like,
+            command_id=command_id(finding_id, self.like.target, expected.digest, intended.digest),
+            finding_id=finding_id,
+            entity=entity,
+            action=Action.UPSERT if intended.digest else Action.DELETE,
+            sealed_key=SEALS.seal_key(entity, key),
+            key_hash=finding_id,
+            expected_digest=expected.digest,
+            intended_digest=intended.digest,
+        )
+
+    def carry_out(self, *rows: tuple[str, int]) -> list[tuple[Outcome, RefusalReason | None, str]]:
+        """Repair rows by entity and number, in the order in which they are named; return what became of each."""
+        outcomes = self.applier.carry_out_all([self.repair(entity, number) for entity, number in rows])
+        return [(outcome.outcome, outcome.reason, outcome.detail) for outcome in outcomes]
+
+
+class Told(MemoryRows):
+    """An authority that shows of each row what it was told, and of others that they are not there."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+        self.shown: dict[RowName, RowRead] = {}
+
+    def read(self, rows: Sequence[RowName]) -> list[RowRead]:
+        """Return what it was told."""
+        return [self.shown.get(name, RowRead()) for name in rows]
+
+
+@pytest.fixture
+def family(make: Callable[..., SqlWorld]) -> Iterator[Callable[..., Family]]:
+    """Yield a maker of things with children."""
+    made: list[Family] = []
+
+    def maker(*, cascades: bool, rows_per_transaction: int = 1) -> Family:
+        made.append(Family(make(), cascades=cascades, rows_per_transaction=rows_per_transaction))
+        return made[-1]
+
+    yield maker
+    for each in made:
+        each.store.close()
+
+
+APPLIED = (Outcome.APPLIED, None, "")
+
+
+@pytest.mark.parametrize("rows_per_transaction", [1, 200])
+@pytest.mark.parametrize("cascades", [False, True])
+def test_extra_children_go_before_their_extra_parents(
+    family: Callable[..., Family],
+    rows_per_transaction: int,
+    cascades: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Though they are named behind them: each by its own command, also where the parent's would take them along."""
+    rows = family(cascades=cascades, rows_per_transaction=rows_per_transaction)
+    rows.put([1, 2], [(11, 1), (12, 1), (21, 2)])
+    assert rows.carry_out((ENTITY, 1), (ENTITY, 2), (CHILDREN, 11), (CHILDREN, 21), (CHILDREN, 12)) == [APPLIED] * 5
+    assert rows.there() == ([], [])
+    assert rows_in_order(rows) == [CHILDREN] * 3 + [ENTITY] * 2
+
+
+def rows_in_order(rows: Family) -> list[str]:
+    """Return the entities of the repairs in the ledger, in the order in which they were written."""
+    found = rows.world.execute(
+        f"SELECT entity FROM {OWN_SCHEMA}.driftline_ledger WHERE kind = 'command' ORDER BY sequence"
+    )
+    return [entity for (entity,) in found]
+
+
+@pytest.mark.parametrize("rows_per_transaction", [1, 200])
+@pytest.mark.parametrize("cascades", [False, True])
+def test_a_missing_parent_is_written_before_its_missing_children(
+    family: Callable[..., Family],
+    rows_per_transaction: int,
+    cascades: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Though it is named behind them, and also where no foreign key asks for it."""
+    rows = family(cascades=cascades, rows_per_transaction=rows_per_transaction)
+    rows.put([1], [(11, 1), (12, 1)])
+    names = [(ENTITY, 1), (CHILDREN, 11), (CHILDREN, 12)]
+    keys = [(entity, key_of(number)) for entity, number in names]
+    rows.authority.shown = dict(zip(keys, rows.store.read(keys), strict=True))
+    for table in ("child", "things"):
+        rows.world.execute(f"DELETE FROM {SCHEMA}.{table}")
+    assert rows.carry_out(*reversed(names)) == [APPLIED] * 3
+    assert rows.there() == ([1], [11, 12])
+    assert rows_in_order(rows) == [ENTITY] + [CHILDREN] * 2
+
+
+@pytest.mark.parametrize("make", [StoreKind.POSTGRES], ids=["postgres"], indirect=True)
+def test_an_extra_parent_that_would_take_its_children_is_held_until_they_are_gone(
+    family: Callable[..., Family],
+) -> None:
+    """It came by an earlier poll than they did; nothing is written then, and nothing is refused for good."""
+    rows = family(cascades=True)
+    rows.put([1], [(11, 1)])
+    held = (Outcome.HELD, RefusalReason.FOREIGN_KEY, "rows of child entities are still there")
+    assert rows.carry_out((ENTITY, 1)) == [held]
+    assert rows.there() == ([1], [11])
+    assert list(rows.store.ledger_rows()) == []
+    assert rows.carry_out((CHILDREN, 11)) == [APPLIED]
+    assert rows.carry_out((ENTITY, 1)) == [APPLIED]
+    assert rows.there() == ([], [])
+
+
+@pytest.mark.parametrize("make", [StoreKind.POSTGRES], ids=["postgres"], indirect=True)
+def test_an_extra_parent_that_would_take_more_than_children_is_refused(family: Callable[..., Family]) -> None:
+    """A table that no contract names hangs on it as well."""
+    rows = family(cascades=True)
+    rows.put([1], [(11, 1)])
+    rows.world.execute(f"CREATE TABLE {SCHEMA}.other (parent bigint REFERENCES {SCHEMA}.things ON DELETE CASCADE)")
+    rows.world.execute(f"INSERT INTO {SCHEMA}.other VALUES (1)")
+    assert rows.carry_out((ENTITY, 1)) == [(Outcome.REFUSED, RefusalReason.WIDER_THAN_ONE_ROW, "")]
+    assert rows.there() == ([1], [11])
+
+
+@pytest.mark.parametrize("make", [StoreKind.POSTGRES], ids=["postgres"], indirect=True)
+def test_a_child_that_is_handed_on_outlives_its_former_parent(family: Callable[..., Family]) -> None:
+    """In one transaction, though the foreign key would take it away with the parent, which is named first."""
+    rows = family(cascades=True, rows_per_transaction=200)
+    rows.put([1, 2], [(11, 2)])
+    child = (CHILDREN, key_of(11))
+    rows.authority.shown = dict(zip([child], rows.store.read([child]), strict=True))
+    rows.world.execute(f"UPDATE {SCHEMA}.child SET parent = 1")
+    assert rows.carry_out((ENTITY, 1), (CHILDREN, 11)) == [APPLIED] * 2
+    assert rows.there() == ([2], [11])
 
 
 FORBIDDEN = [

@@ -110,7 +110,8 @@ def test_the_budget_counts_what_the_same_transaction_writes() -> None:
     world, commands = world_of_rows()
     world.policy = replace(POLICY, automatic_per_minute=2)
     outcomes = world.applier().carry_out_all(commands)
-    assert [o.reason for o in outcomes] == [None] * 2 + [RefusalReason.OVER_BUDGET] * 3
+    # The delete comes first.
+    assert [o.reason for o in outcomes] == [None, RefusalReason.OVER_BUDGET, None] + [RefusalReason.OVER_BUDGET] * 2
 
 
 def test_two_commands_on_one_row_are_carried_out_one_after_the_other() -> None:
@@ -213,9 +214,9 @@ def test_rows_of_one_source_transaction_are_not_parted() -> None:
     commands = [
         world.command("a", "b", b"key%d" % n, source) for n, source in enumerate(["s1", "", "s2", "s1", "s2", "s2"])
     ]
-    assert together(commands, 4) == [[0, 3, 1], [2, 4, 5]]
-    assert together(commands, 6) == [[0, 3, 1, 2, 4, 5]]
-    assert together(commands, 2) == [[0, 3], [1], [2, 4], [5]]
+    assert together(commands, 4, {}) == [[0, 3, 1], [2, 4, 5]]
+    assert together(commands, 6, {}) == [[0, 3, 1, 2, 4, 5]]
+    assert together(commands, 2, {}) == [[0, 3], [1], [2, 4], [5]]
 
 
 def test_stores_and_repeated_rows_are_kept_apart() -> None:
@@ -223,7 +224,7 @@ def test_stores_and_repeated_rows_are_kept_apart() -> None:
     world = World(None, None)
     one, other, same = (world.command("a", "b", key) for key in (b"k1", b"k2", b"k1"))
     elsewhere = replace(world.command("a", "b", b"k3"), target="third")
-    assert sorted(together([one, elsewhere, other, same, other], 9)) == [[0, 2], [1], [4, 3]]
+    assert sorted(together([one, elsewhere, other, same, other], 9, {})) == [[0, 2], [1], [4, 3]]
 
 
 def test_halves_are_cut_between_units_and_never_empty() -> None:

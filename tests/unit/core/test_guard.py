@@ -55,6 +55,7 @@ SPELLS = replace(KNOWN, policy=replace(POLICY, transform=frozenset({"name", "cod
 UNDONE = LedgerCounts(0, 0, 0, was_undone=True)
 SEEN = Locked(target_digest=b"e" * 16, whole_row_stood_still=True, authority_digest=b"i" * 16)
 LEFT = Written(rows=1, digest=b"i" * 16, other_tables=())
+ITEMS = frozenset({"shop.items", "shop.notes"})
 
 
 @pytest.mark.parametrize(
@@ -202,6 +203,11 @@ def test_under_the_lock(seen: Locked, reason: RefusalReason | None) -> None:
         (replace(LEFT, rows=2), RefusalReason.WIDER_THAN_ONE_ROW),
         (replace(LEFT, rows=0), RefusalReason.WIDER_THAN_ONE_ROW),
         (replace(LEFT, other_tables=("audit",)), RefusalReason.WIDER_THAN_ONE_ROW),
+        (replace(LEFT, other_tables=("shop.items",), child_tables=ITEMS), RefusalReason.FOREIGN_KEY),
+        (replace(LEFT, other_tables=("shop.items", "audit"), child_tables=ITEMS), RefusalReason.WIDER_THAN_ONE_ROW),
+        (replace(LEFT, other_tables=("shop.ITEMS",), child_tables=ITEMS), RefusalReason.WIDER_THAN_ONE_ROW),
+        (replace(LEFT, rows=2, other_tables=("shop.items",), child_tables=ITEMS), RefusalReason.WIDER_THAN_ONE_ROW),
+        (replace(LEFT, child_tables=ITEMS), None),
         (Written(2, b"x", ()), RefusalReason.NOT_HELD_BY_COLUMN),
     ],
 )
