@@ -52,13 +52,16 @@ class Duration(click.ParamType):
 
     name = "duration"
 
+    def __init__(self, *, least_ms: int = 1) -> None:
+        self.least_ms = least_ms
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - Click's
         """Return milliseconds."""
         if isinstance(value, int):
             return value
         found = _DURATION.fullmatch(str(value))
-        length_ms = int(found[1]) * _UNIT_MS[found[2]] if found else 0
-        if not 0 < length_ms <= APPROVAL_LIFE_MS_MAX:
+        length_ms = int(found[1]) * _UNIT_MS[found[2]] if found else -1
+        if not self.least_ms <= length_ms <= APPROVAL_LIFE_MS_MAX:
             self.fail(f"{value!r} is no time such as 30m or 2h, at most 7d", param, ctx)
         return length_ms
 

@@ -11,11 +11,11 @@ from typing import IO, TYPE_CHECKING, Final
 import click
 
 from app.cli.approve import Duration
-from app.cli.asking import send_asked_for
+from app.cli.asking import WAIT_OPTION, send_asked_for
 from app.cli.deployment import Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
-from app.cli.output import print_records, safe_text
+from app.cli.output import print_records
 from app.cli.row_keys import contract_about, sealed_key_opener
 from app.core.errors import ContractViolation
 from app.core.limits import BATCH_COMMANDS_MAX
@@ -131,6 +131,7 @@ class Asking:
 @click.option("--store", help="The replica.  [default: the one that the contract lets be aligned]")
 @click.option("--column", "columns", multiple=True, help="A field.  [default: all that the contract names]")
 @click.option("--for", "life_ms", type=Duration(), default=_LIFE_MS, help="How long it may be tried.  [default: 1h]")
+@WAIT_OPTION
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def command(
@@ -142,12 +143,16 @@ def command(
     store: str | None,
     columns: tuple[str, ...],
     life_ms: int,
+    wait_ms: int,
     yes: bool,
 ) -> int:
     """Have rows of ENTITY, by their KEYS, spelled in a replica as the authority spells them: blanks, case, digits.
 
     Only what the contract holds equal and names at `repair.transform` is aligned; a row that differs by the contract is
     a drift and is left out (exit code 1). Each row is a command of its own, signed with the approver's key.
+
+    What is held is sent again for as long as is waited. Exit code 4 if one was refused, 3 if one is held or was not
+    answered in time: both come before 1.
     """
     deployment = Deployment.of(invocation, "transform")
     aim = Aim.of(contract_about(deployment, entity), store, columns)
@@ -170,9 +175,8 @@ def command(
     if not (yes or (sys.stdin.isatty() and click.confirm(f"align these {len(commands)} rows?", err=True))):
         click.echo("driftline: nothing was sent: say --yes, or run it where it can ask", err=True)
         return ExitCode.REFUSED
-    person = send_asked_for(deployment, commands)
-    click.echo(f"sent: {len(commands)}, by {safe_text(person)}; `driftline explain` shows what came of each", err=True)
-    return left
+    came_to = send_asked_for(deployment, commands, wait_ms)
+    return left if came_to is ExitCode.AGREE else came_to
 
 
 def _canonical(deployment: Deployment, contract: EntityContract, texts: Sequence[str]) -> list[bytes]:

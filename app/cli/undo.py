@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from app.cli.approve import Duration, Id
-from app.cli.asking import send_asked_for
+from app.cli.asking import WAIT_OPTION, send_asked_for
 from app.cli.deployment import MOMENT, Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
@@ -82,6 +82,7 @@ def _document(row: LedgerRow, key: str) -> dict[str, object]:
 @click.option("--store", help="Of these, only this store's.")
 @click.option("--entity", help="Of these, only this entity's.")
 @click.option("--for", "life_ms", type=Duration(), default=_LIFE_MS, help="How long it may be tried.  [default: 1h]")
+@WAIT_OPTION
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
 def command(
@@ -94,12 +95,16 @@ def command(
     store: str | None,
     entity: str | None,
     life_ms: int,
+    wait_ms: int,
     yes: bool,
 ) -> int:
     """Take back the repairs COMMANDS, those of a batch, or those of a time, signed with the approver's key.
 
     A row that has moved on since is left as it is, and said to be so. What is taken back differs again from the
-    authority; its next repair waits for a person.
+    authority; its next repair waits for a person. Several repairs of one row are taken back one after the other.
+
+    What is held is sent again for as long as is waited. Exit code 0 if all were taken back, 4 if one was refused, 3 if
+    one is held, not sent, or not answered in time.
     """
     from app.adapters.system_clock import wall_ms
     from app.cli.applier import row_stores
@@ -122,9 +127,7 @@ def command(
         click.echo("driftline: nothing was sent: say --yes, or run it where it can ask", err=True)
         return ExitCode.REFUSED
     now_ms, contracts = wall_ms(), contracts_of(deployment)
-    person = send_asked_for(deployment, [undo_of(r, _contract(contracts, r), now_ms, life_ms) for r in rows])
-    click.echo(f"sent: {len(rows)}, by {safe_text(person)}; `driftline explain` shows what came of each", err=True)
-    return ExitCode.AGREE
+    return send_asked_for(deployment, [undo_of(r, _contract(contracts, r), now_ms, life_ms) for r in rows], wait_ms)
 
 
 def _members(deployment: Deployment, prefixes: tuple[str, ...]) -> frozenset[bytes]:

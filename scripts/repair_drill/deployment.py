@@ -224,11 +224,11 @@ class Deployment:
             text = _CONTRACT.format(entity=way.entity, authority=way.authority, target=way.target, schema=SCHEMA)
             (self.folder / "contracts" / f"{way.entity}.yaml").write_text(text, encoding="ascii")
 
-    def run(self, *arguments: str) -> str:
-        """Run a command of the product to its end; return what it told its caller."""
+    def run(self, *arguments: str, code: int = 0) -> str:
+        """Run a command of the product to its end, with the exit code that it shall have; return what it told."""
         call = [sys.executable, "-m", "app", "--config", str(self.config), *arguments]
         done = subprocess.run(call, capture_output=True, text=True, check=False)
-        if done.returncode:
+        if done.returncode != code:
             raise Failed(f"driftline {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-1_500:]}")
         return done.stdout
 

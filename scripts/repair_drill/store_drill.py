@@ -264,6 +264,7 @@ class StoreDrill:
     def _undo(self, line: Line, outcomes: Outcomes) -> int:
         """Undo everything, an applier's death at some steps; return how many repairs that was."""
         self._of, self._armed = {}, {}
+        # Not waited for: the applier stands still until its steps are turned below. Hence "not known".
         asked = json.loads(
             self._deployment.run(
                 "-o",
@@ -275,7 +276,10 @@ class StoreDrill:
                 self._way.target,
                 "--entity",
                 self._way.entity,
+                "--wait",
+                "0s",
                 "--yes",
+                code=3,
             )
         )
         line.begin({}, None)

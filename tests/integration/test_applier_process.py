@@ -235,6 +235,12 @@ class Deployment:
         assert done.returncode == code, done.stderr
         return done.stdout
 
+    def started(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command that goes on meanwhile."""
+        process = subprocess.Popen(self._call(*arguments), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.processes.append(process)
+        return process
+
     def start(self, failpoint: str = "", sent: str = "SIGKILL") -> subprocess.Popen[bytes]:
         """Start an applier; one that dies at a step, or falls asleep by SIGSTOP, if a step is named."""
         dying = [sys.executable, "-m", "tests.integration.dying_applier", str(self.config), failpoint, sent]
@@ -642,12 +648,12 @@ def test_what_was_repaired_is_taken_back_value_by_value(deployment: Deployment, 
     deployment.send(commands[2])
     for command, count in zip(commands, (1, 1, 2), strict=True):
         assert deployment.await_outcome(command, count).outcome is Outcome.APPLIED
-    (asked,) = json.loads(deployment.run("-o", "json", "transform", entity, str(first + 3), "--yes"))
+    (asked,) = json.loads(deployment.run("-o", "json", "transform", entity, str(first + 3), "--wait", "30s", "--yes"))
     commands.append(replace(commands[0], command_id=bytes.fromhex(asked["command_id"])))
     assert deployment.await_outcome(commands[3]).outcome is Outcome.APPLIED
     assert deployment.names(replica, entity, first + 3) == ["Right "]
     assert deployment.sql(replica, everything, first, first + 4) != before
-    deployment.run("undo", *(command.command_id.hex() for command in commands), "--yes")
+    deployment.run("undo", *(command.command_id.hex() for command in commands), "--wait", "30s", "--yes")
     for command in commands:
         undone = replace(command, command_id=undo_id(command.command_id))
         assert deployment.await_outcome(undone).outcome is Outcome.APPLIED
@@ -656,6 +662,39 @@ def test_what_was_repaired_is_taken_back_value_by_value(deployment: Deployment, 
     again = deployment.command(entity, first)
     deployment.send(again)
     assert deployment.await_outcome(again).reason is RefusalReason.UNDONE
+    deployment.stop(process)
+
+
+@pytest.mark.parametrize("entity", ENTITIES)
+def test_repairs_of_one_row_are_taken_back_in_turn_though_the_newest_is_held(
+    deployment: Deployment, entity: str
+) -> None:
+    """It is sent again until the flag is down, and then the older one: at once, that one would be refused for good."""
+    deployment.run("resume")
+    authority, replica = ENTITIES[entity]
+    number = 400 + deployment.drifts
+    row = f"SELECT * FROM {SCHEMA}.{entity} WHERE id = %s"
+    deployment.put(replica, entity, number, "wrong")
+    before = deployment.sql(replica, row, number)
+    process = deployment.start()
+    commands = []
+    for name in ("right", "right since"):
+        deployment.put(authority, entity, number, name)
+        commands.append(deployment.command(entity, number))
+        deployment.send(commands[-1])
+        assert deployment.await_outcome(commands[-1]).outcome is Outcome.APPLIED
+        assert deployment.names(replica, entity, number) == [name]
+    older, newer = (replace(command, command_id=undo_id(command.command_id)) for command in commands)
+    deployment.sql(replica, f"UPDATE {OWN}.driftline_fence SET token = 1 WHERE scope = 'stop'")
+    asking = deployment.started("undo", *(each.command_id.hex() for each in commands), "--wait", "50s", "--yes")
+    held = deployment.await_outcome(newer, 2)
+    assert (held.outcome, held.reason) == (Outcome.HELD, RefusalReason.STOPPED)
+    assert deployment.outcomes(older) == []
+    deployment.sql(replica, f"UPDATE {OWN}.driftline_fence SET token = 0 WHERE scope = 'stop'")
+    assert asking.wait(PATIENCE_S) == 0
+    for undone in (newer, older):
+        assert deployment.await_outcome(undone).outcome is Outcome.APPLIED
+    assert deployment.sql(replica, row, number) == before
     deployment.stop(process)
 
 

@@ -15,11 +15,12 @@ from app.adapters.seal import make_key
 from app.adapters.signing import SIGNERS, read_signers, verify
 from app.cli.main import run
 from app.core.canonical_key import key_writer
-from app.core.command import Action, RepairCommand
+from app.core.command import Action, RefusalReason, RepairCommand
 from app.core.contract import FieldKind, FieldType
 from app.core.digest import partition_of
 from app.core.trust import SignerRole, distrust
 from app.topics import REPAIRS
+from tests.unit.cli.answering import APPLIED, Answer, Answering, held, refused
 from tests.unit.cli.desk import Desk
 from tests.unit.cli.reading_world import CODEC, NOW_MS
 
@@ -77,6 +78,12 @@ class SpellingDesk(Desk):
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SpellingDesk:
     """Return such a deployment, at which anna sits."""
     return SpellingDesk(tmp_path, monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def answering(desk: SpellingDesk, monkeypatch: pytest.MonkeyPatch) -> Answering:
+    """Return the applier that answers; everything is applied."""
+    return Answering(desk, monkeypatch)
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[dict[str, Any]]]:
@@ -151,10 +158,36 @@ def test_what_may_not_be_asked_for_is_said_so(
     assert desk.sent() == []
 
 
-def test_a_second_person_says_yes_by_batch(desk: SpellingDesk, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("reason", "code"), [(RefusalReason.MEANING_DIFFERS, 4), (RefusalReason.OUTSIDE_HOURS, 3), (None, 1)]
+)
+def test_what_became_of_it_comes_before_a_drift_that_was_left_out(
+    desk: SpellingDesk,
+    capsys: pytest.CaptureFixture[str],
+    answering: Answering,
+    reason: RefusalReason | None,
+    code: int,
+) -> None:
+    """Exit code 4 where one was refused, else 3 where it is not known, else 1 for the row that differs."""
+    desk.put_order("my", 1, "paid", "a")
+    (first,) = (row["command_id"] for row in told(capsys, "orders", "1")[1])
+    answer = refused if code == 4 else held
+
+    def by(command: RepairCommand) -> Answer:
+        return answer(reason) if reason and command.command_id.hex() == first else APPLIED
+
+    answering.by = by
+    assert told(capsys, "orders", "1", "2", "3", "--yes")[0] == code
+    assert len({command.command_id for command in desk.sent()}) == 2
+
+
+def test_a_second_person_says_yes_by_batch(
+    desk: SpellingDesk, capsys: pytest.CaptureFixture[str], answering: Answering
+) -> None:
     """It waits like any proposal, with the first person named; what was asked for is sent again behind the word."""
     desk.let(2, "[status]")
-    assert told(capsys, "orders", "2", "--yes")[0] == 0
+    answering.by = lambda _: held(RefusalReason.SECOND_PERSON)
+    assert told(capsys, "orders", "2", "--yes")[0] == 3
     (command,) = desk.sent()
     desk.put(REPAIRS, CODEC.command(command))
     capsys.readouterr()

@@ -15,7 +15,7 @@ from app.cli.main import run
 from app.cli.undo import Repairs, approved_members, to_undo
 from app.codec.contract_file import load_contracts
 from app.codec.rendering import wall_text
-from app.core.command import Action, Approval, RepairCommand
+from app.core.command import Action, Approval, Outcome, RefusalReason, RepairCommand, undo_id
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation
 from app.core.history.changes import Belief
@@ -24,9 +24,10 @@ from app.core.signing import id_of_member
 from app.core.trust import SignerRole, distrust
 from app.core.undo import undo_of
 from app.settings import Settings
-from app.topics import REPAIRS
+from app.topics import OUTCOMES, REPAIRS
 from tests.property.applier_world import World
 from tests.signatures import ANNA, STRANGER, signed, signed_word, word_on
+from tests.unit.cli.answering import APPLIED, SILENCE, Answer, Answering, held, refused
 from tests.unit.cli.desk import Desk
 from tests.unit.cli.reading_world import CODEC, NOW_MS
 
@@ -70,6 +71,12 @@ def test_a_choice_means_what_it_names() -> None:
     assert to_undo(rows, Repairs((), frozenset({first.row_id}), None, None, None, None)) == [first]
     for narrowed in (replace(ALL, store="other"), replace(ALL, entity="other")):
         assert to_undo(rows, narrowed) == []
+
+
+@pytest.fixture(autouse=True)
+def answering(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Answering:
+    """Return the applier that answers; everything is applied."""
+    return Answering(desk, monkeypatch)
 
 
 @pytest.fixture
@@ -136,6 +143,119 @@ def test_what_was_aligned_is_shown_as_such(
     (undo,) = sent(desk)
     (newest,) = to_undo(rows.ledger_rows(), replace(ALL, since_ms=3_000))
     assert (undo.expected_digest, undo.intended_digest) == (newest.intended_digest, newest.expected_digest)
+
+
+def came_to(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> list[str]:
+    """Undo all repairs of the one row; return what is said of it behind what was sent."""
+    capsys.readouterr()
+    assert run(["undo", "--since", "1970-01-01T00:00:00Z", "--yes", *arguments]) == code
+    first, *others = capsys.readouterr().err.splitlines()
+    assert first == "sent: 1, by anna; `driftline explain` shows what came of each"
+    return others
+
+
+def test_a_rows_repairs_are_taken_back_one_after_the_other(
+    desk: Desk, capsys: pytest.CaptureFixture[str], answering: Answering
+) -> None:
+    """The next is sent when the one before it is applied: were it there before, it would be refused for good."""
+    came: list[bytes] = []
+
+    def one_at_a_time(command: RepairCommand) -> Answer:
+        came.append(command.undoes)
+        return held(RefusalReason.ROW_LOCKED) if len(came) <= 2 else APPLIED
+
+    answering.by = one_at_a_time
+    assert came_to(capsys, 0) == ["of 3: 3 applied"]
+    newest, middle, oldest = (row.row_id for row in to_undo(repaired().target.ledger_rows(), ALL))
+    assert came == [newest, newest, newest, middle, oldest]
+    assert len(sent(desk)) == len(came)
+
+
+def test_what_is_held_for_a_while_is_sent_again_byte_for_byte(
+    capsys: pytest.CaptureFixture[str], answering: Answering
+) -> None:
+    """Until it is through or the time is over: then what is left is said, and what to do."""
+    answering.by = lambda _: held(RefusalReason.KEY_NOT_HELD)
+    said = came_to(capsys, 3, "--wait", "20s")
+    assert said[:2] == [
+        "of 3: 1 held (key_not_held), 2 not sent",
+        "driftline: still held: 1; nobody sends them again: ask again once the reason is gone",
+    ]
+    assert said[2].startswith("driftline: not sent: 2; each comes after another on its row")
+    # Pauses of 1, 2, 4 and 8 seconds, and one in which each answer comes.
+    assert answering.came_s == [0, 2, 5, 10, 19]
+    assert len(set(answering.values)) == 1
+
+
+def test_nothing_is_sent_behind_a_refusal(capsys: pytest.CaptureFixture[str], answering: Answering) -> None:
+    """And nothing is waited for: exit code 4."""
+    answering.by = lambda _: refused(RefusalReason.ROW_MOVED)
+    assert came_to(capsys, 4)[0] == "of 3: 2 not sent, 1 refused (row_moved)"
+    assert answering.came_s == [0]
+    assert answering.now_s == 0
+
+
+def test_what_needs_another_person_is_said_and_not_sent_again(
+    capsys: pytest.CaptureFixture[str], answering: Answering
+) -> None:
+    """That person's word sends it."""
+    answering.by = lambda _: held(RefusalReason.SECOND_PERSON)
+    said = came_to(capsys, 3)
+    assert said[:2] == [
+        "of 3: 1 held (second_person), 2 not sent",
+        "driftline: held for another person's word: 1; `driftline approve` sends them again with it",
+    ]
+    assert (answering.came_s, answering.now_s) == ([0], 0)
+
+
+def test_an_applier_that_says_nothing_is_waited_for_and_told(
+    capsys: pytest.CaptureFixture[str], answering: Answering
+) -> None:
+    """It may be paused: then it answers nothing at all."""
+    answering.by = lambda _: SILENCE
+    assert came_to(capsys, 3)[:2] == [
+        "of 3: 1 not answered, 2 not sent",
+        "driftline: not answered in time: 1; are the appliers up, and not paused?",
+    ]
+    assert (answering.came_s, answering.now_s) == ([0], 61)
+
+
+def test_without_waiting_the_first_of_each_row_is_sent(
+    desk: Desk, capsys: pytest.CaptureFixture[str], answering: Answering
+) -> None:
+    """Nobody is blamed for not answering."""
+    (summary, unsent) = came_to(capsys, 3, "--wait", "0s")
+    assert summary == "of 3: 1 not answered, 2 not sent"
+    assert unsent.startswith("driftline: not sent: 2;")
+    assert (len(sent(desk)), answering.came_s) == (1, [])
+    assert run(["undo", "--since", "1h", "--for", "0s"]) == 2
+
+
+def test_an_outcome_from_before_is_no_answer_and_an_unreadable_one_stops_nothing(
+    desk: Desk, capsys: pytest.CaptureFixture[str], answering: Answering
+) -> None:
+    """An earlier asking for the same has the same id."""
+    (newest, *_) = to_undo(repaired().target.ledger_rows(), ALL)
+    desk.end(replace(repaired().command("old", "new"), command_id=undo_id(newest.row_id)), Outcome.APPLIED)
+
+    def unreadable_first(_command: RepairCommand) -> Answer:
+        desk.put(OUTCOMES, b"no outcome")
+        return refused(RefusalReason.NOT_UNDOABLE)
+
+    answering.by = unreadable_first
+    assert came_to(capsys, 4)[0] == "of 3: 2 not sent, 1 refused (not_undoable)"
+
+
+def test_what_is_known_is_told_also_where_a_person_stops_waiting(
+    desk: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent is on its way."""
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(desk.log, "on_and_on", stopped)
+    assert came_to(capsys, 130)[0] == "of 3: 1 not answered, 2 not sent"
 
 
 def approved(number: int, key: SigningKey, *, is_yes: bool = True, rehearses: bool = False) -> Approval:
