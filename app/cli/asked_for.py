@@ -28,7 +28,7 @@ NOT_ANSWERED: Final = "not answered"
 _AGAIN_FIRST_MS: Final = 1_000
 _AGAIN_MOST_MS: Final = 10_000
 _TOO_LATE_MS: Final = 10_000
-"""What is sent later than so long before the end of its time may come too late, and is then refused for good."""
+"""What waits for a unique value and is sent later than so long before its time is over may be refused for good."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,13 +50,10 @@ class _Asked:
 
     @property
     def last_wall_ms(self) -> int:
-        """Until when it may be sent: what is held can be asked for anew, what comes too late is refused for good."""
-        command = self.command
-        life_ms = command.expires_at_ms - command.planned_at_ms
-        last_wall_ms = command.expires_at_ms - min(_TOO_LATE_MS, life_ms // 2)
+        """Until when it may be sent."""
         if self.told is not None and self.told.reason is RefusalReason.VALUE_TAKEN:
-            return min(last_wall_ms, command.planned_at_ms + VALUE_WAITS_MS - _TOO_LATE_MS)
-        return last_wall_ms
+            return min(self.command.expires_at_ms, self.command.planned_at_ms + VALUE_WAITS_MS - _TOO_LATE_MS)
+        return self.command.expires_at_ms
 
 
 class AskedFor:
