@@ -1,28 +1,34 @@
 """MariaDB and MySQL as stores of rows: guarded writes by compare-and-set, with the ledger in the same transaction.
 
-These stores cannot tell which other tables a trigger or a cascade wrote; `driftline check` looks for those instead.
+These stores do not tell which other tables a statement wrote; `app.adapters.mysql_beside` finds it out, as far as the
+role may see the tables. `driftline init` lists triggers and cascades as an administrator sees them.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import pymysql
 
+from app.adapters.mysql_beside import MysqlBeside, Place
+from app.adapters.mysql_references import Ask, Reference, references
 from app.adapters.mysql_tally import MysqlTally
 from app.adapters.sql_clients import Use, connect_mysql
 from app.adapters.sql_rows import Connection, DuplicateRow, SqlRows, SqlTarget, SqlTransaction, keys_by_entity
 from app.adapters.sql_statements import RowStatement, Verb, in_block, quoted
 from app.adapters.sql_table import ALIAS, SqlTable
 from app.core.command import RefusalReason
+from app.core.contract import EntityContract
 from app.core.guard import Refused
 from app.core.ledger import LedgerRow
 from app.core.rehearsal import Tally
 from app.core.store import StoreKind
 from app.ports import RowName, RowWrite
+from app.settings import StoreSettings
 
 _TIMEOUTS: Final = frozenset({1969, 3024})
 """Of MariaDB and of MySQL."""
@@ -69,15 +75,22 @@ _NAMED: Final = {
 _KEY_NAME: Final = re.compile(r"for key '(?:[^']*\.)?([^'.]+)'\Z")
 
 _COLUMNS: Final = """
-SELECT column_name, data_type, character_set_name IS NOT NULL, extra LIKE '%% GENERATED%%'
+SELECT column_name, data_type, character_set_name IS NOT NULL, extra LIKE '%% GENERATED%%',
+       coalesce(column_default LIKE '%%nextval(%%', FALSE)
   FROM information_schema.columns
  WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position
 """
-_ENGINE: Final = "SELECT engine, table_type FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
+_ENGINE: Final = """
+SELECT engine, table_type, create_options LIKE '%%partitioned%%'
+  FROM information_schema.tables WHERE table_schema = %s AND table_name = %s
+"""
 _SHAPES: Final = frozenset(
     {"geometry", "point", "linestring", "polygon", "multipoint", "multilinestring", "multipolygon"}
     | {"geometrycollection", "geomcollection"}
 )
+_REFERENCES_KEPT_S: Final = 1.0
+_REFERENCES_KEPT_TIMES: Final = 50
+"""What foreign keys there are is asked anew after a second, and after as many times as long as the answer took."""
 _HEX_TYPES: Final = _SHAPES | {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "bit"}
 
 
@@ -91,6 +104,10 @@ class MysqlRows(SqlRows):
     # A primary does not know how far its replicas are.
     replicas = "SELECT 0, NULL, NULL"
 
+    def __init__(self, store: StoreSettings, contracts: Iterable[EntityContract], digest_key: bytes) -> None:
+        super().__init__(store, contracts, digest_key)
+        self._references: dict[str, tuple[float, Sequence[Reference]]] = {}
+
     def place(self, table: SqlTable) -> list[str]:
         """Return what the catalogue finds a table by."""
         return [self.store.database, table.table] if "." not in table.table else table.table.split(".", 1)
@@ -100,6 +117,23 @@ class MysqlRows(SqlRows):
         if self.store.kind is StoreKind.MYSQL and not self.shared_lock.startswith("FOR"):
             self.fence = self.fence.replace(self.shared_lock, "FOR SHARE NOWAIT")
         return connect_mysql(self.store, "read" if use is Use.READ else "apply", use)
+
+    def close(self) -> None:
+        """Let both connections go."""
+        super().close()
+        self._references.clear()
+
+    def references(self, ask: Ask, place: Place) -> Sequence[Reference]:
+        """Return the foreign keys that refer to a table, as they were a moment ago: the catalogue is slow to tell.
+
+        It reads every table that the role has a right on. New ones are seen only once somebody gives a right anyway.
+        """
+        at, until, found = time.monotonic(), *self._references.get(place.name, (0.0, ()))
+        if at >= until:
+            found = references(ask, place.kind, place.found_by)
+            now = time.monotonic()
+            self._references[place.name] = now + max(_REFERENCES_KEPT_S, (now - at) * _REFERENCES_KEPT_TIMES), found
+        return found
 
     def translated(self, error: Exception) -> Exception:
         """Return ours for a driver's error, by its number."""
@@ -135,11 +169,13 @@ class MysqlRows(SqlRows):
             engine = found[0] if found else "none that may be seen"
             writer.rollback()
             raise Refused(RefusalReason.NOT_TRANSACTIONAL, f"the engine is {engine}")
+        is_partitioned = bool(found[2])
         cursor.execute(_COLUMNS, place)
         found = cursor.fetchall()
-        columns = [(str(name), str(kind).lower(), bool(is_text)) for name, kind, is_text, _ in found]
-        generated = frozenset(str(name) for name, _, _, is_generated in found if is_generated)
-        return MysqlTarget(table, columns, generated)
+        columns = [(str(name), str(kind).lower(), bool(is_text)) for name, kind, is_text, _, _ in found]
+        generated = frozenset(str(name) for name, _, _, is_generated, _ in found if is_generated)
+        is_drawn = any(draws for *_, draws in found)
+        return MysqlTarget(table, columns, generated, counts_rows=not is_partitioned and not is_drawn)
 
     def insert_many(self, cursor: Connection, rows: Sequence[Sequence[object]]) -> None:
         """Insert rows into the ledger."""
@@ -147,12 +183,18 @@ class MysqlRows(SqlRows):
 
 
 class MysqlTarget(SqlTarget):
-    """An InnoDB table, with each column's name, type and whether it is text."""
+    """An InnoDB table, with each column's name, type and whether it is text.
 
-    def __init__(self, table: SqlTable, columns: list[tuple[str, str, bool]], generated: frozenset[str]) -> None:
+    `counts_rows`: the session counts each row that is written here once.
+    """
+
+    def __init__(
+        self, table: SqlTable, columns: list[tuple[str, str, bool]], generated: frozenset[str], *, counts_rows: bool
+    ) -> None:
         super().__init__(table)
         self._columns = columns
         self._generated = generated
+        self._counts_rows = counts_rows
         self.image = ", ".join(self._as_text(*column) for column in columns)
 
     def _as_text(self, column: str, kind: str, is_text: bool) -> str:  # noqa: FBT001 - as the catalogue says it
@@ -163,6 +205,11 @@ class MysqlTarget(SqlTarget):
             return f"hex({name})"
         # A float as text keeps six digits only; as a double it keeps all.
         return f"CAST({f'CAST({name} AS DOUBLE)' if kind == 'float' else name} AS CHAR)"
+
+    def place(self, found_by: Sequence[str]) -> Place:
+        """Return the table as its statements name it, with what the catalogue finds it by."""
+        computed = frozenset(quoted(self.table.kind, column) for column in self._generated)
+        return Place(self.table.kind, self.table.name, found_by, computed, self._counts_rows)
 
     def imaged(self, found: Sequence[object]) -> bytes:
         """Return every column's text, or hexadecimal digits for bytes, with the column's type."""
@@ -202,18 +249,26 @@ class MysqlTransaction(SqlTransaction):
     asks_before = False
 
     def __init__(
-        self, store: MysqlRows, writer: Connection, targets: Mapping[str, SqlTarget], rows: Sequence[RowName]
+        self, store: MysqlRows, writer: Connection, targets: Mapping[str, MysqlTarget], rows: Sequence[RowName]
     ) -> None:
         super().__init__(store, writer, targets, rows)
         tables = [(targets[entity].table, key) for entity, key in rows]
         self._tally = MysqlTally(self._ask, [(table, store.place(table), key) for table, key in tables])
+        self._beside = MysqlBeside(
+            self._ask, [each.place(store.place(each.table)) for each in targets.values()], store.references
+        )
 
     def other_tables(self) -> tuple[str, ...]:
-        """Nothing is told here."""
-        return ()
+        """Name what this transaction touched besides its rows and the ledger, as far as the role may see it."""
+        return self._beside.named()
 
     def count_anew(self) -> None:
-        """Nothing is counted here."""
+        """Count from here on."""
+        self._beside.count_anew()
+
+    def look_before(self, statements: Sequence[RowStatement]) -> None:
+        """Look for rows that foreign keys would take along."""
+        self._beside.look_before(statements)
 
     def record(self, rows: Sequence[LedgerRow]) -> None:
         """Insert ledger rows."""
@@ -222,6 +277,7 @@ class MysqlTransaction(SqlTransaction):
 
     def write(self, writes: Sequence[RowWrite]) -> int:
         """Write each row in its way."""
+        self.count_anew()
         written = super().write(writes)
         self._tally.wrote([each.way for each in writes])
         return written

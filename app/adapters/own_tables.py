@@ -6,7 +6,8 @@
 | read | SELECT the contracts' tables |
 | apply | SELECT the contracts' tables here; where this store is repaired, lock and write the contract's columns, and |
 |       | DELETE if the policy deletes, and INSERT whole rows to undo that; add to the ledger; share the fence's lock |
-|       | through a column of no meaning; in PostgreSQL ask how far the standbys are |
+|       | through a column of no meaning; in PostgreSQL ask how far the standbys are; in MariaDB and MySQL SELECT the |
+|       | columns of foreign keys by which other rows would go along with a repaired one |
 | capture | SELECT own tables, INSERT signals |
 | conduct | SELECT the contracts' tables; INSERT signals |
 | canary | write the canary's table, where the settings want one |
@@ -37,6 +38,17 @@ Role = Literal["beacon", "read", "apply", "conduct", "canary"]
 LOGINS: Final[tuple[Role, ...]] = ("beacon", "read", "apply", "conduct", "canary")
 _ON_CONTRACTS: Final[tuple[Role, ...]] = ("read", "apply", "conduct")
 HIDDEN: Final = "'***'"
+REFERRING: Final = "{referring column}"
+ITS_TABLE: Final = "{its table}"
+_FOLLOWING: Final = """
+SELECT DISTINCT k.table_schema, k.table_name, k.column_name
+  FROM information_schema.key_column_usage k JOIN information_schema.referential_constraints r
+    ON r.constraint_schema = k.constraint_schema AND r.constraint_name = k.constraint_name
+   AND r.table_name = k.table_name
+ WHERE k.referenced_table_schema = %s AND k.referenced_table_name = %s
+   AND (k.table_schema, k.table_name) <> (k.referenced_table_schema, k.referenced_table_name)
+   AND (r.delete_rule IN ('CASCADE', 'SET NULL') OR r.update_rule IN ('CASCADE', 'SET NULL')) ORDER BY 1, 2, 3
+"""
 _PUBLISHED: Final = ("driftline_beacon", "driftline_signal", "driftline_ledger")
 _FENCE: Final = "driftline_fence"
 """Nobody reads it from a topic, but a connector that captures it ends where it may not read it."""
@@ -46,12 +58,14 @@ _FENCE: Final = "driftline_fence"
 class Statement:
     """One statement as a person reads it; `HIDDEN` in it stands for the password of `role`.
 
-    `needs` is a contract's table without which it is left out: the pipeline may make that table later.
+    `needs` is a contract's table without which it is left out: the pipeline may make that table later. `for_each` is
+    one by whose foreign keys it is run: for each column in other tables, in the place of `REFERRING` and `ITS_TABLE`.
     """
 
     text: str
     role: str = ""
     needs: str = ""
+    for_each: str = ""
 
 
 def _name(kind: StoreKind, name: str) -> str:
@@ -233,6 +247,11 @@ def _mysql_roles(store: StoreSettings, rights: list[_Rights], published: Sequenc
             yield Statement(f"GRANT {rights_here} ON {schema}.{table} TO {capture}@{{capture_host}}")
     for right in rights:
         yield from _on_contract_table(right, _table(kind, right.table), users)
+        if "apply" in users and right.writes:
+            # The catalogue hides from the role what would go along with a row, unless it has a right on a whole table:
+            # by this one it can do nothing, since it may make no tables.
+            text = f"GRANT SELECT ({REFERRING}), REFERENCES ON {ITS_TABLE} TO {users['apply']}"
+            yield Statement(text, needs=right.table, for_each=right.table)
 
 
 def run(store: StoreSettings, script: Iterable[Statement]) -> list[str]:
@@ -310,11 +329,13 @@ class _Mysql:
         self._connection.commit()
         return found
 
+    def _place(self, table: str) -> list[str]:
+        return table.split(".", 1) if "." in table else [self._store.database, table]
+
     def has(self, table: str) -> bool:
         """Tell whether a table is there."""
-        place = table.split(".", 1) if "." in table else [self._store.database, table]
         text = "SELECT 1 FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
-        return bool(self._ask(text, place))
+        return bool(self._ask(text, self._place(table)))
 
     def execute(self, statement: Statement) -> None:
         """Run one statement."""
@@ -327,6 +348,14 @@ class _Mysql:
             user = self._store.role("capture").user
             hosts = self._ask("SELECT host FROM mysql.user WHERE user = %s", [user])
             texts = [text.replace("{capture_host}", self._connection.escape(str(host))) for (host,) in hosts]
+        if statement.for_each:
+            kind, found = self._store.kind, self._ask(_FOLLOWING, self._place(statement.for_each))
+            texts = [
+                text.replace(ITS_TABLE, f"{_name(kind, schema)}.{_name(kind, table)}").replace(
+                    REFERRING, _name(kind, column)
+                )
+                for schema, table, column in found
+            ]
         with self._connection.cursor() as cursor:
             cursor.execute(f"SET SESSION sql_log_bin = {0 if is_about_users else 1}")
             for each in texts:

@@ -231,6 +231,9 @@ class PostgresTransaction(SqlTransaction):
         with self.store.translating():
             self._before = _counts(self.execute(_CHANGES).fetchall())
 
+    def look_before(self, statements: Sequence[RowStatement]) -> None:
+        """Nothing is looked for: the store counts what was written."""
+
     def _changes(self) -> dict[int, Touched]:
         """Return what was written since the transaction began."""
         with self.store.translating():

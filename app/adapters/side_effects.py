@@ -1,7 +1,7 @@
-"""What a repair would set off besides its row, in stores that cannot tell so in the transaction: triggers, cascades.
+"""What a repair would set off besides its row, in stores that do not tell it by themselves: triggers, cascades.
 
-PostgreSQL tells, and the applier refuses there. MariaDB and MySQL do not, and a cascade is not even in their log, so
-an administrator is told when rights to write are given.
+PostgreSQL tells, and the applier refuses there. In MariaDB and MySQL it finds out what its role may see, and a cascade
+is not even in their log, so an administrator is told when rights to write are given.
 """
 
 from __future__ import annotations

@@ -413,6 +413,10 @@ class SqlTransaction(ABC):
         """Count what this transaction writes from here on, where it is counted for `other_tables`."""
 
     @abstractmethod
+    def look_before(self, statements: Sequence[RowStatement]) -> None:
+        """Look for what statements of one form will touch besides their rows, where the store does not count it."""
+
+    @abstractmethod
     def tally(self) -> Tally:
         """Have the store check now what it would check at the commit, and tell what was written since first asked."""
 
@@ -535,8 +539,10 @@ class SqlTransaction(ABC):
         written = 0
         with self._unique(), self.store.translating():
             for text, same in groupby(statements, attrgetter("text")):
+                alike_here = list(same)
+                self.look_before(alike_here)
                 cursor = self.writer.cursor()
-                cursor.executemany(text, [statement.values for statement in same])
+                cursor.executemany(text, [statement.values for statement in alike_here])
                 written += int(cursor.rowcount)
         return written
 
@@ -544,6 +550,7 @@ class SqlTransaction(ABC):
         """Run statements of the same form as one, and return how many rows they wrote."""
         if len(statements) == 1:
             return self._run(statements)
+        self.look_before(statements)
         with self._unique(), self.store.translating():
             try:
                 return self.run_as_one(statements)

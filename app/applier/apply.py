@@ -78,7 +78,6 @@ from app.ports import (
 )
 
 _CONFLICT: Final = RefusalReason.UNIQUE_CONFLICT
-_CHILDREN_ARE_THERE: Final = "rows of child entities are still there"
 ABSENT: Final = object()
 """What stands for the value of a field in a row that is not there: no value, and not NULL either."""
 
@@ -444,7 +443,7 @@ class Applier:
             written = Written(rows - len(orders) + 1, self._named(order, read), others, of_children)
             reason = first_refusal(WRITTEN, order.command, written)
             if reason is not None:
-                raise Refused(reason, _CHILDREN_ARE_THERE if reason is RefusalReason.FOREIGN_KEY else "")
+                raise Refused(reason, _touching(reason, others))
         self.failpoint("before_commit")
         if self.is_stopped():
             where = orders[0].command.target
@@ -543,6 +542,13 @@ def _say_no(checks: Sequence[Check[FactsT]], facts: Iterable[tuple[RepairCommand
     refused = {command_id: Refused(reason) for command_id, reason in reasons.items() if reason is not None}
     if refused:
         raise SomeRefused(refused)
+
+
+def _touching(reason: RefusalReason, others: Sequence[str]) -> str:
+    """Say of a row that was written why not: by what went along."""
+    if reason is RefusalReason.FOREIGN_KEY:
+        return "rows of child entities are still there"
+    return f"touched besides: {', '.join(others)}" if reason is RefusalReason.WIDER_THAN_ONE_ROW and others else ""
 
 
 def _of_group(no: Refused) -> Refused:

@@ -68,8 +68,8 @@ def command(
             click.echo(f"store {store.name}: {safe_text(table)} is not there yet: run init again when it is", err=True)
         for effect in side_effects(store, contracts):
             click.echo(
-                f"store {store.name}: {safe_text(effect)}: a repair would set it off unseen; leave this table's"
-                " repairs to people (mode: observe or propose)",
+                f"store {store.name}: {safe_text(effect)}: repairs that would write more than their row by it are"
+                f" {'refused' if store.kind is StoreKind.MARIADB else 'refused, but for triggers, which go unseen'}",
                 err=True,
             )
     if not only:
