@@ -111,7 +111,7 @@ def test_the_budget_counts_what_the_same_transaction_writes() -> None:
     world.policy = replace(POLICY, automatic_per_minute=2)
     outcomes = world.applier().carry_out_all(commands)
     # The delete comes first.
-    assert [o.reason for o in outcomes] == [None, RefusalReason.OVER_BUDGET, None] + [RefusalReason.OVER_BUDGET] * 2
+    assert [o.reason for o in outcomes] == [None, RefusalReason.OVER_RATE, None] + [RefusalReason.OVER_RATE] * 2
 
 
 def test_two_commands_on_one_row_are_carried_out_one_after_the_other() -> None:
