@@ -26,6 +26,10 @@ _POLL_EVERY_RECORDS: Final = 512
 _QUEUE_RECORDS_MAX: Final = 1_000_000
 _QUEUE_BYTES_MAX: Final = 268_435_456
 
+_RECORD_BYTES_MAX: Final = 1_000_000
+_RECORD_OWN_BYTES: Final = 36
+"""What librdkafka takes of one record by default, and counts for a record without headers beside key and value."""
+
 _PRODUCER: Final[Mapping[str, str | int | float | bool]] = {
     "enable.idempotence": True,
     "acks": "all",
@@ -225,7 +229,10 @@ class SentRecord:
 
 @dataclass(slots=True)
 class MemorySink:
-    """A `Sink` that keeps what it was given; `fail` makes the next `flush` raise, as a lost delivery would."""
+    """A `Sink` that keeps what it was given; `fail` makes the next `flush` raise, as a lost delivery would.
+
+    A record is as large as librdkafka's may be: what is larger is refused at once, as it is there.
+    """
 
     sent: list[SentRecord] = field(default_factory=list)
     flushed: int = 0
@@ -240,6 +247,9 @@ class MemorySink:
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> None:
         """Keep one record."""
+        told = sum(len(name.encode()) + len(text) for name, text in headers)
+        if len(key or b"") + len(value or b"") + told + _RECORD_OWN_BYTES > _RECORD_BYTES_MAX:
+            raise Unready(f"cannot produce to {topic}[{partition}]: the record is too large", where="memory")
         self.sent.append(SentRecord(topic, partition, key, value, tuple(headers)))
 
     def send_many(self, topic: str, partition: int, items: Iterable[tuple[bytes, bytes | None]]) -> None:

@@ -39,7 +39,6 @@ QUARANTINED_IN_A_ROW_MAX: Final = 100
 
 _RETRY_FIRST_S: Final = 0.5
 _RETRY_MOST_S: Final = 15.0
-_QUARANTINE_VALUE_MAX: Final = 900_000
 _DELETE_AND_CREATE: Final = 1  # the last byte of a place, as `app.core.position` fills it
 _BYTE_MAX: Final = 255
 _ECHOED_KINDS: Final = frozenset({"command", "inverse", "refusal"})
@@ -422,7 +421,6 @@ class Ingest:
 
     def _reject(self, source: Source, track: _Track, record: RawRecord, block: Block, reason: str, what: str) -> None:
         track.unreadable_in_a_row += 1
-        is_cut = record.value is not None and len(record.value) > _QUARANTINE_VALUE_MAX
         self._quarantine.put(
             QuarantinedRecord(
                 topic=block.topic,
@@ -432,11 +430,10 @@ class Ingest:
                 reason=reason,
                 what=what,
                 key=record.key,
-                value=record.value[:_QUARANTINE_VALUE_MAX] if record.value is not None else None,
+                value=record.value,
                 at_wall_ms=self._wall_ms(),
                 entity=source.entity,
                 store=source.store,
-                is_cut=is_cut,
             )
         )
         self._counts.quarantined(source.store, reason)

@@ -52,6 +52,7 @@ from app.core.guard import (
     Locked,
     Refused,
     Written,
+    as_told,
     first_refusal,
     is_well_formed,
     repair_policy,
@@ -192,19 +193,21 @@ class Applier:
 
     def _not_ours(self, command: RepairCommand, partition: int) -> CommandOutcome | None:
         """Refuse what is no command of ours, without a ledger row: there is none, or nothing of ours to write there."""
+        no = self._why_not_ours(command, partition)
+        if no is None:
+            return None
+        told = self.answers.outcome(as_told(command), Outcome.REFUSED, no.reason, detail=no.what)
+        return replace(told, partition=partition)
+
+    def _why_not_ours(self, command: RepairCommand, partition: int) -> Refused | None:
         distrusted = self._distrusted(command, partition)
         if distrusted is not None:
-            no = self.answers.outcome(command, Outcome.REFUSED, distrusted, detail="not a command of ours")
-            return replace(no, partition=partition)
+            return Refused(distrusted, "not a command of ours")
         if not is_well_formed(command):
-            return self.answers.outcome(
-                command, Outcome.REFUSED, RefusalReason.UNREADABLE, detail="not a command of ours"
-            )
+            return Refused(RefusalReason.UNREADABLE, "not a command of ours")
         is_known = command.target in self.targets and {command.target, command.authority} <= self.stores.keys()
         if not is_known or command.entity not in self.contracts:
-            return self.answers.outcome(
-                command, Outcome.REFUSED, RefusalReason.OUTSIDE_CONTRACT, detail="not in a contract"
-            )
+            return Refused(RefusalReason.OUTSIDE_CONTRACT, "not in a contract")
         return None
 
     def _apply_together(self, commands: Sequence[RepairCommand]) -> dict[bytes, CommandOutcome]:

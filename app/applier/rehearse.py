@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from app.applier.apply import Applier
 from app.core.command import DISTRUSTED, RepairCommand
-from app.core.guard import Fence
+from app.core.guard import Fence, as_told
 from app.core.ledger import LedgerCounts, LedgerRow
 from app.core.rehearsal import Rehearsal, Tally
 from app.core.signing import signed_form
@@ -124,17 +124,18 @@ class Rehearsing:
         outcome = applier.apply(command, partition)
         if outcome.reason in DISTRUSTED:
             return None
+        told = as_told(command)
         return Rehearsal(
             batch_id=batch_id,
-            command_id=command.command_id,
+            command_id=told.command_id,
             content=signed_form(self.applier.belief.deployment, command),
-            entity=command.entity,
-            target=command.target,
+            entity=told.entity,
+            target=told.target,
             reason=outcome.reason,
             detail=outcome.detail,
             touched=tell.tally.touched,
             is_complete=tell.tally.is_complete,
             partition=command.partition,
             at_ms=outcome.at_ms,
-            trace_id=command.trace_id,
+            trace_id=told.trace_id,
         )

@@ -162,8 +162,9 @@ class RecordCodec:
         return fields.status_of(self.decode("status", value))
 
     def quarantine(self, record: QuarantinedRecord, provenance: Provenance = _NOWHERE) -> bytes:
-        """Encode a record that could not be read."""
-        return self._encode("quarantine", self._with_provenance(fields.quarantine_fields(record), provenance))
+        """Encode a record that could not be read, cut to what fits a record."""
+        told = fields.quarantine_fields(record.bounded())
+        return self._encode("quarantine", self._with_provenance(told, provenance))
 
     def read_quarantine(self, value: bytes | None) -> QuarantinedRecord:
         """Decode a record that could not be read."""

@@ -19,7 +19,7 @@ first row that holds is the outcome's reason:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from app.core.approval import SILENCE, Said
@@ -27,7 +27,7 @@ from app.core.command import Action, RefusalReason, RepairCommand, command_id, u
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.errors import DriftlineError
 from app.core.ledger import LedgerCounts
-from app.core.limits import CLOCK_SKEW_MS_MAX
+from app.core.limits import CLOCK_SKEW_MS_MAX, NAME_LENGTH_MAX
 from app.core.policy import is_open, mode_of
 
 
@@ -157,11 +157,27 @@ def is_well_formed(command: RepairCommand) -> bool:
     digests = (command.expected_digest, command.intended_digest)
     return (
         all(len(each) == _ID_BYTES for each in ids)
-        and all(len(each) in {0, _ID_BYTES} for each in (*digests, command.policy_id))
+        and all(len(each) in {0, _ID_BYTES} for each in (*digests, command.policy_id, command.undoes))
         and len(command.trace_id) <= _TRACE_BYTES_MAX
         and len(command.sealed_key) <= _SEALED_KEY_BYTES_MAX
         and command.command_id == _own_id(command)
         and (command.action is Action.RESTORE) is bool(command.undoes)
+    )
+
+
+def as_told(command: RepairCommand) -> RepairCommand:
+    """Return a command as others are told of it: its ids and names no longer than a well-formed one's.
+
+    Anybody may have made it as large as the broker takes; what is told of it has its id twice, and must fit as well. A
+    name that is cut is still longer than any contract's.
+    """
+    return replace(
+        command,
+        command_id=command.command_id[:_ID_BYTES],
+        finding_id=command.finding_id[:_ID_BYTES],
+        trace_id=command.trace_id[:_TRACE_BYTES_MAX],
+        entity=command.entity[:NAME_LENGTH_MAX],
+        target=command.target[:NAME_LENGTH_MAX],
     )
 
 

@@ -89,6 +89,12 @@ PERSON_LENGTH_MAX: Final = 60
 NAME_LENGTH_MAX: Final = 200
 """Characters of an id in the history: ours have 64 at most, and an index of PostgreSQL bears some 2,700 bytes."""
 
+QUARANTINED_KEY_BYTES_MAX: Final = 65_536
+"""Bytes that are kept of a quarantined record's key: an index of a database bears far less."""
+
+QUARANTINED_VALUE_BYTES_MAX: Final = 900_000
+"""Bytes that are kept of its value: with its key and what is said of it, still below the million that clients send."""
+
 AGGREGATE_ENTRIES: Final = 10_000
 """Groups of one aggregate and store that are held in memory where the contract says no other bound."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.core.finding import Finding
+from app.core.limits import QUARANTINED_KEY_BYTES_MAX, QUARANTINED_VALUE_BYTES_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class PublishedFinding:
 class QuarantinedRecord:
     """A Kafka record that could not be read. `reason` is a closed word, `what` for a person; neither has a row value.
 
-    `stage` says what could not be done (`decode`, `normalise`, `route`). `is_cut`: the value was too large to keep.
+    `stage` says what could not be done (`decode`, `normalise`, `route`). `is_cut`: key or value was too large to
+    keep whole.
     """
 
     topic: str
@@ -59,3 +61,13 @@ class QuarantinedRecord:
     store: str = ""
     is_cut: bool = False
     trace_id: bytes = b""
+
+    def bounded(self) -> QuarantinedRecord:
+        """Return it as far as it is kept: whoever wrote it took all that a record may have, and more is said of it."""
+        key, value = self.key, self.value
+        if key is not None:
+            key = key[:QUARANTINED_KEY_BYTES_MAX]
+        if value is not None:
+            value = value[:QUARANTINED_VALUE_BYTES_MAX]
+        is_cut = (key, value) != (self.key, self.value)
+        return replace(self, key=key, value=value, is_cut=True) if is_cut else self

@@ -525,6 +525,26 @@ def test_a_forged_record_does_not_stop_the_partition(deployment: Deployment) -> 
     deployment.stop(process)
 
 
+def test_records_as_large_as_they_may_be_do_not_end_the_applier(deployment: Deployment) -> None:
+    """What it says of them fits a record as well, and the next command is carried out."""
+    deployment.run("resume")
+    deployment.put("pg", "goods", 33, "right")
+    deployment.put("my", "goods", 33, "wrong")
+    command = deployment.command("goods", 33)
+    topic = REPAIRS.name(deployment.name)
+    deployment.sink.send(topic, command.partition, b"large", b"\xff" * 999_950)
+    forged = deployment.codec.command(replace(command, command_id=b"c" * 510_000, signature=b"s"))
+    deployment.sink.send(topic, command.partition, b"forged", forged)
+    deployment.send(command)
+    process = deployment.start()
+    assert deployment.await_outcome(command).outcome is Outcome.APPLIED
+    assert deployment.await_outcome(replace(command, command_id=b"c" * 16)).outcome is Outcome.REFUSED
+    log = TopicLog(deployment.clients, "applier-test-reader")
+    quarantined = [deployment.codec.read_quarantine(r.value) for r in log.until_now([QUARANTINE.name(deployment.name)])]
+    assert (quarantined[-1].key, quarantined[-1].is_cut) == (b"large", True)
+    deployment.stop(process)
+
+
 @pytest.mark.parametrize(
     ("entity", "failpoint"),
     [

@@ -36,8 +36,9 @@ TOPICS = Topics("d.repairs.v1", "d.outcomes.v1", "d.quarantine.v1", "d.control.v
 class Message:
     """One Kafka record as a consumer gives it."""
 
-    def __init__(self, topic: str, partition: int, offset: int, value: bytes | None) -> None:
+    def __init__(self, topic: str, partition: int, offset: int, value: bytes | None, key: bytes = b"key") -> None:
         self._told = (topic, partition, offset, value)
+        self._key = key
 
     def topic(self) -> str:
         """Return its topic."""
@@ -57,7 +58,7 @@ class Message:
 
     def key(self) -> bytes:
         """Return its key."""
-        return b"key"
+        return self._key
 
     def error(self) -> KafkaError | None:
         """Return what is wrong: with a record, nothing."""

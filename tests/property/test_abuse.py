@@ -10,14 +10,25 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from app.adapters.signing import verify
+from app.adapters.signing import SigningKey, verify
 from app.applier.belief import Belief
 from app.codec.control import decode_control
-from app.core.command import DISTRUSTED, Action, Approval, CommandOutcome, RefusalReason, RepairCommand, command_id
+from app.core.command import (
+    DISTRUSTED,
+    Action,
+    Approval,
+    CommandOutcome,
+    Outcome,
+    RefusalReason,
+    RepairCommand,
+    command_id,
+)
 from app.core.contract import RepairMode
+from app.core.guard import as_told
+from app.core.limits import NAME_LENGTH_MAX
 from app.core.signing import MEMBER_BYTES, batch_id
 from app.core.switch import Said
-from tests.property.applier_rig import CODEC, TOPICS, Rig
+from tests.property.applier_rig import CODEC, TOPICS, Message, Rig
 from tests.property.applier_world import POLICY, World
 from tests.seals import SEALS
 from tests.signatures import (
@@ -204,6 +215,88 @@ def test_bytes_that_are_no_command(value: bytes) -> None:
     assert outcomes == []
     assert [r.topic for r in rig.sink.sent] == [TOPICS.quarantine]
     assert world.value(world.target) == "old"
+
+
+HUGE = 2_000_000
+"""More than the applier's client sends in one record; a broker may be set to take it from others."""
+
+LARGE_COMMANDS: dict[str, Alter] = {
+    "its id, which an outcome has twice": lambda c: replace(c, command_id=b"c" * 510_000),
+    "its id": lambda c: replace(c, command_id=b"c" * HUGE),
+    "its drift": lambda c: replace(c, finding_id=b"f" * HUGE),
+    "its trace": lambda c: replace(c, trace_id=b"t" * HUGE),
+    "its entity": lambda c: replace(c, entity="e" * HUGE),
+    "its store": lambda c: replace(c, target="\u00fc" * HUGE),
+    "all that is told of it": lambda c: replace(c, finding_id=b"f" * HUGE, entity="e" * HUGE, trace_id=b"t" * HUGE),
+    "what is not told of it": lambda c: replace(c, reason="r" * HUGE, kind="k" * HUGE, sealed_key=b"k" * HUGE),
+}
+
+
+@pytest.mark.parametrize("key", [None, STRANGER, PLANNER])
+@pytest.mark.parametrize("name", LARGE_COMMANDS)
+def test_what_is_told_of_a_command_does_not_grow_with_it(name: str, key: SigningKey | None) -> None:
+    """An outcome that no broker takes would end each applier that reads the command, and so each start anew."""
+    world = World("new", "old")
+    true = world.command("old", "new")
+    large = LARGE_COMMANDS[name](true)
+
+    def arrange(rig: Rig) -> None:
+        rig.broker.command(signed(large, key) if key else replace(large, key_id=PLANNER.key_id, signature=b"\0"))
+        rig.broker.command(true)
+
+    (told, done), rig = carried_out(world, arrange)
+    assert (told.outcome, done.outcome) == (Outcome.REFUSED, Outcome.APPLIED)
+    (first, *_) = [r for r in rig.sink.sent if r.topic == TOPICS.outcomes]
+    assert len(first.key or b"") <= 16
+    assert len(first.value or b"") < 2_000
+    assert rig.broker.committed == {0: 2}
+
+
+def test_a_name_that_is_cut_is_nobodys() -> None:
+    """What is told of a command that somebody made up names no entity and no store of ours because it was cut."""
+    told = as_told(replace(World("new", "old").command("old", "new"), entity="orders".ljust(999, "x")))
+    assert len(told.entity) == NAME_LENGTH_MAX > 63  # of an entity's name, as contracts spell it
+
+
+def test_a_rehearsal_that_is_asked_for_does_not_grow_with_its_command() -> None:
+    """An approver was shown a batch by its sample keys and said `rehearse`; a trace is in nobody's sight."""
+    world = World("new", "old")
+    large = signed(replace(world.command("old", "new"), trace_id=b"t" * HUGE))
+
+    def arrange(rig: Rig) -> None:
+        rig.broker.hear(CODEC.approval(word_on([large], approved=False, rehearses=True, life_ms=600_000)))
+        rig.broker.command(large)
+
+    (outcome,), rig = carried_out(world, arrange)
+    assert outcome.reason is RefusalReason.UNREADABLE
+    assert [shown.reason for shown in rig.rehearsals()] == [RefusalReason.UNREADABLE]
+
+
+def test_an_undo_of_what_can_be_no_command_is_refused() -> None:
+    """An id is made of the one that it takes back, and no hash takes a key of any length."""
+    world = World("new", "old")
+    odd = signed(replace(world.command("old", "new"), action=Action.RESTORE, undoes=b"u" * 65), ANNA)
+    (outcome,), _ = carried_out(world, lambda rig: rig.broker.command(odd))
+    assert outcome.reason is RefusalReason.UNREADABLE
+
+
+@pytest.mark.parametrize(("key_bytes", "value_bytes"), [(3, 999_950), (500_000, 499_950), (999_950, 3), (HUGE, HUGE)])
+def test_bytes_that_are_no_command_and_fill_a_record(key_bytes: int, value_bytes: int) -> None:
+    """Kept as far as they fit beside what is said of them; the next command goes on."""
+    world = World("new", "old")
+    junk = Message(TOPICS.repairs, 0, 0, b"\xff" * value_bytes, b"k" * key_bytes)
+
+    def arrange(rig: Rig) -> None:
+        rig.broker.commands.append(junk)
+        rig.broker.command(world.command("old", "new"))
+
+    outcomes, rig = carried_out(world, arrange)
+    assert [o.outcome for o in outcomes] == [Outcome.APPLIED]
+    (kept,) = [CODEC.read_quarantine(r.value) for r in rig.sink.sent if r.topic == TOPICS.quarantine]
+    assert kept.is_cut
+    assert junk.key().startswith(kept.key or b"-")
+    assert (junk.value() or b"").startswith(kept.value or b"-")
+    assert rig.broker.committed == {0: 2}
 
 
 OF_PEOPLE = frozenset(

@@ -190,6 +190,17 @@ def test_a_quarantined_record_comes_out_as_it_went_in(one: QuarantinedRecord) ->
     assert CODEC.read_quarantine(CODEC.quarantine(one)) == one
 
 
+@pytest.mark.parametrize(("key_bytes", "value_bytes"), [(None, 900_001), (70_000, None), (999_000, 999_000)])
+def test_a_quarantined_record_is_cut_to_what_fits_and_says_so(key_bytes: int | None, value_bytes: int | None) -> None:
+    """Whoever keeps one, of changes or of commands: what cannot be written would end them at each start anew."""
+    key, value = (None if size is None else b"x" * size for size in (key_bytes, value_bytes))
+    one = QuarantinedRecord("t" * 249, 0, 0, "decode", "shape", "w" * 200, key, value, 0, "e" * 63, "s" * 40)
+    encoded = CODEC.quarantine(one)
+    assert len(encoded) < 970_000
+    assert CODEC.read_quarantine(encoded).is_cut
+    assert not CODEC.read_quarantine(CODEC.quarantine(replace(one, key=b"k", value=b"v" * 900_000))).is_cut
+
+
 @given(st.binary(max_size=400))
 def test_hostile_bytes_are_undecodable_and_nothing_else(value: bytes) -> None:
     """Whatever stands on a topic, reading it raises `Undecodable` or returns a finding."""
