@@ -125,6 +125,11 @@ def nowhere(_command: RepairCommand) -> bool:
     return False
 
 
+def everywhere(_command: RepairCommand) -> bool:
+    """Tell that every shard is quarantined."""
+    return True
+
+
 def not_rehearsed(_command: RepairCommand) -> None:
     """Tell that a command was never rehearsed."""
 
@@ -190,6 +195,10 @@ class Applier:
     def by_transaction(self, commands: Sequence[RepairCommand]) -> list[list[int]]:
         """Return the places of commands by the transactions that they go into, in the order of these."""
         return together(commands, self.limits.rows_per_transaction, self.contracts)
+
+    def is_ours(self, command: RepairCommand, partition: int) -> bool:
+        """Tell whether a command that came in a partition is one of ours, whatever then becomes of it."""
+        return self._why_not_ours(command, partition) is None
 
     def _not_ours(self, command: RepairCommand, partition: int) -> CommandOutcome | None:
         """Refuse what is no command of ours, without a ledger row: there is none, or nothing of ours to write there."""

@@ -10,29 +10,32 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby
 from typing import Any, Final, Protocol, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from app import observe
-from app.applier.apply import Applier
+from app.applier.apply import Applier, everywhere
 from app.applier.rehearse import Rehearsing
 from app.applier.word_reader import Log
 from app.applier.words import Words
 from app.codec.control import KEY, encode_control
 from app.core.breaker import Breaker, Trip
-from app.core.command import DISTRUSTED, CommandOutcome, Outcome, RepairCommand
+from app.core.command import DISTRUSTED, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.contract import RepairPolicy
 from app.core.errors import Undecodable, Unready
 from app.core.guard import Refused, repair_policy
 from app.core.pace import WritePace
 from app.core.published import QuarantinedRecord
-from app.core.quarantine import DRIFTS_TOO_MUCH, Drifting, shard_name
+from app.core.quarantine import DRIFTS_TOO_MUCH, Drifting, limit_of, shard_of
 from app.core.rehearsal import Rehearsal
 from app.core.switch import Control, Said
+from app.core.together import unit_of
 from app.ports import Sink
 
 _AT_ONCE: Final = 500
@@ -41,6 +44,8 @@ _WAIT_FIRST_S: Final = 0.2
 _WAIT_MOST_S: Final = 10.0
 
 Place = tuple[str, int]
+Received = tuple[RepairCommand, int]
+"""A command, and the partition that it came in."""
 ResultT = TypeVar("ResultT")
 
 
@@ -202,22 +207,59 @@ class ApplierLoop:
         self.applier.belief.expect(commands.values())
         left = set(commands)
         numbers = list(commands)
-        for members in self.applier.by_transaction(list(commands.values())):
-            self._wait_until_may_write(commands[numbers[members[0]]].target)
+        groups = self.applier.by_transaction(list(commands.values()))
+        waiting = deque([numbers[member] for member in members] for members in groups)
+        while waiting:
+            group = waiting.popleft()
+            self._wait_until_may_write(commands[group[0]].target)
             # The new owner of a partition that was taken away reads it from the last commit.
-            mine = [n for n in (numbers[m] for m in members) if self._place(messages[n]) not in self._lost]
-            if self.stopping.is_set() or not self._answer([(commands[n], messages[n].partition()) for n in mine]):
+            mine = [n for n in group if self._place(messages[n]) not in self._lost]
+            received = [(commands[n], messages[n].partition()) for n in mine]
+            count, beyond = self._at_once(received)
+            if self.stopping.is_set() or not self._answer(received[:count], beyond):
                 break
-            left -= set(mine)
+            left -= set(mine[:count])
+            if mine[count:]:
+                waiting.appendleft(mine[count:])
         self._acknowledge_up_to(messages, left)
 
-    def _answer(self, received: list[tuple[RepairCommand, int]]) -> bool:
-        """Carry out what goes into one transaction and tell the outcomes; False if told to stop before it was done."""
+    def _at_once(self, received: list[Received]) -> tuple[int, frozenset[str]]:
+        """Return how many commands are carried out before it is asked whether their shards drift too much.
+
+        Where a source transaction stands first of which not all may go, it is all of its rows, and the shards in which
+        they are too many: then none of it goes.
+        """
+        most = self._limits([command for command, _ in received])
+        count = self._drifting.at_once([command for command, _ in received], most)
+        if count or not received:
+            return count, frozenset()
+        unit = next(list(rows) for _, rows in groupby(received, lambda each: unit_of(each[0])))
+        # What others put among them neither counts nor holds them up. This is rare, and to check signatures is dear.
+        ours = self._patiently(lambda: [command for command, place in unit if self.applier.is_ours(command, place)])
+        return len(unit), self._drifting.beyond(ours or [], most)
+
+    def _limits(self, commands: list[RepairCommand]) -> dict[str, float]:
+        """Return how many rows may drift of each shard that has such a limit and is not quarantined."""
+        most: dict[str, float] = {}
+        for command in {shard_of(command): command for command in commands}.values():
+            policy = self._counting_policy(command)
+            limit = limit_of(policy, self._shard_rows(command, policy)) if policy is not None else None
+            if limit is not None:
+                most[shard_of(command)] = limit
+        return most
+
+    def _answer(self, received: list[Received], beyond: frozenset[str]) -> bool:
+        """Carry out what goes into one transaction and tell the outcomes; False if told to stop before it was done.
+
+        Where it goes `beyond` what shards bear, it is held as in a quarantine, and only what a person approved goes.
+        """
         began = time.monotonic()
-        outcomes = self._patiently(partial(self._apply, received))
+        applier = replace(self.applier, is_quarantined=everywhere) if beyond else self.applier
+        outcomes = self._patiently(partial(self._apply, received, applier))
         for (command, _), outcome in zip(received, outcomes or (), strict=outcomes is not None):
             self._send(outcome)
-            self._quarantine_where_too_much(command, outcome)
+            is_held = outcome.reason is RefusalReason.QUARANTINED
+            self._quarantine_where_too_much(command, outcome, is_beyond=is_held and shard_of(command) in beyond)
             self.meter.observe(observe.REPAIR_LATENCY, time.monotonic() - began, entity=self._counted(outcome.entity))
         written = Counter(o.target for o in outcomes or () if o.outcome in {Outcome.APPLIED, Outcome.INVERTED})
         for target, rows in written.items():
@@ -295,14 +337,14 @@ class ApplierLoop:
             self._quarantine(message, fault)
             return None
 
-    def _apply(self, commands: list[tuple[RepairCommand, int]]) -> list[CommandOutcome]:
+    def _apply(self, commands: list[Received], applier: Applier) -> list[CommandOutcome]:
         if any(command.needs_approval and not self.words.words_on(command) for command, _ in commands):
             # The planner may know of a word that has not been read here yet.
             self.words.catch_up()
         for command, partition in commands:
             for batch_id in self.words.asked_of(command):
                 self._rehearse(batch_id, command, partition)
-        return self.applier.apply_all(commands)
+        return applier.apply_all(commands)
 
     def _rehearse(self, batch_id: bytes, command: RepairCommand, partition: int) -> None:
         """Try a command that a person asks about, and tell what came of it; twice after a crash, which does no harm."""
@@ -387,17 +429,27 @@ class ApplierLoop:
         # Nothing more is begun before the word has come back.
         self.words.catch_up()
 
-    def _quarantine_where_too_much(self, command: RepairCommand, outcome: CommandOutcome) -> None:
-        """Stop repairs in the shard of a command where it drifts more than its policy bears, and say so."""
+    def _counting_policy(self, command: RepairCommand) -> RepairPolicy | None:
+        """Return the policy by which drifts are counted in a command's shard; None where they are not, or no more."""
         policy = repair_policy(self.applier.contracts.get(command.entity), command.target)
-        if policy is None or self.words.is_quarantined(command):
+        return None if policy is None or self.words.is_quarantined(command) else policy
+
+    def _shard_rows(self, command: RepairCommand, policy: RepairPolicy) -> float | None:
+        """Return about how many rows a command's shard has, where the policy asks for it and anybody knows."""
+        if policy.quarantine_percent is None:
+            return None
+        rows = self._patiently(partial(self.applier.stores[command.target].table_rows, command.entity))
+        return rows / self.partitions if rows else None
+
+    def _quarantine_where_too_much(self, command: RepairCommand, outcome: CommandOutcome, *, is_beyond: bool) -> None:
+        """Stop repairs in the shard of a command where it drifts more than its policy bears, and say so."""
+        policy = self._counting_policy(command)
+        if policy is None:
             return
-        rows = None
-        if policy.quarantine_percent is not None:
-            rows = self._patiently(partial(self.applier.stores[command.target].table_rows, command.entity))
-        if not self._drifting.after(command, outcome, policy, rows / self.partitions if rows else None):
+        shard_rows = self._shard_rows(command, policy)
+        if not self._drifting.after(command, outcome, policy, shard_rows, is_beyond=is_beyond):
             return
-        shard = shard_name(command.entity, command.target, command.partition)
+        shard = shard_of(command)
         word = Control(Said.PAUSE, "the applier", self.applier.now_wall_ms(), DRIFTS_TOO_MUCH, shard=shard)
         self.sink.send(self.topics.control, 0, KEY, encode_control(word))
         self.sink.flush()

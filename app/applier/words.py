@@ -25,7 +25,7 @@ from app.core.command import Approval, RefusalReason, RepairCommand
 from app.core.errors import Undecodable, Unready
 from app.core.limits import REFUSED_WORDS_TOLD
 from app.core.pace import LogLags
-from app.core.quarantine import Shards, shard_name
+from app.core.quarantine import Shards, shard_of
 from app.core.rehearsal import Rehearsal
 from app.core.signing import DIGEST_BYTES, member_of
 from app.core.status import StatusReport
@@ -142,7 +142,7 @@ class Words:
 
     def is_quarantined(self, command: RepairCommand) -> bool:
         """Tell whether repairs stop in a command's shard, by what was read so far."""
-        return self.shards.is_quarantined(shard_name(command.entity, command.target, command.partition))
+        return self.shards.is_quarantined(shard_of(command))
 
     def start(self) -> None:
         """Read everything that was said so far; `Unready` while the topics cannot be read."""

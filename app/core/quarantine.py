@@ -15,9 +15,10 @@ The words stand on the topic `control`, as those that stop everything do, and ou
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import groupby
 from typing import Final
 
 from app.core.command import DISTRUSTED, CommandOutcome, RefusalReason, RepairCommand
@@ -25,6 +26,7 @@ from app.core.conducting import Done
 from app.core.contract import EntityContract, RepairPolicy
 from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said, Switch
+from app.core.together import unit_of
 
 DRIFTS_TOO_MUCH: Final = "drift"
 """Why the applier quarantines a shard by itself."""
@@ -40,6 +42,11 @@ def shard_name(entity: str, target: str, partition: int) -> str:
     return f"{entity}/{target}/{partition}"
 
 
+def shard_of(command: RepairCommand) -> str:
+    """Name the shard of a command's row."""
+    return shard_name(command.entity, command.target, command.partition)
+
+
 class Drifting:
     """Counts the rows of each shard that commands came for within the last hour, by their drifts.
 
@@ -49,23 +56,76 @@ class Drifting:
     def __init__(self) -> None:
         self._drifts: dict[str, OrderedDict[bytes, int]] = {}
 
+    def at_once(self, commands: Sequence[RepairCommand], most: Mapping[str, float]) -> int:
+        """Return how many commands, from the first on, may be carried out before it is asked what became of them.
+
+        They are those up to the row that tips a shard, if all count; `most` is how many rows of a shard its policy
+        bears, for each that has such a limit and is not quarantined yet. Rows of one source transaction, which stand
+        side by side, are not parted: where they go beyond the tipping one, none of them is among these. So it is 0
+        where such a transaction stands first (`beyond`).
+        """
+        drifted: dict[str, set[bytes]] = {}
+        count = 0
+        for _, unit in groupby(commands, unit_of):
+            rows = list(unit)
+            over = self._over(rows, most, drifted)
+            if over > 1:
+                return count
+            count += len(rows)
+            if over > 0:
+                return count
+        return count
+
+    def beyond(self, unit: Sequence[RepairCommand], most: Mapping[str, float]) -> frozenset[str]:
+        """Return the shards that rows of one source transaction drift in beyond the one that tips it, if all count."""
+        if len(unit) == 1:
+            return frozenset()
+        by_shard: dict[str, list[RepairCommand]] = {}
+        for command in unit:
+            by_shard.setdefault(shard_of(command), []).append(command)
+        return frozenset(shard for shard, rows in by_shard.items() if self._over(rows, most, {}) > 1)
+
+    def _over(self, rows: Iterable[RepairCommand], most: Mapping[str, float], drifted: dict[str, set[bytes]]) -> float:
+        """Add rows to those that have drifted besides the counted ones; return by how much a shard is over its limit.
+
+        What has drifted more than an hour ago is not left out: then fewer are begun at once, and nothing else.
+        """
+        over = 0.0
+        for command in rows:
+            shard = shard_of(command)
+            if shard not in most or command.is_asked_for:
+                continue
+            counted: Mapping[bytes, int] = self._drifts.get(shard, {})
+            more = drifted.setdefault(shard, set())
+            if command.finding_id not in counted:
+                more.add(command.finding_id)
+            over = max(over, len(counted) + len(more) - most[shard])
+        return over
+
     def after(
-        self, command: RepairCommand, outcome: CommandOutcome, policy: RepairPolicy, shard_rows: float | None
+        self,
+        command: RepairCommand,
+        outcome: CommandOutcome,
+        policy: RepairPolicy,
+        shard_rows: float | None,
+        *,
+        is_beyond: bool = False,
     ) -> bool:
         """Take in one command and what became of it; tell whether its shard drifts more than the policy bears.
 
         `shard_rows` is about how many rows the shard has, None where nobody knows. A row counts once, however often its
-        command comes; what is not the planner's never does. Whoever trips begins to count anew.
+        command comes; what is not the planner's never does. `is_beyond`: it was held since its source transaction goes
+        beyond what the shard bears. Whoever trips begins to count anew.
         """
         most = limit_of(policy, shard_rows)
         if most is None or outcome.reason in _NOT_OF_OURS or command.is_asked_for:
             return False
-        name = shard_name(command.entity, command.target, command.partition)
+        name = shard_of(command)
         drifts = self._drifts.setdefault(name, OrderedDict())
         drifts.setdefault(command.finding_id, outcome.at_ms)
         while drifts and next(iter(drifts.values())) <= outcome.at_ms - _HOUR_MS:
             drifts.popitem(last=False)
-        if len(drifts) <= most:
+        if len(drifts) <= most and not is_beyond:
             return False
         del self._drifts[name]
         return True

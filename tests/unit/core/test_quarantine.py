@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -12,9 +13,10 @@ from app.core.command import CommandOutcome, Outcome, RefusalReason, RepairComma
 from app.core.conducting import Done
 from app.core.contract import RepairPolicy
 from app.core.finding import DriftKind, UnknownReason
-from app.core.quarantine import Drifting, Missing, Shards, limit_of, missing_of, shard_name
+from app.core.quarantine import Drifting, Missing, Shards, limit_of, missing_of, shard_name, shard_of
 from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
+from app.core.together import unit_of
 from tests.property.applier_world import World
 from tests.unit.core.story import contract
 
@@ -52,6 +54,59 @@ def test_what_drifted_more_than_an_hour_ago_does_not_count() -> None:
     drifting, many = Drifting(), commands(9)
     for n, command in enumerate(many):
         assert not drifting.after(command, outcome(at_ms=n * HOUR_MS // 3), THREE, None)
+
+
+def carried_out(told: list[RepairCommand], most: float, *, at_once: int, not_ours: set[int]) -> list[RepairCommand]:
+    """Carry commands out as the applier does, `at_once` at most together; return those that were begun and are ours."""
+    drifting = Drifting()
+    stopped: set[str] = set()
+    policy = RepairPolicy(quarantine_percent=100.0)
+    begun: list[RepairCommand] = []
+    left = list(range(len(told)))
+    while left:
+        group = [told[n] for n in left[:at_once]]
+        limits = {shard_of(each): most for each in told if shard_of(each) not in stopped}
+        count = drifting.at_once(group, limits)
+        unit = [n for n in left if unit_of(told[n]) == unit_of(group[0])]
+        beyond = frozenset() if count else drifting.beyond([told[n] for n in unit if n not in not_ours], limits)
+        count = count or len(unit)
+        for n in left[:count]:
+            is_held = shard_of(told[n]) in stopped or bool(beyond)
+            if n not in not_ours and not is_held:
+                begun.append(told[n])
+            became = RefusalReason.FORGED if n in not_ours else RefusalReason.QUARANTINED if is_held else None
+            is_beyond = is_held and shard_of(told[n]) in beyond
+            if shard_of(told[n]) in limits.keys() - stopped and drifting.after(
+                told[n], outcome(reason=became), policy, most, is_beyond=is_beyond
+            ):
+                stopped.add(shard_of(told[n]))
+        left = left[count:]
+    return begun
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 5), st.booleans(), st.integers(0, 3)), max_size=9),
+    st.sampled_from([1, 2.5, 3, 7]),
+    st.sets(st.integers(0, 40)),
+)
+def test_of_commands_that_come_together_no_more_are_begun_than_up_to_the_row_that_tips(
+    drawn: list[tuple[int, bool, int]], most: float, not_ours: set[int]
+) -> None:
+    """In each shard, whatever is forged among them. Rows that stand alone go as they do one by one, units whole."""
+    new = iter(commands(45))
+    told: list[RepairCommand] = []
+    for number, (rows, is_unit, spread) in enumerate(drawn):
+        for row in range(rows):
+            shard = int(row < spread)
+            told.append(replace(next(new), partition=shard, source_transaction=f"9:{number}" if is_unit else ""))
+    begun = carried_out(told, most, at_once=len(told), not_ours=not_ours)
+    for shard in (0, 1):
+        assert sum(each.partition == shard for each in begun) <= int(most) + 1
+    ours = Counter(unit_of(each) for n, each in enumerate(told) if n not in not_ours)
+    parts = Counter(unit_of(each) for each in begun)
+    assert all(parts[unit] == ours[unit] for unit in parts) or len({each.partition for each in told}) > 1
+    if not any(is_unit for _, is_unit, _ in drawn):
+        assert begun == carried_out(told, most, at_once=1, not_ours=not_ours)
 
 
 @pytest.mark.parametrize("reason", [RefusalReason.FORGED, RefusalReason.UNKNOWN_KEY, RefusalReason.UNREADABLE])
