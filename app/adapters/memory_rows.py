@@ -261,7 +261,7 @@ class MemoryTransaction:
                 self._take_lock(at)
                 if row is not None:
                     raise Refused(RefusalReason.ROW_MOVED, "the row is there already")
-                if write.way is Way.INSERT and self._store.required:
+                if set(self._store.required) - was.keys():
                     raise Refused(RefusalReason.UNCOVERED_COLUMNS, "a column outside the contract needs a value")
                 return self._leave(at, was, write.values)
             case Way.UPDATE:

@@ -220,10 +220,9 @@ class MysqlTarget(SqlTarget):
         return json.dumps(columns, ensure_ascii=False, sort_keys=True).encode()
 
     def _imaged_columns(
-        self, image: bytes, only: Sequence[str]
+        self, columns: Mapping[str, Sequence[str | None]], only: Sequence[str]
     ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...], tuple[object, ...]]:
         """Return the quoted names of some columns, the placeholders of those that stand in digits, and all values."""
-        columns: dict[str, list[str | None]] = json.loads(image)
         names = tuple(quoted(self.table.kind, column) for column in only)
         kinds = zip(names, (columns[column][0] for column in only), strict=True)
         forms = tuple((name, "UNHEX(%s)") for name, kind in kinds if kind in _HEX_TYPES)
@@ -231,14 +230,16 @@ class MysqlTarget(SqlTarget):
 
     def restoring(self, key: bytes, image: bytes) -> RowStatement:
         """Return the UPDATE of the contract's columns."""
-        names, forms, values = self._imaged_columns(image, self.table.written)
+        names, forms, values = self._imaged_columns(json.loads(image), self.table.written)
         bound = (*values, *self.table.bound_key(key))
         return RowStatement(Verb.UPDATE, self.table.name, names, self.table.key_names, bound, forms)
 
     def putting_back(self, image: bytes) -> RowStatement:
-        """Return the INSERT of all columns but generated ones."""
-        columns = [name for name, _, _ in self._columns if name not in self._generated]
-        names, forms, values = self._imaged_columns(image, columns)
+        """Return the INSERT of all columns that the image has but generated ones."""
+        imaged = json.loads(image)
+        # One that came since has its default; where it has none and must not be NULL, the store itself says no.
+        columns = [name for name, _, _ in self._columns if name in imaged and name not in self._generated]
+        names, forms, values = self._imaged_columns(imaged, columns)
         return RowStatement(Verb.INSERT, self.table.name, names, (), values, forms)
 
 

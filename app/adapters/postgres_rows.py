@@ -181,9 +181,10 @@ class PostgresTarget(SqlTarget):
         return RowStatement(Verb.UPDATE, self.table.name, _quoted(written), self.table.key_names, bound)
 
     def putting_back(self, image: bytes) -> RowStatement:
-        """Return the INSERT of all columns but generated ones."""
+        """Return the INSERT of all columns that the image has but generated ones."""
         values: dict[str, object] = json.loads(image)
-        columns = [column for column in self._columns if column not in self._generated]
+        # One that came since has its default; where it has none and must not be NULL, the store itself says no.
+        columns = [column for column in self._columns if column in values and column not in self._generated]
         bound = tuple(values[column] for column in columns)
         way = "OVERRIDING SYSTEM VALUE "
         return RowStatement(Verb.INSERT, self.table.name, _quoted(columns), (), bound, way=way)

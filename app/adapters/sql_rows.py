@@ -369,7 +369,10 @@ class SqlTarget(ABC):
 
     @abstractmethod
     def putting_back(self, image: bytes) -> RowStatement:
-        """Return the INSERT of a row as a before-image has it; columns that the store computes itself are left out."""
+        """Return the INSERT of a row as a before-image has it.
+
+        Columns that the store computes itself are left out, and those that came to the table since.
+        """
 
     def writing(self, key: bytes, write: RowWrite) -> RowStatement:
         """Return the statement that writes one row."""

@@ -21,7 +21,7 @@ from app.adapters.own_tables import accepts_server, run, statements
 from app.adapters.side_effects import side_effects
 from app.adapters.sql_clients import Use
 from app.applier.rehearse import Rehearsing
-from app.core.command import Action, Outcome, RefusalReason, RepairCommand, command_id
+from app.core.command import Action, CommandOutcome, Outcome, RefusalReason, RepairCommand, command_id
 from app.core.contract import EntityContract, Field, FieldKind, FieldType
 from app.core.errors import Unready
 from app.core.guard import Limits, Refused
@@ -591,6 +591,33 @@ def test_a_right_that_is_missing_holds_and_does_not_refuse_for_good(make: Callab
     world.execute(f"GRANT DELETE ON {SCHEMA}.things TO {user}")
     world.sql.close()
     assert applier.carry_out(command).outcome is Outcome.APPLIED
+
+
+def undone(world: SqlWorld, applier: PlannedApplier, command: RepairCommand) -> CommandOutcome:
+    """Take a repair back, as Anna asks for it."""
+    (row,) = world.store.recorded([command.command_id]).values()
+    return applier.apply(signed(undo_of(row, world.agreed, 1_800_000_000_000, 3_600_000), ANNA), 0)
+
+
+def test_a_deleted_row_comes_back_though_its_table_has_got_a_column_since(make: Callable[..., SqlWorld]) -> None:
+    """What its before-image does not have is left to the database: a default, or a refusal where there is none."""
+    world = make()
+    for number, name in enumerate(("kept", "lost")):
+        world.put(1, thing(name=name))
+        applier, command = repair(world, None, bytes([number]) * 16)
+        applier = replace(applier, limits=Limits(same_row_per_hour=9))
+        command = replace(command, key_hash=bytes([number]) * 16)
+        assert applier.carry_out(command).outcome is Outcome.APPLIED
+        if name == "kept":
+            world.execute(f"ALTER TABLE {SCHEMA}.things ADD COLUMN since integer NOT NULL DEFAULT 7")
+            assert undone(world, applier, command).outcome is Outcome.APPLIED
+            assert world.store.read([(ENTITY, KEY)])[0].values["name"] == name
+            assert world.execute(f"SELECT since, outside FROM {SCHEMA}.things") == [(7, "theirs")]
+        else:
+            world.require_a_column()
+            outcome = undone(world, applier, command)
+            assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.UNCOVERED_COLUMNS)
+            assert world.execute(f"SELECT 1 FROM {SCHEMA}.things") == []
 
 
 def test_behind_a_locked_table_commands_are_held_and_go_when_it_is_free(make: Callable[..., SqlWorld]) -> None:
