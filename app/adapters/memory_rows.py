@@ -18,6 +18,7 @@ from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, check_id
 from app.core.rehearsal import Tally, Touched
 from app.core.together import in_turns
+from app.core.undo import must_have
 from app.ports import AlreadyRecorded, RowName, RowRead, RowsRefused, RowWrite, Strain, Way, WholeRow
 
 Row = dict[str, object]
@@ -256,6 +257,8 @@ class MemoryTransaction:
     def _write(self, at: RowName, write: RowWrite) -> int:
         row = self._now(at)
         was = _row_of(write.image) if write.image else {}
+        if write.way in {Way.RESTORE, Way.PUT_BACK}:
+            must_have(was, self._store.fields)
         match write.way:
             case Way.INSERT | Way.PUT_BACK:
                 self._take_lock(at)

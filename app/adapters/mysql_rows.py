@@ -27,6 +27,7 @@ from app.core.guard import Refused
 from app.core.ledger import LedgerRow
 from app.core.rehearsal import Tally
 from app.core.store import StoreKind
+from app.core.undo import must_have
 from app.ports import RowName, RowWrite
 from app.settings import StoreSettings
 
@@ -230,13 +231,16 @@ class MysqlTarget(SqlTarget):
 
     def restoring(self, key: bytes, image: bytes) -> RowStatement:
         """Return the UPDATE of the contract's columns."""
-        names, forms, values = self._imaged_columns(json.loads(image), self.table.written)
+        imaged = json.loads(image)
+        must_have(imaged, self.table.written)
+        names, forms, values = self._imaged_columns(imaged, self.table.written)
         bound = (*values, *self.table.bound_key(key))
         return RowStatement(Verb.UPDATE, self.table.name, names, self.table.key_names, bound, forms)
 
     def putting_back(self, image: bytes) -> RowStatement:
         """Return the INSERT of all columns that the image has but generated ones."""
         imaged = json.loads(image)
+        must_have(imaged, self.table.columns)
         # One that came since has its default; where it has none and must not be NULL, the store itself says no.
         columns = [name for name, _, _ in self._columns if name in imaged and name not in self._generated]
         names, forms, values = self._imaged_columns(imaged, columns)

@@ -17,6 +17,7 @@ from app.core.contract import EntityContract
 from app.core.guard import Refused
 from app.core.rehearsal import Tally, Touched
 from app.core.store import StoreKind
+from app.core.undo import must_have
 from app.ports import RowName
 from app.settings import StoreSettings
 
@@ -177,12 +178,14 @@ class PostgresTarget(SqlTarget):
         """Return the UPDATE of the contract's columns."""
         values: dict[str, object] = json.loads(image)
         written = self.table.written
+        must_have(values, written)
         bound = (*(values[column] for column in written), *self.table.bound_key(key))
         return RowStatement(Verb.UPDATE, self.table.name, _quoted(written), self.table.key_names, bound)
 
     def putting_back(self, image: bytes) -> RowStatement:
         """Return the INSERT of all columns that the image has but generated ones."""
         values: dict[str, object] = json.loads(image)
+        must_have(values, self.table.columns)
         # One that came since has its default; where it has none and must not be NULL, the store itself says no.
         columns = [column for column in self._columns if column in values and column not in self._generated]
         bound = tuple(values[column] for column in columns)

@@ -72,7 +72,7 @@ class RefusalReason(Enum):
     WIDER_THAN_ONE_ROW = "wider_than_one_row"  # another row or table was touched
     NOT_TRANSACTIONAL = "not_transactional"
     KEY_NOT_HELD = "key_not_held"  # held: the master key of the before-image is not here
-    NOT_UNDOABLE = "not_undoable"  # the ledger has no such repair, or its before-image cannot be opened
+    NOT_UNDOABLE = "not_undoable"  # the ledger has no such repair, or its before-image does not open or lacks a column
     OUTSIDE_CONTRACT = "outside_contract"
     UNREADABLE = "unreadable"  # the command itself, or its sealed key
 

@@ -7,10 +7,12 @@ repair waits for a person: else the planner would do again what was just undone.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from app.core.command import Action, Outcome, RepairCommand, undo_id
+from app.core.command import Action, Outcome, RefusalReason, RepairCommand, undo_id
 from app.core.contract import EntityContract
+from app.core.guard import Refused
 from app.core.ledger import LedgerKind, LedgerRow, recorded_command
 
 
@@ -43,3 +45,11 @@ def undoes(command: RepairCommand, row: LedgerRow) -> bool:
         and (command.key_hash, command.sealed_key) == (row.key_hash, row.sealed_key)
         and (command.expected_digest, command.intended_digest) == (row.intended_digest, row.expected_digest)
     )
+
+
+def must_have(image: Collection[str], columns: Iterable[str]) -> None:
+    """Raise `Refused` where a before-image lacks a column of the contract: nobody knows what it held."""
+    for column in columns:
+        if column not in image:
+            hint = "was it renamed, or put into the contract, since the repair? put the row right by hand"
+            raise Refused(RefusalReason.NOT_UNDOABLE, f'its before-image has no column "{column}": {hint}')

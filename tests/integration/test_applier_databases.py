@@ -620,6 +620,34 @@ def test_a_deleted_row_comes_back_though_its_table_has_got_a_column_since(make: 
             assert world.execute(f"SELECT 1 FROM {SCHEMA}.things") == []
 
 
+@pytest.mark.parametrize("after", ["new", None])
+def test_a_repair_from_before_a_column_was_renamed_is_not_undone(
+    make: Callable[..., SqlWorld], after: str | None
+) -> None:
+    """Of an update and of a delete: refused for good and said why, and the applier goes on with others."""
+    world = make()
+    world.put(1, thing(name="old", code="code"))
+    applier, command = repair(world, None if after is None else thing(name=after, code="code"))
+    assert applier.carry_out(command).outcome is Outcome.APPLIED
+    is_postgres = world.settings.kind is StoreKind.POSTGRES
+    renames = "RENAME COLUMN code TO mark" if is_postgres else "CHANGE code mark varchar(190)"
+    world.execute(f"ALTER TABLE {SCHEMA}.things {renames}")
+    fields = (
+        replace(f, columns=dict.fromkeys(f.columns, "mark")) if f.name == "code" else f for f in world.agreed.fields
+    )
+    world.agreed = replace(world.agreed, fields=tuple(fields))
+    world.sql.close()
+    world.sql = type(world.sql)(world.settings, [world.agreed], world.chain_key)
+    world.store = world.sql
+    target = world.agreed.replicas[0].store
+    applier = replace(applier, contracts={ENTITY: world.agreed}, stores={**applier.stores, target: world.sql})
+    outcome = undone(world, applier, command)
+    assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.NOT_UNDOABLE)
+    assert '"mark"' in outcome.detail
+    shown = world.store.read([(ENTITY, KEY)])[0].values
+    assert shown.get("name") == after
+
+
 def test_behind_a_locked_table_commands_are_held_and_go_when_it_is_free(make: Callable[..., SqlWorld]) -> None:
     """Nobody waits in the way of the lock's holder, nothing is refused for good, and the next try goes through."""
     world = make()

@@ -13,7 +13,7 @@ from app.core.command import Action, CommandOutcome, Outcome, RefusalReason, Rep
 from app.core.contract import EntityContract
 from app.core.ledger import LedgerKind
 from app.core.undo import undo_of
-from tests.property.applier_world import ENTITY, KEY, POLICY, Killed, World, row
+from tests.property.applier_world import ENTITY, KEY, POLICY, Killed, World, digest, row
 from tests.signatures import ANNA, BERT, PLANNER, STRANGER, signed, word_on
 
 CASES = [("new", "old"), ("new", None), (None, "extra")]
@@ -54,6 +54,21 @@ def test_columns_that_changed_since_stay_as_they_are() -> None:
     world.target.put(ENTITY, KEY, row("new", "changed since"))
     assert undo(world, command).outcome is Outcome.APPLIED
     assert world.target.rows[ENTITY, KEY] == row("old", "changed since")
+
+
+@pytest.mark.parametrize(("authority", "target"), [("new", "old"), (None, "extra")])
+def test_what_the_before_image_does_not_have_is_not_taken_back(authority: object, target: object) -> None:
+    """A column of the contract that was renamed since: the image knows it by another name, and nobody guesses."""
+    world, command = repaired(authority, target)
+    world.target.fields = ("worth",)
+    world.target.digest = lambda values: digest(values["worth"])
+    for found in world.target.rows.values():
+        found["worth"] = found.pop("value")
+    before = dict(world.target.rows)
+    outcome = undo(world, command)
+    assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.NOT_UNDOABLE)
+    assert '"worth"' in outcome.detail
+    assert world.target.rows == before
 
 
 @pytest.mark.parametrize(("authority", "target"), CASES)
