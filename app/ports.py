@@ -253,7 +253,7 @@ class RowStore(Protocol):
         ...
 
     def table_rows(self, entity: str) -> int:
-        """Return about how many rows an entity's table has."""
+        """Return about how many rows an entity's table has; `Refused` where it is not there."""
         ...
 
     def strain(self) -> Strain:

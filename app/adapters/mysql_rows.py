@@ -58,6 +58,9 @@ _BY_NUMBER: Final[dict[int, RefusalReason]] = {
     1044: RefusalReason.NO_RIGHT,
     1142: RefusalReason.NO_RIGHT,
     1143: RefusalReason.NO_RIGHT,
+    # The table is not, or not yet, what the contract says: others go on while a person or a migration puts that right.
+    1054: RefusalReason.TABLE_DIFFERS,  # no such column
+    1146: RefusalReason.TABLE_DIFFERS,  # no such table
     1906: RefusalReason.OUTSIDE_CONTRACT,  # a generated column
     3105: RefusalReason.OUTSIDE_CONTRACT,
 }
@@ -65,13 +68,15 @@ _DUPLICATE: Final = 1062
 # None of these messages carries a value.
 _NAMED: Final = {
     1048: re.compile(r"Column '([^']+)'"),
+    1054: re.compile(r"column '([^']+)' in '"),
+    1146: re.compile(r"Table '([^']+)'"),
     1364: re.compile(r"Field '([^']+)'"),
     1451: re.compile(r"CONSTRAINT `([^`]+)`"),
     1452: re.compile(r"CONSTRAINT `([^`]+)`"),
     3819: re.compile(r"constraint '([^']+)'"),
     4025: re.compile(r"CONSTRAINT `([^`]+)`"),
 }
-"""Where an error's text names the constraint, or the column that must not be NULL."""
+"""Where an error's text names the constraint, the column that must not be NULL, or what is not there."""
 # The value stands before it and may hold anything, so the name is taken from the end.
 _KEY_NAME: Final = re.compile(r"for key '(?:[^']*\.)?([^'.]+)'\Z")
 
@@ -144,7 +149,8 @@ class MysqlRows(SqlRows):
             return DuplicateRow(name[1] if name else "", is_primary=name is not None and name[1] == "PRIMARY")
         if number in _BY_NUMBER:
             named = _NAMED[number].search(str(error.args[-1])) if number in _NAMED else None
-            return Refused(_BY_NUMBER[number], f'error {number}, "{named[1]}"' if named else f"error {number}")
+            told = f'error {number}, "{named[1]}"' if named else f"error {number}"
+            return self.refusal(_BY_NUMBER[number], told)
         if isinstance(error, pymysql.err.DataError):
             return Refused(RefusalReason.NOT_HELD_BY_COLUMN, f"error {number}")
         if isinstance(error, pymysql.err.IntegrityError):
@@ -156,7 +162,7 @@ class MysqlRows(SqlRows):
         return bool(error.args) and error.args[0] in _TIMEOUTS
 
     def start(self, writer: Connection, rows: Sequence[RowName]) -> SqlTransaction:
-        """Begin a transaction on some rows; MyISAM, Aria and views are refused."""
+        """Begin a transaction on some rows; MyISAM, Aria and views are refused, and a table that is not there held."""
         writer.rollback()
         targets = {entity: self._target(writer, self.table(entity)) for entity in keys_by_entity(rows)}
         return MysqlTransaction(self, writer, targets, rows)
@@ -166,10 +172,12 @@ class MysqlRows(SqlRows):
         cursor = writer.cursor()
         cursor.execute(_ENGINE, place)
         found = cursor.fetchone()
-        if found is None or found[0] != "InnoDB" or found[1] != "BASE TABLE":
-            engine = found[0] if found else "none that may be seen"
+        if found is None:
             writer.rollback()
-            raise Refused(RefusalReason.NOT_TRANSACTIONAL, f"the engine is {engine}")
+            raise self.refusal(RefusalReason.TABLE_DIFFERS, "no table of this name may be seen")
+        if found[0] != "InnoDB" or found[1] != "BASE TABLE":
+            writer.rollback()
+            raise Refused(RefusalReason.NOT_TRANSACTIONAL, f"the engine is {found[0]}")
         is_partitioned = bool(found[2])
         cursor.execute(_COLUMNS, place)
         found = cursor.fetchall()

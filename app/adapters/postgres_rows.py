@@ -36,6 +36,12 @@ _BY_STATE: Final[dict[str, RefusalReason]] = {
     "42804": RefusalReason.NOT_HELD_BY_COLUMN,
     # The role may not: only a person can mend that, and a refusal would be for ever.
     "42501": RefusalReason.NO_RIGHT,
+    # The table is not, or not yet, what the contract says: others go on while a person or a migration puts that right.
+    "42703": RefusalReason.TABLE_DIFFERS,  # no such column
+    "42P01": RefusalReason.TABLE_DIFFERS,  # no such table
+    "3F000": RefusalReason.TABLE_DIFFERS,  # no such schema
+    "42883": RefusalReason.TABLE_DIFFERS,  # a column's type has no such comparison
+    "42846": RefusalReason.TABLE_DIFFERS,  # nor is cast to what is read of it
     "428C9": RefusalReason.OUTSIDE_CONTRACT,  # a generated column
     "23503": RefusalReason.FOREIGN_KEY,
     "23001": RefusalReason.FOREIGN_KEY,  # ON DELETE RESTRICT
@@ -104,7 +110,7 @@ class PostgresRows(SqlRows):
             return Refused(reason, f'column "{column}" must not be NULL')
         told = f'SQLSTATE {state}, constraint "{constraint}"' if constraint else f"SQLSTATE {state}"
         if state in _BY_STATE:
-            return Refused(_BY_STATE[state], told)
+            return self.refusal(_BY_STATE[state], told)
         if state.startswith(_INTEGRITY):
             return Refused(RefusalReason.CONSTRAINT, told)
         if state.startswith(_DATA):

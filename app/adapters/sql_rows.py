@@ -184,6 +184,10 @@ class SqlRows(ABC):
         # Whether the last commit took place is for the ledger to say.
         self._counted.clear()
 
+    def refusal(self, reason: RefusalReason, told: str) -> Refused:
+        """Return the store's no to a row; where a table differs, it may be the authority's as well as the target's."""
+        return Refused(reason, f"{told}, in {self.where}" if reason is RefusalReason.TABLE_DIFFERS else told)
+
     def unready(self, error: Exception, code: object) -> Unready:
         """Return the instruction to come again later."""
         return Unready(
@@ -214,9 +218,27 @@ class SqlRows(ABC):
     def begin(self, rows: Sequence[RowName]) -> SqlTransaction:
         """Begin a guarded transaction."""
         with self.translating():
-            return self.start(self.writing(), rows)
+            writer = self.writing()
+            try:
+                return self.start(writer, rows)
+            except self.errors:
+                # Else whoever asks next is told of it again, by a transaction that failed.
+                writer.rollback()
+                raise
 
     def _ask(self, text: str, parameters: Sequence[object]) -> list[Any]:
+        """Ask what is Driftline's own. Where the store says no to that, it says so of every row: nothing is refused."""
+        try:
+            return self._ask_of(text, parameters)
+        except Refused as no:
+            raise self.own_fault(no) from None
+
+    def own_fault(self, no: Refused) -> Unready:
+        """Return what it means that the store says no to Driftline's own tables."""
+        what = f"Driftline's own tables cannot be read: {no.reason.value} {no.what}"
+        return Unready(what, where=self.where, hint="run `driftline init` for this store")
+
+    def _ask_of(self, text: str, parameters: Sequence[object]) -> list[Any]:
         with self.translating():
             writer = self.writing()
             try:
@@ -326,8 +348,10 @@ class SqlRows(ABC):
 
     def table_rows(self, entity: str) -> int:
         """Return about how many rows an entity's table has, by the catalogue's estimate."""
-        ((rows,),) = self._ask(self.rows_estimate, self.place(self.table(entity)))
-        return max(0, int(rows or 0))
+        found = self._ask_of(self.rows_estimate, self.place(self.table(entity)))
+        if not found:
+            raise self.refusal(RefusalReason.TABLE_DIFFERS, "no table of this name may be seen")
+        return max(0, int(found[0][0] or 0))
 
     def strain(self) -> Strain:
         """Return how the store bears being written now; the asking is a statement like the others."""
@@ -443,8 +467,12 @@ class SqlTransaction(ABC):
 
     def fence(self) -> Fence:
         """Lock the store's own flags in share mode and return what they say."""
-        with self.store.timing(), self.store.translating():
-            found = self.execute(self.store.fence, [EVERYWHERE, STOP, SERVER]).fetchall()
+        try:
+            with self.store.timing(), self.store.translating():
+                found = self.execute(self.store.fence, [EVERYWHERE, STOP, SERVER]).fetchall()
+        except Refused as no:
+            # Who holds the flags' rows lets them go again; a table of ours that is not there is no row's matter.
+            raise (self.store.own_fault(no) if no.reason is RefusalReason.TABLE_DIFFERS else no) from None
         flags = {scope: int(token) for scope, token, _ in found}
         if flags.keys() != {EVERYWHERE, STOP, SERVER}:
             raise Unready("the fence lacks a row", where=self.store.where, hint="run `driftline init` for this store")

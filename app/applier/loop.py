@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -438,7 +439,10 @@ class ApplierLoop:
         """Return about how many rows a command's shard has, where the policy asks for it and anybody knows."""
         if policy.quarantine_percent is None:
             return None
-        rows = self._patiently(partial(self.applier.stores[command.target].table_rows, command.entity))
+        rows = None
+        # Where the table cannot be asked, the commands' own outcomes say so.
+        with suppress(Refused):
+            rows = self._patiently(partial(self.applier.stores[command.target].table_rows, command.entity))
         return rows / self.partitions if rows else None
 
     def _quarantine_where_too_much(self, command: RepairCommand, outcome: CommandOutcome, *, is_beyond: bool) -> None:

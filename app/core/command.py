@@ -58,6 +58,7 @@ class RefusalReason(Enum):
     OVER_BUDGET = "over_budget"  # held: more in a minute than may be written by nobody's word; a mass opens the breaker
     FENCED = "fenced"
     NO_RIGHT = "no_right"  # held: the applier's role may not do this there, and only a person can mend that
+    TABLE_DIFFERS = "table_differs"  # held: a table or a column of the contract is not there
     ROW_LOCKED = "row_locked"  # held: somebody is writing the row right now
     MEANING_DIFFERS = "meaning_differs"  # only spelling was to be aligned, and the rows are not equal by the contract
     ROW_MOVED = "row_moved"
@@ -109,6 +110,7 @@ WAITS_FOR_WORD: Final[frozenset[RefusalReason]] = frozenset(
 STORE_SAYS_NO: Final[frozenset[RefusalReason]] = frozenset(
     {
         RefusalReason.NO_RIGHT,
+        RefusalReason.TABLE_DIFFERS,
         RefusalReason.ROW_LOCKED,
         RefusalReason.VALUE_TAKEN,
         RefusalReason.UNIQUE_CONFLICT,
@@ -138,6 +140,7 @@ FINAL_REASONS: Final[frozenset[RefusalReason]] = (
         # The planner sends it again under the token that its settings name.
         RefusalReason.FENCED,
         RefusalReason.NO_RIGHT,
+        RefusalReason.TABLE_DIFFERS,
         RefusalReason.KEY_NOT_HELD,
         RefusalReason.OVER_RATE,
         RefusalReason.OVER_BUDGET,

@@ -629,13 +629,8 @@ def test_a_repair_from_before_a_column_was_renamed_is_not_undone(
     world.put(1, thing(name="old", code="code"))
     applier, command = repair(world, None if after is None else thing(name=after, code="code"))
     assert applier.carry_out(command).outcome is Outcome.APPLIED
-    is_postgres = world.settings.kind is StoreKind.POSTGRES
-    renames = "RENAME COLUMN code TO mark" if is_postgres else "CHANGE code mark varchar(190)"
-    world.execute(f"ALTER TABLE {SCHEMA}.things {renames}")
-    fields = (
-        replace(f, columns=dict.fromkeys(f.columns, "mark")) if f.name == "code" else f for f in world.agreed.fields
-    )
-    world.agreed = replace(world.agreed, fields=tuple(fields))
+    _renamed(world, "column")
+    world.agreed = _with_code_as(world.agreed, "gone")
     world.sql.close()
     world.sql = type(world.sql)(world.settings, [world.agreed], world.chain_key)
     world.store = world.sql
@@ -643,9 +638,91 @@ def test_a_repair_from_before_a_column_was_renamed_is_not_undone(
     applier = replace(applier, contracts={ENTITY: world.agreed}, stores={**applier.stores, target: world.sql})
     outcome = undone(world, applier, command)
     assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.NOT_UNDOABLE)
-    assert '"mark"' in outcome.detail
+    assert '"gone"' in outcome.detail
     shown = world.store.read([(ENTITY, KEY)])[0].values
     assert shown.get("name") == after
+
+
+def _with_code_as(agreed: EntityContract, column: str) -> EntityContract:
+    """Return the contract with another column for its field `code`."""
+    fields = (replace(f, columns=dict.fromkeys(f.columns, column)) if f.name == "code" else f for f in agreed.fields)
+    return replace(agreed, fields=tuple(fields))
+
+
+def _renamed(world: SqlWorld, what: str, *, back: bool = False) -> None:
+    """Take a table or a column of the contract away by another name, or give it its name back."""
+    if what == "table":
+        names = (f"{SCHEMA}.gone", "things") if back else (f"{SCHEMA}.things", "gone")
+        new = names[1] if world.settings.kind is StoreKind.POSTGRES else f"{SCHEMA}.{names[1]}"
+        world.execute(f"ALTER TABLE {names[0]} RENAME TO {new}")
+        return
+    old, new = ("gone", "code") if back else ("code", "gone")
+    is_postgres = world.settings.kind is StoreKind.POSTGRES
+    renames = f"RENAME COLUMN {old} TO {new}" if is_postgres else f"CHANGE {old} {new} varchar(190)"
+    world.execute(f"ALTER TABLE {SCHEMA}.things {renames}")
+
+
+@pytest.mark.parametrize("what", ["column", "table"])
+def test_what_is_not_there_holds_its_commands_and_no_others(make: Callable[..., SqlWorld], what: str) -> None:
+    """A table of the contract, or a column: nothing refused for good, nothing waited for; once back, it goes."""
+    world = make()
+    world.put(1, thing(name="old"))
+    applier, command = repair(world, thing(name="new"))
+    another = command_id(b"a" * 16, command.target, command.expected_digest, command.intended_digest)
+    other = replace(
+        command,
+        command_id=another,
+        finding_id=b"a" * 16,
+        sealed_key=SEALS.seal_key(ENTITY, key_of(2)),
+        key_hash=b"a" * 16,
+    )
+    _renamed(world, what)
+    for outcome in applier.carry_out_all([command, other]):
+        assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.TABLE_DIFFERS)
+    assert world.store.recorded([command.command_id]) == {}
+    with pytest.raises(Refused) as no:
+        world.store.read([(ENTITY, KEY)])
+    assert no.value.reason is RefusalReason.TABLE_DIFFERS
+    assert world.sql.where in no.value.what
+    if what == "table":
+        # What is counted of a table for a policy's shares asks the catalogue.
+        with pytest.raises(Refused) as no:
+            world.store.table_rows(ENTITY)
+        assert no.value.reason is RefusalReason.TABLE_DIFFERS
+    _renamed(world, what, back=True)
+    assert applier.carry_out(command).outcome is Outcome.APPLIED
+    assert world.store.read([(ENTITY, KEY)])[0].values["name"] == "new"
+
+
+def test_an_authority_whose_table_differs_holds_the_command(make: Callable[..., SqlWorld]) -> None:
+    """It is read in the middle of the target's transaction, of which nothing stays."""
+    world = make()
+    world.put(1, thing(name="old"))
+    applier, command = repair(world, thing(name="new"))
+    elsewhere = type(world.sql)(world.settings, [_with_code_as(world.agreed, "nowhere")], world.chain_key)
+    differs = replace(applier, stores={**applier.stores, world.agreed.authority: elsewhere})
+    outcome = differs.carry_out(command)
+    elsewhere.close()
+    assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.TABLE_DIFFERS)
+    assert world.store.recorded([command.command_id]) == {}
+    assert applier.carry_out(command).outcome is Outcome.APPLIED
+
+
+@pytest.mark.parametrize("own", ["driftline_ledger", "driftline_fence"])
+def test_without_its_own_tables_an_applier_waits(make: Callable[..., SqlWorld], own: str) -> None:
+    """Of these every command is in need, and who says `driftline init` gives them back: nothing is held for one row."""
+    world = make()
+    world.put(1, thing(name="old"))
+    applier, command = repair(world, thing(name="new"))
+    world.execute(f"ALTER TABLE {OWN_SCHEMA}.{own} RENAME TO {_in_own(world, 'gone')}")
+    with pytest.raises(Unready, match="driftline init"):
+        applier.carry_out(command)
+    world.execute(f"ALTER TABLE {OWN_SCHEMA}.gone RENAME TO {_in_own(world, own)}")
+    assert applier.carry_out(command).outcome is Outcome.APPLIED
+
+
+def _in_own(world: SqlWorld, table: str) -> str:
+    return table if world.settings.kind is StoreKind.POSTGRES else f"{OWN_SCHEMA}.{table}"
 
 
 def test_behind_a_locked_table_commands_are_held_and_go_when_it_is_free(make: Callable[..., SqlWorld]) -> None:

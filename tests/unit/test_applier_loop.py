@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError
 from app.codec.control import decode_control, encode_control
 from app.core.command import WAITS_FOR_WORD, Outcome, RefusalReason
 from app.core.errors import Undecodable, Unready
-from app.core.guard import Fence, Limits
+from app.core.guard import Fence, Limits, Refused
 from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
 from app.ports import Strain
@@ -162,6 +162,19 @@ def test_a_stop_behind_a_command_stops_what_is_being_written(step: str, word: Sa
     assert [o.outcome for o in rig.run(60, world_turns)] == [Outcome.APPLIED]
     assert set(seen[:20]) == {("old", 0)}
     assert panics == [step]
+
+
+def test_a_table_that_cannot_be_counted_ends_no_applier() -> None:
+    """A share of its rows as the limit of a quarantine needs it; without, the limit is left and the outcome told."""
+    rig = Rig(World("new", "old", replace(POLICY, quarantine_percent=1.0)))
+
+    def gone(entity: str) -> int:
+        raise Refused(RefusalReason.TABLE_DIFFERS, entity)
+
+    rig.world.target.table_rows = gone  # type: ignore[method-assign] # of this store alone
+    rig.broker.say(Said.RESUME)
+    rig.broker.command(rig.world.command("old", "new"))
+    assert [o.outcome for o in rig.run(3)] == [Outcome.APPLIED]
 
 
 def test_a_file_on_this_host_stops_it_too(tmp_path: Path) -> None:

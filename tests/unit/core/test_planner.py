@@ -339,7 +339,10 @@ def test_what_waits_for_a_person_is_shown_at_any_hour() -> None:
     assert table.tick(EIGHT_MS) == [command]
 
 
-@pytest.mark.parametrize("reason", [RefusalReason.ROW_LOCKED, RefusalReason.OVER_BUDGET, RefusalReason.NO_RIGHT])
+@pytest.mark.parametrize(
+    "reason",
+    [RefusalReason.ROW_LOCKED, RefusalReason.OVER_BUDGET, RefusalReason.NO_RIGHT, RefusalReason.TABLE_DIFFERS],
+)
 def test_a_passing_reason_is_tried_again_with_growing_pauses(reason: RefusalReason) -> None:
     """Each try waits longer, up to a bound, and leaves no timer behind."""
     table = Table()
