@@ -25,6 +25,7 @@ from app.applier.after_insert import AfterInsert
 from app.applier.answers import Answers
 from app.applier.belief import Belief
 from app.applier.failpoints import no_failpoint
+from app.applier.faults import FAULTS, refusal_of
 from app.applier.forward_clock import ForwardClock
 from app.core.approval import SILENCE, SUPPOSED, Said, Word, all_words_on, said
 from app.core.command import (
@@ -243,13 +244,22 @@ class Applier:
             refused = {c.command_id: self._refuse(c, store, by_id[c.command_id]) for c in commands if _id_in(c, by_id)}
             return refused | self._carry_out([c for c in commands if not _id_in(c, refused)], store)
         except (AlreadyRecorded, Refused) as no:
-            if isinstance(no, Refused) and self._is_one_group(commands):
-                return {c.command_id: self._refuse(c, store, _of_group(self._in_time(c, no))) for c in commands}
-            if len(commands) > 1:
-                first, second = halves(commands)
-                return self._carry_out(first, store) | self._carry_out(second, store)
-            return {commands[0].command_id: self._refused_alone(commands[0], store, no)}
+            return self._parted(commands, store, no)
+        except FAULTS as fault:
+            # Nothing is written: the transaction was rolled back, and a commit ends in no such fault (`_committed`).
+            return self._parted(commands, store, refusal_of(fault))
         return self.after_insert.check(commands, store, transaction)
+
+    def _parted(
+        self, commands: Sequence[RepairCommand], store: RowStore, no: AlreadyRecorded | Refused
+    ) -> dict[bytes, CommandOutcome]:
+        """Find the row that something is wrong with, by halves; of one source transaction none is written."""
+        if isinstance(no, Refused) and self._is_one_group(commands):
+            return {c.command_id: self._refuse(c, store, _of_group(self._in_time(c, no))) for c in commands}
+        if len(commands) > 1:
+            first, second = halves(commands)
+            return self._carry_out(first, store) | self._carry_out(second, store)
+        return {commands[0].command_id: self._refused_alone(commands[0], store, no)}
 
     def _is_one_group(self, commands: Sequence[RepairCommand]) -> bool:
         """Tell whether these are several rows of one source transaction, of which no person has let one go."""
@@ -396,7 +406,7 @@ class Applier:
             transaction.record([self._ledger_row(o.command, whole) for o, whole in zip(orders, looked, strict=True)])
             self.failpoint("ledger_row_inserted")
             self._write_rows(orders, transaction, looked)
-            written = transaction.commit()
+            written = _committed(transaction, commands[0].target)
         finally:
             # After a commit this does nothing.
             transaction.rollback()
@@ -561,6 +571,17 @@ def _touching(reason: RefusalReason, others: Sequence[str]) -> str:
     if reason is RefusalReason.FOREIGN_KEY:
         return "rows of child entities are still there"
     return f"touched besides: {', '.join(others)}" if reason is RefusalReason.WIDER_THAN_ONE_ROW and others else ""
+
+
+def _committed(transaction: RowTransaction, where: str) -> str:
+    """Commit. What nobody foresaw here leaves open whether it took place: asked again, the ledger says so."""
+    try:
+        return transaction.commit()
+    except (Refused, Unready):
+        raise
+    except FAULTS as fault:
+        what = f"nobody knows whether a commit took place ({type(fault).__name__})"
+        raise Unready(what, where=where, hint="the ledger is asked") from None
 
 
 def _of_group(no: Refused) -> Refused:

@@ -401,6 +401,8 @@ class ApplierLoop:
         if is_alarm and outcome.reason is not None:
             self.meter.add(observe.REPAIR_ALARMS, reason=outcome.reason.value)
         say = self.log.info if outcome.outcome is Outcome.APPLIED else self.log.warning
+        if outcome.reason is RefusalReason.APPLIER_FAILED:
+            say = self.log.error
         say(
             "command " + outcome.outcome.value,
             entity=outcome.entity,

@@ -76,6 +76,7 @@ class RefusalReason(Enum):
     NOT_UNDOABLE = "not_undoable"  # the ledger has no such repair, or its before-image does not open or lacks a column
     OUTSIDE_CONTRACT = "outside_contract"
     UNREADABLE = "unreadable"  # the command itself, or its sealed key
+    APPLIER_FAILED = "applier_failed"  # held: the applier met what nobody foresaw, and a person must look into its log
 
 
 DISTRUSTED: Final[frozenset[RefusalReason]] = frozenset(
@@ -147,6 +148,8 @@ FINAL_REASONS: Final[frozenset[RefusalReason]] = (
         RefusalReason.ROW_LOCKED,
         RefusalReason.VALUE_TAKEN,
         RefusalReason.FOREIGN_KEY,
+        # Nobody knows what it would have come to: nothing may bar it for good.
+        RefusalReason.APPLIER_FAILED,
     }
 )
 

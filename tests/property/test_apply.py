@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.adapters.memory_rows import Blocked
+from app.adapters.memory_rows import Blocked, MemoryTransaction
 from app.applier.failpoints import FAILPOINTS
 from app.core.command import Action, Outcome, RefusalReason, RepairCommand, command_id, inverse_id
 from app.core.contract import RepairMode
-from app.core.errors import Unready
+from app.core.errors import ContractViolation, Undecodable, Unready
 from app.core.guard import Fence, Limits
 from app.core.ledger import LedgerKind, check_id
 from tests.property.applier_world import ENTITY, KEY, POLICY, World, digest, row, until_done
@@ -278,6 +278,85 @@ def test_an_insert_without_its_check_is_checked_at_the_start() -> None:
 def _die_at(name: str, where: str) -> None:
     if name == where:
         raise Unready("killed")
+
+
+FAULTS = [
+    KeyError("secret"),
+    IndexError("secret"),
+    ValueError("secret"),
+    TypeError("secret"),
+    ArithmeticError("secret"),
+    Undecodable("wrong_key", "secret"),
+    ContractViolation("secret"),
+]
+WITHIN = FAILPOINTS[FAILPOINTS.index("before_transaction") : FAILPOINTS.index("committed")]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: type(fault).__name__)
+@pytest.mark.parametrize("failpoint", WITHIN)
+def test_what_nobody_foresaw_holds_its_command_and_leaves_nothing(fault: Exception, failpoint: str) -> None:
+    """At any step of the transaction: rolled back, told without a value; mended, the same command goes."""
+    world = World("new", "old")
+    command = world.command("old", "new")
+
+    def fail(name: str) -> None:
+        if name == failpoint:
+            raise fault
+
+    outcome = world.applier(fail).carry_out(command)
+    assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.APPLIER_FAILED)
+    assert outcome.detail.startswith(f"{type(fault).__name__} in app.")
+    assert (world.value(world.target), world.target.ledger, world.target.locks) == ("old", {}, {})
+    assert world.applier().carry_out(command).outcome is Outcome.APPLIED
+
+
+KEYS = [bytes([1, number]) for number in range(7)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    bad=st.sets(st.sampled_from(KEYS)),
+    units=st.lists(st.sampled_from(["", "a", "b"]), min_size=len(KEYS), max_size=len(KEYS)),
+)
+def test_a_fault_of_one_row_stops_its_source_transaction_and_no_other(bad: set[bytes], units: list[str]) -> None:
+    """However many of some rows the applier fails at, all others are written together with their own."""
+    world = World(None, None)
+
+    def holds(_column: str, value: object) -> object:
+        return {key: key for key in KEYS if key not in bad}[value] if isinstance(value, bytes) else value
+
+    world.target.holds = holds
+    for key in KEYS:
+        world.put(key, key, "old")
+    commands = [world.command("old", key, key, unit) for key, unit in zip(KEYS, units, strict=True)]
+    stopped = {unit for key, unit in zip(KEYS, units, strict=True) if key in bad and unit}
+    for key, unit, outcome in zip(KEYS, units, world.applier().carry_out_all(commands), strict=True):
+        held = key in bad or unit in stopped
+        assert (outcome.outcome is Outcome.HELD, outcome.reason is RefusalReason.APPLIER_FAILED) == (held, held)
+        assert world.value(world.target, key) == ("old" if held else key)
+        assert (outcome.command_id in world.target.ledger) is not held
+
+
+@pytest.mark.parametrize("took_place", [True, False])
+def test_a_fault_of_a_commit_leaves_it_to_the_ledger(took_place: bool) -> None:  # noqa: FBT001 - a parameter
+    """Whether it took place is not known there, so nothing is held that was written, and nothing is written twice."""
+    world = World("new", "old")
+    command = world.command("old", "new")
+
+    def commit(self: MemoryTransaction) -> str:
+        if took_place:
+            real(self)
+        raise IndexError
+
+    real = MemoryTransaction.commit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryTransaction, "commit", commit)
+        with pytest.raises(Unready, match="IndexError"):
+            world.applier().carry_out(command)
+    assert world.value(world.target) == ("new" if took_place else "old")
+    assert world.target.locks == {}
+    assert world.applier().carry_out(command).outcome is Outcome.APPLIED
+    assert [row.kind for row in world.target.ledger.values()] == [LedgerKind.COMMAND]
 
 
 @pytest.mark.parametrize(("authority", "target"), CASES)

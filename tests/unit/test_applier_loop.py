@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaError
+from structlog.testing import capture_logs
 
 from app.codec.control import decode_control, encode_control
 from app.core.command import WAITS_FOR_WORD, Outcome, RefusalReason
@@ -81,6 +82,33 @@ def test_a_store_that_is_gone_is_waited_for() -> None:
 
     assert [o.outcome for o in rig.run(60, world_turns)] == [Outcome.APPLIED]
     assert rig.broker.committed == {0: 1}
+
+
+def test_a_command_that_the_applier_fails_at_is_told_as_an_error_and_the_next_goes_on() -> None:
+    """By its id, with no row's value; its offset is committed, so that no start meets it again and again."""
+    rig = Rig(World("new", "old"))
+    rig.broker.say(Said.RESUME)
+    first, second = rig.world.command("old", "new"), rig.world.command("old", "new")
+    faults = iter([KeyError("secret")])
+
+    def fail_once(name: str) -> None:
+        if name == "row_written" and (fault := next(faults, None)):
+            raise fault
+
+    object.__setattr__(rig.loop.applier, "failpoint", fail_once)
+    object.__setattr__(rig.loop.applier, "limits", Limits(rows_per_transaction=1))
+    rig.broker.command(first)
+    rig.broker.command(second)
+    with capture_logs() as logs:
+        outcomes = rig.run(3)
+    assert [(o.outcome, o.reason) for o in outcomes] == [
+        (Outcome.HELD, RefusalReason.APPLIER_FAILED),
+        (Outcome.APPLIED, None),
+    ]
+    assert rig.broker.committed == {0: 2}
+    (error,) = [line for line in logs if line["log_level"] == "error"]
+    assert (error["repair_id"], error["reason"]) == (first.command_id, "applier_failed")
+    assert "secret" not in str(logs) + str(outcomes)
 
 
 def test_a_pause_during_an_outage_is_heeded_when_the_store_is_back() -> None:
