@@ -11,19 +11,21 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from app.applier.answers import Answers
+from app.applier.faults import FAULTS, refusal_of
 from app.core.command import Action, CommandOutcome, Outcome, RefusalReason, RepairCommand, inverse_id
-from app.core.errors import Undecodable, Unready
+from app.core.errors import ContractViolation, Undecodable, Unready
 from app.core.guard import FENCE, Fence, Refused, Written, first_refusal
 from app.core.ledger import LedgerKind, LedgerRow, check_id
-from app.ports import AlreadyRecorded, RowName, RowStore, RowWrite, Way
+from app.ports import AlreadyRecorded, RowName, RowRead, RowStore, RowWrite, Way
 
 
 @dataclass(frozen=True, slots=True)
 class AfterInsert:
-    """What the check needs of the world."""
+    """What the check needs of the world; `is_ours` tells whether a contract has the entity in both stores still."""
 
     stores: Mapping[str, RowStore]
     answers: Answers
+    is_ours: Callable[[RepairCommand], bool]
     is_stopped: Callable[[], bool]
     failpoint: Callable[[str], None]
 
@@ -37,22 +39,30 @@ class AfterInsert:
         """
         inserts = [c for c in commands if c.action is Action.UPSERT and not c.expected_digest]
         checks = store.recorded([check_id(c.command_id) for c in inserts])
-        checks |= self._make_checks([c for c in inserts if check_id(c.command_id) not in checks], store)
+        told: dict[bytes, str] = {}
+        checks |= self._make_checks([c for c in inserts if check_id(c.command_id) not in checks], store, told)
         found = {}
         for command in commands:
             checked = checks.get(check_id(command.command_id))
             outcome = Outcome.INVERTED if checked and checked.outcome is Outcome.INVERTED else Outcome.APPLIED
             reason = checked.reason if checked else None
             found[command.command_id] = self.answers.outcome(
-                command, outcome, reason, transaction=transaction, at_ms=at_ms
+                command,
+                outcome,
+                reason,
+                transaction=transaction,
+                detail=told.get(command.command_id, ""),
+                at_ms=at_ms,
             )
         return found
 
-    def _make_checks(self, commands: Sequence[RepairCommand], store: RowStore) -> dict[bytes, LedgerRow]:
-        """Make the checks that were not made yet; return their ledger rows by id."""
+    def _make_checks(
+        self, commands: Sequence[RepairCommand], store: RowStore, told: dict[bytes, str]
+    ) -> dict[bytes, LedgerRow]:
+        """Make the checks that were not made yet; return their ledger rows by id, and tell in `told` why one is not."""
         if not commands:
             return {}
-        looked = self._look_again(commands)
+        looked = self._look_again(commands, told)
         self.failpoint("authority_read_again")
         stood = [check for command, _, check in looked if check.found_digest == command.intended_digest]
         if stood:
@@ -63,29 +73,54 @@ class AfterInsert:
         for command, key, check in looked:
             if check.found_digest != command.intended_digest:
                 with suppress(AlreadyRecorded):
-                    self._take_back(command, store, key, check)
+                    told[command.command_id] = self._take_back(command, store, key, check)
         self.failpoint("check_recorded")
         return store.recorded([check.row_id for _, _, check in looked])
 
-    def _look_again(self, commands: Sequence[RepairCommand]) -> list[tuple[RepairCommand, bytes, LedgerRow]]:
-        """Read the authority again; return the rows' keys, and the checks' ledger rows as far as they are known."""
+    def _look_again(
+        self, commands: Sequence[RepairCommand], told: dict[bytes, str]
+    ) -> list[tuple[RepairCommand, bytes, LedgerRow]]:
+        """Read the authority again; return the rows' keys, and the checks' ledger rows as far as they are known.
+
+        What can be checked no more is told with its reason: no start may hang on a contract or a table of the past.
+        """
         found = []
         keys: dict[str, list[RowName]] = {}
         for command in commands:
             check = self.answers.row(command, LedgerKind.CHECK, Outcome.APPLIED)
-            check = replace(check, row_id=check_id(command.command_id))
-            try:
-                key = self.answers.seals.open_key(command.entity, command.sealed_key)
-                keys.setdefault(command.authority, []).append((command.entity, key))
-            except Undecodable:
-                # The seal's key was taken away after the insert: nobody can check any more, and compare will judge.
-                key, check = b"", replace(check, reason=RefusalReason.UNREADABLE)
+            check, key = replace(check, row_id=check_id(command.command_id)), b""
+            if not self.is_ours(command):
+                check = replace(check, reason=RefusalReason.OUTSIDE_CONTRACT)
+            else:
+                try:
+                    key = self.answers.seals.open_key(command.entity, command.sealed_key)
+                    keys.setdefault(command.authority, []).append((command.entity, key))
+                except Undecodable:
+                    # The seal's key was taken away after the insert.
+                    check = replace(check, reason=RefusalReason.UNREADABLE)
             found.append((command, key, check))
-        seen = {name: dict(zip(rows, self.stores[name].read(rows), strict=True)) for name, rows in keys.items()}
-        return [
-            (c, key, replace(check, found_digest=seen[c.authority][c.entity, key].digest if key else c.intended_digest))
-            for c, key, check in found
-        ]
+        seen = {name: dict(zip(rows, self._read(name, rows), strict=True)) for name, rows in keys.items()}
+        looked = []
+        for command, key, check in found:
+            read = seen[command.authority][command.entity, key] if key else None
+            why = check.reason
+            if isinstance(read, Refused):
+                told[command.command_id], why = read.what, read.reason
+            # What cannot be checked is not taken back, and compare will judge it.
+            digest = read.digest if isinstance(read, RowRead) else command.intended_digest
+            looked.append((command, key, replace(check, reason=why, found_digest=digest)))
+        return looked
+
+    def _read(self, store: str, rows: Sequence[RowName]) -> list[RowRead | Refused]:
+        """Return what the authority has of rows, or why it cannot be read: one that cannot is no other row's matter."""
+        try:
+            return [*self.stores[store].read(rows)]
+        except FAULTS as fault:
+            why = _why(fault)
+        if why.reason is RefusalReason.ROW_LOCKED:
+            # It passes by itself.
+            raise Unready("a row of the authority cannot be read just now", where=store)
+        return [why] if len(rows) == 1 else [read for row in rows for read in self._read(store, [row])]
 
     def _record_one_by_one(self, checks: Sequence[LedgerRow], store: RowStore) -> None:
         for check in checks:
@@ -93,19 +128,32 @@ class AfterInsert:
             with suppress(AlreadyRecorded):
                 store.record_alone([check])
 
-    def _take_back(self, command: RepairCommand, store: RowStore, key: bytes, check: LedgerRow) -> None:
+    def _take_back(self, command: RepairCommand, store: RowStore, key: bytes, check: LedgerRow) -> str:
         """Delete what was inserted, if it still stands as it was inserted; the check's row goes in the same commit.
 
-        It is a write like any other: it heeds the target's flags, and who says stop.
+        It is a write like any other: it heeds the target's flags, and who says stop. Return why it could not be made.
         """
+        why = Refused(RefusalReason.ROW_MOVED)
+        try:
+            if self._took_back(command, store, key, check):
+                return ""
+        except FAULTS as fault:
+            # Mostly that somebody is writing the row: what they leave is theirs, and compare will judge it.
+            why = _why(fault)
+        store.record_alone([replace(check, reason=why.reason)])
+        return why.what
+
+    def _took_back(self, command: RepairCommand, store: RowStore, key: bytes, check: LedgerRow) -> bool:
+        """Tell whether the row stood as it was inserted, and is deleted."""
         taken = replace(check, outcome=Outcome.INVERTED, reason=RefusalReason.AUTHORITY_MOVED)
-        left = replace(check, reason=RefusalReason.ROW_MOVED)
         transaction = store.begin([(command.entity, key)])
         try:
             self.failpoint("inverse_begun")
             _heed(transaction.fence(), command)
             transaction.record([taken])
             (locked,) = transaction.lock()
+            if locked.read.digest != command.intended_digest:
+                return False
             inverse = replace(
                 self.answers.row(command, LedgerKind.INVERSE, Outcome.APPLIED, looked=locked),
                 row_id=inverse_id(command.command_id),
@@ -113,24 +161,29 @@ class AfterInsert:
                 expected_digest=command.intended_digest,
                 intended_digest=b"",
             )
-            if locked.read.digest == command.intended_digest:
-                transaction.record([replace(inverse, before_image=self.answers.sealed(inverse.row_id, locked))])
-                rows = transaction.write([RowWrite(Way.DELETE)])
-                self.failpoint("inverse_written")
-                (read,) = transaction.read_back()
-                written = Written(rows, read.digest, transaction.other_tables())
-                if self.is_stopped():
-                    raise Unready("repairs were stopped while an insert was taken back", where=command.target)
-                if written == Written(1, b"", ()):
-                    transaction.commit()
-                    self.failpoint("inverse_committed")
-                    return
-        except Refused as no:
-            # Mostly that somebody is writing the row: what they leave is theirs, and compare will judge it.
-            left = replace(left, reason=no.reason)
+            transaction.record([replace(inverse, before_image=self.answers.sealed(inverse.row_id, locked))])
+            rows = transaction.write([RowWrite(Way.DELETE)])
+            self.failpoint("inverse_written")
+            (read,) = transaction.read_back()
+            written = Written(rows, read.digest, transaction.other_tables())
+            if self.is_stopped():
+                raise Unready("repairs were stopped while an insert was taken back", where=command.target)
+            if written != Written(1, b"", ()):
+                return False
+            transaction.commit()
+            self.failpoint("inverse_committed")
+            return True
         finally:
             transaction.rollback()
-        store.record_alone([left])
+
+
+def _why(fault: Exception) -> Refused:
+    """Return why a row cannot be checked or taken back; `Unready` is raised again."""
+    if isinstance(fault, Undecodable):
+        return Refused(RefusalReason.UNREADABLE, fault.what)
+    if isinstance(fault, ContractViolation):
+        return Refused(RefusalReason.OUTSIDE_CONTRACT, fault.what)
+    return refusal_of(fault)
 
 
 def _heed(fence: Fence, command: RepairCommand) -> None:

@@ -172,7 +172,7 @@ class Applier:
     @property
     def after_insert(self) -> AfterInsert:
         """What checks an insert."""
-        return AfterInsert(self.stores, self.answers, self.is_stopped, self.failpoint)
+        return AfterInsert(self.stores, self.answers, self._is_ours, self.is_stopped, self.failpoint)
 
     def apply(self, command: RepairCommand, partition: int) -> CommandOutcome:
         """Carry out one command that came in a partition; see `apply_all`."""
@@ -299,10 +299,8 @@ class Applier:
         for target in sorted(self.targets):
             store = self.stores[target]
             for row in store.unchecked_inserts(limit):
-                contract = self.contracts.get(row.entity)
-                if contract is not None and contract.authority in self.stores:
-                    command = recorded_command(row, contract)
-                    found += self.after_insert.check([command], store, row.transaction).values()
+                command = recorded_command(row, self.contracts.get(row.entity))
+                found += self.after_insert.check([command], store, row.transaction).values()
         return found
 
     # -- before -----------------------------------------------------------------------------------------------------
@@ -316,6 +314,11 @@ class Applier:
         contract = self.contracts.get(command.entity)
         mine = contract if contract is not None and contract.authority == command.authority else None
         return repair_policy(mine, command.target), mine.version if mine else 0
+
+    def _is_ours(self, command: RepairCommand) -> bool:
+        """Tell whether our contract has the command's target for a replica of its authority."""
+        policy, _ = self._policy(command)
+        return policy is not None and command.authority in self.stores
 
     def _said(self, command: RepairCommand) -> Said:
         """Put together what people say of a command, by whom the list of signers trusts now."""

@@ -97,15 +97,15 @@ def check_id(original: bytes) -> bytes:
     return hashlib.blake2b(b"check", key=original, digest_size=16, person=b"driftline-repair").digest()
 
 
-def recorded_command(row: LedgerRow, contract: EntityContract) -> RepairCommand:
-    """Return as much of a command as the ledger row of its repair tells."""
+def recorded_command(row: LedgerRow, contract: EntityContract | None) -> RepairCommand:
+    """Return as much of a command as the ledger row of its repair tells; without a contract it has no authority."""
     return RepairCommand(
         command_id=row.original_id,
         finding_id=row.finding_id,
         incident_id=b"",
         entity=row.entity,
-        contract_version=contract.version,
-        authority=contract.authority,
+        contract_version=contract.version if contract else 0,
+        authority=contract.authority if contract else "",
         target=row.target,
         action=row.action,
         kind="",

@@ -725,6 +725,40 @@ def _in_own(world: SqlWorld, table: str) -> str:
     return table if world.settings.kind is StoreKind.POSTGRES else f"{OWN_SCHEMA}.{table}"
 
 
+@pytest.mark.parametrize("changed", ["key", "table"])
+def test_an_insert_from_before_its_table_changed_hinders_no_start(make: Callable[..., SqlWorld], changed: str) -> None:
+    """Killed behind its commit, and by the next start the key has another type, or the table is gone."""
+    world = make()
+    applier, command = repair(world, thing(name="new"))
+
+    def die(name: str) -> None:
+        if name == "committed":
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        replace(applier, failpoint=die).carry_out(command)
+    authority = applier.stores[world.agreed.authority]
+    assert isinstance(authority, Authority)
+    authority.shown = RowRead()
+    if changed == "key":
+        (part,) = world.agreed.key
+        agreed = replace(world.agreed, key=(replace(part, type=FieldType(FieldKind.UUID)),))
+        world.sql.close()
+        world.sql = type(world.sql)(world.settings, [agreed], world.chain_key)
+        applier = replace(
+            applier, contracts={ENTITY: agreed}, stores={**applier.stores, agreed.replicas[0].store: world.sql}
+        )
+    else:
+        _renamed(world, "table")
+    reason = RefusalReason.UNREADABLE if changed == "key" else RefusalReason.TABLE_DIFFERS
+    (outcome,) = applier.check_unchecked()
+    assert (outcome.outcome, outcome.reason) == (Outcome.APPLIED, reason)
+    assert applier.check_unchecked() == []
+    if changed == "table":
+        _renamed(world, "table", back=True)
+    assert world.execute(f"SELECT id FROM {SCHEMA}.things") == [(1,)]
+
+
 def test_behind_a_locked_table_commands_are_held_and_go_when_it_is_free(make: Callable[..., SqlWorld]) -> None:
     """Nobody waits in the way of the lock's holder, nothing is refused for good, and the next try goes through."""
     world = make()

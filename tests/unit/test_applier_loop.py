@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError
@@ -13,11 +14,11 @@ from structlog.testing import capture_logs
 
 from app.codec.control import decode_control, encode_control
 from app.core.command import WAITS_FOR_WORD, Outcome, RefusalReason
-from app.core.errors import Undecodable, Unready
+from app.core.errors import ContractViolation, Undecodable, Unready
 from app.core.guard import Fence, Limits, Refused
 from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
-from app.ports import Strain
+from app.ports import RowName, RowRead, Strain
 from tests.property.applier_rig import APPROVALS, CODEC, STATUSES, TOPICS, Message, Rig
 from tests.property.applier_world import ENTITY, KEY, POLICY, Killed, World, row
 from tests.signatures import PLANNER, STRANGER, resume_word, signed, word_on
@@ -286,6 +287,85 @@ def test_an_insert_of_an_applier_that_is_fenced_off_stays_and_is_told() -> None:
     rig.broker.say(Said.RESUME)
     assert [(o.outcome, o.reason) for o in rig.run(5)] == [(Outcome.APPLIED, RefusalReason.FENCED)]
     assert world.value(world.target) == "new"
+
+
+def _raising(fault: Exception) -> Callable[[object], Any]:
+    def fail(_rows: object) -> object:
+        raise fault
+
+    return fail
+
+
+@pytest.mark.parametrize("step", ["read", "begin"])
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Undecodable("wrong_key", "no key of this entity"), RefusalReason.UNREADABLE),
+        (ContractViolation("no contract puts this entity here"), RefusalReason.OUTSIDE_CONTRACT),
+        (Refused(RefusalReason.TABLE_DIFFERS), RefusalReason.TABLE_DIFFERS),
+        (KeyError("secret"), RefusalReason.APPLIER_FAILED),
+    ],
+)
+def test_a_check_that_cannot_be_made_any_more_hinders_no_start(
+    step: str, fault: Exception, reason: RefusalReason
+) -> None:
+    """The key has another type, the table is gone: the check says so, the insert stays, and nobody asks again."""
+    world = _inserted_and_unchecked()
+    object.__setattr__(world.authority if step == "read" else world.target, step, _raising(fault))
+    rig = Rig(world)
+    rig.broker.say(Said.RESUME)
+    (outcome,) = rig.run(5)
+    assert (outcome.outcome, outcome.reason) == (Outcome.APPLIED, reason)
+    assert outcome.detail == getattr(fault, "what", outcome.detail)
+    assert outcome.detail.startswith("KeyError in app.") is isinstance(fault, KeyError)
+    assert world.value(world.target) == "new"
+    assert world.target.unchecked_inserts(9) == []
+
+
+@pytest.mark.parametrize("is_dropped", ["entity", "replica", "authority"])
+def test_an_insert_that_no_contract_knows_any_more_is_not_taken_back(is_dropped: str) -> None:
+    """It is told once, as outside the contract; where nothing may be written by it, nothing is deleted either."""
+    world = _inserted_and_unchecked()
+    rig = Rig(world)
+    applier = rig.loop.applier
+    contract = applier.contracts[ENTITY]
+    left = {
+        "entity": {},
+        "replica": {ENTITY: replace(contract, replicas=())},
+        "authority": {ENTITY: replace(contract, authority="nowhere")},
+    }
+    object.__setattr__(applier, "contracts", left[is_dropped])
+    rig.broker.say(Said.RESUME)
+    assert [(o.outcome, o.reason) for o in rig.run(5)] == [(Outcome.APPLIED, RefusalReason.OUTSIDE_CONTRACT)]
+    assert world.value(world.target) == "new"
+    assert world.target.unchecked_inserts(9) == []
+
+
+def test_a_check_that_cannot_be_made_keeps_no_other_from_being_made() -> None:
+    """Of rows that were inserted together, the one that can be read is taken back as ever."""
+    world, other = World("new", None), b"\x01other"
+    world.put(other, "new", None)
+
+    def die(name: str) -> None:
+        if name == "committed":
+            raise Killed(name)
+
+    commands = [world.command(None, "new"), world.command(None, "new", other)]
+    with pytest.raises(Killed):
+        world.applier(die).carry_out_all(commands)
+    world.authority.put(ENTITY, other, None)
+    read = world.authority.read
+
+    def read_some(rows: Sequence[RowName]) -> list[RowRead]:
+        if (ENTITY, KEY) in rows:
+            raise Undecodable("wrong_key", "no key of this entity")
+        return read(rows)
+
+    world.authority.read = read_some  # type: ignore[method-assign] # of this store alone
+    assert [(o.outcome, o.reason) for o in world.applier().carry_out_all(commands)] == [
+        (Outcome.APPLIED, RefusalReason.UNREADABLE),
+        (Outcome.INVERTED, RefusalReason.AUTHORITY_MOVED),
+    ]
 
 
 @pytest.mark.parametrize("word", [Said.PANIC, Said.PAUSE])
