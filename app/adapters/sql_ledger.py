@@ -38,6 +38,9 @@ COLUMNS: Final = (
 CHAIN_INDEX: Final = "driftline_ledger_chain"
 """The index by which two appliers cannot both write the next row of a partition."""
 
+BELOW_ALL: Final = -(2**31) - 1
+"""Below every partition that the column can hold: who may insert may write rows under one that is none."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MINUTE: Final = timedelta(minutes=1)
 _HOUR: Final = timedelta(hours=1)
@@ -61,7 +64,13 @@ class LedgerStatements:
         names = ", ".join(quoted(kind, column) for column in COLUMNS)
         # PostgreSQL keeps the id of the transaction that wrote a row beside it.
         own_id = "ledger.xmin::text" if kind is StoreKind.POSTGRES else "''"
-        picked = ", ".join(f"ledger.{quoted(kind, column)}" for column in COLUMNS)
+        # Python knows no infinite time, nor one outside these years, and PostgreSQL holds both.
+        written_at = "ledger.written_at"
+        if kind is StoreKind.POSTGRES:
+            written_at = f"greatest(least({written_at}, '9999-01-01'::timestamptz), '0002-01-01'::timestamptz)"
+        picked = ", ".join(
+            written_at if column == "written_at" else f"ledger.{quoted(kind, column)}" for column in COLUMNS
+        )
         marks = ", ".join(["%s"] * len(COLUMNS))
         self._is_postgres = kind is StoreKind.POSTGRES
         self.insert = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - quoted names only
@@ -87,7 +96,7 @@ class LedgerStatements:
         self.in_minute = (
             "SELECT count(*), coalesce(sum(CASE WHEN ledger.action = 'delete' THEN 1 ELSE 0 END), 0),"  # noqa: S608
             " coalesce(sum(CASE WHEN ledger.approver = '' AND ledger.entity = %s THEN 1 ELSE 0 END), 0),"
-            " max(ledger.written_at)"
+            f" max({written_at})"
             f" FROM {table} AS ledger WHERE ledger.kind = 'command' AND ledger.written_at > %s"
         )
         self._repeated = (

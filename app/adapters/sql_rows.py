@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from app.adapters.server_identity import as_token
 from app.adapters.sql_clients import Use
-from app.adapters.sql_ledger import CHAIN_INDEX, LedgerStatements, ledger_row, wall_ms_of
+from app.adapters.sql_ledger import BELOW_ALL, CHAIN_INDEX, LedgerStatements, ledger_row, wall_ms_of
 from app.adapters.sql_statements import RowStatement, alike, quoted
 from app.adapters.sql_table import SqlTable
 from app.core.chain import FIRST, link
@@ -276,7 +276,7 @@ class SqlRows(ABC):
 
     def ledger_rows(self) -> Iterator[LedgerRow]:
         """Yield the whole ledger by partition and sequence."""
-        partition, sequence = -1, 0
+        partition, sequence = BELOW_ALL, 0
         while True:
             page = self._ask(self.ledger.page, [partition, partition, sequence, _PAGE])
             rows = [ledger_row(row) for row in page]

@@ -224,11 +224,13 @@ class Applier:
         """Carry out what may go into one transaction; what the ledger has already is said again."""
         store = self.stores[commands[0].target]
         standing = store.recorded([command.command_id for command in commands])
+        barred = [c.command_id for c in commands if _id_in(c, standing) and _bars(standing[c.command_id], c)]
         again = {
             c.command_id: self._standing(c, store, standing[c.command_id]) for c in commands if _id_in(c, standing)
         }
         # A crash may have come between a refusal and what it means for its source transaction.
         no = {row_id: Refused(row.reason) for row_id, row in standing.items() if row.reason is not None}
+        no |= dict.fromkeys(barred, Refused(RefusalReason.BARRED))
         held = self._held_with(commands, no)
         again |= {c.command_id: self._refuse(c, store, held[c.command_id]) for c in commands if _id_in(c, held)}
         return again | self._carry_out([c for c in commands if not _id_in(c, again)], store)
@@ -548,6 +550,9 @@ class Applier:
 
     def _standing(self, command: RepairCommand, store: RowStore, row: LedgerRow) -> CommandOutcome:
         """Say again what the ledger says; make the check after an insert if it was not made."""
+        if _bars(row, command):
+            what = "the ledger has a row under its id that no applier wrote: see `driftline audit`"
+            return self.answers.outcome(command, Outcome.HELD, RefusalReason.BARRED, detail=what)
         if row.kind is LedgerKind.REFUSAL:
             return self.answers.outcome(command, Outcome.REFUSED, row.reason, at_ms=row.written_at_ms)
         ours = replace(
@@ -559,6 +564,11 @@ class Applier:
 
 def _id_in(command: RepairCommand, ids: Container[bytes]) -> bool:
     return command.command_id in ids
+
+
+def _bars(row: LedgerRow, command: RepairCommand) -> bool:
+    """Tell whether a ledger row only has a command's id: ours stands under its partition, bound to those before it."""
+    return row.partition != command.partition
 
 
 def _say_no(checks: Sequence[Check[FactsT]], facts: Iterable[tuple[RepairCommand, FactsT]]) -> None:

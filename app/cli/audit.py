@@ -12,7 +12,7 @@ from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import print_records, safe_text
 from app.cli.trusted import belief_of
-from app.core.chain import Break, Finding, breaks, must_be_recorded
+from app.core.chain import Break, Finding, breaks, goes_with, is_insert, must_be_recorded
 from app.core.command import CommandOutcome
 from app.core.history.approvers import Approvers
 from app.topics import ALL, APPROVALS, OUTCOMES, REPAIRS, Cleanup
@@ -33,6 +33,7 @@ class Ledger:
         self._key = key
         self._approvers = approvers
         self._ids: set[bytes] = set()
+        self._inserts: set[bytes] = set()
         self._doubted: list[LedgerRow] = []
 
     @property
@@ -43,6 +44,8 @@ class Ledger:
     def _read(self) -> Iterator[LedgerRow]:
         for row in self._rows.ledger_rows():
             self._ids.add(row.row_id)
+            if is_insert(row):
+                self._inserts.add(row.row_id)
             if self._approvers.doubt(row) is not None:
                 self._doubted.append(row)
             yield row
@@ -52,7 +55,8 @@ class Ledger:
         yield from breaks(self._key, self._read())
         told = {o.command_id: o for o in outcomes if o.target == self.store and must_be_recorded(o)}
         for command_id, outcome in told.items():
-            if command_id not in self._ids:
+            must_be = goes_with(outcome, is_insert=command_id in self._inserts) | {command_id}
+            if not must_be <= self._ids:
                 yield Finding(Break.NOT_RECORDED, outcome.partition, 0, command_id)
 
     def unsigned(self, approvers: Callable[[], Approvers]) -> Iterator[Finding]:

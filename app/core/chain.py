@@ -14,8 +14,8 @@ from enum import Enum
 from operator import attrgetter
 from typing import Final
 
-from app.core.command import DISTRUSTED, CommandOutcome, Outcome, RefusalReason
-from app.core.ledger import LedgerRow
+from app.core.command import DISTRUSTED, Action, CommandOutcome, Outcome, RefusalReason, inverse_id
+from app.core.ledger import LedgerKind, LedgerRow, check_id
 from app.core.packing import packed, packed_fields
 
 _LINK_BYTES: Final = 32
@@ -68,6 +68,10 @@ def breaks(key: bytes, rows: Iterable[LedgerRow]) -> Iterator[Finding]:
     """
     partition, sequence, before = None, 0, FIRST
     for row in rows:
+        if row.partition < 0:
+            # No chain is there: it was put in by somebody who may add rows.
+            yield Finding(Break.ALTERED, row.partition, row.sequence, row.row_id)
+            continue
         if row.partition != partition:
             partition, sequence, before = row.partition, 0, FIRST
         if row.sequence != sequence + 1:
@@ -83,3 +87,19 @@ def must_be_recorded(outcome: CommandOutcome) -> bool:
         return True
     without = {RefusalReason.UNREADABLE, RefusalReason.OUTSIDE_CONTRACT} | DISTRUSTED
     return outcome.outcome is Outcome.REFUSED and bool(outcome.target) and outcome.reason not in without
+
+
+def goes_with(outcome: CommandOutcome, *, is_insert: bool) -> frozenset[bytes]:
+    """Return the ids that the ledger must have besides the command's own, once the outcome was told.
+
+    An insert is told of behind its check, and one that was taken back behind the row that says so.
+    """
+    found = {check_id(outcome.command_id)} if is_insert or outcome.outcome is Outcome.INVERTED else set()
+    if outcome.outcome is Outcome.INVERTED:
+        found.add(inverse_id(outcome.command_id))
+    return frozenset(found)
+
+
+def is_insert(row: LedgerRow) -> bool:
+    """Tell whether a ledger row is of an insert that a check follows."""
+    return row.kind is LedgerKind.COMMAND and row.action is Action.UPSERT and not row.expected_digest

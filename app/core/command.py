@@ -38,7 +38,7 @@ class RefusalReason(Enum):
     ALTERED = "altered"  # a word on a batch whose content is another one's
     REPLAYED = "replayed"  # a word that was said before
     # Whether it may be carried out.
-    CLOCKS_DISAGREE = "clocks_disagree"  # held: it was signed at a time that has not come here
+    CLOCKS_DISAGREE = "clocks_disagree"  # held: it, or the ledger's newest row, is of a time that has not come here
     EXPIRED = "expired"  # held: its time is over; the planner gives it another, and people are asked again
     REJECTED = "rejected"  # a person said no
     POLICY_DIFFERS = "policy_differs"  # held: the planner went by another policy than the applier has
@@ -59,6 +59,7 @@ class RefusalReason(Enum):
     FENCED = "fenced"
     NO_RIGHT = "no_right"  # held: the applier's role may not do this there, and only a person can mend that
     TABLE_DIFFERS = "table_differs"  # held: a table or a column of the contract is not there
+    BARRED = "barred"  # held: a ledger row that no applier wrote has its id, and only a person can mend that
     ROW_LOCKED = "row_locked"  # held: somebody is writing the row right now
     MEANING_DIFFERS = "meaning_differs"  # only spelling was to be aligned, and the rows are not equal by the contract
     ROW_MOVED = "row_moved"
@@ -112,6 +113,7 @@ STORE_SAYS_NO: Final[frozenset[RefusalReason]] = frozenset(
     {
         RefusalReason.NO_RIGHT,
         RefusalReason.TABLE_DIFFERS,
+        RefusalReason.BARRED,
         RefusalReason.ROW_LOCKED,
         RefusalReason.VALUE_TAKEN,
         RefusalReason.UNIQUE_CONFLICT,
@@ -142,6 +144,7 @@ FINAL_REASONS: Final[frozenset[RefusalReason]] = (
         RefusalReason.FENCED,
         RefusalReason.NO_RIGHT,
         RefusalReason.TABLE_DIFFERS,
+        RefusalReason.BARRED,
         RefusalReason.KEY_NOT_HELD,
         RefusalReason.OVER_RATE,
         RefusalReason.OVER_BUDGET,

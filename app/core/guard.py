@@ -211,6 +211,15 @@ def _is_outside(command: RepairCommand, known: Known) -> bool:
     return not policy.upserts or not command.intended_digest
 
 
+def _clocks_disagree(command: RepairCommand, known: Known) -> bool:
+    """Tell whether the command, or the newest repair in the ledger, is of a time that has not come here.
+
+    The clock has heeded the ledger by now, as far as clocks may differ (`app.applier.forward_clock`).
+    """
+    is_early = command.planned_at_ms > known.now_wall_ms + CLOCK_SKEW_MS_MAX
+    return is_early or known.counts.newest_at_ms > known.now_wall_ms
+
+
 def _has_another_policy(command: RepairCommand, known: Known) -> bool:
     """Tell whether the planner went by another policy: what it then said of the command, nobody has decided here."""
     return bool(command.policy_id) and known.policy is not None and command.policy_id != known.policy.policy_id
@@ -266,10 +275,7 @@ def _took_children(_command: RepairCommand, left: Written) -> bool:
 
 BEFORE: Final[Sequence[Check[Known]]] = (
     (RefusalReason.OUTSIDE_CONTRACT, _is_outside),
-    (
-        RefusalReason.CLOCKS_DISAGREE,
-        lambda command, known: command.planned_at_ms > known.now_wall_ms + CLOCK_SKEW_MS_MAX,
-    ),
+    (RefusalReason.CLOCKS_DISAGREE, _clocks_disagree),
     (RefusalReason.EXPIRED, lambda command, known: known.now_wall_ms >= command.expires_at_ms),
     (RefusalReason.REJECTED, lambda _command, known: known.said.refusal is RefusalReason.REJECTED),
     (RefusalReason.POLICY_DIFFERS, _has_another_policy),

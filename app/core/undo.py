@@ -34,7 +34,7 @@ def undo_of(row: LedgerRow, contract: EntityContract, now_wall_ms: int, life_ms:
 
 def is_applied_repair(row: LedgerRow) -> bool:
     """Tell whether a ledger row is of a repair that stands, and so can be undone."""
-    return row.kind is LedgerKind.COMMAND and row.outcome is Outcome.APPLIED
+    return row.kind is LedgerKind.COMMAND and row.outcome is Outcome.APPLIED and row.partition >= 0
 
 
 def undoes(command: RepairCommand, row: LedgerRow) -> bool:

@@ -12,12 +12,14 @@ import pytest
 
 from app.core.chain import Break, breaks
 from app.core.command import Action, Outcome, RefusalReason
+from app.core.errors import Unready
 from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, check_id
 from app.core.store import StoreKind
 from app.ports import AlreadyRecorded, RowsRefused, RowTransaction, RowWrite, Strain, Way
 from tests.contract.row_worlds import (
     ENTITY,
+    OWN_SCHEMA,
     MariadbWorld,
     MemoryWorld,
     PostgresWorld,
@@ -470,6 +472,40 @@ def test_the_ledger_s_rows_are_chained_by_partition(world: World) -> None:
     assert [(row.partition, row.sequence) for row in rows] == [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3)]
     assert list(breaks(world.chain_key, rows)) == []
     assert [each.what for each in breaks(world.chain_key, rows[1:])] == [Break.MISSING]
+
+
+def test_the_whole_ledger_is_read_whatever_partition_its_rows_are_under(world: World) -> None:
+    """The applier writes none under a negative one, which a new table does not take; an older table takes any."""
+    world.store.record_alone([ledger_row(1)])
+    if isinstance(world, SqlWorld):
+        with pytest.raises(Unready, match="constraint"):
+            world.store.record_alone([replace(ledger_row(2), partition=-1)])
+        world.execute(f"ALTER TABLE {OWN_SCHEMA}.driftline_ledger DROP CONSTRAINT driftline_ledger_partition")
+    partitions = (-1, -(2**31), 2**31 - 1)
+    for number, partition in enumerate(partitions, 2):
+        world.store.record_alone([replace(ledger_row(number), partition=partition)])
+    rows = list(world.store.ledger_rows())
+    assert [row.partition for row in rows] == sorted((3, *partitions))
+    assert [(b.what, b.partition) for b in breaks(world.chain_key, rows)] == [
+        (Break.ALTERED, -(2**31)),
+        (Break.ALTERED, -1),
+    ]
+
+
+def test_a_time_that_no_calendar_of_ours_has_is_read_as_the_last_one(world: World) -> None:
+    """PostgreSQL holds infinity: neither the counting nor the reading ends at such a row, and its link is not whole."""
+    if not isinstance(world, PostgresWorld):
+        return
+    world.store.record_alone([ledger_row(1), ledger_row(2)])
+    for number, at in ((1, "infinity"), (2, "-infinity")):
+        world.execute(
+            f"UPDATE {OWN_SCHEMA}.driftline_ledger SET written_at = %s WHERE command_id = %s",  # noqa: S608
+            at,
+            ledger_row(number).row_id.hex(),
+        )
+    assert counts(world, ENTITY, b"h" * 16).newest_at_ms > NOW_MS
+    assert len(world.store.recorded([ledger_row(1).row_id, ledger_row(2).row_id])) == 2
+    assert [b.what for b in breaks(world.chain_key, world.store.ledger_rows())] == [Break.ALTERED] * 2
 
 
 def test_the_ledger_counts_by_minute_and_row(world: World) -> None:

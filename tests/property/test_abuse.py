@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from app.adapters.memory_rows import CHAIN_KEY
 from app.adapters.signing import SigningKey, verify
 from app.applier.belief import Belief
 from app.codec.control import decode_control
+from app.core.chain import Break, breaks
 from app.core.command import (
     DISTRUSTED,
     Action,
@@ -25,7 +27,8 @@ from app.core.command import (
 )
 from app.core.contract import RepairMode
 from app.core.guard import as_told
-from app.core.limits import NAME_LENGTH_MAX
+from app.core.ledger import LedgerKind, LedgerRow
+from app.core.limits import CLOCK_SKEW_MS_MAX, NAME_LENGTH_MAX
 from app.core.signing import MEMBER_BYTES, batch_id
 from app.core.switch import Said
 from tests.property.applier_rig import CODEC, TOPICS, Message, Rig
@@ -205,6 +208,63 @@ def test_a_clock_set_back_does_not_make_a_command_young_again() -> None:
     (outcome,), _ = carried_out(world, lambda rig: rig.broker.command(late))
     assert outcome.reason is RefusalReason.EXPIRED
     assert world.value(world.target) == "old"
+
+
+def test_a_ledger_row_of_a_time_that_has_not_come_moves_no_clock() -> None:
+    """Nothing is written while it stands, nothing refused for good, and once it is gone the command goes."""
+    world = World("new", "old")
+    command, other = world.command("old", "new"), world.command("a", "b")
+    world.target.keep(ledger_row_of(other, CLOCK_SKEW_MS_MAX + 1_001))
+    applier = world.applier()
+    held = applier.carry_out(command)
+    assert (held.outcome, held.reason, held.at_ms) == (Outcome.HELD, RefusalReason.CLOCKS_DISAGREE, 1_000)
+    world.target.ledger.clear()
+    assert applier.carry_out(command).reason is None
+
+
+def test_nor_do_rows_push_it_on_step_by_step() -> None:
+    """The clocks of two hosts may differ by as much as one row is ahead of ours, and by no more."""
+    world = World("new", "old")
+    command, other = world.command("old", "new"), world.command("a", "b")
+    applier = world.applier()
+    for steps in (1, 2):
+        world.target.ledger.clear()
+        world.target.keep(ledger_row_of(other, 1_000 + steps * CLOCK_SKEW_MS_MAX))
+        applier.heed_ledgers()
+    held = applier.carry_out(replace(command, expires_at_ms=10**9))
+    assert (held.reason, held.at_ms) == (RefusalReason.CLOCKS_DISAGREE, 1_000 + CLOCK_SKEW_MS_MAX)
+
+
+@pytest.mark.parametrize("kind", [LedgerKind.REFUSAL, LedgerKind.COMMAND])
+def test_a_row_that_only_has_a_commands_id_ends_it_neither_way(kind: LedgerKind) -> None:
+    """Who may insert into the ledger cannot have it pass for refused or done; once the row is gone it goes."""
+    world = World("new", "old")
+    command = world.command("old", "new")
+    reason = RefusalReason.ROW_MOVED if kind is LedgerKind.REFUSAL else None
+    world.target.keep(replace(ledger_row_of(command, 0), kind=kind, reason=reason, partition=-5))
+    applier = world.applier()
+    held = applier.carry_out(command)
+    assert (held.outcome, held.reason) == (Outcome.HELD, RefusalReason.BARRED)
+    assert [each.what for each in breaks(CHAIN_KEY, world.target.ledger_rows())] == [Break.ALTERED]
+    world.target.ledger.clear()
+    assert applier.carry_out(command).reason is None
+
+
+def test_a_barred_row_holds_those_of_its_source_transaction() -> None:
+    """None of them is written without it, and none is refused."""
+    world = World("new", "old")
+    world.put(b"other", "right", "wrong")
+    barred, other = world.command("old", "new", source_transaction="s"), world.command("wrong", "right", b"other", "s")
+    world.target.keep(replace(ledger_row_of(barred, 0), partition=-5))
+    outcomes = world.applier().carry_out_all([barred, other])
+    assert [(o.outcome, o.reason) for o in outcomes] == [(Outcome.HELD, RefusalReason.BARRED)] * 2
+    assert world.value(world.target, b"other") == "wrong"
+
+
+def ledger_row_of(command: RepairCommand, written_at_ms: int) -> LedgerRow:
+    """Return a row that says of a command that it was carried out."""
+    answers = World(None, None).applier().answers
+    return replace(answers.row(command, LedgerKind.COMMAND, Outcome.APPLIED), written_at_ms=written_at_ms)
 
 
 @pytest.mark.parametrize("value", [b"", b"forged", b"\0\0\0\0\x02", b"\0\0\0\0\x63more", b"\xff" * 5_000])
@@ -522,35 +582,43 @@ def test_a_clock_that_is_set_back_makes_no_approval_valid_again() -> None:
     assert world.value(world.target) == "extra"
 
 
-def test_nor_does_it_after_a_restart_where_the_ledger_has_seen_a_later_time() -> None:
-    """What the target's own ledger holds is no earlier than now."""
+@pytest.mark.parametrize(
+    ("back_to_ms", "reason"), [(1_950_000, RefusalReason.APPROVAL_EXPIRED), (1_000, RefusalReason.CLOCKS_DISAGREE)]
+)
+def test_nor_does_it_after_a_restart_where_the_ledger_has_seen_a_later_time(
+    back_to_ms: int, reason: RefusalReason
+) -> None:
+    """What the target's own ledger holds is no earlier than now; set back by more than clocks differ, nothing goes."""
     world, rig, command = approved_for_a_while()
     world.put(b"other", "right", "wrong")
-    world.now_ms = 3_000_000
+    world.now_ms = 2_200_000
     other = replace(world.command("wrong", "right", b"other"), expires_at_ms=10**9)
     assert world.applier().carry_out(other).reason is None
-    world.now_ms = 1_000
+    world.now_ms = back_to_ms
     rig.broker.command(command)
     (outcome,) = [o for o in rig.run(6) if o.command_id == command.command_id]
-    assert outcome.reason is RefusalReason.APPROVAL_EXPIRED
+    assert outcome.reason is reason
     assert world.value(world.target) == "extra"
 
 
-def test_nor_does_it_make_a_key_trusted_again() -> None:
+@pytest.mark.parametrize(
+    ("back_to_ms", "reason"), [(1_950_000, RefusalReason.OUTDATED_KEY), (1_000, RefusalReason.CLOCKS_DISAGREE)]
+)
+def test_nor_does_it_make_a_key_trusted_again(back_to_ms: int, reason: RefusalReason) -> None:
     """A planner's key whose time is over signs nothing any more, whatever the clock says afterwards."""
     world = World("new", "old")
     world.put(b"other", "right", "wrong")
-    world.now_ms = 3_000_000
+    world.now_ms = 2_200_000
     other = replace(world.command("wrong", "right", b"other"), expires_at_ms=10**9)
     assert world.applier().carry_out(other).reason is None
-    world.now_ms = 1_000
+    world.now_ms = back_to_ms
     rig = Rig(world)
     trusted = {**SIGNERS, PLANNER.key_id: replace(SIGNERS[PLANNER.key_id], until_ms=2_000_000)}
     object.__setattr__(rig.loop.applier, "belief", Belief(DEPLOYMENT, lambda: trusted, verify))
     rig.broker.say(Said.RESUME)
     rig.broker.command(replace(world.command("old", "new"), expires_at_ms=10**9))
     (outcome,) = rig.run(6)
-    assert outcome.reason is RefusalReason.OUTDATED_KEY
+    assert outcome.reason is reason
     assert world.value(world.target) == "old"
 
 

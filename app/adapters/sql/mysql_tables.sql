@@ -65,5 +65,6 @@ CREATE TABLE IF NOT EXISTS {schema}.driftline_ledger (
     UNIQUE KEY driftline_ledger_chain (`partition`, sequence),
     KEY driftline_ledger_written (kind, written_at),
     KEY driftline_ledger_row (key_hash, written_at),
-    KEY driftline_ledger_original (original_id)
+    KEY driftline_ledger_original (original_id),
+    CONSTRAINT driftline_ledger_partition CHECK (`partition` >= 0)
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;

@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS {schema}.driftline_ledger (
     target varchar(64) NOT NULL,
     key_hash varchar(32) NOT NULL,
     sealed_key bytea NOT NULL,
-    "partition" integer NOT NULL,
+    "partition" integer NOT NULL CONSTRAINT driftline_ledger_partition CHECK ("partition" >= 0),
     action varchar(16) NOT NULL,
     outcome varchar(16) NOT NULL,
     reason varchar(32) NOT NULL,

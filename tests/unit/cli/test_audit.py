@@ -74,6 +74,29 @@ def test_a_row_that_was_altered_or_taken_out_is_told_with_its_place(
     assert list(audited.rows.ledger) == [first]
 
 
+def test_an_insert_without_its_check_and_one_taken_back_without_the_row_of_that_are_told(
+    audited: Audited, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those rows are their partition's last, so that no link is broken where they were."""
+    for moves in (False, True):
+        repairs = Repairs("new", None)
+
+        def move(step: str, *, moves: bool = moves, repairs: Repairs = repairs) -> None:
+            if moves and step == "committed":
+                repairs.authority.put("orders", b"\x01key", {"value": "newer", "note": ""})
+
+        outcome = repairs.applier(move).carry_out(repairs.command(None, "new"))
+        assert outcome.outcome is (Outcome.INVERTED if moves else Outcome.APPLIED)
+        audited.log.topics[OUTCOMES.name("shop")] = audited.log.topics[OUTCOMES.name("shop")][:0]
+        audited.put(OUTCOMES, CODEC.outcome(outcome))
+        audited.rows.ledger.clear()
+        audited.rows.ledger.update(repairs.target.ledger)
+        assert told(capsys, 0) == []
+        while len(audited.rows.ledger) > 1:
+            audited.rows.ledger.popitem()
+            assert told(capsys, 1) == [("not_recorded", 0)]
+
+
 def approved(audited: Audited) -> bytes:
     """Let a delete be made in Anna's name, and its command be on its topic; return its word."""
     repairs = Repairs(None, "extra", replace(POLICY, deletes_wait=True))

@@ -85,6 +85,14 @@ def test_a_row_put_in_by_who_has_no_key_is_found() -> None:
     assert [(b.what, b.sequence) for b in found([*ROWS, forged])] == [(Break.ALTERED, forged.sequence)]
 
 
+@pytest.mark.parametrize("sequence", [-1, 0, 1, 7])
+def test_a_row_under_a_partition_that_is_none_is_found(sequence: int) -> None:
+    """Whatever number it has and whatever it is bound to; the chains of the others stay whole."""
+    forged = replace(ROWS[0], row_id=b"f" * 16, partition=-5, sequence=sequence)
+    forged = replace(forged, chain=link(CHAIN_KEY, FIRST, forged))
+    assert found([*ROWS, forged]) == [Finding(Break.ALTERED, -5, sequence, b"f" * 16)]
+
+
 def test_two_rows_that_changed_places_are_found() -> None:
     """Order is content."""
     first, second = (each for each in ROWS if each.partition == 0 and each.sequence <= 2)
