@@ -119,11 +119,18 @@ class AlreadyRecorded(Exception):
 
 
 class RowsRefused(Exception):
-    """The store says no to these rows of a transaction, by their places among them, in whatever order they come."""
+    """The store says no to these rows of a transaction, by their places among them, in whatever order they come.
 
-    def __init__(self, by_place: Mapping[int, Refused]) -> None:
+    `unique_fields`: of those to which a unique index says no, the fields that it is over; only where they are known,
+    and it is over nothing else.
+    """
+
+    def __init__(
+        self, by_place: Mapping[int, Refused], unique_fields: Mapping[int, tuple[str, ...]] | None = None
+    ) -> None:
         super().__init__()
         self.by_place = by_place
+        self.unique_fields = unique_fields or {}
 
 
 RowName = tuple[str, bytes]

@@ -251,7 +251,8 @@ class MemoryTransaction:
         written: list[int] = []
         _, refused = in_turns(len(writes), lambda place: written.append(self._write(self._rows[place], writes[place])))
         if refused:
-            raise RowsRefused(refused)
+            taken = [place for place, no in refused.items() if no.reason is RefusalReason.UNIQUE_CONFLICT]
+            raise RowsRefused(refused, dict.fromkeys(taken, (self._store.unique,)))
         return sum(written)
 
     def _write(self, at: RowName, write: RowWrite) -> int:

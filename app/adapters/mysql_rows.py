@@ -86,6 +86,10 @@ SELECT column_name, data_type, character_set_name IS NOT NULL, extra LIKE '%% GE
   FROM information_schema.columns
  WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position
 """
+_INDEX: Final = """
+SELECT CASE WHEN sub_part IS NULL THEN column_name END FROM information_schema.statistics
+ WHERE table_schema = %s AND table_name = %s AND index_name = %s ORDER BY seq_in_index
+"""
 _ENGINE: Final = """
 SELECT engine, table_type, create_options LIKE '%%partitioned%%'
   FROM information_schema.tables WHERE table_schema = %s AND table_name = %s
@@ -265,6 +269,7 @@ class MysqlTransaction(SqlTransaction):
         self, store: MysqlRows, writer: Connection, targets: Mapping[str, MysqlTarget], rows: Sequence[RowName]
     ) -> None:
         super().__init__(store, writer, targets, rows)
+        self._place = store.place
         tables = [(targets[entity].table, key) for entity, key in rows]
         self._tally = MysqlTally(self._ask, [(table, store.place(table), key) for table, key in tables])
         self._beside = MysqlBeside(
@@ -303,6 +308,11 @@ class MysqlTransaction(SqlTransaction):
         with self.store.translating():
             found: Sequence[Sequence[Any]] = self.execute(text, parameters).fetchall()
         return found
+
+    def index_columns(self, entity: str, index: str) -> Sequence[str | None]:
+        """Ask the catalogue; what indexes the beginning of a column, or an expression, is over no whole column."""
+        place = self._place(self.targets[entity].table)
+        return [column for (column,) in self.execute(_INDEX, [*place, index]).fetchall()]
 
     def run_as_one(self, statements: Sequence[RowStatement]) -> int:
         """Run statements in one block, which MySQL has not; the driver itself makes one of many plain INSERTs."""

@@ -65,6 +65,14 @@ SELECT c.oid, c.relkind,
        ARRAY(SELECT attname::text FROM pg_attribute WHERE attrelid = c.oid AND attnum > 0 AND attgenerated <> '')
   FROM pg_class c WHERE c.oid = %s::regclass
 """
+_INDEX: Final = """
+SELECT array_agg(a.attname::text ORDER BY k.at)
+  FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+ CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k(attnum, at)
+  LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum
+ WHERE c.relname = %s AND i.indrelid = ANY(%s) AND i.indpred IS NULL AND k.at <= i.indnkeyatts
+ GROUP BY i.indexrelid
+"""
 # Counts of this backend's earlier transactions stay here for up to a second, so only what has been added counts.
 _CHANGES: Final = """
 SELECT relid, schemaname || '.' || relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_xact_user_tables
@@ -268,6 +276,11 @@ class PostgresTransaction(SqlTransaction):
             self.execute("SET CONSTRAINTS ALL IMMEDIATE")
         ledgers = {target.ledger for target in self._of_entity.values()}
         return Tally(tuple(each for at, each in self._changes().items() if at not in ledgers and _rows_of(each)))
+
+    def index_columns(self, entity: str, index: str) -> Sequence[str | None]:
+        """Ask the catalogue; of a partitioned table the index that says no is a part's own."""
+        found = self.execute(_INDEX, [index, sorted(self._of_entity[entity].parts)]).fetchone()
+        return found[0] if found else ()
 
     def run_as_one(self, statements: Sequence[RowStatement]) -> int:
         """Run statements by one on the rows of arrays."""

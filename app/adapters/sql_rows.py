@@ -56,6 +56,15 @@ class DuplicateRow(Exception):
         self.is_primary = is_primary
 
 
+class UniqueTaken(Refused):
+    """A unique index of a repaired table has a row's value already."""
+
+    def __init__(self, duplicate: DuplicateRow) -> None:
+        reason = RefusalReason.ROW_MOVED if duplicate.is_primary else RefusalReason.UNIQUE_CONFLICT
+        super().__init__(reason, f'the unique index "{duplicate.index}" has the value already')
+        self.index = duplicate.index
+
+
 @dataclass(slots=True)
 class _Counted:
     """What the ledger's last minute held when it was asked, and what this process has written since."""
@@ -448,6 +457,13 @@ class SqlTransaction(ABC):
         """Have the store check now what it would check at the commit, and tell what was written since first asked."""
 
     @abstractmethod
+    def index_columns(self, entity: str, index: str) -> Sequence[str | None]:
+        """Return the columns of an entity's unique index, None for what is no whole column; nothing where unknown.
+
+        An index over some rows only is not known: who is none of them holds no value there.
+        """
+
+    @abstractmethod
     def run_as_one(self, statements: Sequence[RowStatement]) -> int:
         """Run several statements of the same form by one of the store's, and return how many rows they wrote."""
 
@@ -555,11 +571,25 @@ class SqlTransaction(ABC):
         self._savepoint(_ROWS, back=True)
         order, refused = in_turns(len(statements), try_one)
         if refused:
-            raise RowsRefused(refused)
+            raise RowsRefused(refused, self._unique_fields(refused))
         # Written anew: what was tried in vain would be counted among the rows that were touched.
         self._savepoint(_ROWS, back=True)
         self.count_anew()
         return self._run([statements[place] for place in order])
+
+    def _unique_fields(self, refused: Mapping[int, Refused]) -> dict[int, tuple[str, ...]]:
+        """Return the fields of the unique indexes that say no to some rows, as far as they are known."""
+        asked: dict[tuple[str, str], tuple[str, ...]] = {}
+        found = {}
+        for place, no in refused.items():
+            if isinstance(no, UniqueTaken) and no.reason is RefusalReason.UNIQUE_CONFLICT:
+                entity = self.rows[place][0]
+                if (entity, no.index) not in asked:
+                    with self.store.translating():
+                        columns = self.index_columns(entity, no.index)
+                    asked[entity, no.index] = self.targets[entity].table.fields_of(columns)
+                found[place] = asked[entity, no.index]
+        return {place: fields for place, fields in found.items() if fields}
 
     def _savepoint(self, name: str, *, back: bool = False) -> None:
         with self.store.translating():
@@ -596,8 +626,7 @@ class SqlTransaction(ABC):
         try:
             yield
         except DuplicateRow as duplicate:
-            reason = RefusalReason.ROW_MOVED if duplicate.is_primary else RefusalReason.UNIQUE_CONFLICT
-            raise Refused(reason, f'the unique index "{duplicate.index}" has the value already') from None
+            raise UniqueTaken(duplicate) from None
 
     def read_back(self) -> list[RowRead]:
         """Read the rows as this transaction left them."""

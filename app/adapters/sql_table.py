@@ -71,6 +71,7 @@ class SqlTable:
         self._fields = [
             (f.name, quoted(kind, f.columns[store]), binder(kind, f.type, f.encodings.get(store, ""))) for f in written
         ]
+        self._field_of = {f.columns[store]: f.name for f in written}
         types = {part.columns[store]: part.type for part in contract.key}
         types |= {f.columns[store]: f.type for f in written}
         self.columns = tuple(types)
@@ -92,6 +93,11 @@ class SqlTable:
         `Undecodable` for no key of this entity, `Refused` for one that this store's columns cannot hold.
         """
         return self._condition, list(self.bound_key(key))
+
+    def fields_of(self, columns: Sequence[str | None]) -> tuple[str, ...]:
+        """Return the fields that columns hold; none if one of them holds none that is compared."""
+        found = [self._field_of.get(column or "") for column in columns]
+        return tuple(name for name in found if name is not None) if all(found) else ()
 
     @property
     def _condition(self) -> str:

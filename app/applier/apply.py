@@ -457,8 +457,10 @@ class Applier:
             rows = transaction.write(writes)
         except RowsRefused as no:
             in_time = {at: self._in_time(orders[at].command, why) for at, why in no.by_place.items()}
-            rows_as = {at: (locked[at].read.values, writes[at].values) for at in no.by_place}
-            refused = in_time | _explained(no.by_place, rows_as)
+            rows_as = {
+                at: (orders[at].command.entity, locked[at].read.values, writes[at].values) for at in no.unique_fields
+            }
+            refused = in_time | _explained(no, rows_as)
             raise SomeRefused({orders[at].command.command_id: why for at, why in refused.items()}) from None
         self.failpoint("row_written")
         left = transaction.read_back()
@@ -604,11 +606,24 @@ def _of_group(no: Refused) -> Refused:
 
 
 def _explained(
-    refused: Mapping[int, Refused], rows: Mapping[int, tuple[Mapping[str, object], Mapping[str, object]]]
+    no: RowsRefused, rows: Mapping[int, tuple[str, Mapping[str, object], Mapping[str, object]]]
 ) -> dict[int, Refused]:
-    """Say of the rows that exchange a unique value that they do: no order of writing helps them, and no waiting."""
-    names = exchanged({place: rows[place] for place, no in refused.items() if no.reason is _CONFLICT})
+    """Say of the rows that exchange a unique value that they do: no order of writing helps them, and no waiting.
+
+    Each row is given with its entity, as it is, and as it is to be; an absent one holds no value.
+    """
+    contested = {}
+    for place, fields in no.unique_fields.items():
+        entity, now, then = rows[place]
+        if now.keys() >= set(fields):
+            has, wants = tuple(now[name] for name in fields), tuple(then.get(name, now[name]) for name in fields)
+            contested[place] = ((entity, fields), has, wants)
     return {
-        place: Refused(_CONFLICT, f'{refused[place].what}; rows exchange the values of field "{name}"')
-        for place, name in names.items()
+        place: Refused(_CONFLICT, f"{no.by_place[place].what}; rows exchange the values of {_named(no, place)}")
+        for place in exchanged(contested)
     }
+
+
+def _named(no: RowsRefused, place: int) -> str:
+    names = [f'"{name}"' for name in no.unique_fields[place]]
+    return f"field{'s' if len(names) > 1 else ''} {', '.join(names)}"

@@ -149,20 +149,20 @@ def in_turns(count: int, write: Callable[[int], None]) -> tuple[list[int], dict[
     return order, refused
 
 
-def exchanged(rows: Mapping[int, tuple[Mapping[str, object], Mapping[str, object]]]) -> dict[int, str]:
-    """Return which of some rows exchange the values of a field among each other, in a circle, by that field's name.
+def exchanged(rows: Mapping[int, tuple[Hashable, Hashable, Hashable]]) -> frozenset[int]:
+    """Return which of some rows exchange a unique value among each other, in a circle.
 
-    Each row is given as it is, and as it is to be.
+    Each row is given with the index that says no to it, the value that it has there, and the one that it is to have.
+    Values of no such index make no circle: what they exchange there keeps nobody from being written.
     """
-    found: dict[int, str] = {}
-    for name in sorted({name for now, _ in rows.values() for name in now}):
-        holder = {now[name]: place for place, (now, _) in rows.items() if name in now}
-        behind = {place: holder.get(then.get(name, place)) for place, (_, then) in rows.items()}
-        for place in rows:
-            circle, at = [place], behind[place]
-            while at is not None and at not in circle:
-                circle.append(at)
-                at = behind[at]
-            if at == place and len(circle) > 1:
-                found.setdefault(place, name)
-    return found
+    holder = {(index, has): place for place, (index, has, _) in rows.items()}
+    behind = {place: holder.get((index, wants)) for place, (index, _, wants) in rows.items()}
+    found = set()
+    for place in rows:
+        circle, at = [place], behind[place]
+        while at is not None and at not in circle:
+            circle.append(at)
+            at = behind[at]
+        if at == place and len(circle) > 1:
+            found.add(place)
+    return frozenset(found)

@@ -334,6 +334,7 @@ def test_rows_that_no_order_helps_are_named(world: World) -> None:
         0: RefusalReason.UNIQUE_CONFLICT,
         1: RefusalReason.UNIQUE_CONFLICT,
     }
+    assert no.value.unique_fields == {0: ("code",), 1: ("code",)}
     transaction.rollback()
     read = world.store.read([(ENTITY, key_of(number)) for number in (1, 2, 3)])
     assert [each.values["code"] for each in read] == ["a", "b", "c"]

@@ -393,6 +393,95 @@ def test_a_child_that_is_handed_on_outlives_its_former_parent(family: Callable[.
     assert rows.there() == ([2], [11])
 
 
+def test_the_fields_of_the_index_that_says_no_are_known(make: Callable[..., SqlWorld]) -> None:
+    """Of one over several columns all, in the catalogue's order; of one over more or less than whole columns none."""
+    world = make()
+    name = world.quoted(COLUMNS["name"]).replace("%%", "%")
+    world.execute(f"ALTER TABLE {SCHEMA}.things {DROP_CODE[world.settings.kind]}")
+    for number, code in ((1, "a"), (2, "b"), (3, "c")):
+        world.put(number, thing(name="n", code=code))
+
+    def told() -> dict[int, tuple[str, ...]]:
+        transaction = world.store.begin([(ENTITY, key_of(number)) for number in (1, 2)])
+        transaction.lock()
+        with pytest.raises(RowsRefused) as no:
+            transaction.write([RowWrite(Way.UPDATE, thing(name="n", code=code)) for code in ("c", "a")])
+        transaction.rollback()
+        assert {at: why.reason for at, why in no.value.by_place.items()} == dict.fromkeys(
+            no.value.by_place, RefusalReason.UNIQUE_CONFLICT
+        )
+        return dict(no.value.unique_fields)
+
+    is_postgres = world.settings.kind is StoreKind.POSTGRES
+    kinds = {
+        f"code, {name}": ("code", "name"),
+        "code, outside" if is_postgres else "code, outside(9)": (),
+        "lower(code)" if is_postgres else "code(1)": (),
+        "code) WHERE (id > 0" if is_postgres else "code(2), amount": (),
+    }
+    for columns, fields in kinds.items():
+        world.execute(f"CREATE UNIQUE INDEX tried ON {SCHEMA}.things ({columns})")
+        assert told() == (dict.fromkeys(range(2), fields) if fields else {})
+        world.execute(f"DROP INDEX {SCHEMA}.tried" if is_postgres else f"DROP INDEX tried ON {SCHEMA}.things")
+
+
+DROP_CODE = {StoreKind.POSTGRES: "DROP CONSTRAINT things_code_key", StoreKind.MARIADB: "DROP INDEX code"}
+
+
+class Authorities(Authority):
+    """An authority that shows each row as it is told, by its key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.by_key: dict[bytes, RowRead] = {}
+
+    def read(self, rows: Sequence[RowName]) -> list[RowRead]:
+        """Return what it was told to show."""
+        return [self.by_key[key] for _, key in rows]
+
+
+def repairs_of(world: SqlWorld, wanted: dict[int, dict[str, object]]) -> tuple[PlannedApplier, list[RepairCommand]]:
+    """Return an applier, and commands just planned that leave these values in rows, by their numbers."""
+    applier, like = repair(world, None)
+    authority = Authorities()
+    commands = []
+    for number, values in wanted.items():
+        key, finding_id = key_of(number), bytes([number]) * 16
+        shown = authority.by_key[key] = RowRead(_digest_of(world.sql.table(ENTITY), values), values)
+        expected = world.store.read([(ENTITY, key)])[0].digest
+        commands.append(
+            replace(
+                like,
+                command_id=command_id(finding_id, like.target, expected, shown.digest),
+                finding_id=finding_id,
+                action=Action.UPSERT,
+                sealed_key=SEALS.seal_key(ENTITY, key),
+                key_hash=finding_id,
+                expected_digest=expected,
+                intended_digest=shown.digest,
+                planned_at_ms=1_800_000_000_000,
+            )
+        )
+    return replace(applier, stores={**applier.stores, world.agreed.authority: authority}), commands
+
+
+def test_rows_wait_for_unique_values_whatever_else_they_exchange(make: Callable[..., SqlWorld]) -> None:
+    """Two that want others' codes and exchange names are held, and go once those are free; exchanged codes end them."""
+    world = make()
+    for number, name, code in ((1, "m", "a"), (2, "n", "b"), (3, "o", "x"), (4, "o", "y")):
+        world.put(number, thing(name=name, code=code))
+    applier, commands = repairs_of(world, {1: thing(name="n", code="x"), 2: thing(name="m", code="y")})
+    outcomes = applier.carry_out_all(commands)
+    assert [(o.outcome, o.reason) for o in outcomes] == [(Outcome.HELD, RefusalReason.VALUE_TAKEN)] * 2
+    for number, code in ((3, "p"), (4, "q")):
+        world.put(number, thing(name="o", code=code))
+    assert [o.reason for o in applier.carry_out_all(commands)] == [None] * 2
+    applier, commands = repairs_of(world, {1: thing(name="n", code="y"), 2: thing(name="k", code="x")})
+    outcomes = applier.carry_out_all(commands)
+    assert [(o.outcome, o.reason) for o in outcomes] == [(Outcome.REFUSED, RefusalReason.UNIQUE_CONFLICT)] * 2
+    assert all(o.detail.endswith('rows exchange the values of field "code"') for o in outcomes)
+
+
 FORBIDDEN = [
     # The contract's table, beyond what a repair writes.
     "UPDATE {schema}.things SET outside = 'x'",

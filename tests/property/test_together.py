@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.adapters.memory_rows import CHAIN_KEY, Blocked
+from app.adapters.memory_rows import CHAIN_KEY, Blocked, MemoryRows, plain_digest
 from app.applier.failpoints import FAILPOINTS
 from app.core.chain import breaks
-from app.core.command import VALUE_WAITS_MS, CommandOutcome, Outcome, RefusalReason, RepairCommand
+from app.core.command import VALUE_WAITS_MS, CommandOutcome, Outcome, RefusalReason, RepairCommand, command_id
 from app.core.errors import Unready
 from app.core.guard import Limits, Refused
 from app.core.ledger import LedgerKind
@@ -342,16 +342,56 @@ def test_what_waits_for_another_row_comes_behind_it() -> None:
     }
 
 
-def test_a_circle_is_told_by_the_field_that_goes_around() -> None:
+def test_a_circle_is_of_one_index_whose_values_go_around() -> None:
     """Three rows may exchange too; a row that keeps its value is in no circle, nor one that takes a free value."""
 
-    def rows(*pairs: tuple[str, str]) -> dict[int, tuple[dict[str, object], dict[str, object]]]:
-        return {place: ({"code": now, "n": 1}, {"code": then, "n": 1}) for place, (now, then) in enumerate(pairs)}
+    def rows(*pairs: tuple[str, str]) -> dict[int, tuple[str, str, str]]:
+        return {place: ("code", now, then) for place, (now, then) in enumerate(pairs)}
 
-    assert exchanged(rows(("a", "b"), ("b", "c"), ("c", "a"))) == dict.fromkeys(range(3), "code")
-    assert exchanged(rows(("a", "b"), ("b", "a"), ("c", "b"))) == dict.fromkeys(range(2), "code")
-    assert exchanged(rows(("a", "b"), ("b", "c"), ("c", "d"), ("e", "e"))) == {}
-    assert exchanged({0: ({}, {"code": "b"}), 1: ({"code": "b"}, {})}) == {}
+    assert exchanged(rows(("a", "b"), ("b", "c"), ("c", "a"))) == {0, 1, 2}
+    assert exchanged(rows(("a", "b"), ("b", "a"), ("c", "b"))) == {0, 1}
+    assert exchanged(rows(("a", "b"), ("b", "c"), ("c", "d"), ("e", "e"))) == set()
+    assert exchanged({0: ("code", "a", "b"), 1: ("other", "b", "a")}) == set()
+
+
+FIELDS = ("value", "active", "rank")
+
+
+def world_of_fields(*rows: tuple[tuple[object, ...], tuple[object, ...]]) -> tuple[World, list[RepairCommand]]:
+    """Return a world of rows of several fields, of which the first is unique, and a young command for each."""
+    world = World(None, None)
+    world.authority, world.target = MemoryRows(FIELDS), MemoryRows(FIELDS, unique="value")
+    commands = []
+    for key, shown in zip(KEYS, rows, strict=False):
+        right, wrong = (dict(zip(FIELDS, each, strict=True)) for each in shown)
+        world.authority.put(ENTITY, key, right)
+        world.target.put(ENTITY, key, wrong)
+        planned = world.command("x", "y", key)
+        expected, intended = plain_digest(wrong), plain_digest(right)
+        named = command_id(planned.finding_id, planned.target, expected, intended)
+        commands.append(young(replace(planned, command_id=named, expected_digest=expected, intended_digest=intended)))
+    return world, commands
+
+
+def test_rows_that_exchange_values_of_other_fields_wait_for_theirs() -> None:
+    """Both want values that others still have; that they exchange what is not unique ends neither of them."""
+    world, commands = world_of_fields((("x", False, 1), ("a", True, 2)), (("y", True, 2), ("b", False, 1)))
+    for key, value in ((b"c", "x"), (b"d", "y")):
+        world.target.put(ENTITY, key, dict(zip(FIELDS, (value, True, 3), strict=True)))
+    outcomes = world.applier().carry_out_all(commands)
+    assert [(o.outcome, o.reason) for o in outcomes] == [(Outcome.HELD, RefusalReason.VALUE_TAKEN)] * 2
+    assert world.target.ledger == {}
+    for key in (b"c", b"d"):
+        world.target.put(ENTITY, key, None)
+    assert [o.reason for o in world.applier().carry_out_all(commands)] == [None] * 2
+
+
+def test_of_several_fields_the_unique_one_is_told_to_be_exchanged() -> None:
+    """No waiting helps them, whatever else differs."""
+    world, commands = world_of_fields((("b", True, 1), ("a", True, 2)), (("a", True, 1), ("b", False, 2)))
+    outcomes = world.applier().carry_out_all(commands)
+    assert [(o.outcome, o.reason) for o in outcomes] == [(Outcome.REFUSED, RefusalReason.UNIQUE_CONFLICT)] * 2
+    assert all(o.detail.endswith('rows exchange the values of field "value"') for o in outcomes)
 
 
 # -- rows of one source transaction: all or none ----------------------------------------------------------------------
