@@ -109,6 +109,9 @@ def _mysql_pinned(store: StoreSettings, use: Use) -> list[str]:
         # An INSERT knows no NOWAIT. MySQL takes no less than a second.
         pinned.append(f"SET SESSION innodb_lock_wait_timeout = {0 if is_mariadb else 1}")
         pinned.append(f"SET SESSION lock_wait_timeout = {0 if is_mariadb else 1}")
+        if is_mariadb:
+            # MySQL knows no such limit: there an applier that sleeps in a transaction keeps its locks.
+            pinned.append(f"SET SESSION idle_transaction_timeout = {_STATEMENT_S * 2}")
     return pinned
 
 

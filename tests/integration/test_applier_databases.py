@@ -482,6 +482,61 @@ def test_rows_wait_for_unique_values_whatever_else_they_exchange(make: Callable[
     assert all(o.detail.endswith('rows exchange the values of field "code"') for o in outcomes)
 
 
+OF_POSTGRES = {
+    # Each with what the role has by itself here, and what the connection has all the same.
+    "transaction_isolation": ("serializable", "read committed"),
+    "statement_timeout": ("0", "10s"),
+    "lock_timeout": ("0", "1ms"),
+    "idle_in_transaction_session_timeout": ("0", "20s"),
+    "synchronous_commit": ("off", "on"),
+    "row_security": ("on", "off"),
+    "TimeZone": ("Europe/Zurich", "UTC"),
+    "DateStyle": ("German", "ISO, YMD"),
+    "IntervalStyle": ("postgres", "iso_8601"),
+    "bytea_output": ("escape", "hex"),
+    "extra_float_digits": ("0", "1"),
+    "search_path": ("public", "pg_catalog"),
+    "standard_conforming_strings": ("off", "on"),
+}
+OF_MARIADB = {
+    # Each with what the server has by itself here, and what the connection has all the same.
+    "tx_isolation": ("'SERIALIZABLE'", "READ-COMMITTED"),
+    "max_statement_time": ("0", 10),
+    "innodb_lock_wait_timeout": ("50", 0),
+    "lock_wait_timeout": ("50", 0),
+    "idle_transaction_timeout": ("0", 20),
+    "sql_mode": ("''", "NO_AUTO_VALUE_ON_ZERO,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"),
+    "time_zone": ("'+05:00'", "+00:00"),
+    "foreign_key_checks": ("0", 1),
+    "unique_checks": ("0", 1),
+}
+
+
+def test_a_writing_connection_has_its_own_settings_whatever_the_servers_are(make: Callable[..., SqlWorld]) -> None:
+    """It reads what was committed, waits for no lock, and neither its statements nor its silence last."""
+    world = make()
+    if world.settings.kind is StoreKind.POSTGRES:
+        for name, (by_itself, _) in OF_POSTGRES.items():
+            set_name = f"default_{name}" if name == "transaction_isolation" else name
+            world.execute(f"ALTER ROLE applier_test_apply SET {set_name} = '{by_itself}'")
+        cursor = world.sql.writing().cursor()
+        found = {name: cursor.execute(f"SHOW {name}").fetchone()[0] for name in OF_POSTGRES}
+        assert found == {name: pinned for name, (_, pinned) in OF_POSTGRES.items()}
+        assert not world.sql.writing().autocommit
+        return
+    ((*before,),) = world.execute("SELECT " + ", ".join(f"@@global.{name}" for name in OF_MARIADB))
+    assign = ", ".join(f"GLOBAL {name} = %s" for name in OF_MARIADB)
+    try:
+        world.execute("SET " + ", ".join(f"GLOBAL {name} = {by_itself}" for name, (by_itself, _) in OF_MARIADB.items()))
+        cursor = world.sql.writing().cursor()
+        cursor.execute("SELECT " + ", ".join(f"@@session.{name}" for name in OF_MARIADB))
+        found = dict(zip(OF_MARIADB, cursor.fetchone(), strict=True))
+    finally:
+        world.execute(f"SET {assign}", *before)
+    assert found == {name: pinned for name, (_, pinned) in OF_MARIADB.items()}
+    assert not world.sql.writing().get_autocommit()
+
+
 FORBIDDEN = [
     # The contract's table, beyond what a repair writes.
     "UPDATE {schema}.things SET outside = 'x'",

@@ -34,14 +34,16 @@ from app.adapters.system_clock import wall_ms
 from app.adapters.topic_log import TopicLog
 from app.applier.word_reader import WordReader
 from app.codec.contract_file import load_contracts
+from app.codec.control import KEY, encode_control
 from app.codec.records import FixedSchemas, RecordCodec
 from app.core.canonical_key import key_writer
 from app.core.command import Action, CommandOutcome, Outcome, RefusalReason, RepairCommand, command_id, undo_id
 from app.core.contract import FieldKind, FieldType
 from app.core.digest import keyed_hash, partition_of
 from app.core.store import StoreKind
+from app.core.switch import Control, Said
 from app.settings import load_settings
-from app.topics import ALL, APPROVALS, OUTCOMES, QUARANTINE, REPAIRS, Topic
+from app.topics import ALL, APPROVALS, CONTROL, OUTCOMES, QUARANTINE, REPAIRS, Topic
 from tests.integration.running_stack import part_killed, running_stack
 
 pytestmark = pytest.mark.stack
@@ -242,7 +244,7 @@ class Deployment:
         return process
 
     def start(self, failpoint: str = "", sent: str = "SIGKILL") -> subprocess.Popen[bytes]:
-        """Start an applier; one that dies at a step, or falls asleep by SIGSTOP, if a step is named."""
+        """Start an applier; if a step is named, one that dies there, falls asleep by SIGSTOP, or waits for a file."""
         dying = [sys.executable, "-m", "tests.integration.dying_applier", str(self.config), failpoint, sent]
         log = (self.folder / "applier.log").open("ab")
         process = subprocess.Popen(dying if failpoint else self._call("applier"), cwd=PROJECT, stderr=log, stdout=log)
@@ -284,6 +286,20 @@ class Deployment:
                 number,
                 name,
             )
+
+    def is_locked(self, store: str, entity: str, number: int) -> bool:
+        """Tell whether somebody is writing a row."""
+        try:
+            self.sql(store, f"SELECT id FROM {SCHEMA}.{entity} WHERE id = %s FOR UPDATE NOWAIT", number)
+        except (psycopg.OperationalError, pymysql.OperationalError):
+            return True
+        return False
+
+    def panic_elsewhere(self) -> None:
+        """Say stop as `driftline panic` does on another host, whose file nobody sees here."""
+        word = Control(Said.PANIC, "bert", wall_ms(), "a test")
+        self.sink.send(CONTROL.name(self.name), 0, KEY, encode_control(word))
+        self.sink.flush()
 
     def names(self, store: str, entity: str, number: int) -> list[str]:
         """Return the names of a row: one, or none where there is no row."""
@@ -507,6 +523,31 @@ def test_a_panic_stops_it_within_a_second(deployment: Deployment) -> None:
     deployment.run("resume")
     assert deployment.await_outcome(second).outcome is Outcome.APPLIED
     deployment.stop(process)
+
+
+@pytest.mark.parametrize("entity", ENTITIES)
+def test_a_panic_on_another_host_takes_back_what_is_being_written(deployment: Deployment, entity: str) -> None:
+    """By the topic alone: a row that is written is not committed, and an approver's word lets it go."""
+    deployment.run("resume")
+    authority, replica = ENTITIES[entity]
+    deployment.put(authority, entity, 22, "right")
+    deployment.put(replica, entity, 22, "wrong")
+    command = deployment.command(entity, 22)
+    deployment.send(command)
+    goes_on = deployment.folder / f"goes-on-{entity}"
+    process = deployment.start("row_written", str(goes_on))
+    until(lambda: deployment.is_locked(replica, entity, 22), "the row to be written")
+    deployment.panic_elsewhere()
+    time.sleep(1)
+    goes_on.touch()
+    until(lambda: not deployment.is_locked(replica, entity, 22), "the transaction to end")
+    assert deployment.names(replica, entity, 22) == ["wrong"]
+    assert (deployment.ledger(command), deployment.outcomes(command)) == ([], [])
+    assert not deployment.settings.panic_file.exists()
+    deployment.run("resume")
+    assert deployment.await_outcome(command).outcome is Outcome.APPLIED
+    assert deployment.names(replica, entity, 22) == ["right"]
+    process.kill()
 
 
 def test_a_forged_record_does_not_stop_the_partition(deployment: Deployment) -> None:
