@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -176,8 +176,50 @@ class LedgerStatements:
 
 
 def ledger_row(values: Sequence[Any]) -> LedgerRow:
-    """Return a ledger row from what a select gave."""
+    """Return a ledger row from what a select gave; of one that no applier can have written only its id and its place.
+
+    Whoever may add rows may write what is none, and neither the audit nor an applier may end at it. Such a row speaks
+    of no command, and no link makes it whole.
+    """
     found = dict(zip(COLUMNS, values, strict=False))
+    try:
+        return _read(found, str(values[len(COLUMNS)]))
+    except (ValueError, TypeError, AttributeError):
+        return LedgerRow(
+            row_id=of_digits(found["command_id"]),
+            original_id=b"",
+            kind=LedgerKind.REFUSAL,
+            finding_id=b"",
+            entity="",
+            target="",
+            key_hash=b"",
+            sealed_key=b"",
+            partition=found["partition"],
+            action=Action.UPSERT,
+            outcome=Outcome.REFUSED,
+            reason=RefusalReason.UNREADABLE,
+            expected_digest=b"",
+            found_digest=b"",
+            intended_digest=b"",
+            before_image=b"",
+            fence_token=0,
+            trace_id=b"",
+            approver="",
+            written_at_ms=0,
+            sequence=found["sequence"],
+            chain=of_digits(found["chain"]),
+        )
+
+
+def of_digits(text: str) -> bytes:
+    """Return what hexadecimal digits say, and other text as it stands."""
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return text.encode()
+
+
+def _read(found: Mapping[str, Any], transaction: str) -> LedgerRow:
     return LedgerRow(
         row_id=bytes.fromhex(found["command_id"]),
         original_id=bytes.fromhex(found["original_id"]),
@@ -199,7 +241,7 @@ def ledger_row(values: Sequence[Any]) -> LedgerRow:
         trace_id=bytes.fromhex(found["trace_id"]),
         approver=found["approver"],
         written_at_ms=wall_ms_of(found["written_at"]),
-        transaction=str(values[len(COLUMNS)]),
+        transaction=transaction,
         sequence=found["sequence"],
         chain=bytes.fromhex(found["chain"]),
     )

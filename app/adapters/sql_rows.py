@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from app.adapters.server_identity import as_token
 from app.adapters.sql_clients import Use
-from app.adapters.sql_ledger import BELOW_ALL, CHAIN_INDEX, LedgerStatements, ledger_row, wall_ms_of
+from app.adapters.sql_ledger import BELOW_ALL, CHAIN_INDEX, LedgerStatements, ledger_row, of_digits, wall_ms_of
 from app.adapters.sql_statements import RowStatement, alike, quoted
 from app.adapters.sql_table import SqlTable
 from app.core.chain import FIRST, link
@@ -267,7 +267,7 @@ class SqlRows(ABC):
     def insert_into_ledger(self, cursor: Connection, rows: Sequence[LedgerRow]) -> None:
         """Insert rows behind the last one of their partition, in the transaction of a cursor."""
         cursor.execute(*self.ledger.heads({row.partition for row in rows}))
-        heads = {int(at): (int(sequence), bytes.fromhex(chain)) for at, sequence, chain in cursor.fetchall()}
+        heads = {int(at): (int(sequence), of_digits(chain)) for at, sequence, chain in cursor.fetchall()}
         inserted = []
         for row in rows:
             sequence, before = heads.get(row.partition, (0, FIRST))

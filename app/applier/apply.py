@@ -569,8 +569,8 @@ def _id_in(command: RepairCommand, ids: Container[bytes]) -> bool:
 
 
 def _bars(row: LedgerRow, command: RepairCommand) -> bool:
-    """Tell whether a ledger row only has a command's id: ours stands under its partition, bound to those before it."""
-    return row.partition != command.partition
+    """Tell whether a ledger row only has a command's id: ours speaks of the command, and stands under its partition."""
+    return (row.partition, row.original_id) != (command.partition, command.command_id)
 
 
 def _say_no(checks: Sequence[Check[FactsT]], facts: Iterable[tuple[RepairCommand, FactsT]]) -> None:

@@ -493,6 +493,47 @@ def test_the_whole_ledger_is_read_whatever_partition_its_rows_are_under(world: W
     ]
 
 
+MALFORMED = {
+    "kind": "nonsense",
+    "action": "",
+    "outcome": "x",
+    "reason": "x",
+    "finding_id": "x",
+    "found_digest": "0",
+    "chain": "no digits",
+}
+
+
+@pytest.mark.parametrize("column", MALFORMED)
+def test_a_ledger_row_that_no_applier_can_have_written_ends_nothing(world: World, column: str) -> None:
+    """It is read by its id and its place, the audit names it, and the chain goes on behind it."""
+    if not isinstance(world, SqlWorld):
+        return
+    world.store.record_alone([ledger_row(1), ledger_row(2)])
+    forged = ledger_row(2).row_id
+    world.execute(
+        f"UPDATE {OWN_SCHEMA}.driftline_ledger SET {column} = %s WHERE command_id = %s",  # noqa: S608
+        MALFORMED[column],
+        forged.hex(),
+    )
+    assert world.store.recorded([forged])[forged].original_id == b""
+    world.store.record_alone([ledger_row(3)])
+    rows = list(world.store.ledger_rows())
+    assert [row.sequence for row in rows] == [1, 2, 3]
+    assert [(b.what, b.sequence) for b in breaks(world.chain_key, rows)] == [(Break.ALTERED, 2)]
+
+
+def test_behind_the_highest_number_a_partition_is_waited_for(world: World) -> None:
+    """Nothing is refused for good because somebody put such a row in; other partitions go on."""
+    if not isinstance(world, SqlWorld):
+        return
+    world.store.record_alone([ledger_row(1)])
+    world.execute(f"UPDATE {OWN_SCHEMA}.driftline_ledger SET sequence = %s", 2**63 - 1)  # noqa: S608
+    with pytest.raises(Unready, match="the ledger takes no row now"):
+        world.store.record_alone([ledger_row(2)])
+    world.store.record_alone([replace(ledger_row(3), partition=4)])
+
+
 def test_a_time_that_no_calendar_of_ours_has_is_read_as_the_last_one(world: World) -> None:
     """PostgreSQL holds infinity: neither the counting nor the reading ends at such a row, and its link is not whole."""
     if not isinstance(world, PostgresWorld):

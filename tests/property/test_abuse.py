@@ -250,6 +250,16 @@ def test_a_row_that_only_has_a_commands_id_ends_it_neither_way(kind: LedgerKind)
     assert applier.carry_out(command).reason is None
 
 
+def test_a_row_under_a_commands_id_that_speaks_of_none_ends_it_neither_way() -> None:
+    """As a store reads one that no applier can have written, in the command's own partition."""
+    world = World("new", "old")
+    command = world.command("old", "new")
+    forged = replace(ledger_row_of(command, 0), kind=LedgerKind.REFUSAL, reason=RefusalReason.UNREADABLE)
+    world.target.keep(replace(forged, original_id=b""))
+    held = world.applier().carry_out(command)
+    assert (held.outcome, held.reason) == (Outcome.HELD, RefusalReason.BARRED)
+
+
 def test_a_barred_row_holds_those_of_its_source_transaction() -> None:
     """None of them is written without it, and none is refused."""
     world = World("new", "old")
