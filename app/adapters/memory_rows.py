@@ -64,6 +64,7 @@ class MemoryRows:
         self.pending: dict[bytes, object] = {}
         self.flags = Fence(0)
         self.is_transactional = True
+        self.may_delete = True
         self.is_reachable = True
         self.strained = Strain(1.0)
         self.transactions = 0
@@ -274,6 +275,8 @@ class MemoryTransaction:
                 values = {name: was[name] for name in self._store.fields}
                 return 0 if row is None else self._leave(at, row, values)
             case Way.DELETE:
+                if not self._store.may_delete:
+                    raise Refused(RefusalReason.NO_RIGHT, "the role may not delete")
                 self._written[at] = None
                 return int(row is not None)
 

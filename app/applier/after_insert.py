@@ -1,7 +1,7 @@
 """The check after an insert: an absent row could not be locked, so the authority is read once more.
 
 If it has moved, the insert is taken back by a transaction of its own. The check's result is a ledger row; without one
-the check is made again, by whoever asks next.
+the check is made again, by whoever asks next. So none is written while what stands in the way may pass.
 """
 
 from __future__ import annotations
@@ -9,14 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Final
 
 from app.applier.answers import Answers
 from app.applier.faults import FAULTS, refusal_of
-from app.core.command import Action, CommandOutcome, Outcome, RefusalReason, RepairCommand, inverse_id
+from app.core.command import FINAL_REASONS, Action, CommandOutcome, Outcome, RefusalReason, RepairCommand, inverse_id
 from app.core.errors import ContractViolation, Undecodable, Unready
 from app.core.guard import FENCE, Fence, Refused, Written, first_refusal
 from app.core.ledger import LedgerKind, LedgerRow, check_id
 from app.ports import AlreadyRecorded, RowName, RowRead, RowStore, RowWrite, Way
+
+_STAYS: Final = FINAL_REASONS | {
+    # Its token does not come back.
+    RefusalReason.FENCED,
+    # A policy without deletes gives the role none: no waiting helps.
+    RefusalReason.NO_RIGHT,
+    # The child may be a repair's to delete, which would wait behind this one for ever.
+    RefusalReason.FOREIGN_KEY,
+    # Only a person can mend these, and all other commands would wait for it.
+    RefusalReason.TABLE_DIFFERS,
+    RefusalReason.BARRED,
+    RefusalReason.APPLIER_FAILED,
+}
+"""Why an insert is never taken back: compare judges its row, or a person does."""
+_NO_RIGHT: Final = (
+    "the authority has no such row any more, and the role may not delete it: delete it by hand or switch deletes on"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +64,14 @@ class AfterInsert:
             checked = checks.get(check_id(command.command_id))
             outcome = Outcome.INVERTED if checked and checked.outcome is Outcome.INVERTED else Outcome.APPLIED
             reason = checked.reason if checked else None
+            stands_wrong = checked is not None and checked.found_digest != command.intended_digest
+            detail = _NO_RIGHT if stands_wrong and reason is RefusalReason.NO_RIGHT else ""
             found[command.command_id] = self.answers.outcome(
                 command,
                 outcome,
                 reason,
                 transaction=transaction,
-                detail=told.get(command.command_id, ""),
+                detail=told.get(command.command_id) or detail,
                 at_ms=at_ms,
             )
         return found
@@ -70,10 +90,18 @@ class AfterInsert:
                 store.record_alone(stood)
             except AlreadyRecorded:
                 self._record_one_by_one(stood, store)
+        waits = None
         for command, key, check in looked:
             if check.found_digest != command.intended_digest:
                 with suppress(AlreadyRecorded):
-                    told[command.command_id] = self._take_back(command, store, key, check)
+                    why = self._take_back(command, store, key, check)
+                    if isinstance(why, Unready):
+                        # What keeps one from being taken back keeps none of the others.
+                        waits = why
+                    else:
+                        told[command.command_id] = why
+        if waits is not None:
+            raise waits
         self.failpoint("check_recorded")
         return store.recorded([check.row_id for _, _, check in looked])
 
@@ -128,20 +156,23 @@ class AfterInsert:
             with suppress(AlreadyRecorded):
                 store.record_alone([check])
 
-    def _take_back(self, command: RepairCommand, store: RowStore, key: bytes, check: LedgerRow) -> str:
+    def _take_back(self, command: RepairCommand, store: RowStore, key: bytes, check: LedgerRow) -> str | Unready:
         """Delete what was inserted, if it still stands as it was inserted; the check's row goes in the same commit.
 
-        It is a write like any other: it heeds the target's flags, and who says stop. Return why it could not be made.
+        It is a write like any other: it heeds the target's flags, and who says stop. Return why it could not be made;
+        `Unready` where something stands in its way that passes, and nothing is recorded then.
         """
         why = Refused(RefusalReason.ROW_MOVED)
         try:
             if self._took_back(command, store, key, check):
                 return ""
         except FAULTS as fault:
-            # Mostly that somebody is writing the row: what they leave is theirs, and compare will judge it.
             why = _why(fault)
+        if why.reason not in _STAYS:
+            # Mostly that somebody is at the row or at the flags: what they leave there is for the next look.
+            return _waits(command, why.reason)
         store.record_alone([replace(check, reason=why.reason)])
-        return why.what
+        return _NO_RIGHT if why.reason is RefusalReason.NO_RIGHT else why.what
 
     def _took_back(self, command: RepairCommand, store: RowStore, key: bytes, check: LedgerRow) -> bool:
         """Tell whether the row stood as it was inserted, and is deleted."""
@@ -195,6 +226,10 @@ def _heed(fence: Fence, command: RepairCommand) -> None:
     if no is RefusalReason.FENCED:
         raise Refused(no)
     if no is not None:
-        what = f"an insert is to be taken back, which its target does not let be: {no.value}"
-        hint = "its authority has moved since it was written; it is taken back once the target lets it"
-        raise Unready(what, where=command.target, hint=hint)
+        raise _waits(command, no)
+
+
+def _waits(command: RepairCommand, reason: RefusalReason) -> Unready:
+    what = f"an insert is to be taken back, which its target does not let be: {reason.value}"
+    hint = "its authority has moved since it was written; it is taken back once the target lets it"
+    return Unready(what, where=command.target, hint=hint)

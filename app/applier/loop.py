@@ -403,6 +403,9 @@ class ApplierLoop:
         say = self.log.info if outcome.outcome is Outcome.APPLIED else self.log.warning
         if outcome.reason is RefusalReason.APPLIER_FAILED:
             say = self.log.error
+        if outcome.outcome is Outcome.APPLIED and outcome.reason is RefusalReason.NO_RIGHT:
+            # A wrong row stands that nothing but a person takes away.
+            say = self.log.error
         say(
             "command " + outcome.outcome.value,
             entity=outcome.entity,

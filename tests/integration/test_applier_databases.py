@@ -1091,6 +1091,58 @@ def test_an_insert_goes_through_with_its_check(make: Callable[..., SqlWorld]) ->
     assert [row[0] for row in kinds] == ["check", "command"]
 
 
+def _inserts(world: SqlWorld, meanwhile: Callable[[], object]) -> tuple[PlannedApplier, RepairCommand]:
+    """Return an applier and an insert; once it is committed the authority loses the row, and something else happens."""
+    applier, command = repair(world, thing())
+    authority = applier.stores[world.agreed.authority]
+    assert isinstance(authority, Authority)
+
+    def step(name: str) -> None:
+        if name == "committed":
+            authority.shown = RowRead()
+            meanwhile()
+
+    return replace(applier, failpoint=step), command
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        f"UPDATE {SCHEMA}.things SET outside = outside WHERE id = 1",
+        f"UPDATE {OWN_SCHEMA}.driftline_fence SET token = token WHERE scope = '*'",
+    ],
+)
+def test_an_insert_is_taken_back_once_who_holds_its_row_or_the_flags_lets_go(
+    make: Callable[..., SqlWorld], held: str
+) -> None:
+    """Nobody waits in the lock's way, and nothing is recorded by which the check would count as made."""
+    world = make()
+    applier, command = _inserts(world, lambda: world.other.cursor().execute(held))
+    with pytest.raises(Unready, match="row_locked"):
+        applier.carry_out(command)
+    with pytest.raises(Unready, match="row_locked"):
+        applier.carry_out(command)
+    kinds = f"SELECT kind FROM {OWN_SCHEMA}.driftline_ledger ORDER BY kind"
+    assert [row[0] for row in world.execute(kinds)] == ["command"]
+    world.other.rollback()
+    outcome = applier.carry_out(command)
+    assert (outcome.outcome, outcome.reason) == (Outcome.INVERTED, RefusalReason.AUTHORITY_MOVED)
+    assert [row[0] for row in world.execute(kinds)] == ["check", "command", "inverse"]
+    assert world.execute(f"SELECT count(*) FROM {SCHEMA}.things") == [(0,)]
+
+
+def test_an_insert_that_the_role_may_not_delete_stays_and_is_told(make: Callable[..., SqlWorld]) -> None:
+    """A policy without deletes gives the role none, so that no waiting helps: the ledger and the outcome say so."""
+    world = make(deletes=False)
+    applier, command = _inserts(world, lambda: None)
+    for outcome in (applier.carry_out(command), applier.carry_out(command)):
+        assert (outcome.outcome, outcome.reason) == (Outcome.APPLIED, RefusalReason.NO_RIGHT)
+        assert "delete it by hand" in outcome.detail
+    checks = world.execute(f"SELECT outcome, reason FROM {OWN_SCHEMA}.driftline_ledger WHERE kind = 'check'")
+    assert checks == [("applied", "no_right")]
+    assert world.execute(f"SELECT count(*) FROM {SCHEMA}.things") == [(1,)]
+
+
 def test_the_image_holds_the_whole_row_without_loss(make: Callable[..., SqlWorld]) -> None:
     """Floats keep every digit and bytes every bit, also of columns that the contract does not know."""
     world = make()

@@ -16,6 +16,7 @@ from app.codec.control import decode_control, encode_control
 from app.core.command import WAITS_FOR_WORD, Outcome, RefusalReason
 from app.core.errors import ContractViolation, Undecodable, Unready
 from app.core.guard import Fence, Limits, Refused
+from app.core.ledger import LedgerKind
 from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
 from app.ports import RowName, RowRead, Strain
@@ -393,6 +394,92 @@ def test_a_stop_while_an_insert_is_taken_back_leaves_it_for_later(step: str, wor
     assert [o.outcome for o in rig.run(60, world_turns)] == [Outcome.INVERTED]
     assert set(seen[:20]) == {("new", 1)}
     assert stops == [step]
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_an_insert_whose_row_somebody_holds_is_taken_back_when_they_let_go(is_written: bool) -> None:  # noqa: FBT001 - by name
+    """A lock passes: nothing is recorded that would end the check, and what its holder wrote stands."""
+    world = _inserted_and_unchecked()
+    let_go = world.target.hold(ENTITY, KEY)
+    rig = Rig(world)
+    rig.broker.say(Said.RESUME)
+    seen: list[tuple[object, int]] = []
+
+    def world_turns(number: int) -> None:
+        seen.append((world.value(world.target), len(world.target.ledger)))
+        if number == 10:
+            let_go()
+            if is_written:
+                world.target.put(ENTITY, KEY, row("theirs"))
+
+    moved = (Outcome.APPLIED, RefusalReason.ROW_MOVED), "theirs"
+    end = moved if is_written else ((Outcome.INVERTED, RefusalReason.AUTHORITY_MOVED), None)
+    assert [((o.outcome, o.reason), world.value(world.target)) for o in rig.run(60, world_turns)] == [end]
+    assert set(seen[:10]) == {("new", 1)}
+
+
+def test_a_row_that_is_held_for_ever_keeps_no_stop_and_no_end_waiting() -> None:
+    """What waits to be taken back is told to nobody; a panic is heard meanwhile, and so is the process's end."""
+    world = _inserted_and_unchecked()
+    world.target.hold(ENTITY, KEY)
+    rig = Rig(world)
+    rig.broker.say(Said.RESUME)
+    rig.broker.command(world.command("new", "newer"))
+
+    def world_turns(number: int) -> None:
+        if number == 10:
+            rig.broker.say(Said.PANIC)
+
+    assert rig.run(40, world_turns) == []
+    assert rig.loop.words.is_stopped
+    assert (rig.broker.committed, len(world.target.ledger)) == ({}, 1)
+
+
+def test_what_keeps_one_insert_from_being_taken_back_keeps_no_other_of_its_transaction() -> None:
+    """Those that nobody holds are gone at once; all are told together, when the last one is."""
+    world = World(None, None)
+    keys = [bytes([number]) for number in range(3)]
+    for key in keys:
+        world.put(key, "new", None)
+    let_go: list[Callable[[], None]] = []
+
+    def move(name: str) -> None:
+        if name == "committed" and not let_go:
+            let_go.append(world.target.hold(ENTITY, keys[0]))
+            for key in keys:
+                world.authority.put(ENTITY, key, None)
+
+    rig = Rig(world)
+    object.__setattr__(rig.loop.applier, "failpoint", move)
+    rig.broker.say(Said.RESUME)
+    for key in keys:
+        rig.broker.command(world.command(None, "new", key))
+    left: list[list[object]] = []
+
+    def world_turns(number: int) -> None:
+        left.append([world.value(world.target, key) for key in keys])
+        if number == 10:
+            let_go[0]()
+
+    assert [o.outcome for o in rig.run(60, world_turns)] == [Outcome.INVERTED] * 3
+    assert left[9] == ["new", None, None]
+    assert world.target.rows == {}
+
+
+def test_an_insert_that_the_role_may_not_delete_is_told_as_an_error() -> None:
+    """No waiting helps, so that a person hears of it: by the outcome, however often it is told, and by the log."""
+    world = _inserted_and_unchecked()
+    world.target.may_delete = False
+    rig = Rig(world)
+    rig.broker.say(Said.RESUME)
+    with capture_logs() as lines:
+        (outcome,) = rig.run(5)
+    assert (outcome.outcome, outcome.reason) == (Outcome.APPLIED, RefusalReason.NO_RIGHT)
+    assert "delete it by hand or switch deletes on" in outcome.detail
+    (check,) = [each for each in world.target.ledger.values() if each.kind is LedgerKind.CHECK]
+    assert (check.outcome, check.reason) == (Outcome.APPLIED, RefusalReason.NO_RIGHT)
+    assert [line["log_level"] for line in lines if line["event"] == "command applied"] == ["error"]
+    assert world.value(world.target) == "new"
 
 
 def test_a_flag_in_the_target_holds_commands() -> None:
