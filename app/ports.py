@@ -173,7 +173,7 @@ class RowTransaction(Protocol):
         ...
 
     def look(self) -> list[WholeRow]:
-        """Read the rows without a lock."""
+        """Read the rows without a lock; behind a write, as this transaction left them."""
         ...
 
     def record(self, rows: Sequence[LedgerRow]) -> None:

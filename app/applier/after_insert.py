@@ -2,11 +2,13 @@
 
 If it has moved, the insert is taken back by a transaction of its own. The check's result is a ledger row; without one
 the check is made again, by whoever asks next. So none is written while what stands in the way may pass.
+
+The check's row keeps the whole row that the insert left: what deletes it again, the check or an undo, deletes no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -17,7 +19,7 @@ from app.core.command import FINAL_REASONS, Action, CommandOutcome, Outcome, Ref
 from app.core.errors import ContractViolation, Undecodable, Unready
 from app.core.guard import FENCE, Fence, Refused, Written, first_refusal
 from app.core.ledger import LedgerKind, LedgerRow, check_id
-from app.ports import AlreadyRecorded, RowName, RowRead, RowStore, RowWrite, Way
+from app.ports import AlreadyRecorded, RowName, RowRead, RowStore, RowWrite, Way, WholeRow
 
 _STAYS: Final = FINAL_REASONS | {
     # Its token does not come back.
@@ -37,15 +39,24 @@ _NO_RIGHT: Final = (
 )
 
 
+def is_insert(command: RepairCommand) -> bool:
+    """Tell whether a command inserts a row by what the authority has, so that there is a check behind it."""
+    return command.action is Action.UPSERT and not command.expected_digest
+
+
 @dataclass(frozen=True, slots=True)
 class AfterInsert:
-    """What the check needs of the world; `is_ours` tells whether a contract has the entity in both stores still."""
+    """What the check needs of the world; `is_ours` tells whether a contract has the entity in both stores still.
+
+    `left` are the rows that inserts of this process left and that are not checked yet, by their commands' ids.
+    """
 
     stores: Mapping[str, RowStore]
     answers: Answers
     is_ours: Callable[[RepairCommand], bool]
     is_stopped: Callable[[], bool]
     failpoint: Callable[[str], None]
+    left: MutableMapping[bytes, WholeRow]
 
     def check(
         self, commands: Sequence[RepairCommand], store: RowStore, transaction: str, at_ms: int | None = None
@@ -55,10 +66,12 @@ class AfterInsert:
         After an insert, see that the authority has not moved meanwhile; if it has, take the insert back. `Unready`
         while that may not be done: the check is made when it is asked for again.
         """
-        inserts = [c for c in commands if c.action is Action.UPSERT and not c.expected_digest]
+        inserts = [c for c in commands if is_insert(c)]
         checks = store.recorded([check_id(c.command_id) for c in inserts])
         told: dict[bytes, str] = {}
         checks |= self._make_checks([c for c in inserts if check_id(c.command_id) not in checks], store, told)
+        for command in inserts:
+            self.left.pop(command.command_id, None)
         found = {}
         for command in commands:
             checked = checks.get(check_id(command.command_id))
@@ -84,6 +97,7 @@ class AfterInsert:
             return {}
         looked = self._look_again(commands, told)
         self.failpoint("authority_read_again")
+        looked = self._with_images(looked, store)
         stood = [check for command, _, check in looked if check.found_digest == command.intended_digest]
         if stood:
             try:
@@ -150,6 +164,39 @@ class AfterInsert:
             raise Unready("a row of the authority cannot be read just now", where=store)
         return [why] if len(rows) == 1 else [read for row in rows for read in self._read(store, [row])]
 
+    def _with_images(
+        self, looked: Sequence[tuple[RepairCommand, bytes, LedgerRow]], store: RowStore
+    ) -> list[tuple[RepairCommand, bytes, LedgerRow]]:
+        """Put into the checks' ledger rows what the inserts left.
+
+        Where an earlier process made the insert, it is the row as it stands now, if the contract finds it unchanged.
+        """
+        late = [(c, key) for c, key, _ in looked if key and c.command_id not in self.left]
+        left = dict(self.left)
+        for (command, _), row in zip(late, self._look(late, store), strict=False):
+            if row.read.digest == command.intended_digest:
+                left[command.command_id] = row
+        absent = WholeRow(RowRead())
+        return [
+            (c, key, replace(check, before_image=self.answers.sealed(check.row_id, left.get(c.command_id, absent))))
+            for c, key, check in looked
+        ]
+
+    @staticmethod
+    def _look(late: Sequence[tuple[RepairCommand, bytes]], store: RowStore) -> list[WholeRow]:
+        """Return rows of the target as they stand; none where they cannot be read: then nobody knows."""
+        if not late:
+            return []
+        try:
+            transaction = store.begin([(command.entity, key) for command, key in late])
+            try:
+                return transaction.look()
+            finally:
+                transaction.rollback()
+        except FAULTS as fault:
+            _why(fault)
+            return []
+
     def _record_one_by_one(self, checks: Sequence[LedgerRow], store: RowStore) -> None:
         for check in checks:
             # Another applier makes the same checks.
@@ -176,7 +223,8 @@ class AfterInsert:
 
     def _took_back(self, command: RepairCommand, store: RowStore, key: bytes, check: LedgerRow) -> bool:
         """Tell whether the row stood as it was inserted, and is deleted."""
-        taken = replace(check, outcome=Outcome.INVERTED, reason=RefusalReason.AUTHORITY_MOVED)
+        taken = replace(check, outcome=Outcome.INVERTED, reason=RefusalReason.AUTHORITY_MOVED, before_image=b"")
+        inserted = self.left.get(command.command_id)
         transaction = store.begin([(command.entity, key)])
         try:
             self.failpoint("inverse_begun")
@@ -184,6 +232,8 @@ class AfterInsert:
             transaction.record([taken])
             (locked,) = transaction.lock()
             if locked.read.digest != command.intended_digest:
+                return False
+            if inserted is not None and locked.image != inserted.image:
                 return False
             inverse = replace(
                 self.answers.row(command, LedgerKind.INVERSE, Outcome.APPLIED, looked=locked),

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from app.applier.after_insert import AfterInsert
+from app.applier.after_insert import AfterInsert, is_insert
 from app.applier.answers import Answers
 from app.applier.belief import Belief
 from app.applier.failpoints import no_failpoint
@@ -59,7 +59,7 @@ from app.core.guard import (
     repair_policy,
 )
 from app.core.kinship import deletes, tables_below
-from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, recorded_command
+from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, check_id, recorded_command
 from app.core.policy import columns_mode
 from app.core.rehearsal import yes_counts_from_ms
 from app.core.together import exchanged, halves, together, unit_of, within
@@ -80,6 +80,11 @@ from app.ports import (
 )
 
 _CONFLICT: Final = RefusalReason.UNIQUE_CONFLICT
+_LEFT_MOST: Final = 1_000
+_TOLD: Final = {
+    RefusalReason.NOT_UNDOABLE: "nobody knows what the insert left in columns outside the contract: delete it by hand"
+}
+"""What is said with a reason that a table of checks gives."""
 ABSENT: Final = object()
 """What stands for the value of a field in a row that is not there: no value, and not NULL either."""
 
@@ -96,6 +101,7 @@ class SomeRefused(Exception):
 class Order:
     """A command with its row's key and the before-image that an undo leaves, empty where it leaves no row.
 
+    `left` is then what the insert left, of which alone the undo may delete it; empty where nobody knows.
     `names_spelling`: its digests are of how rows are spelled (`app.core.transform`).
     """
 
@@ -103,6 +109,7 @@ class Order:
     key: bytes
     image: bytes = b""
     names_spelling: bool = False
+    left: bytes = b""
 
     def write(self, authority: RowRead) -> RowWrite:
         """Return what is done to the row: what the authority has of it, or for an undo, what was there before."""
@@ -159,6 +166,7 @@ class Applier:
     rehearsed_at_ms: Callable[[RepairCommand], int | None] = not_rehearsed
     supposes_approval: bool = False
     failpoint: Callable[[str], None] = no_failpoint
+    _left: dict[bytes, WholeRow] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Let no clock that is set back make young again what is over."""
@@ -172,7 +180,7 @@ class Applier:
     @property
     def after_insert(self) -> AfterInsert:
         """What checks an insert."""
-        return AfterInsert(self.stores, self.answers, self._is_ours, self.is_stopped, self.failpoint)
+        return AfterInsert(self.stores, self.answers, self._is_ours, self.is_stopped, self.failpoint, self._left)
 
     def apply(self, command: RepairCommand, partition: int) -> CommandOutcome:
         """Carry out one command that came in a partition; see `apply_all`."""
@@ -377,13 +385,14 @@ class Applier:
     def _ordered(self, commands: Sequence[RepairCommand], store: RowStore) -> list[Order]:
         """Return what each command asks for, once nothing that needs no lock speaks against it."""
         refused = self._refused_before(commands, store)
-        originals = store.recorded([command.undoes for command in commands if command.undoes])
+        undone = [command.undoes for command in commands if command.undoes]
+        originals = store.recorded([*undone, *map(check_id, undone)])
         orders = []
         for command in commands:
             if _id_in(command, refused):
                 continue
             try:
-                orders.append(self._order(command, originals.get(command.undoes)))
+                orders.append(self._order(command, originals))
             except Undecodable as fault:
                 refused[command.command_id] = Refused(RefusalReason.UNREADABLE, fault.what)
             except Refused as no:
@@ -422,23 +431,28 @@ class Applier:
         kind = LedgerKind.UNDO if command.undoes else LedgerKind.COMMAND
         return self.answers.row(command, kind, Outcome.APPLIED, looked=looked)
 
-    def _order(self, command: RepairCommand, original: LedgerRow | None) -> Order:
+    def _order(self, command: RepairCommand, recorded: Mapping[bytes, LedgerRow]) -> Order:
         """Return what a command asks for: of an undo, with the image of what was there before the original."""
         key = self.seals.open_key(command.entity, command.sealed_key)
         if not command.undoes:
             return Order(command, key, names_spelling=command.action is Action.TRANSFORM)
+        original = recorded.get(command.undoes)
         if original is None or not undoes(command, original):
             raise Refused(RefusalReason.NOT_UNDOABLE, "the ledger knows of no such repair")
+        check = recorded.get(check_id(command.undoes)) if _undoes_insert(command) else None
         names_spelling = original.action is Action.TRANSFORM
-        if not original.before_image:
-            return Order(command, key, names_spelling=names_spelling)
+        return Order(command, key, self._image(original), names_spelling, left=self._image(check))
+
+    def _image(self, row: LedgerRow | None) -> bytes:
+        """Open the image of a ledger row, where it has one."""
+        if row is None or not row.before_image:
+            return b""
         try:
-            image = self.seals.open_image(original.row_id, original.before_image)
+            return self.seals.open_image(row.row_id, row.before_image)
         except KeyNotHeld as fault:
             raise Refused(RefusalReason.KEY_NOT_HELD, fault.what) from fault
         except Undecodable as fault:
             raise Refused(RefusalReason.NOT_UNDOABLE, fault.what) from fault
-        return Order(command, key, image, names_spelling)
 
     def _write_rows(self, orders: Sequence[Order], transaction: RowTransaction, looked: Sequence[WholeRow]) -> None:
         locked = transaction.lock()
@@ -463,13 +477,13 @@ class Applier:
             refused = in_time | _explained(no, rows_as)
             raise SomeRefused({orders[at].command.command_id: why for at, why in refused.items()}) from None
         self.failpoint("row_written")
-        left = transaction.read_back()
+        left = self._read_back(orders, transaction)
         self.failpoint("row_read_back")
         others = transaction.other_tables()
         of_children = self._child_tables(orders) if others else frozenset()
-        for order, read in zip(orders, left, strict=True):
+        for order, row in zip(orders, left, strict=True):
             # Of several rows nobody knows which was not written, or wrote more: asked again in halves, it shows.
-            written = Written(rows - len(orders) + 1, self._named(order, read), others, of_children)
+            written = Written(rows - len(orders) + 1, self._named(order, row.read), others, of_children)
             reason = first_refusal(WRITTEN, order.command, written)
             if reason is not None:
                 raise Refused(reason, _touching(reason, others))
@@ -478,6 +492,23 @@ class Applier:
             where = orders[0].command.target
             raise Unready("repairs were stopped while rows were written: none is", where=where)
         self._heed_quarantine([order.command for order in orders])
+        # Before the commit, whose answer may be lost.
+        self._keep(
+            {order.command.command_id: row for order, row in zip(orders, left, strict=True) if is_insert(order.command)}
+        )
+
+    @staticmethod
+    def _read_back(orders: Sequence[Order], transaction: RowTransaction) -> list[WholeRow]:
+        """Read the rows as they were written; in every column where one was inserted, for whoever deletes it again."""
+        if any(is_insert(order.command) for order in orders):
+            return transaction.look()
+        return [WholeRow(read) for read in transaction.read_back()]
+
+    def _keep(self, inserted: Mapping[bytes, WholeRow]) -> None:
+        """Keep what inserts left until they are checked; those of a partition that is lost never are, here."""
+        if len(self._left) > _LEFT_MOST:
+            self._left.clear()
+        self._left.update(inserted)
 
     def _child_tables(self, orders: Sequence[Order]) -> frozenset[str]:
         """Return the tables in which rows may hang on those that are deleted, by the policies of the target."""
@@ -503,6 +534,7 @@ class Applier:
 
     def _locked(self, order: Order, looked: WholeRow, locked: WholeRow, authority: RowRead) -> Locked:
         command, is_transform = order.command, order.command.action is Action.TRANSFORM
+        deletes_insert = _undoes_insert(command)
         goal = authority
         if is_transform:
             values = aligned(locked.read.values, authority.values, command.columns)
@@ -511,6 +543,8 @@ class Applier:
             target_digest=self._named(order, locked.read),
             whole_row_stood_still=locked.image == looked.image,
             authority_digest=goal.digest,
+            is_known_what_was_left=bool(order.left) or not deletes_insert,
+            is_as_it_was_left=locked.image == order.left or not deletes_insert,
             is_same_meaning=not is_transform or locked.read.digest == authority.digest,
             columns_mode=self._columns_mode(command, locked.read, authority),
             said=self._said(command),
@@ -564,6 +598,10 @@ class Applier:
         return checked[command.command_id]
 
 
+def _undoes_insert(command: RepairCommand) -> bool:
+    return bool(command.undoes) and not command.intended_digest
+
+
 def _id_in(command: RepairCommand, ids: Container[bytes]) -> bool:
     return command.command_id in ids
 
@@ -576,7 +614,7 @@ def _bars(row: LedgerRow, command: RepairCommand) -> bool:
 def _say_no(checks: Sequence[Check[FactsT]], facts: Iterable[tuple[RepairCommand, FactsT]]) -> None:
     """Raise `SomeRefused` if a check says no to any of the commands, each with the facts of its row."""
     reasons = {command.command_id: first_refusal(checks, command, known) for command, known in facts}
-    refused = {command_id: Refused(reason) for command_id, reason in reasons.items() if reason is not None}
+    refused = {each: Refused(reason, _TOLD.get(reason, "")) for each, reason in reasons.items() if reason is not None}
     if refused:
         raise SomeRefused(refused)
 

@@ -103,11 +103,14 @@ class Locked:
     The digests are of the kind that the command names. `is_same_meaning`: where only spelling is aligned, the contract
     holds both rows equal.
     `columns_mode` is how far the policy lets the fields be repaired that really differ, `said` what people say.
+    Of an undo that deletes: whether it is known what the insert left in every column, and whether that still stands.
     """
 
     target_digest: bytes
     whole_row_stood_still: bool
     authority_digest: bytes
+    is_known_what_was_left: bool = True
+    is_as_it_was_left: bool = True
     is_same_meaning: bool = True
     columns_mode: RepairMode = RepairMode.APPLY
     said: Said = SILENCE
@@ -305,6 +308,9 @@ FENCE: Final[Sequence[Check[Fence]]] = (
 LOCKED: Final[Sequence[Check[Locked]]] = (
     (RefusalReason.MEANING_DIFFERS, lambda _command, seen: not seen.is_same_meaning),
     (RefusalReason.ROW_MOVED, lambda command, seen: seen.target_digest != command.expected_digest),
+    # To delete a row is to delete what stands in columns that no digest covers.
+    (RefusalReason.NOT_UNDOABLE, lambda _command, seen: not seen.is_known_what_was_left),
+    (RefusalReason.ROW_MOVED, lambda _command, seen: not seen.is_as_it_was_left),
     # A column outside the contract changed between the image and the lock: nothing is wrong, the image is only old.
     (RefusalReason.ROW_LOCKED, lambda _command, seen: not seen.whole_row_stood_still),
     (RefusalReason.AUTHORITY_MOVED, lambda command, seen: seen.authority_digest != command.intended_digest),

@@ -34,8 +34,9 @@ class LedgerRow:
     """A ledger row as it is written and read.
 
     `row_id` is the command's id, or one derived from it for an inverse or a check; `original_id` is the command that
-    it speaks of. `before_image` is the sealed whole row, empty where there was none. `written_at_ms` is wall-clock
-    time; `transaction` is the store's own id of the writing transaction where it can be told afterwards, else empty.
+    it speaks of. `before_image` is the sealed whole row, empty where there was none; a check's is the row as the insert
+    left it, since nothing but that row may be deleted by an undo. `written_at_ms` is wall-clock time; `transaction` is
+    the store's own id of the writing transaction where it can be told afterwards, else empty.
     `approver` are the persons who let it go, or who said no, by their names.
     `sequence` counts the rows of the row's partition from 1, and `chain` binds it to the one before
     (`app.core.chain`); the store fills both.

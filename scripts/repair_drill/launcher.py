@@ -93,7 +93,7 @@ def run(settings_file: Path, path: str) -> None:
     line = Line(path)
     loop = compose(settings, Metrics(), stopping, line.ask)
     stores = {name: cast("RowStore", ToldStore(store, line)) for name, store in loop.applier.stores.items()}
-    composed = {each.name: getattr(loop.applier, each.name) for each in fields(loop.applier)}
+    composed = {each.name: getattr(loop.applier, each.name) for each in fields(loop.applier) if each.init}
     loop.applier = ToldApplier(**(composed | {"stores": stores}), line=line)
     loop.words.start()
     loop.run()

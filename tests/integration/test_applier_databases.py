@@ -1131,6 +1131,44 @@ def test_an_insert_is_taken_back_once_who_holds_its_row_or_the_flags_lets_go(
     assert world.execute(f"SELECT count(*) FROM {SCHEMA}.things") == [(0,)]
 
 
+def test_an_insert_that_somebody_wrote_to_outside_the_contract_stays(make: Callable[..., SqlWorld]) -> None:
+    """Neither the check behind it nor an undo deletes what stands in a column that no digest covers."""
+    world = make()
+    picked = f"UPDATE {SCHEMA}.things SET outside = 'Bob' WHERE id = 1"
+    applier, command = _inserts(world, lambda: world.execute(picked))
+    outcome = applier.carry_out(command)
+    assert (outcome.outcome, outcome.reason) == (Outcome.APPLIED, RefusalReason.ROW_MOVED)
+    undo = undo_of(
+        world.store.recorded([command.command_id])[command.command_id], world.agreed, 1_800_000_000_000, 3_600_000
+    )
+    outcome = applier.apply(signed(undo, ANNA), undo.partition)
+    assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.ROW_MOVED)
+    assert world.execute(f"SELECT outside FROM {SCHEMA}.things") == [("Bob",)]
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "reason"),
+    [
+        ("UPDATE {things} SET outside = 'Bob'", RefusalReason.ROW_MOVED),
+        ("ALTER TABLE {things} ADD COLUMN picked_by varchar(9)", RefusalReason.ROW_MOVED),
+        ("UPDATE {things} SET outside = outside", None),
+    ],
+)
+def test_an_undo_deletes_only_the_very_row_that_an_insert_left(
+    make: Callable[..., SqlWorld], meanwhile: str, reason: RefusalReason | None
+) -> None:
+    """A column that came since may hold what somebody wrote, and nobody knows; written as it was, it is the same."""
+    world = make()
+    applier, command = repair(world, thing())
+    assert applier.carry_out(command).reason is None
+    world.execute(meanwhile.format(things=f"{SCHEMA}.things"))
+    row = world.store.recorded([command.command_id])[command.command_id]
+    undo = undo_of(row, world.agreed, 1_800_000_000_000, 3_600_000)
+    outcome = applier.apply(signed(undo, ANNA), undo.partition)
+    assert outcome.reason is reason
+    assert world.execute(f"SELECT count(*) FROM {SCHEMA}.things") == [(1 if reason else 0,)]
+
+
 def test_an_insert_that_the_role_may_not_delete_stays_and_is_told(make: Callable[..., SqlWorld]) -> None:
     """A policy without deletes gives the role none, so that no waiting helps: the ledger and the outcome say so."""
     world = make(deletes=False)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from app.core.command import Action, Outcome, RepairCommand, command_id
+from app.core.command import Action, Outcome, RefusalReason, RepairCommand, command_id
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, StoreTable
 from app.core.guard import Limits
 from app.core.store import StoreKind
@@ -279,3 +279,20 @@ def test_a_repair_is_undone_value_by_value_in_every_column(of_all: OfAll) -> Non
     assert of_all.whole(absent) == {}
     # Else nothing was proven: every column that a contract names held something else in between.
     assert changed - MAINTAINED == {name for name, _, column in named_columns(of_all.kind) if column.writes}
+
+
+def test_an_inserted_row_is_deleted_only_while_no_column_was_written(of_all: OfAll) -> None:
+    """Of every type: a column that the contract does not name was set since, and its value is not deleted."""
+    absent = of_all.rows
+    (shown,) = of_all.world.store.read([(ENTITY, key_of(0))])
+    command = of_all.command(absent, shown)
+    assert of_all.applier.carry_out(command).reason is None
+    left = of_all.whole(absent)
+    picked = "given = 7" if of_all.kind is StoreKind.POSTGRES else "exact = 0.2"
+    of_all.world.execute(f"UPDATE {SCHEMA}.things SET {picked} WHERE id = {absent}")
+    recorded = of_all.world.store.recorded([command.command_id])
+    undo = undo_of(recorded[command.command_id], of_all.agreed, 1_800_000_000_000, 3_600_000)
+    outcome = of_all.applier.apply(signed(undo, ANNA), undo.partition)
+    assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.ROW_MOVED)
+    now = of_all.whole(absent)
+    assert {name for name in now if now[name] != left[name]} - MAINTAINED == {picked.partition(" ")[0]}

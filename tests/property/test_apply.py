@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -260,6 +261,31 @@ def test_an_insert_that_the_pipeline_wrote_over_is_not_taken_back() -> None:
     outcome = world.applier(move).carry_out(world.command(None, "new"))
     assert (outcome.outcome, outcome.reason) == (Outcome.APPLIED, RefusalReason.ROW_MOVED)
     assert world.value(world.target) == "newer"
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_an_insert_that_somebody_wrote_to_outside_the_contract_is_not_taken_back(is_held: bool) -> None:  # noqa: FBT001 - by name
+    """No digest shows it, so the whole row must be what the insert left, also where a lock kept the applier waiting."""
+    world = World("new", None)
+    let_go: list[Callable[[], None]] = []
+
+    def move(name: str) -> None:
+        if name == "committed":
+            world.authority.put(ENTITY, KEY, None)
+            if is_held:
+                let_go.append(world.target.hold(ENTITY, KEY))
+            else:
+                world.target.put(ENTITY, KEY, row("new", "picked by Bob"))
+
+    applier, command = world.applier(move), world.command(None, "new")
+    if is_held:
+        with pytest.raises(Unready, match="row_locked"):
+            applier.carry_out(command)
+        let_go[0]()
+        world.target.put(ENTITY, KEY, row("new", "picked by Bob"))
+    outcome = applier.carry_out(command)
+    assert (outcome.outcome, outcome.reason) == (Outcome.APPLIED, RefusalReason.ROW_MOVED)
+    assert world.target.rows[ENTITY, KEY] == row("new", "picked by Bob")
 
 
 def test_an_insert_without_its_check_is_checked_at_the_start() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -11,9 +12,12 @@ from hypothesis import strategies as st
 from app.applier.failpoints import FAILPOINTS
 from app.core.command import Action, CommandOutcome, Outcome, RefusalReason, RepairCommand
 from app.core.contract import EntityContract
-from app.core.ledger import LedgerKind
+from app.core.errors import Undecodable
+from app.core.ledger import LedgerKind, check_id
 from app.core.undo import undo_of
+from app.ports import KeyNotHeld
 from tests.property.applier_world import ENTITY, KEY, POLICY, Killed, World, digest, row
+from tests.seals import SEALS
 from tests.signatures import ANNA, BERT, PLANNER, STRANGER, signed, word_on
 
 CASES = [("new", "old"), ("new", None), (None, "extra")]
@@ -79,6 +83,81 @@ def test_what_came_after_the_repair_is_never_overwritten(authority: object, targ
     outcome = undo(world, command)
     assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.ROW_MOVED)
     assert world.value(world.target) == "later"
+
+
+@pytest.mark.parametrize("now", [row("new", "changed since"), {**row("new"), "added_since": None}])
+def test_an_undo_deletes_no_row_but_the_very_one_that_the_insert_left(now: dict[str, object]) -> None:
+    """To delete it is to delete what stands in columns outside the contract as well, whoever wrote that."""
+    world, command = repaired("new", None)
+    world.target.rows[ENTITY, KEY] = {**world.target.rows[ENTITY, KEY], **now}
+    outcome = undo(world, command)
+    assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.ROW_MOVED)
+    assert world.target.rows[ENTITY, KEY] == now
+
+
+def test_what_an_insert_left_is_sealed_into_its_check_alone() -> None:
+    """Under the check's own id; a check that ends with the row taken back has none."""
+    world, command = repaired("new", None)
+    check = world.target.ledger[check_id(command.undoes)]
+    assert (check.kind, check.reason) == (LedgerKind.CHECK, None)
+    assert SEALS.open_image(check.row_id, check.before_image) == repr([("value", "new")]).encode()
+    with pytest.raises(Undecodable):
+        SEALS.open_image(command.undoes, check.before_image)
+    updated, command = repaired("new", "old")
+    assert check_id(command.undoes) not in updated.target.ledger
+
+
+@pytest.mark.parametrize("value", ["new", "later"])
+def test_an_insert_of_which_nobody_knows_what_it_left_is_for_a_person_to_delete(value: str) -> None:
+    """As earlier versions left them; one that has moved on by the contract is still said to have."""
+    world, command = repaired("new", None)
+    check = world.target.ledger[check_id(command.undoes)]
+    world.target.ledger[check.row_id] = replace(check, before_image=b"")
+    world.target.put(ENTITY, KEY, row(value))
+    outcome = undo(world, command)
+    if value == "new":
+        assert (outcome.outcome, outcome.reason) == (Outcome.REFUSED, RefusalReason.NOT_UNDOABLE)
+        assert "delete it by hand" in outcome.detail
+    else:
+        assert outcome.reason is RefusalReason.ROW_MOVED
+    assert world.value(world.target) == value
+
+
+@pytest.mark.parametrize("value", ["new", "later"])
+def test_a_check_that_comes_late_goes_by_the_row_as_it_stands_then(value: str) -> None:
+    """Its process has died, and with it what it knew; a row that moved on by the contract has no image."""
+    world = World("new", None)
+    command = world.command(None, "new")
+
+    def die(name: str) -> None:
+        if name == "committed":
+            raise Killed(name)
+
+    with pytest.raises(Killed):
+        world.applier(die).carry_out(command)
+    world.target.put(ENTITY, KEY, row(value, "before the check"))
+    (outcome,) = world.applier().check_unchecked()
+    assert outcome.outcome is Outcome.APPLIED
+    assert bool(world.target.ledger[check_id(command.command_id)].before_image) is (value == "new")
+    asked = undo_of(world.target.ledger[command.command_id], CONTRACT, world.now_ms, 3_600_000)
+    world.target.put(ENTITY, KEY, row(value, "behind the check"))
+    assert undo(world, asked).reason is RefusalReason.ROW_MOVED
+    assert world.target.rows[ENTITY, KEY] == row(value, "behind the check")
+
+
+def test_without_its_master_key_an_inserted_row_is_held() -> None:
+    """Somebody may bring the key back, as for the images of other repairs."""
+    world, command = repaired("new", None)
+    applier = world.applier()
+
+    def missing(_row_id: bytes, _sealed: bytes) -> bytes:
+        raise KeyNotHeld("the master key is not here")
+
+    seals = SimpleNamespace(open_key=SEALS.open_key, seal_image=SEALS.seal_image, open_image=missing)
+    object.__setattr__(applier, "seals", seals)
+    outcome = applier.apply(signed(command, ANNA), command.partition)
+    assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.KEY_NOT_HELD)
+    assert undo(world, command).outcome is Outcome.APPLIED
 
 
 def test_only_an_approver_may_undo_and_nothing_else() -> None:
