@@ -16,8 +16,8 @@ from tests.conftest import COLLECTED
 
 PROJECT: Final = Path(__file__).parents[2]
 HAZARDS: Final = 100
-_FAULT: Final = re.compile(r"^\| ([FS]\d+) \| .+ \| .+ \| (.+) \|$", re.MULTILINE)
-FAULTS: Final = [*(f"F{number}" for number in range(13, 24)), *(f"S{number}" for number in range(1, 11))]
+_FAULT: Final = re.compile(r"^\| ([AFS]\d+) \| .+ \| .+ \| (.+) \|$", re.MULTILINE)
+FAULTS: Final = [*(f"F{number}" for number in range(13, 24)), "A1", "A2", *(f"S{number}" for number in range(1, 11))]
 _ROW: Final = re.compile(r"\| H(\d+) \| (.+) \| (handled|refused|not detected) \| (.+) \|")
 
 
