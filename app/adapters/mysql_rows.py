@@ -31,6 +31,8 @@ from app.core.undo import must_have
 from app.ports import RowName, RowWrite
 from app.settings import StoreSettings
 
+# Made once: `json.dumps` makes one anew for each row.
+_as_json: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 _TIMEOUTS: Final = frozenset({1969, 3024})
 """Of MariaDB and of MySQL."""
 _BY_NUMBER: Final[dict[int, RefusalReason]] = {
@@ -230,7 +232,7 @@ class MysqlTarget(SqlTarget):
             name: [kind, None if value is None else str(value)]
             for (name, kind, _), value in zip(self._columns, found, strict=True)
         }
-        return json.dumps(columns, ensure_ascii=False, sort_keys=True).encode()
+        return _as_json(columns).encode()
 
     def _imaged_columns(
         self, columns: Mapping[str, Sequence[str | None]], only: Sequence[str]

@@ -21,6 +21,8 @@ from app.core.undo import must_have
 from app.ports import RowName
 from app.settings import StoreSettings
 
+# Made once: `json.dumps` makes one anew for each row.
+_as_json: Final = json.JSONEncoder(ensure_ascii=False).encode
 _BY_STATE: Final[dict[str, RefusalReason]] = {
     "55P03": RefusalReason.ROW_LOCKED,  # lock not available
     "40P01": RefusalReason.ROW_LOCKED,  # deadlock
@@ -186,7 +188,7 @@ class PostgresTarget(SqlTarget):
 
     def imaged(self, found: Sequence[object]) -> bytes:
         """Return every column's text."""
-        return json.dumps(dict(zip(self._columns, found, strict=True)), ensure_ascii=False).encode()
+        return _as_json(dict(zip(self._columns, found, strict=True))).encode()
 
     def restoring(self, key: bytes, image: bytes) -> RowStatement:
         """Return the UPDATE of the contract's columns."""
