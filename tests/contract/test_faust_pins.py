@@ -18,6 +18,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.consumer import fetcher as aiokafka_fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import SubscriptionState, TopicPartitionState
 from aiokafka.errors import (
     IllegalGenerationError,
     KafkaError,
@@ -26,12 +27,14 @@ from aiokafka.errors import (
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.stores import rocksdb
 from faust.tables import base as table_base
 from faust.tables.recovery import Recovery
 from faust.transport import consumer as faust_consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
+from faust.types.app import AppT
 from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
 from app.agents.block_consumer import (
@@ -63,6 +66,18 @@ THREAD_HOOKS = {
 }
 
 
+ASKED = {
+    (driver.Consumer, "_is_changelog_tp"): ["self", "tp"],
+    (driver.Consumer, "_get_active_partitions"): ["self"],
+    (driver.AIOKafkaConsumerThread, "_ensure_consumer"): ["self"],
+    (driver.AIOKafkaConsumerThread, "call_thread"): ["self", "fun", "args", "kwargs"],
+    (aiokafka_fetcher.Fetcher, "_create_fetch_waiter"): ["self"],
+    (aiokafka_fetcher.Fetcher, "fetched_records"): ["self", "partitions", "timeout", "max_records"],
+    (SubscriptionState, "fetch_context"): ["self"],
+    (PartitionAssignor, "assigned_standbys"): ["self"],
+}
+
+
 def _calls_in_order(function: Any, *calls: str) -> bool:  # noqa: ANN401 - any callable
     source = inspect.getsource(function)
     places = [source.index(call) for call in calls]
@@ -91,6 +106,63 @@ class _Hangs:
 
     def _start_thread(self) -> None:
         self.let_go.wait()
+
+
+@pytest.mark.parametrize(("owner", "name"), ASKED)
+def test_what_is_asked_of_them_is_still_there(owner: type, name: str) -> None:
+    """Names that our overrides call and that no documentation has, with the parameters that they are given."""
+    assert list(inspect.signature(getattr(owner, name)).parameters) == ASKED[owner, name]
+
+
+def test_a_changelogs_partition_is_known_by_the_tables_topics() -> None:
+    """By it streams are told from changelogs, which are read otherwise."""
+    consumer = SimpleNamespace(app=SimpleNamespace(tables=SimpleNamespace(changelog_topics={"state"})))
+    found = [driver.Consumer._is_changelog_tp(consumer, TP(topic, 0)) for topic in ("state", "raw")]
+    assert found == [True, False]
+
+
+def test_the_standbys_are_those_of_the_last_assignment() -> None:
+    """A standby's changelog is not read before the recovery of what is ours is over."""
+    held = SimpleNamespace(_assignment=SimpleNamespace(standbys={"state": [1, 2]}))
+    assert PartitionAssignor.assigned_standbys(held) == {TP("state", 1), TP("state", 2)}
+
+
+async def _positions() -> list[tuple[bool, int | None]]:
+    state = TopicPartitionState(None)
+    before = state.has_valid_position
+    state.reset_to(7)
+    return [(before, None), (state.has_valid_position, state.position)]
+
+
+def test_a_position_is_valid_once_it_is_known() -> None:
+    """A partition without one is left out of a fetch's span: nobody knows where it would begin."""
+    assert asyncio.run(_positions()) == [(False, None), (True, 7)]
+
+
+async def _woken_waiter() -> tuple[bool, bool]:
+    fetcher = SimpleNamespace(_loop=asyncio.get_running_loop(), _fetch_waiters=set())
+    waiter = aiokafka_fetcher.Fetcher._create_fetch_waiter(fetcher)
+    was_kept = waiter in fetcher._fetch_waiters
+    waiter.cancel()
+    await asyncio.wait([waiter])
+    return was_kept, bool(fetcher._fetch_waiters)
+
+
+def test_a_fetch_is_waited_for_by_a_future_that_goes_when_it_is_over() -> None:
+    """Ours is cancelled when its time is over, and must not be left among those that the fetcher wakes."""
+    assert asyncio.run(_woken_waiter()) == (True, False)
+
+
+def test_a_message_of_an_earlier_generation_is_known_by_the_apps() -> None:
+    """A span that was read before a rebalance is dropped by comparing the two."""
+    assert AppT.consumer_generation_id == 0
+    assert "consumer_generation_id" in inspect.getsource(Recovery)
+
+
+def test_faust_waits_until_agents_are_idle_before_partitions_go() -> None:
+    """With `stream_wait_empty`; and its index of acknowledged messages, which we keep empty, is a dict of sets."""
+    assert "await self.wait_empty()" in inspect.getsource(faust_consumer.Consumer)
+    assert "self._acked_index = defaultdict(set)" in inspect.getsource(faust_consumer.Consumer.__init__)
 
 
 def test_a_consumers_thread_that_hangs_keeps_no_worker_from_ending() -> None:
