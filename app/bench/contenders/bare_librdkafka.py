@@ -11,22 +11,20 @@ import rocksdict
 from confluent_kafka import Consumer, KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented, not listed
 
+from app.adapters.rocks_options import RocksOptions
+from app.agents.memory_shares import MemoryShares
 from app.bench.contenders.work import GC_THRESHOLD, Asked, done, entry_of, started
+from app.settings import WorkerSettings
 
 _BATCH: Final = 5_000
 _COMMIT_EVERY_S: Final = 1.0
 
 
 def _store(asked: Asked) -> Any:  # noqa: ANN401 - rocksdict is untyped
-    """Open RocksDB as the engine does."""
-    options = rocksdict.Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_write_buffer_size(32 * 1024 * 1024)
-    table = rocksdict.BlockBasedOptions()
-    table.set_block_cache(rocksdict.Cache(64 * 1024 * 1024))
-    table.set_bloom_filter(10, block_based=False)
-    options.set_block_based_table_factory(table)
-    return rocksdict.Rdict(str(asked.folder / "state"), options=options)
+    """Open RocksDB with the options and the memory that a worker gives it."""
+    memory = MemoryShares.of(WorkerSettings().memory_bytes_max)
+    options = RocksOptions(memory.block_cache_bytes, memory.write_buffers_bytes)
+    return rocksdict.Rdict(str(asked.folder / "state"), options=options.made())
 
 
 def _failed(error: KafkaError | None, _: Message) -> None:
