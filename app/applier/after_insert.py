@@ -8,7 +8,7 @@ The check's row keeps the whole row that the insert left: what deletes it again,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -98,12 +98,14 @@ class AfterInsert:
         looked = self._look_again(commands, told)
         self.failpoint("authority_read_again")
         looked = self._with_images(looked, store)
-        stood = [check for command, _, check in looked if check.found_digest == command.intended_digest]
+        stood = {c.row_id: c for command, _, c in looked if c.found_digest == command.intended_digest}
         if stood:
             try:
-                store.record_alone(stood)
+                store.record_alone([*stood.values()])
             except AlreadyRecorded:
-                self._record_one_by_one(stood, store)
+                self._record_one_by_one(stood.values(), store)
+                # Another applier makes the same checks: what it found stands.
+                stood = {}
         waits = None
         for command, key, check in looked:
             if check.found_digest != command.intended_digest:
@@ -117,7 +119,8 @@ class AfterInsert:
         if waits is not None:
             raise waits
         self.failpoint("check_recorded")
-        return store.recorded([check.row_id for _, _, check in looked])
+        # To read back what has just been recorded is as dear as to record it.
+        return stood | store.recorded([check.row_id for _, _, check in looked if check.row_id not in stood])
 
     def _look_again(
         self, commands: Sequence[RepairCommand], told: dict[bytes, str]
@@ -197,9 +200,9 @@ class AfterInsert:
             _why(fault)
             return []
 
-    def _record_one_by_one(self, checks: Sequence[LedgerRow], store: RowStore) -> None:
+    @staticmethod
+    def _record_one_by_one(checks: Iterable[LedgerRow], store: RowStore) -> None:
         for check in checks:
-            # Another applier makes the same checks.
             with suppress(AlreadyRecorded):
                 store.record_alone([check])
 
