@@ -1083,8 +1083,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.REPAIRS,
         "app.applier.after_insert",
         "the authority is not read again after an insert",
-        "        stood = [check for command, _, check in looked if check.found_digest == command.intended_digest]\n",
-        "        stood = [check for _, _, check in looked]\n",
+        "        stood = {c.row_id: c for command, _, c in looked if c.found_digest == command.intended_digest}\n",
+        "        stood = {c.row_id: c for _, _, c in looked}\n",
         among=("applier_races", "rogue_deletes"),
     ),
     Mutant(
