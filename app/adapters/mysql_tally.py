@@ -106,7 +106,8 @@ class MysqlTally:
         """Name the triggers that these statements set off, as far as the role may see them."""
         places = {tuple(place) for _, place, _ in self._rows}
         found = [row for place in sorted(places) for row in self._ask(_TRIGGERS, place)]
-        names = [str(name) for name, verb in found if verb in {own.name for own in self._own}]
+        own = {verb.name for verb in self._own}
+        names = [str(name) for name, verb in found if verb in own]
         return f"trigger {', '.join(names)}" if names else "triggers"
 
     def _foreign_keys(self, table: SqlTable, place: Sequence[str], key: bytes) -> Iterator[ForeignKey]:

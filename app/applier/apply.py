@@ -599,7 +599,7 @@ class Applier:
 
 
 def _undoes_insert(command: RepairCommand) -> bool:
-    return bool(command.undoes) and not command.intended_digest
+    return bool(command.undoes) and deletes(command)
 
 
 def _id_in(command: RepairCommand, ids: Container[bytes]) -> bool:

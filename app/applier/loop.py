@@ -231,8 +231,11 @@ class ApplierLoop:
         they are too many: then none of it goes.
         """
         most = self._limits([command for command, _ in received])
+        if not most:
+            # No policy here has such a limit: no row need be counted, which is most of the time.
+            return len(received), frozenset()
         count = self._drifting.at_once([command for command, _ in received], most)
-        if count or not received:
+        if count:
             return count, frozenset()
         unit = next(list(rows) for _, rows in groupby(received, lambda each: unit_of(each[0])))
         # What others put among them neither counts nor holds them up. This is rare, and to check signatures is dear.
