@@ -21,6 +21,7 @@ from typing import IO, Final
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented, not listed
 
 from app.adapters.kafka import KafkaClients
+from app.adapters.system_clock import wall_ms
 from app.bench.deployment import QUIET
 from app.bench.hop_events import expected_state, hop_events, state_of
 from app.bench.peers import java_command, quix_command
@@ -106,7 +107,7 @@ class Contest:
         settings = {"segment.bytes": str(256 * 1024 * 1024)}
         for made in self._admin.create_topics([NewTopic(topic, PARTITIONS, 1, config=settings)]).values():
             made.result()
-        writer = Writer(self._bootstrap)
+        writer = Writer(self._bootstrap, wall_ms())
         writer.write(hop_events(topic, changes, self._keys))
         writer.finish()
         self._expected[is_slow] = expected_state(self._clients, topic)

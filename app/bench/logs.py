@@ -22,6 +22,10 @@ QUIET_US: Final = WINDOW_MS * 1_000 + 3_000_000
 """How long beacons go on after the last change: what it made is due by then."""
 
 
+_BEFORE_MS: Final = 12 * 3_600_000
+"""The logs' clock began so long before they are written: none of their records comes from the future."""
+
+
 class Damage(NamedTuple):
     """A planted change, and the wall's clock when the stores began to differ."""
 
@@ -42,6 +46,7 @@ class Logs:
     def __init__(self, deployment: Deployment) -> None:
         self._deployment = deployment
         self._next = Stretch(0, 0, BEACON_EVERY_US, PACE_PER_S)
+        self._began_wall_ms = wall_ms() - _BEFORE_MS
         self.planted: list[Change] = []
 
     @property
@@ -64,8 +69,9 @@ class Logs:
         stretch = self._begun(int(per_s * seconds), per_s, DRIFTS_PER_S / per_s)
         deployment = self._deployment
         logs = [StoreLog(side, deployment.load, deployment.ids_of(side)) for side in deployment.sides]
-        writer = Writer(deployment.bootstrap, headers_of(deployment.sides[0]), linger_ms=5)
         began_wall_ms = wall_ms()
+        origin_ms = began_wall_ms - stretch.begin_us // 1_000
+        writer = Writer(deployment.bootstrap, origin_ms, headers_of(deployment.sides[0]), linger_ms=5)
         damages = [
             Damage(change, began_wall_ms + (damaged_at_us(change, stretch) - stretch.begin_us) / 1_000)
             for change in planted_in(deployment.load, stretch)
@@ -85,7 +91,15 @@ class Logs:
         deployment = self._deployment
         write_logs(
             [
-                LogOrder(deployment.bootstrap, side, deployment.load, deployment.ids_of(side), stretch, until_us)
+                LogOrder(
+                    deployment.bootstrap,
+                    self._began_wall_ms,
+                    side,
+                    deployment.load,
+                    deployment.ids_of(side),
+                    stretch,
+                    until_us,
+                )
                 for side in deployment.sides
             ]
         )

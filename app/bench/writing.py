@@ -1,4 +1,8 @@
-"""Write a store's log into Kafka, each store by a process of its own: both logs at once, before any clock starts."""
+"""Write a store's log into Kafka, each store by a process of its own: both logs at once, before any clock starts.
+
+Kafka's timestamps are those of the logs' own clock, as they are where connectors keep up and a worker was away. Logs
+are written as fast as this machine can, and by its clock the stores would be seconds apart.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +35,16 @@ _NAP_S: Final = 0.01
 
 
 class Writer:
-    """Writes records; `finish` returns how many, all of them acknowledged, or raises `Unready`."""
+    """Writes records; `finish` returns how many, all of them acknowledged, or raises `Unready`.
 
-    def __init__(self, bootstrap: str, headers: Sequence[tuple[str, bytes]] = (), linger_ms: int = 20) -> None:
+    `began_wall_ms` is when the logs' clock began, by the wall's.
+    """
+
+    def __init__(
+        self, bootstrap: str, began_wall_ms: int, headers: Sequence[tuple[str, bytes]] = (), linger_ms: int = 20
+    ) -> None:
         self._where = bootstrap
+        self._began_wall_ms = began_wall_ms
         own = {"bootstrap.servers": bootstrap, "linger.ms": linger_ms, "log_level": 2}
         self._producer = Producer({**_PRODUCER, **own})
         self._headers: list[tuple[str, str | bytes | None]] = list(headers)
@@ -43,9 +53,14 @@ class Writer:
 
     def write(self, records: Iterable[Sent]) -> None:
         """Hand records over; waits while too many are on their way."""
-        produce, headers, failed = self._producer.produce, self._headers, self._failed
-        for number, (topic, partition, key, value, _) in enumerate(records, 1):
-            produce(topic, value, key, partition, failed, headers=headers)
+        produce, headers, failed, began_wall_ms = (
+            self._producer.produce,
+            self._headers,
+            self._failed,
+            self._began_wall_ms,
+        )
+        for number, (topic, partition, key, value, at_us) in enumerate(records, 1):
+            produce(topic, value, key, partition, failed, None, began_wall_ms + at_us // 1_000, headers)
             if number % _LOOK_EVERY == 0:
                 self._producer.poll(0)
                 while len(self._producer) > _WAITING_MAX:
@@ -95,6 +110,7 @@ class LogOrder:
     """What one process is to write: the snapshot, or a stretch with beacons up to `until_us`."""
 
     bootstrap: str
+    began_wall_ms: int
     side: Side
     load: Load
     ids: SchemaIds | None
@@ -105,7 +121,7 @@ class LogOrder:
 def write_log(order: LogOrder) -> int:
     """Write what is asked for, and return how many records that was."""
     log = StoreLog(order.side, order.load, order.ids)
-    writer = Writer(order.bootstrap, headers_of(order.side))
+    writer = Writer(order.bootstrap, order.began_wall_ms, headers_of(order.side))
     writer.write(log.snapshot() if order.stretch is None else log.stretch(order.stretch, order.until_us))
     return writer.finish()
 
