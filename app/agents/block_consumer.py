@@ -182,9 +182,9 @@ class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
                 spans = {
                     TP(*tp): _Span(before[tp].at, reached.at, drained.get(tp, []), reached.has_more)
                     for tp, reached in after.items()
-                    if tp in before and before[tp].at != reached.at
+                    if tp in before
                 }
-                if spans:
+                if any(span.begin != span.end for span in spans.values()):
                     return spans
                 remaining = deadline - self.thread_loop.time()
                 if remaining <= 0:
@@ -290,6 +290,9 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         if not fetchable:
             await self.sleep(0.02)
         for tp, span in (spans or {}).items():
+            if span.begin == span.end:
+                self.app.side_by_side.read(tp, None, has_more=span.has_more)
+                continue
             # What is dropped here is read again: each of these is followed by a seek.
             if not epoch.current or not self.flow_active or generation != self.app.consumer_generation_id:
                 return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -117,7 +118,7 @@ def add_agents(
 ) -> None:
     """Register the agents on their topics."""
     tables = [source.topic for source in sources if source.role is not Role.BEACON]
-    app.side_by_side = SideBySide({s.topic: s.entity for s in sources if s.role is Role.TABLE})
+    app.side_by_side = _side_by_side(sources)
     beacons = [source.topic for source in sources if source.role is Role.BEACON]
     app.agent(_topic(app, tables), name="ingest")(ingest.tables)
     if beacons:
@@ -125,6 +126,16 @@ def add_agents(
     app.agent(_topic(app, [observations]), name="compare")(compare.run)
     planned_on = [plan_topics.drifts, plan_topics.outcomes, plan_topics.approvals]
     app.agent(_topic(app, planned_on), name="plan")(plan.run)
+
+
+def _side_by_side(sources: Iterable[Source]) -> SideBySide:
+    tables = [source for source in sources if source.role is Role.TABLE]
+    beacons = {
+        beacon.topic: frozenset(table.entity for table in tables if table.store == beacon.store)
+        for beacon in sources
+        if beacon.role is Role.BEACON
+    }
+    return SideBySide({table.topic: table.entity for table in tables}, beacons)
 
 
 def _topic(app: WorkerApp, names: list[str]) -> Any:  # noqa: ANN401 - Faust is untyped here

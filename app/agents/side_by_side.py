@@ -5,13 +5,16 @@ waits in memory, with all its states, until the other store is read as far. So a
 same entity has records that are older by more than a step. Kafka's timestamps are good enough for that: what is judged
 does not depend on the order in which partitions are read, only what it costs.
 
+A store's beacons are waited for too, and wait for nobody: they are few, and a row whose beacons are known is placed in
+time as it is folded, and not again when they come.
+
 A partition that was read to its end holds up nobody. One whose records cannot be had holds up its entity, which could
-not be judged without it anyway.
+not be judged without it anyway; so does one of which nothing has been read yet, as at a start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,15 +28,19 @@ TopicPartition = tuple[str, int]
 
 @dataclass(slots=True)
 class SideBySide:
-    """How far each entity's partitions were read, by Kafka's timestamps; `entities` names the entity of a topic."""
+    """How far each entity's partitions were read, by Kafka's timestamps.
+
+    `entities` names the entity of a table's topic, `beacons` those whose tables are in the store of a beacon's topic.
+    """
 
     entities: Mapping[str, str]
+    beacons: Mapping[str, Iterable[str]] = field(default_factory=dict)
     _newest_ms: dict[TopicPartition, int] = field(default_factory=dict)
     _unread: set[TopicPartition] = field(default_factory=set)
 
     def read(self, at: TopicPartition, newest_ms: int | None, *, has_more: bool) -> None:
         """Note that a partition was read up to a timestamp (None: no record), and whether it has more by now."""
-        if at[0] not in self.entities:
+        if at[0] not in self.entities and at[0] not in self.beacons:
             return
         if newest_ms is not None or at not in self._newest_ms:
             self._newest_ms[at] = _NOTHING_READ if newest_ms is None else newest_ms
@@ -50,10 +57,11 @@ class SideBySide:
             return set()
         oldest_ms: dict[str, int] = {}
         for at in self._unread:
-            entity = self.entities[at[0]]
-            oldest_ms[entity] = min(self._newest_ms[at], oldest_ms.get(entity, self._newest_ms[at]))
+            newest_ms = self._newest_ms[at]
+            for entity in self.beacons[at[0]] if at[0] in self.beacons else (self.entities[at[0]],):
+                oldest_ms[entity] = min(newest_ms, oldest_ms.get(entity, newest_ms))
         return {
             at
             for at, newest_ms in self._newest_ms.items()
-            if newest_ms > oldest_ms.get(self.entities[at[0]], newest_ms) + STEP_MS
+            if at[0] in self.entities and newest_ms > oldest_ms.get(self.entities[at[0]], newest_ms) + STEP_MS
         }

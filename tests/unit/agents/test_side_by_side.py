@@ -7,13 +7,14 @@ import pytest
 from app.agents.side_by_side import STEP_MS, SideBySide
 
 MINE, THEIRS, OTHER = ("pg.orders", 0), ("my.orders", 0), ("pg.items", 0)
+BEACON = ("my.beacon", 0)
 ENTITIES = {"pg.orders": "orders", "my.orders": "orders", "pg.items": "items"}
 
 
 @pytest.fixture
 def read() -> SideBySide:
     """Return how far two entities' partitions were read: nothing yet."""
-    return SideBySide(ENTITIES)
+    return SideBySide(ENTITIES, {"my.beacon": {"orders"}})
 
 
 def test_what_is_ahead_of_unread_records_waits(read: SideBySide) -> None:
@@ -64,3 +65,27 @@ def test_what_is_read_from_elsewhere_begins_anew(read: SideBySide) -> None:
     read.read(MINE, 9_000, has_more=True)
     read.forget()
     assert read.ahead() == set()
+
+
+def test_what_is_ahead_of_unread_beacons_waits(read: SideBySide) -> None:
+    """Those of a store come before its rows, and of another entity's tables nothing waits for them."""
+    read.read(BEACON, 1_000, has_more=True)
+    read.read(MINE, 1_001 + STEP_MS, has_more=True)
+    read.read(OTHER, 9_000, has_more=True)
+    assert read.ahead() == {MINE}
+    read.read(BEACON, 5_000, has_more=False)
+    assert read.ahead() == set()
+
+
+def test_beacons_wait_for_nobody(read: SideBySide) -> None:
+    """They are read as far as there are any, long before the rows."""
+    read.read(BEACON, 9_000, has_more=True)
+    read.read(MINE, 1_000, has_more=True)
+    assert read.ahead() == set()
+
+
+def test_a_partition_that_was_not_read_yet_holds_up_the_others(read: SideBySide) -> None:
+    """As at a start in a backlog, when the broker gives one store's records first."""
+    read.read(MINE, None, has_more=True)
+    read.read(THEIRS, 1_000, has_more=True)
+    assert read.ahead() == {THEIRS}
