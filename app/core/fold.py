@@ -50,11 +50,12 @@ from app.core.judging import (
     trim,
     verify,
 )
-from app.core.keystate import KeyState, ReplicaState, decode, encode
+from app.core.keystate import KeyState, ReplicaState
 from app.core.limits import AWAKE_ROWS_MAX, HELD_STATES_MAX, STAYS_WORTH_KEEPING, SWEEP_KEYS
 from app.core.live import LiveRows, drifts_of
 from app.core.observation import (
     INCREMENTAL_READ,
+    PRESENT,
     SNAPSHOT_READ,
     Barrier,
     LedgerEcho,
@@ -66,6 +67,7 @@ from app.core.observation import (
     SliceRead,
     Truncated,
 )
+from app.core.passage import Passage, begin_passage
 from app.core.pipeline_reach import PipelineReach
 from app.core.position import BEFORE_ALL, PLACE_BYTES, STREAM, epoch_of, place_of, position
 from app.core.progress import Chain, EntityProgress, Progress
@@ -79,14 +81,18 @@ from app.core.rows import (
     is_gone,
     is_settled,
     settle,
+    stay_left,
     vouch_at_rest,
 )
+from app.core.state_forms import decode, encode
 from app.core.sweeps import Sweeps
+from app.core.timeline import Timeline
 from app.core.verdict import ABSENT, EVER, followed_by, shared_until, surely_followed
 
 __all__ = ["META", "Effects", "Shard", "row_key"]
 
 _PAIR: Final = 2
+_ONE_REPLICA: Final = [0]
 _STREAMED = bytes(flags for flags in range(256) if not flags & (SNAPSHOT_READ | INCREMENTAL_READ))
 
 
@@ -120,8 +126,8 @@ class Shard:
     notes: Notes = field(default_factory=Notes)
     rereads: Rereads = field(default_factory=Rereads)
     # Rows in memory that are not live: `_fresh` since the last flush, `_recent` of the time before.
-    _fresh: dict[bytes, KeyState] = field(default_factory=dict)
-    _recent: dict[bytes, KeyState] = field(default_factory=dict)
+    _fresh: dict[bytes, KeyState | bytes] = field(default_factory=dict)
+    _recent: dict[bytes, KeyState | bytes] = field(default_factory=dict)
     # What the next flush writes: rows, chains, and records that are ready.
     _dirty: dict[bytes, None] = field(default_factory=dict)  # in the order of what happened
     _gone: GoneRows = field(default_factory=GoneRows)  # written as absent, and deleted later
@@ -232,7 +238,7 @@ class Shard:
             if entity is None:
                 continue
             row = row_key(entity.contract.number, finding.canonical_key)
-            state = self.live[entity.contract.number].states.get(row)
+            state = self.live[entity.contract.number].state(row)
             if state is None:
                 continue
             for replica in state.replicas:
@@ -264,15 +270,21 @@ class Shard:
             live = self.live.get(number)
             state = live.states.get(row) if live is not None else None
             is_live = state is not None
-            if state is None:
-                state = self._fresh.get(row) or self._recent.get(row)
-                if state is None:
-                    continue
-            rows.append((row, encode(state)))
+            kept = state or self._fresh.get(row) or self._recent.get(row)
+            if kept is None:
+                continue
             self._gone.discard(number, row)
-            if is_gone(state):
-                self._gone.add(self.progress.entities[number], row, state)
-            elif is_live or self._is_noted(row, state):
+            if isinstance(kept, bytes):
+                rows.append((row, kept))
+                continue
+            if isinstance(kept, Passage):
+                rows.append((row, kept.packed()))
+                noted.append(row)
+                continue
+            rows.append((row, encode(kept)))
+            if is_gone(kept):
+                self._gone.add(self.progress.entities[number], row, kept)
+            elif is_live or self._is_noted(row, kept):
                 noted.append(row)
         rows += [(row, None) for row in left if row not in self._dirty]
         written = [*self.rereads.writes.items(), *self.notes.add(noted), *rows]
@@ -369,8 +381,9 @@ class Shard:
     def _held(self, row: bytes) -> KeyState | None:
         """Return a row's state if it is in memory."""
         live = self.live.get(int.from_bytes(row[1:5], "big"))
-        state = live.states.get(row) if live is not None else None
-        return state or self._fresh.get(row) or self._recent.get(row)
+        state = live.state(row) if live is not None else None
+        kept = state or self._fresh.get(row) or self._recent.get(row)
+        return decode(kept) if isinstance(kept, bytes) else kept
 
     def _fold_rows(self, block: RowBlock, states: Mapping[bytes, bytes | None], effects: Effects) -> None:
         entity = self.progress.entities.get(block.entity)
@@ -384,19 +397,19 @@ class Shard:
         agreeing, has_more = self.live[block.entity].agreeing, len(entity.contract.replicas) > 1
         forgotten_to = [*entity.forgotten_to]
         source = BlockOfStore.of(self.progress, entity, block)
+        may_pass = source.settles == _ONE_REPLICA and not has_more and block.groups == 1
         places = self._places(entity, block, reached, chain, effects)
         prefix = row_key(block.entity, b"")
-        touched: dict[bytes, KeyState] = {}
+        touched: dict[bytes, KeyState | Passage] = {}
         for n, at in places:
             row = prefix + block.keys[n]
-            state = touched.get(row)
-            if state is None:
-                state = live.get(row)
-                if state is None:
-                    state = self._at_rest(source, row, states.get(row))
-                elif has_more and row not in agreeing:
-                    vouch_at_rest(state, source.common_ms, source.swept)
-                touched[row] = state
+            held = touched.get(row) or live.get(row)
+            if may_pass and self._passes(source, touched, row, n, at, held, states.get(row)):
+                continue
+            state = self._opened(source, row, held, states.get(row))
+            if has_more and held is not None and row not in touched and row not in agreeing:
+                vouch_at_rest(state, source.common_ms, source.swept)
+            touched[row] = state
             if block.flags[n] & INCREMENTAL_READ:
                 told = fold_read(source, state, n, at)
                 if told is not None:
@@ -414,12 +427,57 @@ class Shard:
 
     def _at_rest(self, source: BlockOfStore, row: bytes, value: bytes | None) -> KeyState:
         """Return the state of a row that is not awake; one that was asleep is live again, another one is settled."""
-        state = self._fresh.get(row) or self._recent.get(row) or self._read(source.entity, row, value)
+        state = self._fresh.get(row) or self._recent.get(row) or value
+        if not isinstance(state, KeyState):
+            state = self._read(source.entity, row, state)
         if row in self.live[source.block.entity].states:
             self._find_at_rest(source.entity, row, state)
         else:
             settle(source, state)
         return state
+
+    def _opened(
+        self, source: BlockOfStore, row: bytes, held: KeyState | Passage | None, value: bytes | None
+    ) -> KeyState:
+        """Return the state of a row of a block, into which anything may be folded."""
+        if held is None:
+            return self._at_rest(source, row, value)
+        if isinstance(held, Passage):
+            return self.live[source.block.entity].state(row) or held.opened()
+        return held
+
+    def _passes(
+        self,
+        source: BlockOfStore,
+        touched: dict[bytes, KeyState | Passage],
+        row: bytes,
+        n: int,
+        at: bytes,
+        held: KeyState | Passage | None,
+        value: bytes | None,
+    ) -> bool:
+        """Put the n-th change of a block into a row that is on its way, or begins to be; False for one that is not."""
+        block, digest = source.block, source.images[n]
+        if block.flags[n] != PRESENT or digest is None or isinstance(held, KeyState):
+            return False
+        passage = self._begin_passage(source, row, value) if held is None else held
+        if passage is None or not passage.takes(block.store, at, source.raw_keys[n], digest):
+            return False
+        passage.take(block.store, stay_left(source, n, at, digest))
+        touched[row] = passage
+        return True
+
+    def _begin_passage(self, source: BlockOfStore, row: bytes, value: bytes | None) -> Passage | None:
+        """Return a row that is not live and agrees, as no change has touched it yet; None for one that is not usual."""
+        live = self.live[source.block.entity]
+        kept = self._fresh.get(row) or self._recent.get(row) or value
+        if not isinstance(kept, bytes) or row in live.asleep or row in live.unknown:
+            return None
+        passage = begin_passage(kept, source.known_ms)
+        if passage is None or not source.is_floored:
+            return passage
+        floors = zip(passage.positions, source.entity.floor, strict=True)
+        return None if any(at <= floor for at, floor in floors) else passage
 
     def _note_forgotten(self, entity: EntityProgress, before: Sequence[bytes]) -> None:
         """Write how far rows have forgotten what they showed, where that has changed."""
@@ -492,12 +550,12 @@ class Shard:
             self._record(store_record(self.progress, store))
         return found
 
-    def _settle_touched(self, entity: EntityProgress, touched: Mapping[bytes, KeyState]) -> None:
+    def _settle_touched(self, entity: EntityProgress, touched: Mapping[bytes, KeyState | Passage]) -> None:
         """Let rows that were touched wait for their judgement: until their window is over, or for their beacons."""
         live = self.live[entity.contract.number]
         judged = entity.judged
         if not judged:
-            self._fresh.update(touched)
+            self._fresh.update((row, state) for row, state in touched.items() if isinstance(state, KeyState))
             return
         numbers = [0, *(i + 1 for i in judged)]
         terms = [
@@ -506,6 +564,9 @@ class Shard:
         ]
         windows_ms = [(i, window_ms) for i, window_ms, base_ms in terms if base_ms is not None]
         for row, state in touched.items():
+            if isinstance(state, Passage):
+                live.settle_passage(row, state, terms[0][1])
+                continue
             looks_ms = [
                 _look_uncovered(state.replicas[i])
                 if base_ms is None
@@ -543,8 +604,14 @@ class Shard:
         timelines = [(number, self.progress.timeline_of(entity, number)) for number in numbers]
         windows_ms = [(i, window_ms) for i, window_ms, _ in pairs]
         self._doubt(entity, max((at_ms for _, _, at_ms in pairs), default=EVER))
+        places = [timeline for _, timeline in timelines]
         for row in live.bracketed(known_ms, [(number, timeline.untold_from) for number, timeline in timelines]):
-            state = live.states[row]
+            held = live.states[row]
+            if isinstance(held, Passage) and self._conclude_passage(
+                live, row, held, places, windows_ms[0][1], known_ms
+            ):
+                continue
+            state = live.opened(row)
             began_ms = EVER
             for number, timeline in timelines:
                 side = state.sides[number]
@@ -564,15 +631,42 @@ class Shard:
                 live.disagree(row)
                 live.schedule(row, state, [NOW] * len(state.replicas))
 
+    def _conclude_passage(
+        self,
+        live: LiveRows,
+        row: bytes,
+        passage: Passage,
+        timelines: Sequence[Timeline],
+        window_ms: int,
+        known_ms: int,
+    ) -> bool:
+        """Conclude a row that is on its way, or let it wait for more of the logs; False if it is to be judged."""
+        passage.place(timelines)
+        if passage.newest(0).latest_ms > known_ms or passage.newest(1).latest_ms > known_ms:
+            live.agree_on_its_way(row, passage, window_ms)
+            return True
+        rest = passage.ended(window_ms, known_ms)
+        if rest is None:
+            return False
+        live.end_passage(row)
+        self._fresh[row] = rest
+        if row in self.notes.noted and row not in live.unknown:
+            self._records.update(self.notes.forget(row))
+        return True
+
     def _doubt(self, entity: EntityProgress, known_ms: int) -> None:
         """Look again at rows that agree by what was read, once their window is over and no beacon has told since when.
 
         Rows may be read long before the beacons around them, and until then each counts as of the newest beacon known.
         """
+        timelines = [self.progress.timeline_of(entity, i) for i in range(len(entity.contract.stores))]
         for row in self.live[entity.contract.number].overdue(known_ms):
             state = self.live[entity.contract.number].states[row]
-            for i, side in enumerate(state.sides):
-                place_in_time(side, self.progress.timeline_of(entity, i))
+            if isinstance(state, Passage):
+                state.place(timelines)
+            else:
+                for side, timeline in zip(state.sides, timelines, strict=True):
+                    place_in_time(side, timeline)
             self._dirty[row] = None
             self._settle_touched(entity, {row: state})
 
@@ -586,7 +680,7 @@ class Shard:
         if common_ms is None or len(entity.base_ms) > 1:
             return
         for row, state in busy.items():
-            if row in live.states and state.replicas[0].drift is None:
+            if live.states.get(row) is state and state.replicas[0].drift is None:
                 for i, side in enumerate(state.sides):
                     place_in_time(side, self.progress.timeline_of(entity, i))
                 if trim(state, entity.contract.replicas[0].window_ms, common_ms):
@@ -611,7 +705,8 @@ class Shard:
         if self.progress.take_truncate(entity, cut, chain) is None:
             return
         live = self.live[cut.entity]
-        cut_rows = {row: state for row, state in live.states.items() if apply_floors(self.progress, entity, state)}
+        states = {row: state for row in live.states if (state := live.state(row)) is not None}
+        cut_rows = {row: state for row, state in states.items() if apply_floors(self.progress, entity, state)}
         self._dirty.update(dict.fromkeys(cut_rows))
         self._settle_touched(entity, cut_rows)
         self._sweeps.ask(cut.entity, entity.judged & {cut.store - 1} if cut.store else entity.judged)
@@ -748,7 +843,7 @@ class Shard:
             passed = self._heed_pipelines(entity)
             due = live.due([entity.common_ms(i) for i in range(len(entity.base_ms))])
             for row in dict.fromkeys((*passed, *due)):
-                state = live.states.get(row)
+                state = live.state(row)
                 if state is not None and not self._put_off(entity, row, state):
                     self._judge(entity, row, state, effects)
                 elif row in live.asleep:

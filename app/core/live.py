@@ -11,6 +11,7 @@ from app.core.contract import EntityContract
 from app.core.deadlines import NEVER, NOW, Deadlines
 from app.core.finding import Stage, UnknownReason
 from app.core.keystate import KeyState
+from app.core.passage import Passage
 from app.core.verdict import EVER, OPEN, shared_until
 
 _OPEN = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
@@ -30,7 +31,7 @@ class LiveRows:
     """
 
     contract: EntityContract
-    states: dict[bytes, KeyState] = field(default_factory=dict)
+    states: dict[bytes, KeyState | Passage] = field(default_factory=dict)
     asleep: dict[bytes, tuple[int, ...]] = field(default_factory=dict)  # per replica: when it is judged next
     agreeing: dict[bytes, int] = field(default_factory=dict)
     busy: dict[bytes, KeyState] = field(default_factory=dict)
@@ -50,6 +51,36 @@ class LiveRows:
         self._awaiting = [[] for _ in self.contract.replicas]
         self.drifting = [set() for _ in self.contract.replicas]
         self._untold = [[] for _ in self.contract.stores]
+
+    def state(self, row: bytes) -> KeyState | None:
+        """Return the state of a row that is in memory, to be read and changed in any way; None for another row."""
+        return self.opened(row) if row in self.states else None
+
+    def opened(self, row: bytes) -> KeyState:
+        """Return the state of a row that is in memory, to be read and changed in any way."""
+        state = self.states[row]
+        if isinstance(state, Passage):
+            state = self.states[row] = state.opened()
+        return state
+
+    def settle_passage(self, row: bytes, passage: Passage, window_ms: int) -> None:
+        """Hold a row that is on its way: until its window is over, or as one that agrees."""
+        self.states[row] = passage
+        look_ms, before_ms = passage.look_after_ms(window_ms), passage.look_ms
+        if look_ms != before_ms:
+            if before_ms != NEVER:
+                self._deadlines[0].discard(row, before_ms)
+            self._deadlines[0].put(row, look_ms)
+            passage.look_ms = look_ms
+        if look_ms == NEVER:
+            self.agree_on_its_way(row, passage, window_ms)
+        elif self.agreeing:
+            self.disagree(row)
+
+    def end_passage(self, row: bytes) -> None:
+        """Hold a row that agreed no longer: it is looked at again when something touches it."""
+        del self.states[row]
+        self.disagree(row)
 
     def schedule(self, row: bytes, state: KeyState, looks_ms: Sequence[int]) -> None:
         """Hold a row, and judge each of its replicas next when its common time has passed the time given."""
@@ -71,15 +102,18 @@ class LiveRows:
                 self._deadlines[i].discard(row, replica.look_ms)
                 replica.look_ms = NEVER
 
-    def may_sleep(self, row: bytes, state: KeyState) -> bool:
+    def may_sleep(self, row: bytes, state: KeyState | Passage) -> bool:
         """Whether a row that is written waits for its deadlines, or its pipeline, and for nothing else."""
         if row in self.agreeing or row in self.busy:
             return False
+        if isinstance(state, Passage):
+            return True
         return all(r.look_ms != NOW and (r.drift is None or r.drift.acknowledged) for r in state.replicas)
 
-    def sleep(self, row: bytes, state: KeyState) -> None:
+    def sleep(self, row: bytes, state: KeyState | Passage) -> None:
         """Hold a row's state no longer: `due` and `passed_by_pipeline` name it even so."""
-        self.asleep[row] = tuple(replica.look_ms for replica in state.replicas)
+        replicas = (state,) if isinstance(state, Passage) else state.replicas
+        self.asleep[row] = tuple(replica.look_ms for replica in replicas)
         del self.states[row]
 
     def wake(self, row: bytes, state: KeyState) -> None:
@@ -101,17 +135,34 @@ class LiveRows:
         for number in numbers:
             newest = state.sides[number].stays[-1]
             if newest.latest_ms == OPEN:
-                self.agreeing[row] = NEVER
-                heapq.heappush(self._untold[number], (newest.position, row))
                 truth = state.sides[0].stays
                 windows_end_ms = [
                     shared_until(state.sides[i + 1].stays, truth, state.replicas[i].vouched_until_ms) + window_ms
                     for i, window_ms in windows_ms
                 ]
-                self._doubted_ms[row] = doubted_ms = min(windows_end_ms, default=NEVER)
-                self._doubted.put(row, doubted_ms)
+                self._await_beacon(row, number, newest.position, min(windows_end_ms, default=NEVER))
                 return
             began_ms = max(began_ms, newest.latest_ms)
+        self._await_time(row, began_ms)
+
+    def agree_on_its_way(self, row: bytes, passage: Passage, window_ms: int) -> None:
+        """Do what `agree` does for a row that is on its way."""
+        self.disagree(row)
+        truth, shown = passage.newest(0), passage.newest(1)
+        if truth.latest_ms == OPEN:
+            self._await_beacon(row, 0, truth.position, passage.shared_until_ms() + window_ms)
+        elif shown.latest_ms == OPEN:
+            self._await_beacon(row, 1, shown.position, passage.shared_until_ms() + window_ms)
+        else:
+            self._await_time(row, max(truth.latest_ms, shown.latest_ms))
+
+    def _await_beacon(self, row: bytes, number: int, position: bytes, doubted_ms: int) -> None:
+        self.agreeing[row] = NEVER
+        heapq.heappush(self._untold[number], (position, row))
+        self._doubted_ms[row] = doubted_ms
+        self._doubted.put(row, doubted_ms)
+
+    def _await_time(self, row: bytes, began_ms: int) -> None:
         # A state that begins at the common time is known already, a deadline is over only behind it.
         self.agreeing[row] = look_ms = began_ms - 1
         self._bracketed.put(row, look_ms)
@@ -139,9 +190,14 @@ class LiveRows:
             while untold and untold[0][0] < position:
                 newest, row = heapq.heappop(untold)
                 # A row that has changed since waits with its newer state, or is no longer here.
-                if self.agreeing.get(row) == NEVER and self.states[row].sides[number].stays[-1].position == newest:
+                if self.agreeing.get(row) == NEVER and self._newest_at(row, number) == newest:
                     rows.append(row)
         return list(dict.fromkeys(rows))  # a row may have come back to where it had waited before
+
+    def _newest_at(self, row: bytes, number: int) -> bytes:
+        state = self.states[row]
+        newest = state.newest(number) if isinstance(state, Passage) else state.sides[number].stays[-1]
+        return newest.position
 
     def due(self, common_ms: Sequence[int | None]) -> list[bytes]:
         """Return the rows that want to be judged at their replicas' common times (None: not covered)."""
@@ -194,7 +250,8 @@ class LiveRows:
         """Return how many rows of a replica are within their window: neither settled, nor drifted, nor unknown."""
         # What is unknown waits for a touch, and is looked at by no deadline; a drift may be.
         awake, asleep = self.states.keys() & self.drifting[i], self.asleep.keys() & self.drifting[i]
-        looked_at = sum(self.states[row].replicas[i].look_ms != NEVER for row in awake)
+        states = [state for row in awake if (state := self.state(row)) is not None]
+        looked_at = sum(state.replicas[i].look_ms != NEVER for state in states)
         looked_at += sum(self.asleep[row][i] != NEVER for row in asleep)
         return len(self._deadlines[i]) + len(self.agreeing) - looked_at
 
@@ -208,6 +265,9 @@ class LiveRows:
         through_ms = self._deadlines[i].earliest_ms(common_ms + window_ms, self.drifting[i]) - window_ms
         for row in (*self._deadlines[i].now, *self.agreeing):
             state = self.states[row]
+            if isinstance(state, Passage):
+                through_ms = min(through_ms, state.shared_until_ms())
+                continue
             replica, truth, shown = state.replicas[i], state.sides[0].stays, state.sides[i + 1].stays
             drift = replica.drift
             # One that is over, and whose end the broker does not have yet, keeps the row's next one waiting.

@@ -40,6 +40,7 @@ class BlockOfStore:
     last_issued_ms: int
     is_floored: bool  # a truncate may stand behind a row's newest change
     common_ms: list[int | None]
+    known_ms: int  # the newest of these and of where coverage began; `EVER` before it
     settles: list[int]  # the replicas of which the history of a row at rest may be forgotten
     swept: list[int]  # the replicas that a sweep has judged
     raw_keys: list[bytes]
@@ -52,6 +53,7 @@ class BlockOfStore:
         last, issued_ms = (timeline.positions[-1], timeline.issued_ms[-1]) if timeline.positions else (BEFORE_ALL, EVER)
         is_floored = any(floor != BEFORE_ALL for floor in entity.floor)
         common_ms = [entity.common_ms(i) for i in range(len(entity.base_ms))]
+        known_ms = max((at for at in (*common_ms, *entity.base_ms) if at is not None), default=EVER)
         # A replica that no sweep has judged is held against all that its authority showed: nothing of it is forgotten.
         settles = [] if entity.unswept else sorted(entity.judged)
         swept = sorted(entity.judged - entity.unswept)
@@ -73,6 +75,7 @@ class BlockOfStore:
             issued_ms,
             is_floored,
             common_ms,
+            known_ms,
             settles,
             swept,
             raw_keys,
@@ -100,7 +103,7 @@ def fold_change(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> boo
     begins_anew = flags & CREATED and digest != ABSENT
     if digest == side.stays[-1].digest and not begins_anew:
         return False
-    side.stays.append(_stay(source, n, at, digest))
+    side.stays.append(stay_left(source, n, at, digest))
     if source.is_floored:
         apply_floors(source.progress, entity, state)
     if len(side.stays) > UNCOVERED_STAYS_MAX:
@@ -120,7 +123,8 @@ def _begin_epoch(source: BlockOfStore, side: Side, n: int, at: bytes) -> None:
             side.raw_keys = b""  # what is there under another one, its snapshot shows in its own partition
 
 
-def _stay(source: BlockOfStore, n: int, at: bytes, digest: bytes) -> Stay:
+def stay_left(source: BlockOfStore, n: int, at: bytes, digest: bytes) -> Stay:
+    """Return the state in which the n-th change of a block, at this position, leaves its row."""
     block = source.block
     if at > source.last_beacon:
         earliest_ms, latest_ms = source.last_issued_ms, OPEN
@@ -149,7 +153,7 @@ def _fold_behind_floor(source: BlockOfStore, state: KeyState, n: int, at: bytes)
     side.raw_keys = raw_keys
     if digest == before.digest:
         return False
-    side.stays.insert(-1, _stay(source, n, at, digest))
+    side.stays.insert(-1, stay_left(source, n, at, digest))
     return True
 
 

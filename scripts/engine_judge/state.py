@@ -1,8 +1,8 @@
 """What the workers hold of each row, read from the changelog of their table: the newest value of each key counts.
 
 This file alone knows the table's format: keys are 0x01, the entity's number and the row's key; values are those that
-`app/core/keystate.py` describes, in format 2. Under 0x00 stand the workers' own records: `c` with what was reached of a
-partition of changes, `e` with an entity's coverage, both JSON.
+`app/core/state_forms.py` describes, in format 2. Under 0x00 stand the workers' own records: `c` with what was reached
+of a partition of changes, `e` with an entity's coverage, both JSON.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ class Rule(Enum):
     """What the broken rule belongs to."""
 
     VERDICT = "verdict"
+    PASSAGES = "passages"
     POSITIONS = "positions"
     CHAINS = "chains"
     BARRIERS = "barriers"
@@ -284,6 +285,43 @@ _RULES: tuple[Mutant, ...] = (
         '        side.groups = b""  # what this change did to a field that the next one leaves out, nobody knows\n',
         "        pass\n",
         among=("values_left_out", "values_unmappable"),
+    ),
+    # -- rows on their way
+    Mutant(
+        "followed by another state",
+        Rule.PASSAGES,
+        "app.core.passage",
+        "a replica has followed as soon as its row changed after the authority's, whatever it shows",
+        "        return mine is None and (other is None or other.digest == digest)\n",
+        "        return mine is None\n",
+        among=("pipeline_alters",),
+    ),
+    Mutant(
+        "followed however late",
+        Rule.PASSAGES,
+        "app.core.passage",
+        "a row that is on its way agrees when both stores have gone on to one state, long after its window too",
+        "        if truth is None or shown is None or truth.earliest_ms > deadline_ms or shown.earliest_ms > deadline_ms:\n",
+        "        if truth is None or shown is None:\n",
+        among=("pipeline_stalls", "partitions_reorder", "worker_stalls"),
+    ),
+    Mutant(
+        "on its way under any raw key",
+        Rule.PASSAGES,
+        "app.core.passage",
+        "a change of another raw key is taken for one of the row that is there",
+        "        if raw_key != rest[_RAW_KEY_OF[number]] or digest == rest[_DIGEST_OF[number]]:\n",
+        "        if digest == rest[_DIGEST_OF[number]]:\n",
+        among=("keys_collide",),
+    ),
+    Mutant(
+        "on its way from behind a truncate",
+        Rule.PASSAGES,
+        "app.core.fold",
+        "a row that a truncate has cut goes on from what it showed before",
+        "        return None if any(at <= floor for at, floor in floors) else passage\n",
+        "        return passage\n",
+        among=("table_truncated",),
     ),
     # -- positions
     Mutant(
@@ -884,7 +922,7 @@ _RULES: tuple[Mutant, ...] = (
         Rule.RESTARTS,
         "app.core.fold",
         "a row that is gone is forgotten before the chains that brought its end are written",
-        "                self._gone.add(self.progress.entities[number], row, state)\n",
+        "                self._gone.add(self.progress.entities[number], row, kept)\n",
         "                rows[-1] = (row, None)\n",
         among=("commits_torn",),
     ),
@@ -929,8 +967,15 @@ _RULES: tuple[Mutant, ...] = (
         Rule.RESTARTS,
         "app.core.fold",
         "a commit does not write which rows wait",
-        "            elif is_live or self._is_noted(row, state):\n",
+        "            elif is_live or self._is_noted(row, kept):\n",
         "            elif False:\n",
+        also=(
+            Edit(
+                "app.core.fold",
+                "                rows.append((row, kept.packed()))\n                noted.append(row)\n",
+                "                rows.append((row, kept.packed()))\n",
+            ),
+        ),
         among=("worker_crashes", "rogue_writes"),
     ),
     Mutant(

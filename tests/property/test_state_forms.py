@@ -7,11 +7,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core import keystate
+from app.core import state_forms
 from app.core.finding import Stage
-from app.core.keystate import KeyState, OpenDrift, ReplicaState, Side, decode, encode
+from app.core.keystate import KeyState, OpenDrift, ReplicaState, Side
 from app.core.observation import RAW_KEY_BYTES
 from app.core.position import POSITION_BYTES
+from app.core.state_forms import decode, encode
 from app.core.verdict import EVER, OPEN, Stay
 
 DIGESTS = st.one_of(st.binary(min_size=16, max_size=16), st.sampled_from([b"", b"\x01", b"\x05"]))
@@ -55,18 +56,18 @@ def test_every_state_reads_back_as_it_was(state: KeyState) -> None:
 @given(states())
 def test_a_row_that_waits_is_written_as_the_full_form_has_it(state: KeyState) -> None:
     """The form that is written by one call has the very bytes of the one that is written part by part."""
-    quick = keystate._encode_waiting(state)
+    quick = state_forms._encode_waiting(state)
 
-    assert quick in {None, keystate._encode_full(state)}
+    assert quick in {None, state_forms._encode_full(state)}
 
 
 @given(states())
 def test_a_full_state_is_read_alike_by_both_readers(state: KeyState) -> None:
     """What the quick reader takes is what the one that goes part by part reads."""
-    written = keystate._encode_full(state)
-    quick = keystate._decode_waiting(written)
+    written = state_forms._encode_full(state)
+    quick = state_forms._decode_waiting(written)
 
-    assert quick in [None, keystate._decode_full(written)]
+    assert quick in [None, state_forms._decode_full(written)]
 
 
 def test_a_healthy_row_that_waits_takes_the_quick_forms() -> None:
@@ -77,10 +78,10 @@ def test_a_healthy_row_that_waits_takes_the_quick_forms() -> None:
         [ReplicaState(500)],
         [b"c" * 16],
     )
-    written = keystate._encode_waiting(state)
+    written = state_forms._encode_waiting(state)
 
     assert written is not None
-    assert keystate._decode_waiting(written) == state
+    assert state_forms._decode_waiting(written) == state
 
 
 def test_a_state_that_is_as_long_as_one_that_waits_and_is_none_is_read_part_by_part() -> None:

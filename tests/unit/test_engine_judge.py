@@ -27,9 +27,10 @@ from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyFi
 from app.core.digest import RowDigester, keyed_hash
 from app.core.finding import Stage
 from app.core.journal import chain_record, entity_record
-from app.core.keystate import KeyState, OpenDrift, encode
+from app.core.keystate import KeyState, OpenDrift
 from app.core.observation import Barrier, Beacon, Link, Mark, RowBlock, SliceRead
 from app.core.progress import Chain, EntityProgress
+from app.core.state_forms import encode
 from app.core.store import Converter, StoreKind
 from app.core.types.canonical import Dialect
 from app.core.verdict import EVER, Stay

@@ -8,7 +8,7 @@ from collections import Counter
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, Pipeline, Replica, StoreTable
 from app.core.finding import Finding, Stage
 from app.core.fold import META, Effects, Shard, row_key
-from app.core.keystate import KeyState, OpenDrift, decode
+from app.core.keystate import KeyState, OpenDrift
 from app.core.limits import AWAKE_ROWS_MAX
 from app.core.observation import (
     CREATED,
@@ -27,6 +27,7 @@ from app.core.observation import (
     Truncated,
 )
 from app.core.position import binlog_place
+from app.core.state_forms import decode
 
 INT = FieldType(FieldKind.INT64)
 WINDOW_MS = 1_000

@@ -6,11 +6,12 @@ from copy import deepcopy
 
 from app.core.finding import Stage, UnknownReason
 from app.core.fold import META, Shard, row_key
-from app.core.keystate import KeyState, encode
+from app.core.keystate import KeyState
 from app.core.limits import SWEEP_KEYS
 from app.core.observation import QUARANTINED, Barrier, Beacon, Link, RowBlock, Truncated
 from app.core.position import STREAM, binlog_place, epoch_of, position
 from app.core.rows import BlockOfStore, fold_change
+from app.core.state_forms import encode
 from app.core.verdict import ABSENT, reason_of
 from tests.unit.core.story import WINDOW_MS, Story, contract, digest
 from tests.unit.core.test_epochs import Log, covered_log, place

@@ -7,10 +7,10 @@ import pytest
 from app.core.finding import Stage
 from app.core.fold import META, row_key
 from app.core.journal import commit_rank
-from app.core.keystate import decode
 from app.core.limits import READ_MARGIN_MS, STAYS_WORTH_KEEPING
 from app.core.observation import QUARANTINED, Observation
 from app.core.position import binlog_place
+from app.core.state_forms import decode
 from app.core.verdict import ABSENT
 from tests.unit.core.story import Story, digest
 
