@@ -301,8 +301,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.PASSAGES,
         "app.core.passage",
         "a row that is on its way agrees when both stores have gone on to one state, long after its window too",
-        "        if truth is None or shown is None or truth.earliest_ms > deadline_ms or shown.earliest_ms > deadline_ms:\n",
-        "        if truth is None or shown is None:\n",
+        " or truth.earliest_ms > deadline_ms or shown.earliest_ms > deadline_ms:\n",
+        ":\n",
         among=("pipeline_stalls", "partitions_reorder", "worker_stalls"),
     ),
     Mutant(
