@@ -145,18 +145,9 @@ class Passage:
             or self.look_after_ms(window_ms) != OPEN
         ):
             return None
-        rest = self.rest
-        past = (rest[_FORM.size :] + rest[_DIGEST_OF[0]])[-_PAST_BYTES:]
-        vouched_ms = max(self.vouched_ms, known_ms)
-        return b"".join(
-            (
-                _HEAD,
-                _rested(truth, rest[_RAW_KEY_OF[0]]),
-                _rested(shown, rest[_RAW_KEY_OF[1]]),
-                _MOMENT.pack(vouched_ms),
-                past,
-            )
-        )
+        rest, vouched_ms = self.rest, max(self.vouched_ms, known_ms)
+        past = rest[_FORM.size :] + rest[_DIGEST_OF[0]]
+        return _at_rest(truth, rest[_RAW_KEY_OF[0]], shown, rest[_RAW_KEY_OF[1]], vouched_ms, past)
 
     def packed(self) -> bytes:
         """Return the bytes that `state_forms.encode` makes of the row once it is `opened`."""
@@ -219,15 +210,12 @@ def _collapsed(value: bytes) -> bytes | None:
     if truth.position != found[truth_at] or shown.position != found[shown_at]:
         return None
     past = b"".join(found[:truth_at]) + b"".join(stay(found)[0] for stay in truth_stays[:-1])
-    return b"".join(
-        (
-            _HEAD,
-            _rested(truth, found[truth_at + 1]),
-            _rested(shown, found[shown_at + 1]),
-            _MOMENT.pack(found[-1]),
-            past[-_PAST_BYTES:],
-        )
-    )
+    return _at_rest(truth, found[truth_at + 1], shown, found[shown_at + 1], found[-1], past)
+
+
+def _at_rest(truth: Stay, raw_key: bytes, shown: Stay, shown_raw_key: bytes, vouched_ms: int, past: bytes) -> bytes:
+    sides = _rested(truth, raw_key), _rested(shown, shown_raw_key)
+    return b"".join((_HEAD, *sides, _MOMENT.pack(vouched_ms), past[-_PAST_BYTES:]))
 
 
 def _rested(stay: Stay, raw_key: bytes) -> bytes:
