@@ -245,7 +245,11 @@ class SqlRows(ABC):
     def own_fault(self, no: Refused) -> Unready:
         """Return what it means that the store says no to Driftline's own tables."""
         what = f"Driftline's own tables cannot be read: {no.reason.value} {no.what}"
-        return Unready(what, where=self.where, hint="run `driftline init` for this store")
+        if no.reason is RefusalReason.ROW_LOCKED:
+            hint = "it goes on by itself when the other session lets go"
+        else:
+            hint = "run `driftline init` for this store"
+        return Unready(what, where=self.where, hint=hint)
 
     def _ask_of(self, text: str, parameters: Sequence[object]) -> list[Any]:
         with self.translating():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -279,8 +280,24 @@ class PostgresWorld(SqlWorld):
         )
 
     def other_begin(self) -> None:
-        """Stay in a transaction."""
+        """Stay in a transaction, beside nobody else.
+
+        A vacuum that gives pages back locks the table for some milliseconds. Where that is a catalog, pg_statistic
+        say, it is every statement's, and rightly holds a repair: these tests tell who locks what, and when.
+        """
         self.other.autocommit = False
+        self.execute("ALTER SYSTEM SET autovacuum = off")
+        self.execute("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + 30
+        while self.execute("SELECT 1 FROM pg_stat_activity WHERE backend_type LIKE 'autovacuum%'"):
+            assert time.monotonic() < deadline, "autovacuum does not end"
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        """Leave nothing behind, and the server its housekeeping."""
+        self.execute("ALTER SYSTEM RESET autovacuum")
+        self.execute("SELECT pg_reload_conf()")
+        super().close()
 
     def ddl(self) -> list[str]:
         """Return the table of things."""

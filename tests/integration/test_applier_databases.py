@@ -921,6 +921,18 @@ def test_behind_a_locked_table_commands_are_held_and_go_when_it_is_free(make: Ca
     assert world.store.read([(ENTITY, KEY)])[0].values["name"] == "new"
 
 
+def test_behind_a_vacuum_of_a_catalog_a_repair_is_held_and_goes_when_it_is_done(postgres: SqlWorld) -> None:
+    """Every plan reads pg_statistic; a vacuum locks it to give pages back, and the target's own work goes first."""
+    postgres.put(1, thing(name="old"))
+    applier, command = repair(postgres, thing(name="new"))
+    postgres.other.cursor().execute("LOCK TABLE pg_catalog.pg_statistic IN ACCESS EXCLUSIVE MODE")
+    with pytest.raises(Unready, match="row_locked") as raised:
+        applier.carry_out(command)
+    assert "init" not in raised.value.hint
+    postgres.other.rollback()
+    assert applier.carry_out(command).outcome is Outcome.APPLIED
+
+
 def test_a_target_that_takes_no_writes_is_waited_for(make: Callable[..., SqlWorld]) -> None:
     """A standby, or a server that was set read-only: no refusal, no ledger row; it goes once writes are taken."""
     world = make()
