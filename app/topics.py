@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from app.core.state_identity import STATE_FORMAT
+
 _DAY_MS: Final = 86_400_000
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _NAME_LENGTH_MAX: Final = 99
@@ -209,6 +211,24 @@ CHANGELOG_CONFIGURATION: Final[Mapping[str, str]] = {
     "delete.retention.ms": str(7 * _DAY_MS),
 }
 """Kafka's settings of the topic that holds the worker's state, which Faust names."""
+
+TABLE: Final = "state"
+"""The worker's one table."""
+
+
+def group_of(deployment: str) -> str:
+    """Return the consumer group of all workers of a deployment.
+
+    It carries the format of their state: a version with another one is another group, which reads all topics from their
+    beginnings into a changelog of its own, and what the version before it knew stays as it was, to go back to.
+    """
+    return f"{deployment}-worker-{STATE_FORMAT}"
+
+
+def changelog_of(deployment: str) -> str:
+    """Return the topic that a deployment's state is kept in, as Faust names it: group, table, `changelog`."""
+    return f"{group_of(deployment)}-{TABLE}-changelog"
+
 
 ALL: Final[tuple[Topic, ...]] = (
     OBSERVATIONS,

@@ -17,6 +17,7 @@ from typing import Any, Final
 import faust
 from mode.supervisors import CrashingSupervisor
 
+from app import topics
 from app.agents.block_consumer import WorkerApp
 from app.agents.bulk_table import BulkTable, ChangelogSink, StateHome
 from app.agents.compare import Compare, changelog_rank
@@ -28,13 +29,6 @@ from app.settings import KafkaSecurity, SaslMechanism, SecurityProtocol
 
 FETCH_BYTES_MAX: Final = 4 * 1024 * 1024
 """Per partition and fetch."""
-
-TABLE: Final = "state"
-
-
-def changelog_of(deployment: str) -> str:
-    """Return the topic that a deployment's state is kept in, as Faust names it."""
-    return f"{deployment}-worker-{TABLE}-changelog"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +47,13 @@ class WorkerShape:
 
     @property
     def group(self) -> str:
-        """The consumer group of all workers of a deployment; the changelog's name begins with it."""
-        return f"{self.deployment}-worker"
+        """The consumer group of all workers of a deployment."""
+        return topics.group_of(self.deployment)
 
     @property
     def changelog(self) -> str:
         """The topic that the state is kept in."""
-        return changelog_of(self.deployment)
+        return topics.changelog_of(self.deployment)
 
 
 def build_app(shape: WorkerShape) -> WorkerApp:
@@ -101,7 +95,7 @@ def build_app(shape: WorkerShape) -> WorkerApp:
 
 def add_table(app: WorkerApp, shape: WorkerShape, sink: ChangelogSink, home: StateHome) -> BulkTable:
     """Give the app its one table: the state of the rows, and what the planner remembers."""
-    table = BulkTable(app, sink=sink, rank=changelog_rank, home=home, name=TABLE, partitions=shape.partitions)
+    table = BulkTable(app, sink=sink, rank=changelog_rank, home=home, name=topics.TABLE, partitions=shape.partitions)
     app.tables.add(table)
     return table
 

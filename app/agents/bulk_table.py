@@ -31,7 +31,7 @@ from faust.types import TP
 
 from app.agents.kept_records import KeptBlock
 from app.core.errors import StateDamaged, StateLost, Unready
-from app.core.state_identity import IDENTITY_KEY, ChangelogPast, Kinship, StateIdentity, why_lost
+from app.core.state_identity import IDENTITY_KEY, ChangelogPast, StateIdentity, why_lost
 from app.ports import PartitionState, Rebuild, StateNews
 
 Items = dict[bytes, bytes | None]
@@ -247,10 +247,7 @@ class BulkStore(rocksdb.Store):  # type: ignore[misc]  # Faust is untyped here
     def _is_foreign(self, partition: int, opened: PartitionState) -> bool:
         if opened.offset() is None:
             return False
-        kinship = self._home.identity(partition).kinship(opened.multi_get([IDENTITY_KEY])[0])
-        if kinship is Kinship.OTHER_FORMAT:
-            raise self._lost(partition, "the state has the format of another version of the product")
-        return kinship is Kinship.FOREIGN
+        return opened.multi_get([IDENTITY_KEY])[0] != self._home.identity(partition).record()
 
     def _lost(self, partition: int, what: str) -> StateLost:
         where = f"{self.table.changelog_topic_name}[{partition}]"
@@ -291,13 +288,13 @@ class BulkStore(rocksdb.Store):  # type: ignore[misc]  # Faust is untyped here
             await asyncio.Event().wait()
 
     def _take_over(self, partition: int) -> None:
-        identity = self._home.identity(partition)
+        identity = self._home.identity(partition).record()
         with self._marking_damage(partition):
             db: PartitionState = self._db_for_partition(partition)
             begun, held = db.offset() is not None, db.multi_get([IDENTITY_KEY])[0]
         if not begun:
-            self.write_many(partition, [(IDENTITY_KEY, identity.record())])
-        elif identity.kinship(held) is not Kinship.OWN:
+            self.write_many(partition, [(IDENTITY_KEY, identity)])
+        elif held != identity:
             raise self._lost(partition, "the changelog does not begin as a changelog of this deployment and version")
         self._revisions[partition] = self.revision(partition) + 1
         self._owned.add(partition)

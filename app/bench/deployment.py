@@ -136,7 +136,7 @@ class Deployment:
     @property
     def group(self) -> str:
         """The consumer group of the workers."""
-        return f"{self.name}-worker"
+        return topics.group_of(self.name)
 
     @property
     def item_topics(self) -> list[str]:
@@ -151,7 +151,7 @@ class Deployment:
     @property
     def changelog(self) -> str:
         """The topic that the workers' state is recovered from."""
-        return f"{self.group}-state-changelog"
+        return topics.changelog_of(self.name)
 
     @property
     def digest_key(self) -> bytes:

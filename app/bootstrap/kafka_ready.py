@@ -11,7 +11,6 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from app import topics
 from app.adapters.logs import log
-from app.agents.build import changelog_of
 from app.bootstrap.sources import own_topic, stores_compared
 from app.core.contract import EntityContract
 from app.core.errors import Unready
@@ -46,7 +45,7 @@ def topics_needed(settings: Settings, contracts: Sequence[EntityContract]) -> di
         )
         for topic in topics.ALL
     }
-    changelog = changelog_of(settings.deployment)
+    changelog = topics.changelog_of(settings.deployment)
     wanted[changelog] = NewTopic(
         changelog,
         num_partitions=settings.partitions,

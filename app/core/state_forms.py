@@ -235,7 +235,7 @@ class _Reader:
 
 
 def decode(value: bytes) -> KeyState:
-    """Read a state; `DriftlineError` for another format, which is rebuilt from the changelog or read again."""
+    """Read a state; `DriftlineError` for bytes of another format, which a state of this one's name never holds."""
     if not value or value[0] != FORMAT:
         raise DriftlineError(
             f"state format {value[:1].hex() or 'empty'} is not {FORMAT}",

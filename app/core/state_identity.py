@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 from app.core.journal import META
 
 IDENTITY_KEY: Final = META + b"i"
 STATE_FORMAT: Final = 1
-"""The format of everything in the state taken together; it changes when an older reader would be wrong about it."""
+"""The format of everything in the state taken together; it rises when another reader would be wrong about it.
 
-
-class Kinship(Enum):
-    """How a state found somewhere relates to the one that is looked for."""
-
-    OWN = "own"
-    FOREIGN = "foreign"  # of another deployment, partition or changelog, or of nobody
-    OTHER_FORMAT = "other_format"  # ours, written by another version of the product
+The workers' group and changelog are named by it: a state of an older format is never read, it is made anew.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +30,8 @@ class StateIdentity:
 
     def record(self) -> bytes:
         """Return the record that a new state begins with."""
-        return self._record(STATE_FORMAT)
-
-    def _record(self, state_format: object) -> bytes:
-        told = [state_format, self.deployment, self.partition, self.changelog_id]
+        told = [STATE_FORMAT, self.deployment, self.partition, self.changelog_id]
         return json.dumps(told, separators=(",", ":")).encode()
-
-    def kinship(self, held: bytes | None) -> Kinship:
-        """Compare with the record that a state holds."""
-        if held == self.record():
-            return Kinship.OWN
-        try:
-            state_format = json.loads(held or b"[null]")[0]
-        except (ValueError, LookupError, TypeError):
-            return Kinship.FOREIGN
-        return Kinship.OTHER_FORMAT if held == self._record(state_format) else Kinship.FOREIGN
 
 
 @dataclass(frozen=True, slots=True)

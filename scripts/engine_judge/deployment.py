@@ -28,8 +28,8 @@ class Deployment:
 
     @property
     def group(self) -> str:
-        """The consumer group of the workers."""
-        return f"{self.name}-worker"
+        """The consumer group of the workers, named by the format of their state."""
+        return f"{self.name}-worker-1"
 
     @property
     def changelog(self) -> str:

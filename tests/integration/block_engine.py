@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # documented, not listed
 
+from app import topics
 from app.adapters.kafka import KafkaClients
-from app.agents.build import changelog_of
-from app.core.state_identity import IDENTITY_KEY
+from app.core.state_identity import IDENTITY_KEY, STATE_FORMAT
 from tests.integration.block_worker import PARTITIONS
 from tests.integration.running_stack import running_stack
 
@@ -33,12 +34,24 @@ class Engine:
         self.folder = folder
         self.group = "e" + secrets.token_hex(4)
         self.topic = f"{self.group}-in"
-        self.changelog = changelog_of(self.group)
+        self.state_format = STATE_FORMAT
         self.clients = KafkaClients(bootstrap, {})
         self.admin = self.clients.admin("engine-test")
         self.admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])[self.topic].result()
         self.processes: list[subprocess.Popen[bytes]] = []
         self.truth: dict[int, dict[bytes, bytes]] = {p: {} for p in range(PARTITIONS)}
+
+    @property
+    def workers(self) -> str:
+        """The workers' consumer group."""
+        with patch.object(topics, "STATE_FORMAT", self.state_format):
+            return topics.group_of(self.group)
+
+    @property
+    def changelog(self) -> str:
+        """Where the workers keep their state."""
+        with patch.object(topics, "STATE_FORMAT", self.state_format):
+            return topics.changelog_of(self.group)
 
     def fill(self, records: int = RECORDS) -> None:
         """Write records of three thousand keys, and remember the last of each."""
@@ -53,6 +66,7 @@ class Engine:
     def start(self, instance: str, *, sleep_ms: int = 20) -> subprocess.Popen[bytes]:
         """Start a worker."""
         arguments = [self.bootstrap, self.group, self.topic, instance, str(self.folder), str(sleep_ms)]
+        arguments.append(str(self.state_format))
         with (self.folder / f"{instance}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "tests.integration.block_worker", *arguments], stdout=log, stderr=log
@@ -73,7 +87,7 @@ class Engine:
 
     def committed(self) -> dict[int, int]:
         """Return what the group has committed."""
-        consumer = self.clients.consumer("committed", f"{self.group}-worker")
+        consumer = self.clients.consumer("committed", self.workers)
         try:
             places = consumer.committed([TopicPartition(self.topic, p) for p in range(PARTITIONS)], timeout=10)
             return {place.partition: max(0, place.offset) for place in places}

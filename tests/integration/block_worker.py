@@ -1,6 +1,6 @@
 """A worker of the block engine alone, for tests: copies every record into the table, and logs every block it finished.
 
-python -m tests.integration.block_worker BOOTSTRAP GROUP TOPIC INSTANCE FOLDER SLEEP_MS
+python -m tests.integration.block_worker BOOTSTRAP GROUP TOPIC INSTANCE FOLDER SLEEP_MS STATE_FORMAT
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from unittest.mock import patch
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # documented, not listed
 
+from app import topics
 from app.adapters.changelog_past import ChangelogPasts
 from app.adapters.kafka import KafkaClients
 from app.adapters.kafka_read import KafkaEnds, KafkaGroups
@@ -28,15 +30,15 @@ from app.agents.memory_shares import MemoryShares
 from app.agents.recovery_watch import RecoveryWatch
 from app.agents.run import records_to_recover
 from app.bootstrap.state import state_home
+from app.core import state_identity
 from app.observe import NoMeter
 from app.settings import KafkaSecurity
-from app.topics import CHANGELOG_CONFIGURATION
 
 PARTITIONS = 4
 
 
 def _make_changelog(admin: AdminClient, name: str) -> None:
-    wanted = NewTopic(name, PARTITIONS, 1, config=dict(CHANGELOG_CONFIGURATION))
+    wanted = NewTopic(name, PARTITIONS, 1, config=dict(topics.CHANGELOG_CONFIGURATION))
     with contextlib.suppress(KafkaException):
         admin.create_topics([wanted])[name].result()
 
@@ -106,5 +108,7 @@ async def main(bootstrap: str, group: str, topic: str, instance: str, folder: Pa
 
 
 if __name__ == "__main__":
-    _bootstrap, _group, _topic_name, _instance, _folder, _sleep_ms = sys.argv[1:7]
+    _bootstrap, _group, _topic_name, _instance, _folder, _sleep_ms, _format = sys.argv[1:8]
+    for _module in (state_identity, topics):
+        patch.object(_module, "STATE_FORMAT", int(_format)).start()
     asyncio.run(main(_bootstrap, _group, _topic_name, _instance, Path(_folder), int(_sleep_ms)))

@@ -101,6 +101,21 @@ def test_a_foreign_state_is_deleted_and_rebuilt(engine: Engine) -> None:
     assert engine.state() == engine.truth
 
 
+def test_a_state_of_another_format_is_made_anew_and_the_old_one_left_to_go_back_to(engine: Engine) -> None:
+    """A version with another format reads everything again; the version before it goes on where it had been."""
+    before, kept, ours = engine.finished(), engine.state(), engine.state_format
+    engine.state_format = ours + 1
+    _fold_some(engine)
+    assert engine.log("w1").count("foreign") == PARTITIONS
+    assert engine.state() == engine.truth
+    assert engine.finished() == before + 2 * SOME
+    engine.state_format = ours
+    assert engine.state() == kept
+    _fold_some(engine)
+    assert engine.state() == engine.truth
+    assert engine.finished() == before + 4 * SOME
+
+
 def _delete_the_changelog(engine: Engine) -> None:
     engine.admin.delete_topics([engine.changelog])[engine.changelog].result()
     engine.until(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
-from app.core.state_identity import ChangelogPast, Kinship, StateIdentity, why_lost
+from app import topics
+from app.core import state_identity
+from app.core.state_identity import ChangelogPast, StateIdentity, why_lost
 
 OWN = StateIdentity("shop", 3, "topic-id")
 
@@ -17,20 +17,20 @@ OWN = StateIdentity("shop", 3, "topic-id")
 )
 def test_another_deployment_partition_or_changelog_is_foreign(other: StateIdentity) -> None:
     """Any one of them is enough."""
-    assert OWN.kinship(other.record()) is Kinship.FOREIGN
+    assert other.record() != OWN.record()
+    assert StateIdentity("shop", 3, "topic-id").record() == OWN.record()
 
 
-@pytest.mark.parametrize("held", [None, b"", b"\xff", b"[]", b"{}", b"7", b"[1]"])
-def test_what_is_no_identity_is_foreign(held: bytes | None) -> None:
-    """Whatever the bytes are, they raise nothing."""
-    assert OWN.kinship(held) is Kinship.FOREIGN
+def test_another_format_has_a_group_a_changelog_and_an_identity_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a state of another version is never read, nor written to, in any of the places where one is kept."""
 
+    def kept() -> set[str | bytes]:
+        return {OWN.record(), topics.group_of("shop"), topics.changelog_of("shop")}
 
-def test_our_own_state_of_another_format_is_told_apart() -> None:
-    """It is not deleted as if it were worthless: a person decides."""
-    later = json.dumps([2, "shop", 3, "topic-id"], separators=(",", ":")).encode()
-    assert OWN.kinship(later) is Kinship.OTHER_FORMAT
-    assert OWN.kinship(OWN.record()) is Kinship.OWN
+    ours = kept()
+    for module in (state_identity, topics):
+        monkeypatch.setattr(module, "STATE_FORMAT", state_identity.STATE_FORMAT + 1)
+    assert len(ours | kept()) == 6
 
 
 @pytest.mark.parametrize(
