@@ -18,6 +18,8 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # docu
 
 from app import topics
 from app.adapters.kafka import KafkaClients
+from app.adapters.rocks import RocksPartition
+from app.adapters.rocks_options import RocksOptions
 from app.core.state_identity import IDENTITY_KEY, STATE_FORMAT
 from tests.integration.block_worker import PARTITIONS
 from tests.integration.running_stack import running_stack
@@ -39,6 +41,7 @@ class Engine:
         self.admin = self.clients.admin("engine-test")
         self.admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])[self.topic].result()
         self.processes: list[subprocess.Popen[bytes]] = []
+        self.filled = 0
         self.truth: dict[int, dict[bytes, bytes]] = {p: {} for p in range(PARTITIONS)}
 
     @property
@@ -56,7 +59,8 @@ class Engine:
     def fill(self, records: int = RECORDS) -> None:
         """Write records of three thousand keys, and remember the last of each."""
         sink = self.clients.producer("fill")
-        for n in range(records):
+        begin, self.filled = self.filled, self.filled + records
+        for n in range(begin, self.filled):
             key, value = b"k%d" % (n * 7919 % KEYS), b"v%d" % n
             partition = hash(key) % PARTITIONS
             sink.send(self.topic, partition, key, value)
@@ -173,6 +177,16 @@ class Engine:
     def databases(self, instance: str) -> list[Path]:
         """Return the folders of a worker's partitions."""
         return sorted((self.folder / instance).glob("**/state-*.db"))
+
+    def on_disk(self, instance: str) -> dict[int, dict[bytes, bytes]]:
+        """Return what a stopped worker holds of every key."""
+        found = {}
+        for partition, folder in enumerate(self.databases(instance)):
+            database = RocksPartition(folder, RocksOptions(2**20, 2**20))
+            items = database.items(b"", b"\xff")
+            found[partition] = {key: value.split(b" ")[1] for key, value in items if key != IDENTITY_KEY}
+            database.close()
+        return found
 
 
 @contextmanager

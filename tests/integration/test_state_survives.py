@@ -79,15 +79,51 @@ def test_a_damaged_state_is_deleted_and_rebuilt(engine: Engine, damage: Callable
         engine.until(told, within_s=60, why="a rebuilding that is told")
     engine.until_all_is_committed()
     engine.stop(worker)
-    assert engine.state() == engine.truth
+    assert engine.state() == engine.on_disk("w1") == engine.truth
     engine.assert_covered()
+
+
+def _halve(log: Path) -> None:
+    os.truncate(log, log.stat().st_size // 2)
+
+
+def _lose_its_end(log: Path) -> None:
+    os.truncate(log, log.stat().st_size - 5)
+
+
+def _lose_it_all(log: Path) -> None:
+    os.truncate(log, 0)
+
+
+def _find_zeros_at_its_end(log: Path) -> None:
+    size = log.stat().st_size
+    os.truncate(log, size * 2 // 3)
+    os.truncate(log, size)
+
+
+@pytest.mark.parametrize("cut", [_halve, _lose_its_end, _lose_it_all, _find_zeros_at_its_end])
+def test_what_a_power_cut_takes_of_rocksdbs_log_is_read_from_the_changelog(
+    engine: Engine, cut: Callable[[Path], None]
+) -> None:
+    """The log is never synced, and offsets are committed: the state knows how far it is, and nothing is missing."""
+    engine.fill(SOME)
+    worker = engine.start("w1", sleep_ms=0)
+    engine.until_all_is_committed()
+    engine.stop(worker, kill=True)
+    logs = [log for database in engine.databases("w1") for log in database.glob("*.log") if log.stat().st_size]
+    assert len(logs) == PARTITIONS
+    for log in logs:
+        cut(log)
+    assert engine.on_disk("w1") != engine.truth
+    _fold_some(engine)
+    assert engine.on_disk("w1") == engine.truth
 
 
 def test_a_deleted_state_is_rebuilt(engine: Engine) -> None:
     """One folder is gone: its partition is read again, the others are not."""
     shutil.rmtree(engine.databases("w1")[2])
     _fold_some(engine)
-    assert engine.state() == engine.truth
+    assert engine.state() == engine.on_disk("w1") == engine.truth
 
 
 def test_a_foreign_state_is_deleted_and_rebuilt(engine: Engine) -> None:
@@ -98,7 +134,7 @@ def test_a_foreign_state_is_deleted_and_rebuilt(engine: Engine) -> None:
     first.with_name("aside").rename(second)
     _fold_some(engine)
     assert engine.log("w1").count("foreign") == 2
-    assert engine.state() == engine.truth
+    assert engine.state() == engine.on_disk("w1") == engine.truth
 
 
 def test_a_state_of_another_format_is_made_anew_and_the_old_one_left_to_go_back_to(engine: Engine) -> None:
@@ -107,12 +143,12 @@ def test_a_state_of_another_format_is_made_anew_and_the_old_one_left_to_go_back_
     engine.state_format = ours + 1
     _fold_some(engine)
     assert engine.log("w1").count("foreign") == PARTITIONS
-    assert engine.state() == engine.truth
+    assert engine.state() == engine.on_disk("w1") == engine.truth
     assert engine.finished() == before + 2 * SOME
     engine.state_format = ours
-    assert engine.state() == kept
+    assert engine.state() == kept != engine.truth
     _fold_some(engine)
-    assert engine.state() == engine.truth
+    assert engine.state() == engine.on_disk("w1") == engine.truth
     assert engine.finished() == before + 4 * SOME
 
 
