@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import faust
 from mode.supervisors import CrashingSupervisor
@@ -27,9 +27,6 @@ from app.agents.plan import Plan, PlanTopics
 from app.agents.side_by_side import SideBySide
 from app.settings import KafkaSecurity, SaslMechanism, SecurityProtocol
 
-FETCH_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Per partition and fetch."""
-
 
 @dataclass(frozen=True, slots=True)
 class WorkerShape:
@@ -43,6 +40,7 @@ class WorkerShape:
     partitions: int
     block_rows_max: int
     recovered_rows_max: int
+    fetch_bytes_max: int
     standby_replicas: int
 
     @property
@@ -83,7 +81,7 @@ def build_app(shape: WorkerShape) -> WorkerApp:
         broker_max_poll_records=shape.block_rows_max,
         recovered_rows_max=shape.recovered_rows_max,
         consumer_group_instance_id=f"{shape.group}-{shape.instance_id}",
-        consumer_max_fetch_size=FETCH_BYTES_MAX,
+        consumer_max_fetch_size=shape.fetch_bytes_max,
         consumer_auto_offset_reset="earliest",
         stream_buffer_maxsize=BLOCKS_BUFFERED_MAX,
         # Rebalances wait for blocks in hand; a hundred milliseconds each.

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from app.core.cost_constants import SHIPPED
 from app.core.limits import HELD_STATES_MAX
 
 _INTERPRETER_BYTES: Final = 192 * 1024 * 1024
 """The process before it has read anything: Python, librdkafka, RocksDB, the code."""
+
+_STATE_BYTES: Final = 3_400
+"""A row whose full state is in memory. Most that are awake or changed are held in less (`core/passage.py`)."""
 
 _ROW_BYTES: Final = 768
 """One row that waits for a commit, as Python holds its key and value."""
@@ -17,16 +19,21 @@ _ROW_BYTES: Final = 768
 _KEPT_RECORD_BYTES: Final = 512
 """One record of a changelog, as it was read: a row that differs may be larger than one at rest."""
 
+_KNOWN_KEY_BYTES: Final = 448
+"""One kept key: the bytes of the topic, the canonical form, the digest, its place in a dictionary."""
+
+FETCH_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Per partition and fetch, however much memory there is: a block of the most records."""
+
+_FETCH_BYTES_MIN: Final = 64 * 1024
+
 BLOCKS_BUFFERED_MAX: Final = 16
 """What waits for one agent or for the recovery. Blocks, not records: Faust's default of 4,096 would be gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryShares:
-    """The bounds of one worker's buffers.
-
-    What the fetches hold is bounded by `FETCH_BYTES_MAX` and `BLOCKS_BUFFERED_MAX`, and is what the shares leave over.
-    """
+    """The bounds of one worker's buffers."""
 
     block_cache_bytes: int
     """RocksDB's blocks, indexes and filters, over all partitions."""
@@ -42,26 +49,36 @@ class MemoryShares:
     """Rows written and not yet taken by a commit; above it nothing is folded until one has."""
     recovered_rows_max: int
     """Records of one block of a changelog. While one is recovered nothing is awake and nothing written."""
+    known_keys_max: int
+    """Keys of which is kept what follows from their bytes, over all tables."""
+    fetched_bytes: int
+    """Raw records that were fetched and not yet asked for, over all partitions."""
 
     @classmethod
     def of(cls, memory_bytes: int) -> MemoryShares:
         """Divide a worker's memory."""
         shared = memory_bytes - _INTERPRETER_BYTES
         return cls(
-            block_cache_bytes=shared * 20 // 100,
-            write_buffers_bytes=shared * 15 // 100,
+            block_cache_bytes=shared * 18 // 100,
+            write_buffers_bytes=shared * 13 // 100,
             producer_queue_bytes=shared * 7 // 100,
-            awake_rows_max=shared * 15 // 100 // int(SHIPPED.live_row_bytes),
+            awake_rows_max=shared * 12 // 100 // _STATE_BYTES,
             # With those of the commit before, which stay in memory for the next one; most are small.
-            held_states_max=shared * 16 // 100 // int(SHIPPED.live_row_bytes),
+            held_states_max=shared * 16 // 100 // _STATE_BYTES,
             # Twice: one commit may be on its way while the next one fills.
-            written_rows_max=shared * 10 // 100 // _ROW_BYTES,
+            written_rows_max=shared * 6 // 100 // _ROW_BYTES,
             recovered_rows_max=shared * 25 // 100 // _KEPT_RECORD_BYTES // BLOCKS_BUFFERED_MAX,
+            known_keys_max=shared * 8 // 100 // _KNOWN_KEY_BYTES,
+            fetched_bytes=shared * 7 // 100,
         )
 
     def awake_rows_of_one(self, partitions: int) -> int:
         """Return `awake_rows_max` of one of so many partitions, all of which one worker may come to hold."""
         return self.awake_rows_max // partitions
+
+    def fetch_bytes_of_one(self, partitions: int) -> int:
+        """Return how much one fetch may bring of one of so many partitions, all that one worker may come to read."""
+        return max(_FETCH_BYTES_MIN, min(FETCH_BYTES_MAX, self.fetched_bytes // partitions))
 
     def held_states_of_one(self, partitions: int) -> int:
         """Return `held_states_max` of one of so many partitions."""

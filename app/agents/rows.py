@@ -37,9 +37,6 @@ BLOCK_BYTES_MAX: Final = 500_000
 CHUNK_RECORDS: Final = 1_000
 """Records that are read column by column at once: enough to pay for the columns, few enough to stay in a cache."""
 
-KNOWN_KEYS_MAX: Final = 131_072
-"""Raw keys that a worker keeps, of all its tables together: some 60 MB."""
-
 _ROW_BYTES: Final = 64  # offsets, lengths, flags, places: what a row costs besides its key and digests
 _FLAG_OF: Final = {Reading.LIVE: 0, Reading.INITIAL: SNAPSHOT_READ, Reading.INCREMENTAL: INCREMENTAL_READ}
 

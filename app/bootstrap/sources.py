@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from app.agents.contributing import ContributingRowReader
 from app.agents.ingest import Role, Source
-from app.agents.rows import KNOWN_KEYS_MAX, RowReader
+from app.agents.rows import RowReader
 from app.bootstrap.decoders import typed_readers_of
 from app.codec.contract_file import topic_of
 from app.codec.envelope import Decoder
@@ -23,8 +23,12 @@ def sources_of(
     decoders: dict[str, Decoder],
     digesters: dict[tuple[str, str], RowDigester],
     digest_key: bytes,
+    known_keys_max: int,
 ) -> Iterator[Source]:
-    """Yield every topic to read; raise `ContractViolation` where two entities claim the same."""
+    """Yield every topic to read; raise `ContractViolation` where two entities claim the same.
+
+    `known_keys_max` bounds the keys that all tables together keep.
+    """
     owner: dict[str, str] = {}
     tables = sum(len(contract.stores) for contract in contracts)
     for contract in contracts:
@@ -50,7 +54,7 @@ def sources_of(
                     digest_key,
                     settings.partitions,
                     typed=typed_readers_of(settings, settings.stores[table.store]),
-                    known_keys_max=KNOWN_KEYS_MAX // tables,
+                    known_keys_max=known_keys_max // tables,
                 )
             yield Source(table.topic, table.store, Role.TABLE, decoders[table.store], contract.entity, rows)
     for store in stores_compared(settings, contracts):

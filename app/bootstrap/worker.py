@@ -75,6 +75,7 @@ def build_worker(
         partitions=settings.partitions,
         block_rows_max=settings.worker.block_rows_max,
         recovered_rows_max=memory.recovered_rows_max,
+        fetch_bytes_max=memory.fetch_bytes_of_one(_partitions_read(settings, contracts)),
         standby_replicas=settings.standby_replicas,
     )
     app = build_app(shape)
@@ -89,9 +90,8 @@ def build_worker(
     readers = dict(row_readers(settings, contracts, decoders, digest_key))
     by_offset = KafkaReader(clients, f"{name}-lookup")
     by_offset.connect()
-    sources = list(
-        sources_of(settings, contracts, decoders, {at: digester for at, (_, digester) in readers.items()}, digest_key)
-    )
+    digesters = {at: digester for at, (_, digester) in readers.items()}
+    sources = list(sources_of(settings, contracts, decoders, digesters, digest_key, memory.known_keys_max))
     held = HeldTable(table)
     ingest = Ingest(
         sources=sources,
@@ -207,6 +207,11 @@ def build_worker(
         recovery=RecoveryWatch(news),
         stopping=asyncio.Event(),
     )
+
+
+def _partitions_read(settings: Settings, contracts: Sequence[EntityContract]) -> int:
+    """Return how many partitions of tables and of observations one worker may come to read."""
+    return settings.partitions + sum(table.partitions for contract in contracts for table in contract.stores)
 
 
 def _awaited(do: Callable[[], None]) -> Callable[[], Awaitable[None]]:

@@ -23,7 +23,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from app.agents.block_consumer import RawRecord
-from app.agents.rows import KNOWN_KEYS_MAX, PlainRows, RowBucket, RowReader, put_plain
+from app.agents.rows import PlainRows, RowBucket, RowReader, put_plain
 from app.bench.load import Load, Spread
 from app.codec.blocks import pack
 from app.codec.envelope import Decoder, decoder_for
@@ -38,6 +38,7 @@ BLOCK_RECORDS = 5_000
 PARTITIONS = 6
 KEYS = 1_000_000
 KEY = bytes(range(32))
+KNOWN_KEYS_MAX = 65_536
 PLACEHOLDER = "left-out-5d1f0b"
 Stages = dict[str, Callable[[], object]]
 
@@ -58,7 +59,7 @@ class Hop:
             KEY,
             PARTITIONS,
             typed=partial(typed_reader_for, kind, load.converter, PLACEHOLDER, schemas),
-            known_keys_max=KNOWN_KEYS_MAX // 2,
+            known_keys_max=KNOWN_KEYS_MAX,
         )
 
     def blocks(self) -> list[list[RawRecord]]:

@@ -54,8 +54,8 @@ async def main(bootstrap: str, group: str, topic: str, instance: str, folder: Pa
     configure_logs("block worker", "0", instance)
     quieten_faust()
     memory = MemoryShares.of(1024**3)
-    rows_max = memory.recovered_rows_max
-    shape = WorkerShape(group, bootstrap, KafkaSecurity(), folder, instance, PARTITIONS, 500, rows_max, 1)
+    rows_max, bytes_max = memory.recovered_rows_max, memory.fetch_bytes_of_one(2 * PARTITIONS)
+    shape = WorkerShape(group, bootstrap, KafkaSecurity(), folder, instance, PARTITIONS, 500, rows_max, bytes_max, 1)
     app = build_app(shape)
     clients = KafkaClients(bootstrap, {})
     admin = clients.admin(f"{group}-{instance}-admin")

@@ -37,6 +37,7 @@ async def main(asked: Asked) -> None:
         _PARTITIONS,
         WorkerSettings().block_rows_max,
         memory.recovered_rows_max,
+        memory.fetch_bytes_of_one(2 * _PARTITIONS),
         standby_replicas=0,
     )
     app = build_app(shape)

@@ -10,12 +10,12 @@ from app.settings import WorkerSettings
 
 MIB = 1024 * 1024
 DEFAULT_PARTITIONS = 4
-STATE_BYTES, ROW_BYTES, RECORD_BYTES, INTERPRETER_BYTES = 3_400, 768, 512, 192 * MIB
+STATE_BYTES, ROW_BYTES, RECORD_BYTES, KEY_BYTES, INTERPRETER_BYTES = 3_400, 768, 512, 448, 192 * MIB
 
 
 @pytest.mark.parametrize("mebibytes", [384, 512, 1_024, 8_192])
 def test_what_is_held_while_folding_fits_in_the_memory_of_a_worker(mebibytes: int) -> None:
-    """Buffers, two producers' queues, states awake and changed, and the rows of two commits."""
+    """Buffers, two producers' queues, states awake and changed, the rows of two commits, keys, what was fetched."""
     shares = MemoryShares.of(mebibytes * MIB)
     held_bytes = (
         INTERPRETER_BYTES
@@ -24,6 +24,8 @@ def test_what_is_held_while_folding_fits_in_the_memory_of_a_worker(mebibytes: in
         + 2 * shares.producer_queue_bytes
         + (shares.awake_rows_max + shares.held_states_max) * STATE_BYTES
         + 2 * shares.written_rows_max * ROW_BYTES
+        + shares.known_keys_max * KEY_BYTES
+        + shares.fetched_bytes
     )
     assert held_bytes <= mebibytes * MIB
 
@@ -48,5 +50,6 @@ def test_more_partitions_hold_no_more_in_all() -> None:
     """One worker may come to hold all of them."""
     shares = MemoryShares.of(WorkerSettings().memory_bytes_max)
     for partitions in (8, 64):
+        assert shares.fetch_bytes_of_one(partitions) * partitions <= shares.fetched_bytes
         assert shares.held_states_of_one(partitions) * partitions <= shares.held_states_max
         assert shares.awake_rows_of_one(partitions) * partitions <= shares.awake_rows_max
