@@ -32,6 +32,9 @@ def bars(told: Mapping[str, Any]) -> list[Bar]:
     if "latency" in told:
         p99_s = told["latency"]["at_50_percent"]["p99_ms"] / 1_000
         found.append(Bar("detection p99 at 50 % load, s after the window", p99_s, 3.0, at_most=True))
+    if "burst" in told:
+        stood_s = told["burst"]["offset_stood_max_ms"] / 1_000
+        found.append(Bar("an offset stood still in a burst, s", stood_s, 1.0, at_most=True))
     if "recovery" in told:
         recovery = told["recovery"]
         found.append(Bar("recovery, records/s", recovery["records_per_s"], 250_000))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
+from app.bench.burst import Burst
 from app.bench.contest import ENGINE, Ran
 from app.bench.latency import Delays
 from app.bench.recovery import Recovered, TakenOver
@@ -93,6 +94,17 @@ def delay_figures(delays: Delays) -> Figures:
         "max_ms": round(max(delays.delays_ms)),
         "worker_cores": _rounded(delays.worker_cores),
         "writer_late_ms": round(delays.writer_late_ms),
+    }
+
+
+def burst_figures(burst: Burst) -> Figures:
+    """Return how soon drifts of a burst were told after their windows, and how long offsets stood meanwhile."""
+    return {
+        "calm_changes_per_s": _rounded(burst.calm_changes_per_s),
+        **delay_figures(burst.delays),
+        "offset_stood_p50_ms": round(burst.stand_p50_ms),
+        "offset_stood_max_ms": round(max(burst.stands_ms.values())),
+        "peak_rss_bytes": burst.peak_rss_bytes,
     }
 
 

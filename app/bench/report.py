@@ -65,6 +65,23 @@ def latency_rows(told: Mapping[str, Any]) -> list[dict[str, object]]:
     ]
 
 
+def burst_rows(told: Mapping[str, float]) -> list[dict[str, object]]:
+    """Return the one row of the burst."""
+    return [
+        {
+            "changes/s before": f"{told['calm_changes_per_s']:,.0f}",
+            "changes/s": f"{told['changes_per_s']:,.0f}",
+            "writer late s": f"{told['writer_late_ms'] / 1_000:.1f}",
+            "drifts": told["drifts"],
+            "p50 s": f"{told['p50_ms'] / 1_000:.1f}",
+            "max s": f"{told['max_ms'] / 1_000:.1f}",
+            "an offset stood, p50 s": f"{told['offset_stood_p50_ms'] / 1_000:.2f}",
+            "at most s": f"{told['offset_stood_max_ms'] / 1_000:.2f}",
+            "peak RSS MB": f"{told['peak_rss_bytes'] / _MEGABYTE:,.0f}",
+        }
+    ]
+
+
 def recovery_rows(told: Mapping[str, float]) -> list[dict[str, object]]:
     """Return the one row of the recovery."""
     return [
@@ -106,6 +123,8 @@ def tables(told: Mapping[str, Any]) -> Sequence[tuple[str, list[dict[str, object
         found.append(("Same hop: decode, digest, last digest per key in RocksDB, changelog", same_hop_rows(told)))
     if "latency" in told:
         found.append(("Detection: from the damage to the record, less the window", latency_rows(told["latency"])))
+    if "burst" in told:
+        found.append(("A burst: ten times the load before it, no drift lost and none false", burst_rows(told["burst"])))
     if "recovery" in told:
         found.append(("Recovery: the state read again from the changelog", recovery_rows(told["recovery"])))
     if told.get("bars"):

@@ -13,9 +13,18 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from app.bench.bars import bars
+from app.bench.burst import CALM_PERCENT, TIMES, measure_burst
 from app.bench.contest import ENGINE, PEERS, Contest
 from app.bench.deployment import Deployment
-from app.bench.figures import Figures, delay_figures, hop_figures, ratios, recovery_figures, whole_path_figures
+from app.bench.figures import (
+    Figures,
+    burst_figures,
+    delay_figures,
+    hop_figures,
+    ratios,
+    recovery_figures,
+    whole_path_figures,
+)
 from app.bench.latency import measure_delays
 from app.bench.load import WINDOW_MS, Load
 from app.bench.plan import Part, Plan
@@ -43,7 +52,7 @@ class Bench:
         measure: dict[Part, Callable[[], Told]] = {
             Part.WHOLE_PATH: lambda: {"whole_path": self._whole_path()},
             Part.SAME_HOP: self._same_hop,
-            Part.LATENCY: lambda: {"latency": self._latency()},
+            Part.LATENCY: self._latency,
             Part.RECOVERY: lambda: {"recovery": self._recovery()},
         }
         told: Told = {"machine": machine()}
@@ -79,7 +88,7 @@ class Bench:
                 deployment.close()
 
     def _latency(self) -> Told:
-        """Find how much a worker can take, and look at its delays at shares of that."""
+        """Find how much a worker can take, and look at its delays at shares of that, and in a burst."""
         with self._path(self.plan.loads[0]) as path:
             path.read_snapshot()
             saturation = path.measure(self.plan.changes).changes_per_s
@@ -88,7 +97,9 @@ class Bench:
                 self.say(f"delays at {percent} % of {saturation:,.0f} changes/s, for {self.plan.live_s:.0f} s")
                 delays = measure_delays(path, saturation * percent / 100, self.plan.live_s)
                 told[f"at_{percent}_percent"] = delay_figures(delays)
-        return told
+            calm = saturation * CALM_PERCENT / 100
+            self.say(f"a burst of {TIMES} times {calm:,.0f} changes/s, for {self.plan.live_s:.0f} s")
+            return {"latency": told, "burst": burst_figures(measure_burst(path, calm, self.plan.live_s))}
 
     def _recovery(self) -> Figures:
         plan = self.plan

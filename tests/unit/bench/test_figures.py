@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from app.bench.bars import bars
+from app.bench.burst import Stands
 from app.bench.pictures import draw, same_hop_lines
 from app.bench.plan import FULL, QUICK, Part
 from app.bench.report import tables
@@ -63,7 +64,7 @@ def test_recovery_is_told_in_keys_and_in_records() -> None:
 def test_every_part_has_a_table() -> None:
     """With a row for each load, contender and share; rows of one table have the same columns."""
     found = dict(tables(document()))
-    assert [len(rows) for rows in found.values()] == [2, 3, 1, 1]
+    assert [len(rows) for rows in found.values()] == [2, 3, 1, 1, 1]
     for rows in found.values():
         assert len({tuple(row) for row in rows}) == 1
     (hop,) = (rows for title, rows in found.items() if title.startswith("Same hop"))
@@ -151,3 +152,20 @@ def test_a_plan_is_cut_down_by_names_and_by_keys() -> None:
     assert len(FULL.over(500).loads) < len(FULL.loads)
     with pytest.raises(ContractViolation, match="no load is named"):
         FULL.of(["json-41"])
+
+
+def test_an_offset_stands_only_while_there_is_more_to_read() -> None:
+    """From the look that first saw it to the one that saw it move; what ended or never moved was not seen to stand."""
+    stands = Stands()
+    for now_s, offset, end in (
+        (0, 5, 9),
+        (0.5, 5, 9),
+        (0.75, 7, 9),
+        (1.0, 9, 9),
+        (6.0, 9, 9),
+        (7.0, 9, 12),
+        (7.5, 12, 12),
+    ):
+        stands.see(("a", 0), offset, end, now_s)
+        stands.see(("a", 1), 5, 9, now_s)
+    assert stands.ms == {("a", 0): [750.0, 250.0, 1_500.0]}
