@@ -90,6 +90,9 @@ OBSERVATIONS: Final = Topic(
     retention_ms=7 * _DAY_MS,
     writers=frozenset({Part.WORKER}),
     readers=frozenset({Part.WORKER}),
+    # A state that is made anew needs them from the change topics' beginnings: behind what an older group has left of
+    # its own, they would count as redelivered.
+    version=STATE_FORMAT,
 )
 DRIFTS: Final = Topic(
     dataset="drifts",

@@ -146,7 +146,9 @@ class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
         # Faust has no setting for these; aiokafka reads them when the consumer starts.
         consumer._isolation_level = "read_committed"  # noqa: SLF001 - pinned in tests/contract
         consumer._fetch_max_wait_ms = _BROKER_WAIT_MS  # noqa: SLF001 - pinned in tests/contract
-        consumer._fetch_min_bytes = _BROKER_BYTES_MIN  # noqa: SLF001 - pinned in tests/contract
+        # Of one partition a fetch brings no more than its limit, and must not wait for more.
+        limit_bytes = self.consumer.app.conf.consumer_max_fetch_size
+        consumer._fetch_min_bytes = min(_BROKER_BYTES_MIN, limit_bytes)  # noqa: SLF001 - pinned in tests/contract
         return consumer
 
     def _records_of(self, tp: TP, *read: Any) -> RawRecords | KeptRecords:  # noqa: ANN401 - aiokafka is untyped
@@ -290,12 +292,12 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         if not fetchable:
             await self.sleep(0.02)
         for tp, span in (spans or {}).items():
-            if span.begin == span.end:
-                self.app.side_by_side.read(tp, None, has_more=span.has_more)
-                continue
             # What is dropped here is read again: each of these is followed by a seek.
             if not epoch.current or not self.flow_active or generation != self.app.consumer_generation_id:
                 return
+            if span.begin == span.end:
+                self.app.side_by_side.read(tp, None, has_more=span.has_more)
+                continue
             if self._is_changelog_tp(tp):
                 kept = KeptBlock(tp.partition, span.begin, span.end, span.records)
                 yield tp, _message(tp, span.end - 1, 0, kept, generation)

@@ -25,7 +25,8 @@ _KNOWN_KEY_BYTES: Final = 448
 FETCH_BYTES_MAX: Final = 4 * 1024 * 1024
 """Per partition and fetch, however much memory there is: a block of the most records."""
 
-_FETCH_BYTES_MIN: Final = 64 * 1024
+_FETCH_BYTES_MIN: Final = 256 * 1024
+"""Below it a connector's larger batches would come from one partition at a time."""
 
 BLOCKS_BUFFERED_MAX: Final = 16
 """What waits for one agent or for the recovery. Blocks, not records: Faust's default of 4,096 would be gigabytes."""
@@ -77,7 +78,10 @@ class MemoryShares:
         return self.awake_rows_max // partitions
 
     def fetch_bytes_of_one(self, partitions: int) -> int:
-        """Return how much one fetch may bring of one of so many partitions, all that one worker may come to read."""
+        """Return how much one fetch may bring of one of so many partitions, all that one worker may come to read.
+
+        Of so many that each would bring too little, all together may hold more than their share.
+        """
         return max(_FETCH_BYTES_MIN, min(FETCH_BYTES_MAX, self.fetched_bytes // partitions))
 
     def held_states_of_one(self, partitions: int) -> int:

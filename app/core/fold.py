@@ -607,10 +607,11 @@ class Shard:
         places = [timeline for _, timeline in timelines]
         for row in live.bracketed(known_ms, [(number, timeline.untold_from) for number, timeline in timelines]):
             held = live.states[row]
-            if isinstance(held, Passage) and self._conclude_passage(
-                live, row, held, places, windows_ms[0][1], known_ms
-            ):
-                continue
+            # A copy that lost its coverage is not judged: what it was seen to follow waits as a full state.
+            if isinstance(held, Passage) and windows_ms:
+                window_ms = windows_ms[0][1]
+                if self._conclude_passage(live, row, held, places, window_ms, known_ms):
+                    continue
             state = live.opened(row)
             began_ms = EVER
             for number, timeline in timelines:

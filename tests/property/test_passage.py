@@ -20,6 +20,7 @@ from app.core.rows import agrees
 from app.core.state_forms import decode, encode
 from app.core.verdict import EVER, OPEN, Stay, shared_until, surely_followed
 from app.simulation.run import run_seed
+from tests.unit.core.story import Story, digest
 
 WINDOW_MS = 2_000
 DIGESTS = st.sampled_from([bytes([n]) * 16 for n in range(4)])
@@ -195,3 +196,29 @@ def test_a_worker_writes_and_tells_the_same_without(
     assert begun
     assert seen[0].findings
     assert seen[0].taste == seen[1].taste
+
+
+def test_a_row_on_its_way_outlives_a_copy_that_is_judged_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The copy agrees, no beacon says when, and its connector begins anew; then the authority's log goes on."""
+
+    def told() -> Story:
+        story = Story(partitions=2)
+        for store in "AR":
+            story.row(store, "old", snapshot=True, raw="k")
+        story.until(500, 3_000)
+        for store in "AR":
+            story.row(store, "new", raw="k")
+        lags = story.block("A", "other", story.place("A"), key="j", raw="j", partition=1)
+        for at_ms in (3_500, 4_000):
+            story.observe(story.barrier("A", at_ms))
+        story.places["R"] += 1_000
+        story.row("R", "new", key="other", raw="o", snapshot=True, place=story.place("R"))
+        story.observe(lags)
+        story.until(4_500, 8_000)
+        return story
+
+    begun = told()
+    assert begun.state().sides[1].stays[-1].digest == digest("new")
+    monkeypatch.setattr(fold, "begin_passage", lambda *_: None)
+    without = told()
+    assert (begun.findings, begun.table) == (without.findings, without.table)
