@@ -27,6 +27,9 @@ def test_another_format_has_a_group_a_changelog_and_an_identity_of_its_own(monke
     def kept() -> set[str | bytes]:
         return {OWN.record(), topics.group_of("shop"), topics.changelog_of("shop")}
 
+    assert topics.OBSERVATIONS.version == state_identity.STATE_FORMAT, (
+        "what an older group left is redelivered to a new"
+    )
     ours = kept()
     for module in (state_identity, topics):
         monkeypatch.setattr(module, "STATE_FORMAT", state_identity.STATE_FORMAT + 1)
