@@ -97,6 +97,7 @@ def measure_burst(path: WholePath, calm_per_s: float, seconds: float) -> Burst:
         with OffsetWatch(progress, topics) as watch:
             live = path.logs.write_live(calm_per_s * TIMES / 2, seconds)
         cores = (worker.cpu_s - began_cpu_s) / (time.monotonic() - began_s)
+        path.catch_up(progress, worker)
         path.check(worker)
         verdicts = Verdicts(deployment)
         told = delays_of(live.damages, list(verdicts.drifts()), verdicts)

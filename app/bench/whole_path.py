@@ -73,6 +73,14 @@ class WholePath:
         self.logs.write(changes // 2)
         return self._measure()
 
+    def catch_up(self, progress: Progress, worker: WorkerProcess) -> None:
+        """Wait until every change that was written so far is read, and every row of it folded."""
+        deployment = self.deployment
+        inputs = progress.ends([*deployment.item_topics, *deployment.beacon_topics])
+        until(lambda: progress.has_committed(inputs), worker.check, _LIMIT_S, "every change read")
+        between = progress.ends([observations_of(deployment)])
+        until(lambda: progress.has_committed(between), worker.check, _LIMIT_S, "every row folded")
+
     def check(self, worker: WorkerProcess) -> int:
         """Return how many drifts were found, once everything is proven; raise unless they are those planted."""
         verdicts, due_ms = Verdicts(self.deployment), self.logs.due_ms
@@ -88,17 +96,14 @@ class WholePath:
     def _measure(self) -> Measured:
         deployment = self.deployment
         with Progress(deployment.clients, deployment.group) as progress:
-            inputs = progress.ends([*deployment.item_topics, *deployment.beacon_topics])
+            read = sum(progress.ends(deployment.item_topics).values())
             with deployment.worker() as worker:
                 worker.until_ready()
                 began_s, began_cpu_s = time.monotonic(), worker.cpu_s
-                until(lambda: progress.has_committed(inputs), worker.check, _LIMIT_S, "every change read")
-                between = progress.ends([observations_of(deployment)])
-                until(lambda: progress.has_committed(between), worker.check, _LIMIT_S, "every row folded")
+                self.catch_up(progress, worker)
                 wall_s, cpu_s = time.monotonic() - began_s, worker.cpu_s - began_cpu_s
                 findings = self.check(worker)
                 peak_bytes = worker.peak_rss_bytes
-        read = sum(end for (topic, _), end in inputs.items() if topic in deployment.item_topics)
         sizes = self._topic_bytes()
         grown = {name: size - self._sizes[name] for name, size in sizes.items()}
         changes, self._read, self._sizes = read - self._read, read, sizes
