@@ -6,9 +6,8 @@ That none is lost and none is false is what `WholePath.check` is for: it ends th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
 from threading import Event, Thread
 from types import TracebackType
 from typing import Final, Self
@@ -31,12 +30,11 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """What a burst did. `stands_ms` are, by partition that had more to read, the longest times its offset stood."""
+    """What a burst did. `stands_ms` are the times that offsets of partitions stood which had more to read."""
 
     calm_changes_per_s: float
     delays: Delays
-    stands_ms: Mapping[Place, float]
-    stand_p50_ms: float
+    stands_ms: Sequence[float]
     peak_rss_bytes: int
 
 
@@ -105,7 +103,6 @@ def measure_burst(path: WholePath, calm_per_s: float, seconds: float) -> Burst:
     return Burst(
         calm_changes_per_s=calm_per_s,
         delays=Delays(calm_per_s * TIMES, told, cores, live.late_ms),
-        stands_ms={place: max(stands) for place, stands in watch.stands.ms.items()},
-        stand_p50_ms=median(stand for stands in watch.stands.ms.values() for stand in stands),
+        stands_ms=[stand for stands in watch.stands.ms.values() for stand in stands],
         peak_rss_bytes=peak_bytes,
     )

@@ -102,8 +102,8 @@ def burst_figures(burst: Burst) -> Figures:
     return {
         "calm_changes_per_s": _rounded(burst.calm_changes_per_s),
         **delay_figures(burst.delays),
-        "offset_stood_p50_ms": round(burst.stand_p50_ms),
-        "offset_stood_max_ms": round(max(burst.stands_ms.values())),
+        "offset_stood_p50_ms": round(median(burst.stands_ms)),
+        "offset_stood_max_ms": round(max(burst.stands_ms)),
         "peak_rss_bytes": burst.peak_rss_bytes,
     }
 

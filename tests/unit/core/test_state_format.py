@@ -14,8 +14,6 @@ from app.core.state_identity import STATE_FORMAT
 from tests.unit.core.story import Story
 
 KEPT = Path(__file__).parents[2] / "data" / f"state_format_{STATE_FORMAT}.json"
-
-
 RAW = {"A": "its", "R": "own"}
 
 

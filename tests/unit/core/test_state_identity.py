@@ -30,9 +30,9 @@ def test_another_format_has_a_group_a_changelog_and_an_identity_of_its_own(monke
     assert topics.OBSERVATIONS.version == state_identity.STATE_FORMAT, (
         "what an older group left is redelivered to a new"
     )
-    ours = kept()
+    ours, later = kept(), state_identity.STATE_FORMAT + 1
     for module in (state_identity, topics):
-        monkeypatch.setattr(module, "STATE_FORMAT", state_identity.STATE_FORMAT + 1)
+        monkeypatch.setattr(module, "STATE_FORMAT", later)
     assert len(ours | kept()) == 6
 
 
