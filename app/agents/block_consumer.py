@@ -2,9 +2,9 @@
 
 Faust's cost is per message, so a message that stands for thousands of records makes it vanish. Progress is what an
 agent says of a block (`Block.done`), never Faust's own ack: Faust acks what it skips, and its compiled stream acks
-around every hook. The committed offset of a partition is the end of the finished blocks at its head; what must be safe
-before it is committed is a list of steps that the app gives (`WorkerApp.before_commit`), each of which may raise and so
-crash.
+around every hook. The committed offset of a partition is the end of the finished blocks at its head when the commit
+before began: a commit writes what had changed by then (`Shard.flush_aged`). What must be safe before it is committed is
+a list of steps that the app gives (`WorkerApp.before_commit`), each of which may raise and so crash.
 
 Positions are the consumer's: transaction markers and aborted records occupy offsets, so the end of a block is where the
 consumer stands and not "last record + 1", and a stretch without a record is a block without records. A block begins
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 import faust
@@ -44,6 +44,9 @@ _BROKER_AWAY_S: Final = 300.0
 
 _BROKER_WAIT_MS: Final = 200
 """How long the broker may hold a fetch: partitions with data wait for those without in the same request."""
+
+_PACKED_MAX: Final = 4
+"""Records of a packed topic in one block, of some hundred rows each: more would hold up the other partitions."""
 
 _BROKER_BYTES_MIN: Final = 1024 * 1024
 """What a fetch waits for, no longer than that: at a small load many small blocks would cost more than their rows."""
@@ -179,7 +182,7 @@ class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
                 before = _positions(consumer, active_partitions)
                 # Without a timeout this takes what is there and awaits nothing, so nobody can move a position
                 # between the two readings.
-                drained = await fetcher.fetched_records(active_partitions, timeout=0, max_records=max_records)
+                drained = await self._drained(fetcher, set(before), max_records)
                 after = _positions(consumer, active_partitions)
                 spans = {
                     TP(*tp): _Span(before[tp].at, reached.at, drained.get(tp, []), reached.has_more)
@@ -198,6 +201,20 @@ class BlockConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc] 
                 else:
                     waiter.cancel()
         return {}
+
+    async def _drained(self, fetcher: Any, partitions: set[TP], max_records: int | None) -> dict[TP, list[Any]]:  # noqa: ANN401 - aiokafka is untyped
+        """Take what was fetched: few packed records of each of their partitions, and records of the first others.
+
+        A fetch that failed is raised, and what was taken before it is lost: the worker ends with it.
+        """
+        packed = {tp for tp in partitions if tp.topic in self.consumer.app.packed_topics}
+        drained: dict[TP, list[Any]] = {}
+        for tp in packed:
+            drained |= await fetcher.fetched_records({tp}, timeout=0, max_records=_PACKED_MAX)
+        # To ask for no partition is to ask for all.
+        if others := partitions - packed:
+            drained |= await fetcher.fetched_records(others, timeout=0, max_records=max_records)
+        return drained
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Say nothing: Faust calls a partition stuck that was quiet for minutes and has a record again.
@@ -263,6 +280,7 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         self._fetch_lock = asyncio.Lock()
         self._epoch = FetchEpoch(0)
         self._open: dict[TP, deque[Block]] = {}
+        self._aged: dict[TP, int] = {}
         self.starts: dict[TP, int] = {}
         """Where each stream partition of the present assignment was begun to be read."""
 
@@ -319,10 +337,17 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
 
     def _new_offset(self, tp: TP) -> int | None:
         blocks = self._open.get(tp)
-        end: int | None = None
+        end = self._aged.get(tp)
         while blocks and blocks[0].finished:
             end = blocks.popleft().end
         return end
+
+    async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ANN401, FBT001, FBT002 - Faust's signature
+        """Let agents finish what they have in hand, then commit."""
+        for step in self.app.before_offsets:
+            step()
+        committed: bool = await super().force_commit(topics, start_new_transaction=start_new_transaction)
+        return committed
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: FBT001, FBT002 - Faust's signature
         # What a crash left half done is done again by the next start.
@@ -336,9 +361,14 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
                 where=self.app.conf.id,
                 hint="nothing was written; start it again",
             )
+        epoch = self._epoch
+        # What is done by now is covered by what the steps write at the next commit.
+        covered, self._aged = self._aged, dict(offsets)
         for step in self.app.before_commit:
             await step()
-        committed: bool = await super()._commit_offsets(offsets, start_new_transaction=start_new_transaction)
+        if not covered or not epoch.current:
+            return False
+        committed: bool = await super()._commit_offsets(covered, start_new_transaction=start_new_transaction)
         return committed
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
@@ -386,12 +416,19 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
         self._epoch.current = False
         self._epoch = FetchEpoch(self._epoch.of_block + 1)
         self._open.clear()
+        self._aged.clear()
         self.app.side_by_side.forget()
 
     @property
     def epoch(self) -> int:
         """The number of the present epoch: what `Block.epoch` is of the blocks that are live."""
         return self._epoch.of_block
+
+    @property
+    def has_uncommitted(self) -> bool:
+        """Whether agents are done with something that is not committed yet: two commits cover it."""
+        is_done = any(blocks and blocks[0].finished for blocks in self._open.values())
+        return is_done or any(at > (self._committed_offset.get(tp) or 0) for tp, at in self._aged.items())
 
     def unfinished_blocks(self) -> int:
         """Return how many blocks were given to agents and not finished by them."""
@@ -407,12 +444,16 @@ class BlockTransport(driver.Transport):  # type: ignore[misc]  # Faust is untype
 class WorkerApp(faust.App):  # type: ignore[misc]  # Faust is untyped here
     """A Faust app over blocks. `before_commit` runs in order before offsets are committed; what raises crashes.
 
-    `side_by_side` says which partitions are read next. `recovered_rows_max` bounds a block of a changelog.
+    `before_offsets` runs before it is looked at which offsets can be committed: so late may blocks be said to be done.
+    `side_by_side` says which partitions are read next. `recovered_rows_max` bounds a block of a changelog. Records of
+    `packed_topics` are blocks themselves, and come few at a time.
     """
 
     def __init__(self, *args: Any, recovered_rows_max: int, **kwargs: Any) -> None:  # noqa: ANN401 - Faust's signature
-        self.before_commit: list[Any] = []
+        self.before_offsets: list[Callable[[], None]] = []
+        self.before_commit: list[Callable[[], Awaitable[None]]] = []
         self.side_by_side = SideBySide({})
+        self.packed_topics: frozenset[str] = frozenset()
         self.recovered_rows_max = recovered_rows_max
         super().__init__(*args, **kwargs)
 

@@ -77,7 +77,7 @@ def build_app(shape: WorkerShape) -> WorkerApp:
         broker_heartbeat_interval=1.0,
         broker_session_timeout=10.0,
         broker_request_timeout=30.0,
-        broker_commit_interval=0.5,
+        broker_commit_interval=0.35,
         broker_max_poll_records=shape.block_rows_max,
         recovered_rows_max=shape.recovered_rows_max,
         consumer_group_instance_id=f"{shape.group}-{shape.instance_id}",
@@ -111,6 +111,7 @@ def add_agents(
     """Register the agents on their topics."""
     tables = [source.topic for source in sources if source.role is not Role.BEACON]
     app.side_by_side = _side_by_side(sources)
+    app.packed_topics = frozenset({observations})
     beacons = [source.topic for source in sources if source.role is Role.BEACON]
     app.agent(_topic(app, tables), name="ingest")(ingest.tables)
     if beacons:

@@ -124,8 +124,8 @@ class Compare:
                 await self.take(block)
 
     async def take(self, block: Block) -> None:
-        """Fold one block. Between two of its records others may run: each is folded whole."""
-        for number, record in enumerate(block.records):
+        """Fold one block."""
+        for record in block.records:
             try:
                 observation = unpack(record.value or b"")
             except Undecodable as fault:
@@ -134,10 +134,6 @@ class Compare:
                 self._log_undecodable(block, record.offset, fault)
                 continue
             self._take_observation(block.partition, observation)
-            if number % 8 == 7:  # noqa: PLR2004 - a heartbeat has its turn within some ten milliseconds
-                await asyncio.sleep(0)
-                if not block.live:
-                    return
         shard = self._shard(block.partition)
         for _ in range(_SWEEPS_AT_A_TIME):
             wanted = shard.sweep_range()
@@ -197,6 +193,7 @@ class Compare:
     async def acknowledge(self) -> None:
         """Wait until the broker has every finding so far, note that, and write the state: a step before each commit.
 
+        What is written covers what had been folded at this step of the commit before, and no more: see `flush_aged`.
         The table's own step must follow without a pause, so that nothing is folded between the two.
         """
         told, self._told = self._told, {}
@@ -207,7 +204,7 @@ class Compare:
                 self._take_effects(held[1], held[1].acknowledged(findings))
         for partition, (revision, shard) in self._shards.items():
             if revision == self._table.revision(partition):
-                self._flush(shard)
+                self._table.write_many(partition, shard.flush_aged())
 
     # -- shards --------------------------------------------------------------------------------------------------
 

@@ -55,6 +55,7 @@ class WorkerRun:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
+        self.app.before_offsets.append(self._cover)
         tasks = [asyncio.create_task(self._recur(duty), name=duty.name) for duty in self._all_duties()]
         try:
             await self._start()
@@ -88,6 +89,12 @@ class WorkerRun:
 
     async def _mark(self) -> None:
         self.check_sinks()
+        self._cover()
+
+    def _cover(self) -> None:
+        """Finish what ingest has in hand. Each commit begins with it, or it would commit what was there at a mark."""
+        if not self.is_ready:
+            return
         consumer = self.app.consumer
         self.ingest.follow(consumer.epoch, {(tp.topic, tp.partition): at for tp, at in consumer.starts.items()})
         self.ingest.mark()
@@ -134,8 +141,9 @@ class WorkerRun:
         while self.app.consumer.unfinished_blocks() and time.monotonic() < deadline and not self.app.crashed:
             self.ingest.mark()
             await asyncio.sleep(0.02)
-        if not self.app.crashed:
+        while self.app.consumer.has_uncommitted and time.monotonic() < deadline and not self.app.crashed:
             await self.app.consumer.commit()
+            await asyncio.sleep(0.02)
 
 
 def _reason(app: WorkerApp) -> BaseException:

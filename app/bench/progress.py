@@ -10,6 +10,7 @@ from typing import Final, Self
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from app.adapters.kafka import KafkaClients
+from app.adapters.kafka_read import KafkaEnds
 from app.core.errors import Unready
 
 _ASK_S: Final = 10.0
@@ -23,6 +24,8 @@ class Progress:
 
     def __init__(self, clients: KafkaClients, group: str) -> None:
         self._consumer: Consumer = clients.consumer("bench-progress", group)
+        self._ends = KafkaEnds(clients.admin("bench-ends"))
+        self._partitions: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -36,12 +39,11 @@ class Progress:
 
     def ends(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
         """Return the end of every partition of these topics."""
-        found = {}
-        for topic in topics:
-            for partition in self._consumer.list_topics(topic, timeout=_ASK_S).topics[topic].partitions:
-                at = TopicPartition(topic, partition)
-                found[topic, partition] = self._consumer.get_watermark_offsets(at, timeout=_ASK_S)[1]
-        return found
+        wanted = list(topics)
+        if new := [topic for topic in wanted if topic not in self._partitions]:
+            self._partitions |= self._ends.partitions_of(new)
+        places = [(topic, partition) for topic in wanted for partition in range(self._partitions[topic])]
+        return self._ends.offsets(places, latest=True)
 
     def committed(self, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int] | None:
         """Return how far the group has committed these partitions, 0 where it has not; None while nobody can say."""

@@ -34,6 +34,7 @@ from app.core.journal import (
     commit_rank,
     entity_record,
     forgotten_record,
+    precedes_rows,
     restore,
     row_key,
     store_record,
@@ -128,11 +129,14 @@ class Shard:
     # Rows in memory that are not live: `_fresh` since the last flush, `_recent` of the time before.
     _fresh: dict[bytes, KeyState | bytes] = field(default_factory=dict)
     _recent: dict[bytes, KeyState | bytes] = field(default_factory=dict)
-    # What the next flush writes: rows, chains, and records that are ready.
+    # What is to be written: rows, chains, and records that are ready.
     _dirty: dict[bytes, None] = field(default_factory=dict)  # in the order of what happened
     _gone: GoneRows = field(default_factory=GoneRows)  # written as absent, and deleted later
     _extended: dict[tuple[str, int], Link] = field(default_factory=dict)
     _records: dict[bytes, bytes | None] = field(default_factory=dict)
+    # What was to be written at the last flush and waits for the next one: rows, and records with those of chains.
+    _aged: dict[bytes, None] = field(default_factory=dict)
+    _aged_records: dict[bytes, bytes | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.progress = Progress.of(self.contracts)
@@ -252,20 +256,46 @@ class Shard:
     @property
     def is_full(self) -> bool:
         """Whether a flush is wanted, for there are many states in memory."""
-        return len(self._dirty) > self.held_states_max
+        return len(self._dirty) + len(self._aged) > self.held_states_max
 
     def flush(self) -> list[Write]:
-        """Return what changed since the last flush, to be written together; None deletes.
+        """Return all that changed and was not returned yet, to be written together; None deletes.
 
         Rows come before chains: a beginning of this list never claims rows that are not there. Before the rows come
         gaps, which they no longer show, and notes, without which nobody would find what they have to tell. A row that
         is gone is deleted by a later flush: until its chains are written, what they bring again must be known for a
         redelivery, and a read that is as old as the row must be known to say nothing.
         """
+        self._age()
+        return self._written()
+
+    def flush_aged(self) -> list[Write]:
+        """Return what had changed when this was called last, to be written as what `flush` returns.
+
+        Rows are written as they are now, and chains as they were then: as if a commit had been torn between the two.
+        What was folded since is in some of the rows, and is to be read again after a restart. A row that changed in one
+        store and follows in the other meanwhile is so written once, where each commit would write what it comes upon.
+        """
+        written = self._written()
+        self._age()
+        return written
+
+    def _age(self) -> None:
+        """Let the next `_written` return what changed until now."""
+        self._aged.update(self._dirty)
+        self._dirty.clear()
+        self._aged_records.update(self._records)
+        self._records = {}
+        self._aged_records.update(chain_record(link, self.progress.chains[at]) for at, link in self._extended.items())
+        self._extended = {}
+
+    def _written(self) -> list[Write]:
         rows: list[Write] = []
         noted: list[bytes] = []
         left = self._gone.let_go(self.progress.entities, self.pipelines)
-        for row in self._dirty:
+        rows += [(row, None) for row in left if row not in self._dirty and row not in self._aged]
+        for row in self._aged:
+            self._dirty.pop(row, None)
             number = int.from_bytes(row[1:5], "big")
             live = self.live.get(number)
             state = live.states.get(row) if live is not None else None
@@ -286,14 +316,13 @@ class Shard:
                 self._gone.add(self.progress.entities[number], row, kept)
             elif is_live or self._is_noted(row, kept):
                 noted.append(row)
-        rows += [(row, None) for row in left if row not in self._dirty]
-        written = [*self.rereads.writes.items(), *self.notes.add(noted), *rows]
+        # Rows are written as they are now, and so is what must be there before them.
+        before = [*filter(precedes_rows, self._aged_records.items()), *filter(precedes_rows, self._records.items())]
+        behind = sorted((w for w in self._aged_records.items() if not precedes_rows(w)), key=commit_rank)
+        written = [*self.rereads.writes.items(), *self.notes.add(noted), *before, *rows, *behind]
         self.rereads.writes = {}
-        self._dirty.clear()
-        written += sorted(self._records.items(), key=commit_rank)
-        self._records = {}
-        written += [chain_record(link, self.progress.chains[at]) for at, link in self._extended.items()]
-        self._extended = {}
+        self._aged.clear()
+        self._aged_records = {}
         self._recent, self._fresh = self._fresh, {}
         self._let_sleep()
         return written
@@ -514,7 +543,7 @@ class Shard:
             return
         for live in self.live.values():
             for row, state in list(live.states.items()):
-                if row not in self._dirty and live.may_sleep(row, state):
+                if row not in self._dirty and row not in self._aged and live.may_sleep(row, state):
                     live.sleep(row, state)
                     for held in (self._fresh, self._recent):
                         held.pop(row, None)  # where it got while its store was not covered

@@ -24,6 +24,7 @@ Write = tuple[bytes, bytes | None]
 GAP_RECORDS = META + b"g"
 _NOTE, _FORGOTTEN, _BEACON, _CHAIN = META + b"n", META + b"f", META + b"b", META + b"c"
 _RANKS = {GAP_RECORDS: 0, _NOTE: 1, _FORGOTTEN: 1, _BEACON: 3, _CHAIN: 5}
+_ROW_RANK = 2
 
 
 def commit_rank(write: Write) -> int:
@@ -36,8 +37,13 @@ def commit_rank(write: Write) -> int:
     """
     key, value = write
     if key[:1] != META:
-        return 2
+        return _ROW_RANK
     return 4 if value is None else _RANKS.get(key[:2], 4)
+
+
+def precedes_rows(write: Write) -> bool:
+    """Whether rows that are written must find this written before them."""
+    return commit_rank(write) < _ROW_RANK
 
 
 def row_key(entity: int, canonical_key: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
@@ -72,6 +72,15 @@ class UnknownSeen:
 
 
 @dataclass(slots=True)
+class _Aged:
+    """What had been reached at a commit, and is what the next one covers."""
+
+    read: int = 0
+    found: set[bytes] = field(default_factory=set)
+    periods: list[Period] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Worker:
     """One partition's worker; `holds` says whether a row's changes come here."""
 
@@ -95,6 +104,7 @@ class Worker:
     _committed: int = 0
     _sent: list[Told] = field(default_factory=list)  # and not acknowledged
     _found: set[bytes] = field(default_factory=set)  # drifts since the last commit
+    _aged: _Aged = field(default_factory=_Aged)
     _told_of: set[str] = field(default_factory=set)  # since the last look, stores of which a drift ended, or a row
     restarted_ms: int = 0  # when it began anew last
     _commits_ms: int = 0
@@ -140,13 +150,16 @@ class Worker:
             return
         self._commits_ms = now_ms + self.setting.commit_ms
         if not calm and self._happens(Fault.COMMITS_TORN, self._torn_share):
-            writes = self.shard.flush()
+            writes = self.shard.flush_aged()
             first = dice.choice([0, max(0, len(writes) - _TORN_LATE)])
             self._write(writes[: dice.randint(first, len(writes))])
             self._restart()
             return
-        self._commit()
-        self._committed = self._read
+        self._write(self.shard.flush_aged())
+        self._committed = self._aged.read
+        self._keep(self._aged.found, self._aged.periods)
+        self._aged = _Aged(self._read, self._found, [period for periods in self.periods for period in periods])
+        self._found = set()
 
     def _hear(self) -> None:
         """Take in that the broker has what was sent."""
@@ -255,6 +268,7 @@ class Worker:
         self.told += self._sent[: self._dice.randint(0, len(self._sent))]
         self._sent = []
         self._found.clear()
+        self._aged = _Aged(self._committed)
         self.restarted_ms = self._now_ms
         shard = self.shard = Shard((self.contract,), self.partition, self.setting.awake_rows_max)
         rows = shard.restore(sorted((k, v) for k, v in self._table.items() if k[:1] == META))
@@ -270,12 +284,15 @@ class Worker:
         self._found.update(finding.finding_id for finding in effects.findings)
 
     def _commit(self) -> None:
+        """Write everything, without committing that it was read."""
         self._write(self.shard.flush())
-        self.kept |= self._found
+        self._keep(self._aged.found | self._found, [period for periods in self.periods for period in periods])
         self._found.clear()
-        for periods in self.periods:
-            for period in periods:
-                period.is_kept = True
+
+    def _keep(self, found: set[bytes], earned: Iterable[Period]) -> None:
+        self.kept |= found
+        for period in earned:
+            period.is_kept = True
 
     def _write(self, writes: list[tuple[bytes, bytes | None]]) -> None:
         for key, value in writes:

@@ -459,6 +459,15 @@ _RULES: tuple[Mutant, ...] = (
         "        self._let_sleep()\n        return written[::-1]\n",
         among=("commits_torn",),
     ),
+    Mutant(
+        "chains of what is not written",
+        Rule.CHAINS,
+        "app.core.fold",
+        "a commit that leaves newer changes to the next one writes that they were read",
+        "*before, *rows, *behind]",
+        "*before, *rows, *behind, *(chain_record(k, self.progress.chains[at]) for at, k in self._extended.items())]",
+        among=("worker_crashes",),
+    ),
     # -- barriers
     Mutant(
         "every barrier is reached",

@@ -52,6 +52,7 @@ CONSUMER_HOOKS = {
     "getmany": ["self", "timeout"],
     "_add_gap": ["self", "tp", "offset_from", "offset_to"],
     "_filter_tps_with_pending_acks": ["self", "topics"],
+    "force_commit": ["self", "topics", "start_new_transaction"],
     "_new_offset": ["self", "tp"],
     "_commit_offsets": ["self", "offsets", "start_new_transaction"],
     "on_partitions_assigned": ["self", "assigned", "generation_id"],
@@ -448,7 +449,7 @@ def test_faust_knows_how_far_a_copy_is() -> None:
 
 def _consumer(blocks: list[Block]) -> BlockConsumer:
     consumer: BlockConsumer = BlockConsumer.__new__(BlockConsumer)
-    consumer._open = {TP("t", 0): deque(blocks)}
+    consumer._open, consumer._aged = {TP("t", 0): deque(blocks)}, {}
     return consumer
 
 

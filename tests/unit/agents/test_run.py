@@ -23,6 +23,9 @@ class _App:
     in_recovery = False
     tables = SimpleNamespace(actives_ready=False)
 
+    def __init__(self) -> None:
+        self.before_offsets: list[object] = []
+
     async def start(self) -> None:
         """Fail as aiokafka does when the broker dies between two requests."""
         raise NodeNotReadyError("node 1")
