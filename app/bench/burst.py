@@ -6,7 +6,7 @@ That none is lost and none is false is what `WholePath.check` is for: it ends th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
 from types import TracebackType
@@ -30,11 +30,15 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Burst:
-    """What a burst did. `stands_ms` are the times that offsets of partitions stood which had more to read."""
+    """What a burst did. Offsets of partitions that had more to read stood for so long.
+
+    Partitions of change topics also stand where they wait for others of their entity; observations wait for nobody.
+    """
 
     calm_changes_per_s: float
     delays: Delays
-    stands_ms: Sequence[float]
+    changes_stood_ms: Sequence[float]
+    observations_stood_ms: Sequence[float]
     peak_rss_bytes: int
 
 
@@ -52,6 +56,10 @@ class Stands:
             self.ms.setdefault(place, []).append((now_s - since_s) * 1_000)
         # At its end an offset has no reason to move.
         self._stood[place] = offset, now_s if offset != stood or offset >= end else since_s
+
+    def of(self, topics: Collection[str]) -> list[float]:
+        """Return how long the offsets of these topics stood, each time that one did."""
+        return [stood_ms for (topic, _), stood in self.ms.items() if topic in topics for stood_ms in stood]
 
 
 class OffsetWatch:
@@ -103,6 +111,7 @@ def measure_burst(path: WholePath, calm_per_s: float, seconds: float) -> Burst:
     return Burst(
         calm_changes_per_s=calm_per_s,
         delays=Delays(calm_per_s * TIMES, told, cores, live.late_ms),
-        stands_ms=[stand for stands in watch.stands.ms.values() for stand in stands],
+        changes_stood_ms=watch.stands.of(deployment.item_topics),
+        observations_stood_ms=watch.stands.of([observations_of(deployment)]),
         peak_rss_bytes=peak_bytes,
     )

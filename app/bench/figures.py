@@ -99,11 +99,13 @@ def delay_figures(delays: Delays) -> Figures:
 
 def burst_figures(burst: Burst) -> Figures:
     """Return how soon drifts of a burst were told after their windows, and how long offsets stood meanwhile."""
+    all_ms = [*burst.changes_stood_ms, *burst.observations_stood_ms]
     return {
         "calm_changes_per_s": _rounded(burst.calm_changes_per_s),
         **delay_figures(burst.delays),
-        "offset_stood_p50_ms": round(median(burst.stands_ms)),
-        "offset_stood_max_ms": round(max(burst.stands_ms)),
+        "offset_stood_p50_ms": round(median(all_ms)),
+        "offset_stood_max_ms": round(max(all_ms)),
+        "observations_stood_max_ms": round(max(burst.observations_stood_ms)),
         "peak_rss_bytes": burst.peak_rss_bytes,
     }
 

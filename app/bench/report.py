@@ -77,6 +77,7 @@ def burst_rows(told: Mapping[str, float]) -> list[dict[str, object]]:
             "max s": f"{told['max_ms'] / 1_000:.1f}",
             "an offset stood, p50 s": f"{told['offset_stood_p50_ms'] / 1_000:.2f}",
             "at most s": f"{told['offset_stood_max_ms'] / 1_000:.2f}",
+            "of observations s": f"{told['observations_stood_max_ms'] / 1_000:.2f}",
             "peak RSS MB": f"{told['peak_rss_bytes'] / _MEGABYTE:,.0f}",
         }
     ]

@@ -49,6 +49,7 @@ def test_a_tiny_bench_measures_every_part(tmp_path: Path) -> None:
     assert burst["changes_per_s"] == pytest.approx(10 * burst["calm_changes_per_s"], rel=0.01)
     assert 0 < burst["p50_ms"] <= burst["max_ms"]
     assert 0 < burst["offset_stood_p50_ms"] <= burst["offset_stood_max_ms"]
+    assert 0 < burst["observations_stood_max_ms"] <= burst["offset_stood_max_ms"]
     assert told["recovery"]["keys"] == 1_000
     assert told["recovery"]["records"] >= 1_000
     assert told["recovery"]["kill_to_first_verdict_s"] > 0

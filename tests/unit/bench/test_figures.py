@@ -169,3 +169,5 @@ def test_an_offset_stands_only_while_there_is_more_to_read() -> None:
         stands.see(("a", 0), offset, end, now_s)
         stands.see(("a", 1), 5, 9, now_s)
     assert stands.ms == {("a", 0): [750.0, 250.0, 1_500.0]}
+    assert stands.of({"a"}) == [750.0, 250.0, 1_500.0]
+    assert stands.of({"b"}) == []

@@ -48,7 +48,7 @@ def document() -> dict[str, Any]:
         "peers": figures,
         "times_as_fast_as": ratios(RUNS),
         "latency": {"at_50_percent": delay_figures(Delays(5_000, delays, 0.5))},
-        "burst": burst_figures(Burst(2_000, Delays(20_000, delays, 0.9, 40.0), [300.0, 700.0, 1_200.0], 300 * MIB)),
+        "burst": burst_figures(Burst(2_000, Delays(20_000, delays, 0.9, 40.0), [700.0, 1_200.0], [300.0], 300 * MIB)),
         "recovery": recovery_figures(
             [Recovered(1_000, 1_500, 0.5, 0.25)],
             [3.0, 2.0, 4.0],
