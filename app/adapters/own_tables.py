@@ -126,6 +126,12 @@ def accepts_server(store: StoreSettings) -> Statement:
     return Statement(f"UPDATE {fence} SET token = {as_token(store.kind)} WHERE scope = 'server'")  # noqa: S608 - quoted
 
 
+def raises_fence(store: StoreSettings) -> Statement:
+    """Return what lets the store's fence stand at the token of its settings; one that stands higher stays there."""
+    fence, token = f"{_name(store.kind, store.schema)}.driftline_fence", store.fence_token
+    return Statement(f"UPDATE {fence} SET token = {token} WHERE scope = '*' AND token < {token}")  # noqa: S608 - quoted
+
+
 def statements(store: StoreSettings, contracts: Iterable[EntityContract]) -> list[Statement]:
     """Return what makes one store ready, in order; `ContractViolation` for a kind that has no SQL."""
     here = [contract for contract in contracts if any(place.store == store.name for place in contract.stores)]

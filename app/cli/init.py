@@ -14,6 +14,8 @@ from app.core.errors import ContractViolation
 from app.core.store import StoreKind
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from app.adapters.own_tables import Statement
     from app.settings import StoreSettings
 
@@ -28,32 +30,44 @@ if TYPE_CHECKING:
     multiple=True,
     help="Let repairs go on in this store, where another server answers since a failover or a restore.",
 )
+@click.option(
+    "--raise-fence",
+    "fenced",
+    multiple=True,
+    help="Let this store's fence stand at its `fence_token`: repairs that carry an older one are written no more.",
+)
 @click.pass_obj
 def command(
-    invocation: Invocation, *, only: tuple[str, ...], only_print: bool, yes: bool, accepted: tuple[str, ...]
+    invocation: Invocation,
+    *,
+    only: tuple[str, ...],
+    only_print: bool,
+    yes: bool,
+    accepted: tuple[str, ...],
+    fenced: tuple[str, ...],
 ) -> int:
     """Make keys, topics and Driftline's own tables, roles and rights in every store. Run it as often as you like.
 
     The roles `beacon`, `read` and `apply` are made with the passwords of their files; a file that is not there is
     made too. Tables of contracts that do not exist yet get their rights when it is run again.
     """
-    from app.adapters.own_tables import accepts_server, run, statements
+    from app.adapters.own_tables import accepts_server, raises_fence, run, statements
     from app.adapters.side_effects import side_effects
     from app.codec.contract_file import load_contracts
 
     settings = invocation.settings()
-    unknown = sorted({*only, *accepted} - set(settings.stores))
-    if unknown:
-        raise ContractViolation(f"no store is named {unknown[0]}", hint=f"one of {', '.join(settings.stores)}")
+    named = {*only, *accepted, *fenced}
+    _check(settings.stores, named, fenced)
     contracts = load_contracts(settings.contracts_dir, settings)
     stores = [
         store
         for store in settings.stores.values()
-        if store.kind is not StoreKind.MONGODB and (not only or store.name in {*only, *accepted})
+        if store.kind is not StoreKind.MONGODB and (not only or store.name in named)
     ]
     scripts = {store.name: statements(store, contracts) for store in stores}
-    for store in stores:
-        scripts[store.name] += [accepts_server(store)] if store.name in accepted else []
+    for asked, statement_of in ((accepted, accepts_server), (fenced, raises_fence)):
+        for store in stores:
+            scripts[store.name] += [statement_of(store)] if store.name in asked else []
     if only_print or not yes:
         _show(stores, scripts)
     if only_print:
@@ -63,7 +77,8 @@ def command(
     _make_secrets(invocation)
     for store in stores:
         missing = run(store, scripts[store.name])
-        click.echo(f"store {store.name}: ready", err=True)
+        fence = f", its fence at {store.fence_token} or higher" if store.name in fenced else ""
+        click.echo(f"store {store.name}: ready{fence}", err=True)
         for table in missing:
             click.echo(f"store {store.name}: {safe_text(table)} is not there yet: run init again when it is", err=True)
         for effect in side_effects(store, contracts):
@@ -75,6 +90,16 @@ def command(
     if not only:
         _make_topics(invocation)
     return ExitCode.AGREE
+
+
+def _check(stores: Mapping[str, StoreSettings], named: Collection[str], fenced: Collection[str]) -> None:
+    """Raise `ContractViolation` for a store that is not there, or whose fence would stand where it stood."""
+    for name in sorted(named):
+        if name not in stores:
+            raise ContractViolation(f"no store is named {name}", hint=f"one of {', '.join(stores)}")
+        if name in fenced and not stores[name].fence_token:
+            hint = "raise `fence_token` there first, for workers and operators alike"
+            raise ContractViolation("its fence_token is 0, as in every repair", where=f"store {name}", hint=hint)
 
 
 def _show(stores: list[StoreSettings], scripts: dict[str, list[Statement]]) -> None:

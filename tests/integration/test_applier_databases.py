@@ -17,7 +17,7 @@ import pymysql
 import pytest
 
 from app.adapters.memory_rows import MemoryRows
-from app.adapters.own_tables import accepts_server, run, statements
+from app.adapters.own_tables import accepts_server, raises_fence, run, statements
 from app.adapters.side_effects import side_effects
 from app.adapters.sql_clients import Use
 from app.applier.rehearse import Rehearsing
@@ -977,6 +977,23 @@ def test_on_another_server_nothing_is_written_before_a_person_accepts_it(make: C
     assert world.store.recorded([command.command_id]) == {}
     assert run(world.settings, [accepts_server(world.settings)]) == []
     assert applier.carry_out(command).outcome is Outcome.APPLIED
+
+
+def test_a_fence_that_init_raised_voids_what_was_planned_before_and_is_never_lowered(
+    make: Callable[..., SqlWorld],
+) -> None:
+    """Who has older settings, or runs it twice, lets nothing through again; a command of the new token is written."""
+    world = make()
+    world.put(1, thing(name="old"))
+    applier, command = repair(world, thing(name="new"))
+    for token in (2, 1, 2):
+        settings = replace(world.settings, fence_token=token)
+        assert run(settings, [raises_fence(settings)]) == []
+        for older in (0, 1):
+            outcome = applier.carry_out(replace(command, fence_token=older))
+            assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.FENCED)
+    assert world.store.read([(ENTITY, KEY)])[0].values["name"] == "old"
+    assert applier.carry_out(replace(command, fence_token=2)).outcome is Outcome.APPLIED
 
 
 @pytest.mark.parametrize("before", [None, "old"])
