@@ -21,6 +21,7 @@ A recovery has the process for itself and is read in blocks of its own kind and 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
@@ -307,6 +308,7 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
             if fetchable:
                 spans = await self._getmany(fetchable, min(timeout, FETCH_WAIT_S))
             generation = self.app.consumer_generation_id
+        now_ms = time.time_ns() // 1_000_000
         if not fetchable:
             await self.sleep(0.02)
         for tp, span in (spans or {}).items():
@@ -314,14 +316,14 @@ class BlockConsumer(driver.Consumer):  # type: ignore[misc]  # Faust is untyped 
             if not epoch.current or not self.flow_active or generation != self.app.consumer_generation_id:
                 return
             if span.begin == span.end:
-                self.app.side_by_side.read(tp, None, has_more=span.has_more)
+                self.app.side_by_side.read(tp, None, has_more=span.has_more, now_ms=now_ms)
                 continue
             if self._is_changelog_tp(tp):
                 kept = KeptBlock(tp.partition, span.begin, span.end, span.records)
                 yield tp, _message(tp, span.end - 1, 0, kept, generation)
             else:
                 newest_ms = span.records[-1].timestamp_ms if span.records else None
-                self.app.side_by_side.read(tp, newest_ms, has_more=span.has_more)
+                self.app.side_by_side.read(tp, newest_ms, has_more=span.has_more, now_ms=now_ms)
                 block = Block(tp, span.begin, span.end, span.records, epoch)
                 self._open.setdefault(tp, deque()).append(block)
                 yield tp, _message(tp, span.end - 1, newest_ms or 0, block, generation)

@@ -8,6 +8,9 @@ does not depend on the order in which partitions are read, only what it costs.
 A store's beacons are waited for too, and wait for nobody: they are few, and a row whose beacons are known is placed in
 time as it is folded, and not again when they come.
 
+Timestamps are not believed without limit: a record without one takes its partition out of all this, and one that claims
+to be of the future counts as of now, or its partition would wait for as long as any other has something to read.
+
 A partition that was read to its end holds up nobody. One whose records cannot be had holds up its entity, which could
 not be judged without it anyway; so does one of which nothing has been read yet, as at a start.
 """
@@ -38,12 +41,16 @@ class SideBySide:
     _newest_ms: dict[TopicPartition, int] = field(default_factory=dict)
     _unread: set[TopicPartition] = field(default_factory=set)
 
-    def read(self, at: TopicPartition, newest_ms: int | None, *, has_more: bool) -> None:
+    def read(self, at: TopicPartition, newest_ms: int | None, *, has_more: bool, now_ms: int) -> None:
         """Note that a partition was read up to a timestamp (None: no record), and whether it has more by now."""
         if at[0] not in self.entities and at[0] not in self.beacons:
             return
+        if newest_ms is not None and newest_ms < 0:
+            self._newest_ms.pop(at, None)
+            self._unread.discard(at)
+            return
         if newest_ms is not None or at not in self._newest_ms:
-            self._newest_ms[at] = _NOTHING_READ if newest_ms is None else newest_ms
+            self._newest_ms[at] = _NOTHING_READ if newest_ms is None else min(newest_ms, now_ms)
         (self._unread.add if has_more else self._unread.discard)(at)
 
     def forget(self) -> None:
