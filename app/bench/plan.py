@@ -78,7 +78,7 @@ FULL: Final = Plan(
     live_s=60.0,
     recovered_keys=1_000_000,
 )
-_SMALL: Final = replace(_BASE, keys=50_000)
+_SMALL: Final = replace(_BASE, keys=20_000)
 QUICK: Final = Plan(
     loads=(
         _SMALL,
@@ -86,9 +86,9 @@ QUICK: Final = Plan(
         replace(_SMALL, converter=Converter.AVRO),
         replace(_SMALL, columns=40),
     ),
-    changes=100_000,
+    changes=50_000,
     repeat=1,
-    hop_changes=400_000,
-    live_s=12.0,
-    recovered_keys=50_000,
+    hop_changes=200_000,
+    live_s=10.0,
+    recovered_keys=20_000,
 )
