@@ -120,16 +120,19 @@ def _rights(store: StoreSettings, contracts: Iterable[EntityContract]) -> Iterat
             )
 
 
+def _fence(store: StoreSettings) -> str:
+    return f"{_name(store.kind, store.schema)}.{_FENCE}"
+
+
 def accepts_server(store: StoreSettings) -> Statement:
     """Return what lets repairs go on where another server answers for the store than the one they were made on."""
-    fence = f"{_name(store.kind, store.schema)}.driftline_fence"
-    return Statement(f"UPDATE {fence} SET token = {as_token(store.kind)} WHERE scope = 'server'")  # noqa: S608 - quoted
+    return Statement(f"UPDATE {_fence(store)} SET token = {as_token(store.kind)} WHERE scope = 'server'")  # noqa: S608 - quoted
 
 
 def raises_fence(store: StoreSettings) -> Statement:
     """Return what lets the store's fence stand at the token of its settings; one that stands higher stays there."""
-    fence, token = f"{_name(store.kind, store.schema)}.driftline_fence", store.fence_token
-    return Statement(f"UPDATE {fence} SET token = {token} WHERE scope = '*' AND token < {token}")  # noqa: S608 - quoted
+    token = store.fence_token
+    return Statement(f"UPDATE {_fence(store)} SET token = {token} WHERE scope = '*' AND token < {token}")  # noqa: S608 - quoted
 
 
 def statements(store: StoreSettings, contracts: Iterable[EntityContract]) -> list[Statement]:

@@ -290,10 +290,9 @@ class Shard:
         self._extended = {}
 
     def _written(self) -> list[Write]:
-        rows: list[Write] = []
         noted: list[bytes] = []
         left = self._gone.let_go(self.progress.entities, self.pipelines)
-        rows += [(row, None) for row in left if row not in self._dirty and row not in self._aged]
+        rows: list[Write] = [(row, None) for row in left if row not in self._dirty and row not in self._aged]
         for row in self._aged:
             self._dirty.pop(row, None)
             number = int.from_bytes(row[1:5], "big")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +26,6 @@ class Group:
     committed: list[int] = field(default_factory=list)
     written: list[int] = field(default_factory=list)
     done: list[Block] = field(default_factory=list)
-    before_commit: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.consumer = BlockConsumer.__new__(BlockConsumer)
@@ -35,7 +34,7 @@ class Group:
         self.consumer._committed_offset = {}
         self.consumer.app = SimpleNamespace(
             crashed=False,
-            before_commit=[self._write, *self.before_commit],
+            before_commit=[self._write],
             side_by_side=SimpleNamespace(forget=lambda: None),
         )
         self.consumer._thread = SimpleNamespace(call_thread=self._call, is_member=None)

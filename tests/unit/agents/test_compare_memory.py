@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from itertools import count
 
 from faust.types import TP
 
@@ -92,10 +91,8 @@ async def _ran(
         held_states_max=held_states_max,
     )
     ran, written = Ran(set()), 0
-    begin = reached = covered = 0
-    for taken in count():
-        if begin >= len(topic):
-            break
+    taken = begin = reached = covered = 0
+    while begin < len(topic):
         packed = [pack(observation) for observation in topic[begin : begin + RECORDS_PER_BLOCK]]
         records = [RawRecord(n, 0, None, value, ()) for n, value in enumerate(packed)]
         await compare.take(Block(TP("observations", 0), begin, begin + len(packed), records, FetchEpoch(0)))
@@ -107,6 +104,7 @@ async def _ran(
         _, shard = compare._shards[0]
         unwritten = shard._dirty.keys() | shard._aged.keys()
         ran.awake_most = max(ran.awake_most, sum(len(live.states.keys() - unwritten) for live in shard.live.values()))
+        taken += 1
         if taken % 7 == 0:
             table.moves += 1
             begin = reached = covered

@@ -37,14 +37,19 @@ fields:
 """
 
 
+def deployment(folder: Path, settings: str = SETTINGS) -> Path:
+    """Write a deployment with one contract, and return its settings' file."""
+    (folder / "contracts").mkdir()
+    (folder / "contracts" / "orders.yaml").write_text(CONTRACT)
+    path = folder / "driftline.yaml"
+    path.write_text(settings)
+    return path
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """Write a deployment with one contract."""
-    (tmp_path / "contracts").mkdir()
-    (tmp_path / "contracts" / "orders.yaml").write_text(CONTRACT)
-    path = tmp_path / "driftline.yaml"
-    path.write_text(SETTINGS)
-    return path
+    return deployment(tmp_path)
 
 
 def test_right_files_pass_without_any_server(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

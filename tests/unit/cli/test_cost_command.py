@@ -10,7 +10,7 @@ import pytest
 
 from app.cli.exit_codes import ExitCode
 from app.cli.main import run
-from tests.unit.cli.test_check_command import CONTRACT, SETTINGS
+from tests.unit.cli.test_check_command import deployment
 
 RATES = """\
 entities:
@@ -22,12 +22,8 @@ ALIKE = ["cost", "--tables", "3", "--rows", "1000", "--changes-per-s", "10", "--
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """Write a deployment with one contract, and its rates."""
-    (tmp_path / "contracts").mkdir()
-    (tmp_path / "contracts" / "orders.yaml").write_text(CONTRACT)
     (tmp_path / "rates.yaml").write_text(RATES)
-    path = tmp_path / "driftline.yaml"
-    path.write_text(SETTINGS)
-    return path
+    return deployment(tmp_path)
 
 
 def _costs(config: Path, capsys: pytest.CaptureFixture[str], rates: str) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import pytest
 
 from app.cli.exit_codes import ExitCode
 from app.cli.main import run
-from tests.unit.cli.test_check_command import CONTRACT, SETTINGS
+from tests.unit.cli.test_check_command import SETTINGS, deployment
 
 FENCED = SETTINGS.replace("database: shop}\n  my", "database: shop, fence_token: 3}\n  my")
 
@@ -16,11 +16,7 @@ FENCED = SETTINGS.replace("database: shop}\n  my", "database: shop, fence_token:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     """Write a deployment with one contract, in which one store has a fence."""
-    (tmp_path / "contracts").mkdir()
-    (tmp_path / "contracts" / "orders.yaml").write_text(CONTRACT)
-    path = tmp_path / "driftline.yaml"
-    path.write_text(FENCED)
-    return path
+    return deployment(tmp_path, FENCED)
 
 
 def test_a_fence_is_raised_only_where_that_is_asked_for(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

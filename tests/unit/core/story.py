@@ -8,6 +8,7 @@ from collections import Counter
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, Pipeline, Replica, StoreTable
 from app.core.finding import Finding, Stage
 from app.core.fold import META, Effects, Shard, row_key
+from app.core.journal import Write
 from app.core.keystate import KeyState, OpenDrift
 from app.core.limits import AWAKE_ROWS_MAX
 from app.core.observation import (
@@ -118,7 +119,11 @@ class Story:
         """Write what changed, as a commit does."""
         if not self.commits:
             return
-        for key, value in self.shard.flush():
+        self.write(self.shard.flush())
+
+    def write(self, writes: list[Write]) -> None:
+        """Let the table have these."""
+        for key, value in writes:
             if value is None:
                 self.table.pop(key, None)
             else:

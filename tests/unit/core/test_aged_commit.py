@@ -38,14 +38,6 @@ class Committing(Story):
         self.covered, self.aged = self.aged, len(self.observed)
         return writes
 
-    def write(self, writes: list[Write]) -> None:
-        """Let the table have these."""
-        for key, value in writes:
-            if value is None:
-                self.table.pop(key, None)
-            else:
-                self.table[key] = value
-
     def die(self) -> None:
         """Begin anew from the table, and read again what was not committed."""
         again = self.observed[self.covered :]
