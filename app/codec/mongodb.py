@@ -6,6 +6,7 @@ there reads as NULL: SQL stores have nothing else to compare it with.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from math import isfinite
@@ -13,11 +14,14 @@ from typing import Final, cast
 
 from app.codec.json_envelope import unpack_json
 from app.codec.wire import Reason, undecodable
+from app.core.errors import Undecodable
 from app.core.position import mongo_place
 from app.core.types.canonical import Micros
 
 _MOST_DEPTH: Final = 200
 _ID: Final = "_id"
+_NO_ORDINAL: Final = -1
+_BARE: Final = ("NaN", "Infinity")
 
 
 class Document(dict[str, object]):
@@ -44,10 +48,19 @@ def table_of(source: Mapping[str, object]) -> str:
 
 
 def place_of(source: Mapping[str, object], *, is_delete: bool, order: int) -> bytes:  # noqa: ARG001 - the form that all stores share
-    """Return the place: seconds and ordinal of the cluster time, then the order in the transaction."""
+    """Return the place: seconds and ordinal of the cluster time, then the order in the transaction.
+
+    The seconds are the cluster time's where the connector's pipeline says so (`ordered_by_clock` of the preflight).
+    """
     ts_ms, ordinal, within = source["ts_ms"], source.get("ord"), source.get("tord")
     if not isinstance(ts_ms, int):
         raise undecodable(Reason.BAD_ENVELOPE, "source.ts_ms is not a number")
+    if ordinal == _NO_ORDINAL:
+        raise undecodable(
+            Reason.BAD_ENVELOPE,
+            "a read of an initial snapshot of MongoDB, which does not tell where in the log it stands",
+            "nothing is proven of a store of MongoDB: docs/types.md",
+        )
     return mongo_place(
         ts_ms // 1000 << 32 | (ordinal if isinstance(ordinal, int) else 0), within if isinstance(within, int) else order
     )
@@ -69,10 +82,25 @@ def key_of(key: dict[str, object]) -> Mapping[str, object]:
 
 def image_of(raw: object) -> dict[str, object]:
     """Return a document from its text of extended JSON."""
-    found = unpack_json(raw) if isinstance(raw, str) else raw
+    found = _unpacked(raw) if isinstance(raw, str) else raw
     if not isinstance(found, dict):
         raise undecodable(Reason.BAD_ENVELOPE, "a document is not an object")
     return Document({name: _value(part) for name, part in found.items()})
+
+
+def _unpacked(text: str) -> object:
+    """Parse a document; the writer of version 1 leaves doubles that JSON does not have bare."""
+    try:
+        return unpack_json(text)
+    except Undecodable:
+        if not any(word in text for word in _BARE):
+            raise
+    try:
+        return json.loads(text, parse_constant=str)
+    except RecursionError:
+        raise undecodable(Reason.TOO_DEEP, "a document nested too deep") from None
+    except ValueError:
+        raise undecodable(Reason.BAD_JSON, "a document that is not JSON") from None
 
 
 def _value(raw: object, depth: int = 0) -> object:

@@ -5,6 +5,7 @@ A setting that is absent has Debezium's default, and some defaults lie: truncate
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
@@ -28,6 +29,8 @@ _ALTERING: Final = re.compile(
 )
 _SNAPSHOT_PART: Final = re.compile(r"snapshot\.(select\.statement\.overrides|include\.collection\.list)")
 _WHOLE_UPDATES: Final = frozenset({"change_streams_update_full", "change_streams_update_full_with_pre_image"})
+# Where the server tells it (from MongoDB 6 on), Debezium puts this in place of the seconds of the log's own time.
+_BY_CLUSTER_TIME: Final = [{"$set": {"wallTime": {"$toDate": "$clusterTime"}}}]
 _DROPPING: Final = (
     ("event.processing.failure.handling.mode", "fail", {"skip", "warn", "ignore"}),
     ("inconsistent.schema.handling.mode", "fail", {"skip", "warn"}),
@@ -68,6 +71,14 @@ def is_listed(value: str, name: str) -> bool:
             if text.lower() == name.lower():
                 return True
     return False
+
+
+def _stages(pipeline: str) -> object:
+    """Return the stages of a pipeline; None where it is no JSON."""
+    try:
+        return json.loads(pipeline)
+    except ValueError:
+        return None
 
 
 class _Rules:
@@ -175,6 +186,8 @@ class _Rules:
                     yield self.found(Problem.LOOKED_UP, "capture.mode")
                 elif self.config.get("capture.mode.full.update.type", "lookup") != "post_image":
                     yield self.found(Problem.LOOKED_UP, "capture.mode.full.update.type", "lookup by default")
+                if _stages(self.config.get("cursor.pipeline", "")) != _BY_CLUSTER_TIME:
+                    yield self.found(Problem.ORDERED_BY_CLOCK, "cursor.pipeline")
             case _:
                 for name in ("gtid.source.includes", "gtid.source.excludes"):
                     if self.config.get(name):

@@ -223,6 +223,12 @@ class Problem(Enum):
         "a document comes as it is when the connector looks for it, not as the change left it",
         'set "capture.mode": "change_streams_update_full" and "capture.mode.full.update.type": "post_image"',
     )
+    ORDERED_BY_CLOCK = (
+        "ordered_by_clock",
+        _E,
+        "changes carry the time of the server's clock in place of that of its log, and may seem to stand before others",
+        'set "cursor.pipeline": "[{\\"$set\\": {\\"wallTime\\": {\\"$toDate\\": \\"$clusterTime\\"}}}]"',
+    )
     REPLACES_NULL = (
         "replaces_null",
         _E,

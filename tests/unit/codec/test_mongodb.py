@@ -1,8 +1,13 @@
-"""MongoDB's envelopes, written after the connector's documentation: no server was at hand to record them."""
+"""MongoDB's envelopes: those of a real connector, and others written after its documentation.
+
+`mongodb_events.jsonl` is what Debezium 3.5.0 wrote of a server that speaks MongoDB's protocol, not MongoDB's own, with
+the settings of `connectors/mongodb-source.json`.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,6 +21,7 @@ from app.core.event import ChangeEvent, Operation, Reading
 from app.core.position import mongo_place
 from app.core.store import Converter, StoreKind
 
+EVENTS = Path(__file__).parents[2] / "data" / "mongodb_events.jsonl"
 DECODER = decoder_for(StoreKind.MONGODB, Converter.JSON, "left-out-5d1f0b")
 OBJECT_ID = "65a1b2c3d4e5f60718293a4b"
 DOCUMENT = {
@@ -104,6 +110,56 @@ def test_a_place_is_the_cluster_time_and_the_order_in_the_transaction() -> None:
     assert event.transaction == '{"id": 1}:4'
 
 
+def recorded() -> dict[str, ChangeEvent | None]:
+    """Return what the recorded events of a stream are, by their case."""
+    told = [orjson.loads(line) for line in EVENTS.read_bytes().splitlines()]
+    return {
+        each["case"]: DECODER.decode(orjson.dumps(each["key"]), orjson.dumps(each["value"]))
+        for each in told
+        if each["case"] not in {"initial_read", "last_read"}
+    }
+
+
+def test_what_a_real_connector_writes_is_read() -> None:
+    """With bare NaN, an order in a transaction, and reads of a running snapshot where they stand in the log."""
+    events = recorded()
+    beside = {"heartbeat", "transaction_begin", "transaction_end"}
+    assert {case for case, event in events.items() if event is None} == beside
+    changes = {case: event for case, event in events.items() if event is not None}
+    operations = {case: (event.operation.name, event.reading) for case, event in changes.items()}
+    assert operations == {
+        "create": ("CREATE", Reading.LIVE),
+        "update": ("UPDATE", Reading.LIVE),
+        "replace": ("UPDATE", Reading.LIVE),
+        "update_in_transaction": ("UPDATE", Reading.LIVE),
+        "create_in_transaction": ("CREATE", Reading.LIVE),
+        "incremental_read": ("READ", Reading.INCREMENTAL),
+        "delete": ("DELETE", Reading.LIVE),
+    }
+    places = [event.place for event in changes.values()]
+    assert places == sorted(set(places)), "the file has them in the order of the log"
+    assert {event.table for event in changes.values()} == {"shop.samples"}
+    created, updated = changes["create"].after, changes["update"].after
+    assert created is not None
+    assert updated is not None
+    assert created["amount"] == Decimal("1.250")
+    assert created["rate"] == "NaN"
+    assert created["at"] == 1_772_282_096_789_000
+    assert (created["ship.city"], updated["ship.city"]) == ("Köln", "Bern")
+    assert (created["half"], updated["half"]) == (0.5, None)
+    together = (changes["update_in_transaction"], changes["create_in_transaction"])
+    assert together[0].transaction == together[1].transaction != ""
+    assert changes["delete"].key == {"_id": "text"}
+
+
+@pytest.mark.parametrize("case", ["initial_read", "last_read"])
+def test_a_read_of_an_initial_snapshot_is_refused(case: str) -> None:
+    """It carries the connector's clock and no ordinal: a place made of them would stand anywhere in the log."""
+    told = next(each for each in map(orjson.loads, EVENTS.read_bytes().splitlines()) if each["case"] == case)
+    with pytest.raises(Undecodable, match="initial snapshot of MongoDB"):
+        DECODER.decode(orjson.dumps(told["key"]), orjson.dumps(told["value"]))
+
+
 def test_snapshots_and_deletes_are_told_apart() -> None:
     """A delete carries the key alone where there are no pre-images."""
     read = decode(envelope("r", source={"snapshot": "true"}))
@@ -130,6 +186,9 @@ def test_an_update_without_the_whole_document_is_refused() -> None:
         (envelope("c", after='{"n":{"$numberDecimal":1e1}}'), "bad_envelope"),
         (envelope("c", after='{"n":{"$numberDecimal":["x"]}}'), "bad_envelope"),
         (envelope("c", after='{"n":' + "[" * 400 + "]" * 400 + "}"), "too_deep"),
+        (envelope("c", after='{"x":NaN,"n":' + "[" * 400 + "]" * 400 + "}"), "too_deep"),
+        (envelope("c", after='{"x":NaN,"n":' + "[" * 100_000 + "]" * 100_000 + "}"), "too_deep"),
+        (envelope("c", after='{"x":NaN,"n"}'), "bad_json"),
     ],
 )
 def test_a_document_that_is_none_has_a_reason(value: bytes, reason: str) -> None:
@@ -199,8 +258,8 @@ TYPES: dict[str, tuple[FieldType | FieldKind, list[str], object]] = {
     "double that is whole": (K.FLOAT64, ['{"$numberDouble":"5.0"}', "5.0", "5"], 5.0),
     "the smallest double": (K.FLOAT64, ['{"$numberDouble":"5E-324"}', "4.9E-324"], 5e-324),
     "minus zero": (K.FLOAT64, ['{"$numberDouble":"-0.0"}', "-0.0"], 0.0),
-    "no number": (K.FLOAT64, ['{"$numberDouble":"NaN"}'], "NaN"),
-    "infinity": (K.FLOAT64, ['{"$numberDouble":"-Infinity"}'], "-Infinity"),
+    "no number": (K.FLOAT64, ['{"$numberDouble":"NaN"}', "NaN"], "NaN"),
+    "infinity": (K.FLOAT64, ['{"$numberDouble":"-Infinity"}', "-Infinity"], "-Infinity"),
     "decimal": (K.DECIMAL, ['{"$numberDecimal":"1.250"}', '{"$numberDecimal":"125E-2"}'], "1.25"),
     "a large decimal": (K.DECIMAL, ['{"$numberDecimal":"9.9E+33"}'], "99" + "0" * 32),
     "a decimal that is none": (K.DECIMAL, ['{"$numberDecimal":"NaN"}'], "NaN"),

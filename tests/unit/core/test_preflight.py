@@ -450,6 +450,8 @@ CONNECTOR_CASES: list[tuple[str, Mapping[str, str | None], Problem]] = [
     ("mariadb-source", {"gtid_source_excludes": "0-7"}, P.GTID_FILTERED),
     ("mongodb-source", {"capture_mode": "change_streams"}, P.LOOKED_UP),
     ("mongodb-source", {"capture_mode_full_update_type": None}, P.LOOKED_UP),
+    ("mongodb-source", {"cursor_pipeline": None}, P.ORDERED_BY_CLOCK),
+    ("mongodb-source", {"cursor_pipeline": '[{"$match": {"operationType": "insert"}}]'}, P.ORDERED_BY_CLOCK),
     ("mongodb-source", {"field_renames": "shop.orders.n:m"}, P.ALTERS_VALUES),
     ("postgres-source", {"errors_tolerance": "all"}, P.DROPS_EVENTS),
     ("postgres-source", {"database_password": "hunter2"}, P.SECRET_IN_CONFIG),
