@@ -19,6 +19,8 @@ from msgspec import Meta
 
 from app.core.errors import ContractViolation, Unready
 from app.core.guard import DEFAULT_LIMITS, Limits
+from app.core.limits import FENCE_SCOPE_LENGTH_MAX
+from app.core.shard import FenceTokens, shard_parts
 from app.core.store import Converter, StoreKind
 from app.declared.document import Node, plain_scalar, read_document
 from app.declared.fault import Fault, Place, Refused, nearest, shown
@@ -112,6 +114,11 @@ class StoreSettings:
         int,
         Meta(ge=0, le=2**31 - 1, description="the token that repairs of it carry; its fence must stand at it"),
     ] = 0
+
+    shard_fence_tokens: Annotated[
+        dict[str, Annotated[int, Meta(ge=1, le=2**31 - 1)]],
+        Meta(description="the tokens of shards of it that are fenced for themselves, as {orders/my/3: 2}"),
+    ] = field(default_factory=dict)
 
     staging: (
         Annotated[StagingSettings, Meta(description="a copy with the same tables and logins, to rehearse repairs in")]
@@ -400,6 +407,13 @@ class Settings:
         return sorted(taking_part, key=lambda store: store.name != authority)
 
     @property
+    def fences(self) -> FenceTokens:
+        """The tokens that repairs carry."""
+        stores = self.stores.values()
+        shards = {shard: token for store in stores for shard, token in store.shard_fence_tokens.items()}
+        return FenceTokens({store.name: store.fence_token for store in stores}, shards)
+
+    @property
     def panic_file(self) -> Path:
         """The file that stops this host's applier while it is there."""
         return self.applier.panic_file or self.keys_dir / "panic"
@@ -480,6 +494,15 @@ def _store_faults(settings: Settings, name: str, root: Node) -> Iterator[Fault]:
     if store.converter is Converter.AVRO and settings.registry_url is None:
         place = root.at("stores", name, "converter")
         yield Fault(place, "converter avro needs a schema registry", "add registry_url")
+    for shard in store.shard_fence_tokens:
+        parts = shard_parts(shard)
+        place = root.key_at("stores", name, "shard_fence_tokens", shard)
+        if parts is None or parts[1] != name or parts[2] >= settings.partitions:
+            what = f"{shown(shard)} names no shard of this store"
+            yield Fault(place, what, f"name it ENTITY/{name}/PARTITION, as `driftline status` does")
+        elif len(shard) > FENCE_SCOPE_LENGTH_MAX:
+            what = f"{shown(shard)} is too long for the table of fences"
+            yield Fault(place, what, f"shards of up to {FENCE_SCOPE_LENGTH_MAX} characters can be fenced")
 
 
 def _prefix_faults(settings: Settings, root: Node) -> Iterator[Fault]:
@@ -536,7 +559,10 @@ _SECTIONS: Final = tuple(
 def _variables(
     record: type[Any], node: Node | None, prefix: str, above: tuple[str, ...]
 ) -> Iterator[tuple[str, tuple[tuple[str, ...], Member]]]:
-    """Name the variable of each key: of each member, and of the members of each named store and role."""
+    """Name the variable of each key: of each member, and of the members of each named store and role.
+
+    What is named by more than letters, such as a shard, has none.
+    """
     for member in members_of(record):
         kind = bare(member.type)
         below = node.value.get(member.name) if node is not None and isinstance(node.value, dict) else None
@@ -544,9 +570,12 @@ def _variables(
         if is_record(kind):
             yield from _variables(kind, below, f"{name}_", path)
         elif get_origin(kind) is dict:
+            of = get_args(kind)[1]
+            if not is_record(bare(of)):
+                continue
             entries = below.value if below is not None and isinstance(below.value, dict) else {}
             for key, entry in entries.items():
-                yield from _variables(get_args(kind)[1], entry, f"{name}_{key.upper()}_", (*path, key))
+                yield from _variables(of, entry, f"{name}_{key.upper()}_", (*path, key))
         elif not (record is StoreSettings and member.name == "name"):
             yield name, (path, member)
 

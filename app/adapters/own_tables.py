@@ -129,10 +129,23 @@ def accepts_server(store: StoreSettings) -> Statement:
     return Statement(f"UPDATE {_fence(store)} SET token = {as_token(store.kind)} WHERE scope = 'server'")  # noqa: S608 - quoted
 
 
-def raises_fence(store: StoreSettings) -> Statement:
-    """Return what lets the store's fence stand at the token of its settings; one that stands higher stays there."""
-    token = store.fence_token
-    return Statement(f"UPDATE {_fence(store)} SET token = {token} WHERE scope = '*' AND token < {token}")  # noqa: S608 - quoted
+def raises_fence(store: StoreSettings, shard: str = "") -> Statement:
+    """Return what lets a fence stand at its token of the settings; one that stands higher stays there.
+
+    It is the store's, or that of one of its shards, for which `KeyError` is raised where the settings have no token.
+    """
+    fence = _fence(store)
+    if not shard:
+        token = store.fence_token
+        return Statement(f"UPDATE {fence} SET token = {token} WHERE scope = '*' AND token < {token}")  # noqa: S608 - quoted
+    token = store.shard_fence_tokens[shard]
+    is_postgres = store.kind is StoreKind.POSTGRES
+    clash = "ON CONFLICT (scope) DO UPDATE SET" if is_postgres else "ON DUPLICATE KEY UPDATE"
+    held = f"{fence}.token" if is_postgres else "token"
+    return Statement(
+        f"INSERT INTO {fence} (scope, token) VALUES ({_text(shard)}, {token})"  # noqa: S608 - quoted
+        f" {clash} token = greatest({held}, {token})"
+    )
 
 
 def statements(store: StoreSettings, contracts: Iterable[EntityContract]) -> list[Statement]:

@@ -93,10 +93,7 @@ class SqlRows(ABC):
         }
         self.ledger = LedgerStatements(store.kind, self.own("driftline_ledger"))
         flags = self.own("driftline_fence")
-        self.fence = (
-            f"SELECT scope, token, {as_token(store.kind)} FROM {flags} WHERE scope IN (%s, %s, %s)"  # noqa: S608
-            f" ORDER BY scope {self.shared_lock}"
-        )
+        self.fence = f"SELECT scope, token, {as_token(store.kind)} FROM {flags} ORDER BY scope {self.shared_lock}"  # noqa: S608
         self._chain_key = digest_key
         self._reader: Connection = None
         self._writer: Connection = None
@@ -489,15 +486,16 @@ class SqlTransaction(ABC):
         """Lock the store's own flags in share mode and return what they say."""
         try:
             with self.store.timing(), self.store.translating():
-                found = self.execute(self.store.fence, [EVERYWHERE, STOP, SERVER]).fetchall()
+                found = self.execute(self.store.fence).fetchall()
         except Refused as no:
             # Who holds the flags' rows lets them go again; a table of ours that is not there is no row's matter.
             raise (self.store.own_fault(no) if no.reason is RefusalReason.TABLE_DIFFERS else no) from None
         flags = {scope: int(token) for scope, token, _ in found}
-        if flags.keys() != {EVERYWHERE, STOP, SERVER}:
+        if not flags.keys() >= {EVERYWHERE, STOP, SERVER}:
             raise Unready("the fence lacks a row", where=self.store.where, hint="run `driftline init` for this store")
-        is_another_server = flags[SERVER] != int(found[0][2])
-        return Fence(flags[EVERYWHERE], is_stopped=bool(flags[STOP]), is_another_server=is_another_server)
+        token, stop, server = (flags.pop(scope) for scope in (EVERYWHERE, STOP, SERVER))
+        is_another_server = server != int(found[0][2])
+        return Fence(token, is_stopped=bool(stop), is_another_server=is_another_server, shards=flags)
 
     def _whole(self, *, locks: bool) -> list[WholeRow]:
         whole: dict[RowName, WholeRow] = {}

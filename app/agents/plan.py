@@ -19,6 +19,7 @@ from app.core.errors import Undecodable
 from app.core.plan import Refusal
 from app.core.planner import Step
 from app.core.published import PublishedFinding
+from app.core.shard import UNFENCED, FenceTokens
 from app.ports import Sink, StateStore
 
 PREFIX: Final = b"p"
@@ -102,9 +103,9 @@ class Plan:
         trust: PlanTrust,
         wall_ms: Callable[[], int],
         log_undecodable: Callable[[Block, int, Undecodable], None],
-        fence_tokens: Mapping[str, int] | None = None,
+        fences: FenceTokens = UNFENCED,
     ) -> None:
-        self._fence_tokens = fence_tokens or {}
+        self._fences = fences
         self._contracts = contracts
         self._table = table
         self._sink = sink
@@ -153,7 +154,7 @@ class Plan:
                 published.sealed_key,
                 self._wall_ms(),
                 partitions=self._partitions,
-                fence_token=self._fence_tokens.get(finding.replica, 0),
+                fence_token=self._fences.of(finding.entity, finding.replica, finding.observations_partition),
             )
             if step.refusal is not None:
                 self._counts.not_planned(finding.entity, step.refusal)
@@ -170,7 +171,7 @@ class Plan:
             ]
             if due:
                 get = self._getter(partition)
-                self._do(partition, planner.on_time(get, due, self._contracts, now_ms, self._fence_tokens))
+                self._do(partition, planner.on_time(get, due, self._contracts, now_ms, self._fences))
 
     def _getter(self, partition: int) -> planner.Get:
         def get(key: bytes) -> bytes | None:

@@ -33,8 +33,9 @@ from app.core.errors import Undecodable, Unready
 from app.core.guard import Refused, repair_policy
 from app.core.pace import WritePace
 from app.core.published import QuarantinedRecord
-from app.core.quarantine import DRIFTS_TOO_MUCH, Drifting, limit_of, shard_of
+from app.core.quarantine import DRIFTS_TOO_MUCH, Drifting, limit_of
 from app.core.rehearsal import Rehearsal
+from app.core.shard import shard_of
 from app.core.switch import Control, Said
 from app.core.together import unit_of
 from app.ports import Sink

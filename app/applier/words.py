@@ -25,8 +25,9 @@ from app.core.command import Approval, RefusalReason, RepairCommand
 from app.core.errors import Undecodable, Unready
 from app.core.limits import REFUSED_WORDS_TOLD
 from app.core.pace import LogLags
-from app.core.quarantine import Shards, shard_of
+from app.core.quarantine import Shards
 from app.core.rehearsal import Rehearsal
+from app.core.shard import shard_of
 from app.core.signing import DIGEST_BYTES, member_of
 from app.core.status import StatusReport
 from app.core.switch import Control, Said, Switch

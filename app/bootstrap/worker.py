@@ -149,7 +149,7 @@ def build_worker(
         trust=trust,
         wall_ms=wall_ms,
         log_undecodable=log_undecodable,
-        fence_tokens={store.name: store.fence_token for store in stores},
+        fences=settings.fences,
     )
     add_agents(
         app,

@@ -61,8 +61,8 @@ def send_asked_for(deployment: Deployment, commands: Iterable[RepairCommand], wa
 
 
 def _signed(deployment: Deployment, key: SigningKey, command: RepairCommand) -> RepairCommand:
-    store = deployment.settings.stores.get(command.target)
-    named = replace(command, key_id=key.key_id, fence_token=store.fence_token if store else 0)
+    token = deployment.settings.fences.of(command.entity, command.target, command.partition)
+    named = replace(command, key_id=key.key_id, fence_token=token)
     return replace(named, signature=key.sign(signed_form(deployment.settings.deployment, named)))
 
 

@@ -11,10 +11,11 @@ from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import safe_text
 from app.core.errors import ContractViolation
+from app.core.shard import shard_parts
 from app.core.store import StoreKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from app.adapters.own_tables import Statement
     from app.settings import StoreSettings
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     "--raise-fence",
     "fenced",
     multiple=True,
-    help="Let this store's fence stand at its `fence_token`: repairs that carry an older one are written no more.",
+    metavar="STORE|SHARD",
+    help="Let the fence of this store, or of one of its shards, stand at its token in the settings: repairs that carry"
+    " an older one are written no more.",
 )
 @click.pass_obj
 def command(
@@ -56,8 +59,9 @@ def command(
     from app.codec.contract_file import load_contracts
 
     settings = invocation.settings()
-    named = {*only, *accepted, *fenced}
-    _check(settings.stores, named, fenced)
+    fences = [(_store_of(fence), fence) for fence in fenced]
+    named = {*only, *accepted, *(name for name, _ in fences)}
+    _check(settings.stores, named, fences)
     contracts = load_contracts(settings.contracts_dir, settings)
     stores = [
         store
@@ -65,9 +69,10 @@ def command(
         if store.kind is not StoreKind.MONGODB and (not only or store.name in named)
     ]
     scripts = {store.name: statements(store, contracts) for store in stores}
-    for asked, statement_of in ((accepted, accepts_server), (fenced, raises_fence)):
-        for store in stores:
-            scripts[store.name] += [statement_of(store)] if store.name in asked else []
+    for name in dict.fromkeys(accepted):
+        scripts[name].append(accepts_server(settings.stores[name]))
+    for name, fence in dict.fromkeys(fences):
+        scripts[name].append(raises_fence(settings.stores[name], "" if fence == name else fence))
     if only_print or not yes:
         _show(stores, scripts)
     if only_print:
@@ -77,8 +82,9 @@ def command(
     _make_secrets(invocation)
     for store in stores:
         missing = run(store, scripts[store.name])
-        fence = f", its fence at {store.fence_token} or higher" if store.name in fenced else ""
-        click.echo(f"store {store.name}: ready{fence}", err=True)
+        raised = [safe_text(fence) for name, fence in fences if name == store.name]
+        told = f", at least at its token the fence of {', '.join(raised)}" if raised else ""
+        click.echo(f"store {store.name}: ready{told}", err=True)
         for table in missing:
             click.echo(f"store {store.name}: {safe_text(table)} is not there yet: run init again when it is", err=True)
         for effect in side_effects(store, contracts):
@@ -92,14 +98,24 @@ def command(
     return ExitCode.AGREE
 
 
-def _check(stores: Mapping[str, StoreSettings], named: Collection[str], fenced: Collection[str]) -> None:
-    """Raise `ContractViolation` for a store that is not there, or whose fence would stand where it stood."""
+def _store_of(fence: str) -> str:
+    """Return the store of a fence, which is named as the store or as a shard of it."""
+    parts = shard_parts(fence)
+    return fence if parts is None else parts[1]
+
+
+def _check(stores: Mapping[str, StoreSettings], named: Collection[str], fences: Iterable[tuple[str, str]]) -> None:
+    """Raise `ContractViolation` for a store that is not there, or for a fence that would stand where it stood."""
     for name in sorted(named):
         if name not in stores:
-            raise ContractViolation(f"no store is named {name}", hint=f"one of {', '.join(stores)}")
-        if name in fenced and not stores[name].fence_token:
+            raise ContractViolation(f"no store is named {safe_text(name)}", hint=f"one of {', '.join(stores)}")
+    for name, fence in fences:
+        if fence == name and not stores[name].fence_token:
             hint = "raise `fence_token` there first, for workers and operators alike"
             raise ContractViolation("its fence_token is 0, as in every repair", where=f"store {name}", hint=hint)
+        if fence != name and fence not in stores[name].shard_fence_tokens:
+            hint = f"add its token to stores.{name}.shard_fence_tokens first, for workers and operators alike"
+            raise ContractViolation(f"no token is set for {safe_text(fence)}", where=f"store {name}", hint=hint)
 
 
 def _show(stores: list[StoreSettings], scripts: dict[str, list[Statement]]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from app.core.quarantine import Missing, Shards, missing_of
+from app.core.shard import shard_parts
 from app.core.switch import Control
 
 if TYPE_CHECKING:
@@ -25,13 +26,12 @@ class Known:
 
     def missing(self, contracts: Mapping[str, EntityContract], shard: str, since_ms: int) -> list[tuple[Missing, str]]:
         """Return what a shard lacks that was quarantined at `since_ms`; one that no contract knows is not covered."""
-        entity, _, rest = shard.partition("/")
-        target, _, number = rest.rpartition("/")
-        contract = contracts.get(entity)
-        if contract is None or not number.isdigit():
-            return [(Missing.NOT_COVERED, target)]
+        parts = shard_parts(shard)
+        if parts is None or (contract := contracts.get(parts[0])) is None:
+            return [(Missing.NOT_COVERED, shard)]
+        entity, target, partition = parts
         done = {store: each for (of, store), each in self.done.items() if of == entity}
-        return missing_of(contract, target, since_ms, done, self.reports.get((entity, target, int(number))))
+        return missing_of(contract, target, since_ms, done, self.reports.get((entity, target, partition)))
 
 
 def quarantined(words: Iterable[tuple[int, Control]]) -> dict[str, Control]:

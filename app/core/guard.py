@@ -18,8 +18,8 @@ first row that holds is the outcome's reason:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from app.core.approval import SILENCE, Said
@@ -29,6 +29,7 @@ from app.core.errors import DriftlineError
 from app.core.ledger import LedgerCounts
 from app.core.limits import CLOCK_SKEW_MS_MAX, NAME_LENGTH_MAX
 from app.core.policy import is_open, mode_of
+from app.core.shard import shard_of
 
 
 class Refused(DriftlineError):
@@ -86,14 +87,20 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """What the target's own flags say: the token that still stands, and whether all writing is stopped there.
+    """What the target's own flags say: the tokens that still stand, and whether all writing is stopped there.
 
     `is_another_server`: who answers is not the server that a person accepted, but one promoted or restored since.
+    `shards`: the tokens of shards that were fenced for themselves, by their names.
     """
 
     token: int
     is_stopped: bool = False
     is_another_server: bool = False
+    shards: Mapping[str, int] = field(default_factory=dict)
+
+    def token_of(self, command: RepairCommand) -> int:
+        """Return the token that a command must carry."""
+        return max(self.token, self.shards.get(shard_of(command), 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +309,7 @@ BEFORE: Final[Sequence[Check[Known]]] = (
 FENCE: Final[Sequence[Check[Fence]]] = (
     (RefusalReason.STOPPED, lambda _command, fence: fence.is_stopped),
     (RefusalReason.ANOTHER_SERVER, lambda _command, fence: fence.is_another_server),
-    (RefusalReason.FENCED, lambda command, fence: fence.token != command.fence_token),
+    (RefusalReason.FENCED, lambda command, fence: fence.token_of(command) != command.fence_token),
 )
 
 LOCKED: Final[Sequence[Check[Locked]]] = (

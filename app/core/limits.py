@@ -115,3 +115,6 @@ AGGREGATE_SCALE: Final = 38
 
 CANARY_ROWS_KEPT: Final = 1_000
 """Plantings that the canary remembers, so that what is told late is no false alarm: half a day at one a minute."""
+
+FENCE_SCOPE_LENGTH_MAX: Final = 64
+"""Characters of what a fence is for, as its column in the targets holds them."""

@@ -36,6 +36,7 @@ from app.core.guard import repair_policy
 from app.core.plan import Refusal, plan
 from app.core.planner_state import CommandState, Standing, decode, encode
 from app.core.policy import is_open
+from app.core.shard import UNFENCED, FenceTokens
 from app.core.signing import id_of_member, member_of
 
 RESEND_FIRST_MS: Final = 1_000
@@ -270,11 +271,11 @@ def on_time(
     due: Iterable[bytes],
     contracts: Mapping[str, EntityContract],
     now_wall_ms: int,
-    fence_tokens: Mapping[str, int] | None = None,
+    fences: FenceTokens = UNFENCED,
 ) -> Step:
-    """Send again what is due; `due` are keys from `due_range`, `fence_tokens` those of the targets, 0 for all others.
+    """Send again what is due; `due` are keys from `due_range`.
 
-    A command under another token than its target's, or planned by another policy than stands now, goes under these:
+    A command under another token than its fence's, or planned by another policy than stands now, goes under these:
     nobody has spoken of that yet.
     """
     step = Step()
@@ -295,7 +296,7 @@ def on_time(
         again = replace(
             state.command,
             expires_at_ms=expires_at_ms,
-            fence_token=(fence_tokens or {}).get(state.command.target, 0),
+            fence_token=fences.of(state.command.entity, state.command.target, state.command.partition),
             policy_id=policy.policy_id if policy is not None else state.command.policy_id,
         )
         if again != state.command:

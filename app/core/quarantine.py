@@ -1,8 +1,5 @@
 """Shards whose drift went beyond what a policy bears: repairs stop there, and go on elsewhere.
 
-A shard is the rows of an entity in one replica that one partition of `observations` holds: the smallest part that
-workers, commands and ledgers have in common.
-
 | it stands | what is repaired in it | what ends it |
 |---|---|---|
 | clear | what the policy lets go | `Drifting` counts too much, or somebody says `pause` of it |
@@ -24,6 +21,7 @@ from typing import Final
 from app.core.command import DISTRUSTED, CommandOutcome, RefusalReason, RepairCommand
 from app.core.conducting import Done
 from app.core.contract import EntityContract, RepairPolicy
+from app.core.shard import shard_of
 from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said, Switch
 from app.core.together import unit_of
@@ -35,16 +33,6 @@ _HOUR_MS: Final = 3_600_000
 _SHARDS_MAX: Final = 10_000
 _CLEAR: Final = Switch(lifted_through=-1)
 _NOT_OF_OURS: Final = DISTRUSTED | {RefusalReason.UNREADABLE, RefusalReason.OUTSIDE_CONTRACT}
-
-
-def shard_name(entity: str, target: str, partition: int) -> str:
-    """Name a shard, as words, `driftline status` and people do."""
-    return f"{entity}/{target}/{partition}"
-
-
-def shard_of(command: RepairCommand) -> str:
-    """Name the shard of a command's row."""
-    return shard_name(command.entity, command.target, command.partition)
 
 
 class Drifting:

@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,10 @@ class World(ABC):
         """Fence the store."""
 
     @abstractmethod
+    def fence_shard(self, shard: str, token: int) -> None:
+        """Fence one shard for itself."""
+
+    @abstractmethod
     def stop(self) -> None:
         """Raise the flag that stops all writing."""
 
@@ -143,6 +148,10 @@ class MemoryWorld(World):
     def raise_fence(self, token: int) -> None:
         """Fence it."""
         self.rows.flags = Fence(token)
+
+    def fence_shard(self, shard: str, token: int) -> None:
+        """Fence a shard."""
+        self.rows.flags = replace(self.rows.flags, shards={shard: token})
 
     def stop(self) -> None:
         """Raise the flag that stops all writing."""
@@ -248,6 +257,10 @@ class SqlWorld(World):
     def raise_fence(self, token: int) -> None:
         """Fence it."""
         self.execute(f"UPDATE {OWN_SCHEMA}.driftline_fence SET token = %s WHERE scope = '*'", token)
+
+    def fence_shard(self, shard: str, token: int) -> None:
+        """Fence a shard."""
+        self.execute(f"INSERT INTO {OWN_SCHEMA}.driftline_fence (scope, token) VALUES (%s, %s)", shard, token)
 
     def stop(self) -> None:
         """Raise the flag that stops all writing."""

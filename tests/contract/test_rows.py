@@ -421,10 +421,15 @@ def test_the_fence_is_read_in_the_transaction(world: World) -> None:
     transaction = begun(world)
     assert transaction.fence() == Fence(5)
     transaction.rollback()
+    world.fence_shard("things/copy/3", 6)
+    transaction = begun(world)
+    assert transaction.fence() == Fence(5, shards={"things/copy/3": 6})
+    transaction.rollback()
     world.raise_fence(0)
     world.stop()
     transaction = begun(world)
-    assert transaction.fence() == Fence(0, is_stopped=True)
+    flags = transaction.fence()
+    assert (flags.token, flags.is_stopped) == (0, True)
     transaction.rollback()
 
 

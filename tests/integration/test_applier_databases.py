@@ -26,6 +26,7 @@ from app.core.contract import EntityContract, Field, FieldKind, FieldType
 from app.core.errors import Unready
 from app.core.guard import Limits, Refused
 from app.core.rehearsal import UNCOUNTED, Rehearsal, Touched
+from app.core.shard import shard_of
 from app.core.store import StoreKind
 from app.core.transform import aligned, transform_of
 from app.core.undo import undo_of
@@ -994,6 +995,27 @@ def test_a_fence_that_init_raised_voids_what_was_planned_before_and_is_never_low
             assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.FENCED)
     assert world.store.read([(ENTITY, KEY)])[0].values["name"] == "old"
     assert applier.carry_out(replace(command, fence_token=2)).outcome is Outcome.APPLIED
+
+
+def test_the_fence_of_a_shard_voids_what_was_planned_for_it_and_nothing_else(make: Callable[..., SqlWorld]) -> None:
+    """Raised by init, never lowered; where the store's own fence stands higher, that one counts."""
+    world = make()
+    world.put(1, thing(name="old"))
+    applier, command = repair(world, thing(name="new"))
+    for token in (2, 1):
+        settings = replace(world.settings, shard_fence_tokens={shard_of(command): token})
+        assert run(settings, [raises_fence(settings, shard_of(command))]) == []
+        for older in (0, 1):
+            outcome = applier.carry_out(replace(command, fence_token=older))
+            assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.FENCED)
+    other = replace(command, partition=command.partition + 1)
+    ahead = applier.carry_out(replace(other, fence_token=2))
+    assert (ahead.outcome, ahead.reason) == (Outcome.HELD, RefusalReason.FENCED)
+    assert world.store.read([(ENTITY, KEY)])[0].values["name"] == "old"
+    assert applier.carry_out(other).outcome is Outcome.APPLIED
+    world.put(1, thing(name="old"))
+    applier, again = repair(world, thing(name="new"), b"g" * 16)
+    assert applier.carry_out(replace(again, fence_token=2)).outcome is Outcome.APPLIED
 
 
 @pytest.mark.parametrize("before", [None, "old"])

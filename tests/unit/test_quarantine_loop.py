@@ -11,7 +11,7 @@ from app.adapters.signing import SigningKey
 from app.codec.control import decode_control
 from app.core.command import RefusalReason, RepairCommand
 from app.core.errors import Unready
-from app.core.quarantine import shard_name
+from app.core.shard import shard_name
 from app.core.signing import signed_form
 from app.core.switch import Control, Said
 from tests.property.applier_rig import TOPICS, Rig

@@ -233,6 +233,20 @@ def test_a_store_names_the_task_that_brings_its_changes(
     assert load(tmp_path, text).stores["my"].connector_task == task
 
 
+def test_a_shard_may_have_a_fence_token_of_its_own(tmp_path: Path) -> None:
+    """By the name that people see; what names no shard of the store is told."""
+    text = GOOD.replace("{kind: mariadb,", "{kind: mariadb, fence_token: 2, shard_fence_tokens: {%s: 3},")
+    fences = load(tmp_path, text % "orders/my/1").fences
+    assert (fences.of("orders", "my", 1), fences.of("orders", "my", 0), fences.of("orders", "pg", 1)) == (3, 2, 0)
+    for wrong in ("orders", "orders/pg/1", "orders/my/99999", "orders/my/x", "orders/my/01", "/my/1"):
+        [fault] = faults_of(tmp_path, text % wrong)
+        assert "names no shard of this store" in fault
+    [fault] = faults_of(tmp_path, text % f"{'o' * 60}/my/1")
+    assert "too long" in fault
+    [fault] = faults_of(tmp_path, (text % "orders/my/1").replace(": 3}", ": 0}"))
+    assert "expected int >= 1" in fault
+
+
 def test_the_history_stands_beside_the_state_unless_it_is_told_where(tmp_path: Path) -> None:
     """A file, or a PostgreSQL schema of its own whose name can be no SQL."""
     assert load(tmp_path, GOOD).history_file == Path("/var/lib/driftline/history.sqlite")

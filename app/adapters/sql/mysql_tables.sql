@@ -22,8 +22,8 @@ CREATE TABLE IF NOT EXISTS {schema}.driftline_signal (
 ) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 -- The token of the row `stop` stops all writing here when it is not 0, and so does that of `server` when it does not
--- stand for the server that answers. `shared` is there to be granted: a shared lock
--- may need UPDATE on some column, and the token must not be it.
+-- stand for the server that answers. Any other row is the fence of the shard that it names. `shared` is there to be
+-- granted: a shared lock may need UPDATE on some column, and the token must not be it.
 CREATE TABLE IF NOT EXISTS {schema}.driftline_fence (
     scope varchar(64) NOT NULL PRIMARY KEY,
     token bigint NOT NULL,

@@ -20,8 +20,8 @@ CREATE TABLE IF NOT EXISTS {schema}.driftline_signal (
 );
 
 -- The token of the row `stop` stops all writing here when it is not 0, and so does that of `server` when it does not
--- stand for the server that answers. `shared` is there to be granted: a shared lock
--- needs UPDATE on some column, and the token must not be it.
+-- stand for the server that answers. Any other row is the fence of the shard that it names. `shared` is there to be
+-- granted: a shared lock needs UPDATE on some column, and the token must not be it.
 CREATE TABLE IF NOT EXISTS {schema}.driftline_fence (
     scope varchar(64) PRIMARY KEY,
     token bigint NOT NULL,

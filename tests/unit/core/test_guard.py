@@ -11,6 +11,7 @@ from app.core.command import FINAL_REASONS, WAITS_FOR_WORD, Action, RefusalReaso
 from app.core.contract import Hours, RepairMode, RepairPolicy
 from app.core.guard import BEFORE, FENCE, LOCKED, WRITTEN, Fence, Known, Limits, Locked, Written, first_refusal
 from app.core.ledger import LedgerCounts
+from app.core.shard import shard_of
 
 POLICY = RepairPolicy(mode=RepairMode.APPLY, deletes=True)
 PROPOSE, OBSERVE = RepairMode.PROPOSE, RepairMode.OBSERVE
@@ -167,6 +168,15 @@ def test_a_newer_token_fences_a_survivor() -> None:
     assert first_refusal(FENCE, UPSERT, Fence(7)) is None
     assert first_refusal(FENCE, UPSERT, Fence(8)) is RefusalReason.FENCED
     assert first_refusal(FENCE, UPSERT, Fence(6)) is RefusalReason.FENCED
+
+
+def test_the_fence_of_a_shard_is_for_its_rows_alone() -> None:
+    """The higher of the two tokens counts: neither fence lets through what the other voids."""
+    shard = shard_of(UPSERT)
+    assert first_refusal(FENCE, UPSERT, Fence(7, shards={shard: 8})) is RefusalReason.FENCED
+    assert first_refusal(FENCE, UPSERT, Fence(7, shards={shard: 6, f"{shard}0": 8})) is None
+    assert first_refusal(FENCE, UPSERT, Fence(6, shards={shard: 7})) is None
+    assert first_refusal(FENCE, UPSERT, Fence(8, shards={shard: 7})) is RefusalReason.FENCED
 
 
 def test_the_flag_in_the_target_holds_and_does_not_refuse_for_good() -> None:

@@ -21,6 +21,7 @@ from app.core.contract import EntityContract, Hours, RepairMode, RepairPolicy, R
 from app.core.finding import DriftKind, Evidence, Finding, Stage, Verdict
 from app.core.planner import Step
 from app.core.planner_state import CommandState, Standing, decode, encode
+from app.core.shard import UNFENCED, FenceTokens, shard_of
 from tests.signatures import DEPLOYMENT, word_on
 
 
@@ -66,6 +67,7 @@ class Table:
         self.rows: dict[bytes, bytes] = {}
         self.contract = contract_of(**policy_parts)
         self.tokens: dict[str, int] = {}
+        self.shard_tokens: dict[str, int] = {}
 
     def _take(self, step: Step) -> list[RepairCommand]:
         for key, value in step.writes.items():
@@ -103,7 +105,8 @@ class Table:
         """Let time pass."""
         start, end = planner.due_range(now)
         due = sorted(key for key in self.rows if start <= key < end)
-        return self._take(planner.on_time(self.rows.get, due, {"orders": self.contract}, now, self.tokens))
+        fences = FenceTokens(self.tokens, self.shard_tokens)
+        return self._take(planner.on_time(self.rows.get, due, {"orders": self.contract}, now, fences))
 
 
 def test_a_command_is_sent_again_under_the_policy_that_its_contract_has_by_now() -> None:
@@ -134,6 +137,21 @@ def test_a_command_that_is_fenced_off_is_sent_again_under_the_token_of_its_targe
     assert again == replace(command, fence_token=2)
     table.end(again, Outcome.APPLIED)
     assert [c.fence_token for c in table.find(finding_of(2))] == [2]
+
+
+def test_a_command_goes_again_under_the_token_of_its_shard_where_that_stands_higher() -> None:
+    """The shard's fence was raised alone; what is of another shard keeps its token."""
+    table = Table()
+    (command,) = table.find(finding_of(1))
+    for shard, expected in (("orders/copy/9", 2), (shard_of(command), 5)):
+        table.end(command, Outcome.HELD, RefusalReason.FENCED)
+        table.tokens, table.shard_tokens = {"copy": 2}, {shard: 5}
+        (again,) = table.tick(planner.RESEND_FIRST_MS)
+        assert again == replace(command, fence_token=expected)
+        table = Table()
+        (command,) = table.find(finding_of(1))
+    assert FenceTokens({"copy": 6}, {"orders/copy/2": 5}).of("orders", "copy", 2) == 6
+    assert UNFENCED.of("orders", "copy", 2) == 0
 
 
 def test_a_persons_word_does_not_outlive_a_fence() -> None:

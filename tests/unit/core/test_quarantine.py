@@ -13,7 +13,8 @@ from app.core.command import CommandOutcome, Outcome, RefusalReason, RepairComma
 from app.core.conducting import Done
 from app.core.contract import RepairPolicy
 from app.core.finding import DriftKind, UnknownReason
-from app.core.quarantine import Drifting, Missing, Shards, limit_of, missing_of, shard_name, shard_of
+from app.core.quarantine import Drifting, Missing, Shards, limit_of, missing_of
+from app.core.shard import shard_name, shard_of
 from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
 from app.core.together import unit_of
