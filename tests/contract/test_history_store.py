@@ -26,10 +26,12 @@ from app.core.history.tables import (
     entries_of,
     unreadable_entry,
 )
+from app.history.projection import Projection
 from app.ports import Span
 from app.settings import HistoryDatabase, HistorySettings, RoleSettings, Settings
 from tests.integration.running_stack import running_stack
-from tests.property.history_records import COMMAND, word
+from tests.property.history_records import COMMAND, READERS, word
+from tests.property.test_history_projection import EVERY, REFERENCE, contents
 from tests.unit.cli.reading_world import settings_in, stale
 
 SCHEMA = "driftline_history_test"
@@ -210,6 +212,15 @@ def test_tables_that_are_dropped_and_not_made_again_were_never_dropped(history: 
     with pytest.raises(KeyboardInterrupt):
         killed()
     assert sum(sizes(history)) == 4
+
+
+def test_a_rebuild_has_the_same_rows_in_every_database_however_often_it_is_made(history: SqlHistory) -> None:
+    """From the same topics, behind a projection that had read some of them; cell by cell what SQLite has."""
+    projection = Projection("shop", history, READERS)
+    projection.take(EVERY[::2])
+    for _ in range(2):
+        assert projection.rebuild(iter(EVERY)) == len(EVERY)
+        assert contents(history) == REFERENCE
 
 
 def test_another_deployments_history_is_neither_read_nor_written_nor_dropped(home: Home, history: SqlHistory) -> None:

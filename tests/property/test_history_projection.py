@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.adapters.sql_history import SqlHistory
 from app.adapters.sqlite_history import SqliteHistory
 from app.core.command import Outcome, RefusalReason
 from app.core.errors import ContractViolation
@@ -90,10 +91,10 @@ def opened(folder: str) -> DyingHistory:
     return history
 
 
-def contents(history: SqliteHistory) -> Tables:
+def contents(history: SqlHistory) -> Tables:
     """Return all rows of all tables."""
     names = [table.name for table in TABLES] + ["spans"]
-    return {name: sorted(history.execute(f'SELECT * FROM "{name}"'), key=repr) for name in names}  # noqa: S608
+    return {name: sorted(history.execute(f"SELECT * FROM {history.placed(name)}"), key=repr) for name in names}  # noqa: S608
 
 
 def projected(parts: list[list[LogRecord]]) -> Tables:
