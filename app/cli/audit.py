@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
+from app.cli.approve import approver_key
 from app.cli.deployment import Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
+from app.cli.json_file import WritableFile
 from app.cli.output import print_records, safe_text
 from app.cli.trusted import belief_of
+from app.codec.heads_file import file_of, heads_of
 from app.core.chain import Break, Finding, breaks, goes_with, is_insert, must_be_recorded
 from app.core.command import CommandOutcome
+from app.core.errors import ContractViolation
+from app.core.heads import ChainEnds, Heads
 from app.core.history.approvers import Approvers
+from app.core.signing import signed_form
+from app.core.trust import SignerRole, distrust
 from app.topics import ALL, APPROVALS, OUTCOMES, REPAIRS, Cleanup
 
 if TYPE_CHECKING:
+    from app.adapters.signing import SigningKey
     from app.core.ledger import LedgerRow
     from app.ports import RowStore
 
@@ -27,8 +37,11 @@ _COLUMNS: Final = ("store", "topic", "what", "partition", "sequence", "command_i
 class Ledger:
     """One target's ledger, read through once."""
 
-    def __init__(self, store: str, rows: RowStore, key: bytes, approvers: Approvers) -> None:
+    def __init__(
+        self, store: str, rows: RowStore, key: bytes, approvers: Approvers, older: Sequence[Heads] = ()
+    ) -> None:
         self.store = store
+        self.ends = ChainEnds(store, older)
         self._rows = rows
         self._key = key
         self._approvers = approvers
@@ -43,6 +56,7 @@ class Ledger:
 
     def _read(self) -> Iterator[LedgerRow]:
         for row in self._rows.ledger_rows():
+            self.ends.see(row)
             self._ids.add(row.row_id)
             if is_insert(row):
                 self._inserts.add(row.row_id)
@@ -53,6 +67,7 @@ class Ledger:
     def breaks(self, outcomes: list[CommandOutcome]) -> Iterator[Finding]:
         """Yield what is wrong in the rows, and then what was told and is not in them."""
         yield from breaks(self._key, self._read())
+        yield from self.ends.gone()
         told = {o.command_id: o for o in outcomes if o.target == self.store and must_be_recorded(o)}
         for command_id, outcome in told.items():
             must_be = goes_with(outcome, is_insert=command_id in self._inserts) | {command_id}
@@ -68,11 +83,14 @@ class Ledger:
                 yield Finding(doubt, row.partition, row.sequence, row.original_id)
 
 
+def _kept(deployment: Deployment) -> list[str]:
+    kept = [topic for topic in ALL if topic.retention_ms is None and topic.cleanup is Cleanup.DELETE]
+    return [topic.name(deployment.settings.deployment) for topic in kept]
+
+
 def _deleted(deployment: Deployment) -> Iterator[tuple[str, Finding]]:
     """Yield the places at which records were deleted from topics that keep what people and appliers did for ever."""
-    kept = [topic for topic in ALL if topic.retention_ms is None and topic.cleanup is Cleanup.DELETE]
-    names = [topic.name(deployment.settings.deployment) for topic in kept]
-    for (topic, partition), offset in sorted(deployment.log.ends(names, latest=False).items()):
+    for (topic, partition), offset in sorted(deployment.log.ends(_kept(deployment), latest=False).items()):
         if offset:
             yield topic, Finding(Break.DELETED, partition, offset, b"")
 
@@ -90,34 +108,92 @@ def _approvers(deployment: Deployment) -> Approvers:
 
 @click.command()
 @click.option("--store", "only", multiple=True, help="Only this target (may be given several times).")
+@click.option(
+    "--against",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Heads that somebody wrote earlier: all that stood there then must stand there still.",
+)
+@click.option(
+    "--write-heads",
+    type=WritableFile(),
+    help="Sign where ledgers and topics end now, with an approver's key, into this file: keep it elsewhere.",
+)
 @click.pass_obj
-def command(invocation: Invocation, *, only: tuple[str, ...]) -> int:
+def command(
+    invocation: Invocation, *, only: tuple[str, ...], against: tuple[Path, ...], write_heads: Path | None
+) -> int:
     """Check the hash chains of the targets' ledgers, that all outcomes that were told stand in them, and whose word.
 
-    Exit code 1 if a row was altered, taken out or put in, or names somebody who has not signed it, or if records were
-    deleted from a topic that keeps all; 3 if of some rows it cannot be said who has signed them. Reads with the role
-    `apply`, and needs `digest.key` and the list of signers.
+    Exit code 1 if a row was altered, taken out or put in, or names somebody who has not signed it, if records were
+    deleted from a topic that keeps all, or if what a signed head names is gone; 3 if of some rows it cannot be said who
+    has signed them. Reads with the role `apply`, and needs `digest.key` and the list of signers.
     """
     from app.adapters.seal import read_key
     from app.cli.applier import row_stores
 
     deployment = Deployment.of(invocation, "audit")
     settings = deployment.settings
-    # The outcomes first: what is told while the ledgers are read may not have been seen in them.
+    signer = approver_key(settings) if write_heads else None
+    older = [_heads(deployment, path) for path in against]
+    # The outcomes first: what is told while the ledgers are read may not have been seen in them. And the topics' ends
+    # before the ledgers', or heads would name rows that were not read.
+    ends = deployment.log.ends(_kept(deployment), latest=True)
     outcomes = [outcome for _, outcome in deployment.records(OUTCOMES, deployment.codec.read_outcome)]
     key, approvers = read_key(settings.keys_dir / "digest.key"), _approvers(deployment)
     found = [("", topic, each) for topic, each in _deleted(deployment)]
-    for name, store in row_stores(settings, targets_only=True).items():
+    found += [("", topic, each) for heads in older for topic, each in heads.topics_cut(ends)]
+    stores = row_stores(settings, targets_only=True)
+    chains: list[tuple[str, int, int, bytes]] = []
+    for name in dict.fromkeys([*stores, *(chain[0] for heads in older for chain in heads.chains)]):
         if only and name not in only:
             continue
-        ledger = Ledger(name, store, key, approvers)
+        if name not in stores:
+            found += [(name, "", each) for each in ChainEnds(name, older).gone()]
+            continue
+        ledger = Ledger(name, stores[name], key, approvers, older)
         found += [(name, "", each) for each in ledger.breaks(outcomes)]
         found += [(name, "", each) for each in ledger.unsigned(lambda: _approvers(deployment))]
+        chains += ledger.ends.chains()
         click.echo(f"store {safe_text(name)}: {ledger.size} rows read", err=True)
     print_records([_document(*each) for each in found], invocation.output, _COLUMNS)
-    if any(each.what is not Break.WORD_NOT_PROVEN for _, _, each in found):
+    is_whole = all(each.what is Break.WORD_NOT_PROVEN for _, _, each in found)
+    if write_heads and signer is not None and is_whole:
+        _write(deployment, write_heads, signer[0], chains, ends)
+    elif write_heads:
+        click.echo(f"{write_heads} was not written: nobody should sign what is broken", err=True)
+    if not is_whole:
         return ExitCode.DRIFT
     return ExitCode.UNKNOWN if found else ExitCode.AGREE
+
+
+def _heads(deployment: Deployment, path: Path) -> Heads:
+    """Return the heads of a file; `ContractViolation` for one that no approver has signed."""
+    name = deployment.settings.deployment
+    heads = heads_of(name, path.read_bytes())
+    belief = belief_of(deployment)
+    # As of then: a key whose time is over since was trusted when it signed.
+    doubt = distrust(belief.signers, belief.verify, SignerRole.APPROVER, name, heads, now_wall_ms=heads.at_ms)
+    if doubt is not None:
+        hint = "is the key's line still in the list of signers (`until` may end its trust)?"
+        raise ContractViolation(f"these heads are not believed: {doubt.value}", where=str(path), hint=hint)
+    return heads
+
+
+def _write(
+    deployment: Deployment,
+    path: Path,
+    key: SigningKey,
+    chains: Iterable[tuple[str, int, int, bytes]],
+    ends: Mapping[tuple[str, int], int],
+) -> None:
+    from app.adapters.system_clock import wall_ms
+
+    topics = tuple((topic, partition, offset) for (topic, partition), offset in sorted(ends.items()))
+    heads = Heads(wall_ms(), tuple(sorted(chains)), topics, key.key_id)
+    heads = replace(heads, signature=key.sign(signed_form(deployment.settings.deployment, heads)))
+    path.write_bytes(file_of(deployment.settings.deployment, heads))
+    click.echo(f"written: {path}; keep it where nobody reaches who administers a target or Kafka", err=True)
 
 
 def _document(store: str, topic: str, finding: Finding) -> dict[str, object]:

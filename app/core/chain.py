@@ -2,7 +2,8 @@
 
 Each row's link is a keyed hash over all of its content and the link before it. Without the deployment's key nobody can
 make a link, so a row that was changed, taken out or put in breaks its chain there. Rows taken from the end leave no
-break: those are found by the outcomes on the topic, which say what must be in the ledger.
+break: those are found by the outcomes on the topic, which say what must be in the ledger, and by signed heads that were
+kept elsewhere (`app.core.heads`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Break(Enum):
     )
     DELETED = "deleted"  # of a topic that keeps all for ever the first records are gone, before the one that is named
     NOT_RECORDED = "not_recorded"  # an outcome was told that the ledger knows nothing of
+    HEAD_GONE = "head_gone"  # what stood there when somebody signed it does not any more
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import Final
 
 from app.core.command import Approval, RepairCommand
+from app.core.heads import Heads
 from app.core.packing import packed, packed_fields
 from app.core.switch import Control
 
@@ -27,7 +28,7 @@ _UNSIGNED: Final = frozenset({"key_id", "signature", "rehearses"})
 
 _CAME_LATER: Final = "policy_id"
 
-Signed = RepairCommand | Approval | Control
+Signed = RepairCommand | Approval | Control | Heads
 
 
 def _digest(purpose: bytes, deployment: str, told: bytes) -> bytes:
@@ -39,18 +40,23 @@ def _names(value_type: type[Signed]) -> list[str]:
     return sorted(field.name for field in fields(value_type) if field.name not in _UNSIGNED)
 
 
-_TYPES: Final = (RepairCommand, Approval, Control)
+_TYPES: Final = (RepairCommand, Approval, Control, Heads)
 _NAMES: Final = {each: list(map(packed, _names(each))) for each in _TYPES}
 _VALUES: Final = {each: attrgetter(*_names(each)) for each in _TYPES}
 _FIRST_NAMES: Final = [name for name in _names(RepairCommand) if name != _CAME_LATER]
 _FIRST_PACKED: Final = list(map(packed, _FIRST_NAMES))
 _FIRST_VALUES: Final = attrgetter(*_FIRST_NAMES)
-_PURPOSES: Final = {RepairCommand: b"driftline-cmd", Approval: b"driftline-word", Control: b"driftline-switch"}
+_PURPOSES: Final = {
+    RepairCommand: b"driftline-cmd",
+    Approval: b"driftline-word",
+    Control: b"driftline-switch",
+    Heads: b"driftline-heads",
+}
 _REHEARSES: Final = b"driftline-trial"
 
 
 def signed_form(deployment: str, value: Signed) -> bytes:
-    """Return what a signature over a command or a word is made over (32 bytes)."""
+    """Return what a signature over a command, a word or heads is made over (32 bytes)."""
     if isinstance(value, RepairCommand) and not value.policy_id:
         told = packed_fields(_FIRST_PACKED, _FIRST_VALUES(value))
     else:

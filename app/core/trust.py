@@ -55,7 +55,7 @@ Signers = Mapping[bytes, Signer]
 def distrust(
     signers: Signers, verify: Verify, role: SignerRole, deployment: str, value: Signed, now_wall_ms: int
 ) -> RefusalReason | None:
-    """Return why a command or word is not believed to come from `role`; None where it is."""
+    """Return why what was signed is not believed to come from `role`; None where it is."""
     signer = signers.get(value.key_id)
     if not value.signature:
         return RefusalReason.FORGED

@@ -18,7 +18,7 @@ from app.core.ledger import LedgerRow
 from app.topics import APPROVALS, CONTROL, OUTCOMES, REPAIRS, Topic
 from tests.property.applier_world import POLICY
 from tests.property.applier_world import World as Repairs
-from tests.signatures import ANNA, DEPLOYMENT, SIGNERS, signed, word_on
+from tests.signatures import ANNA, DEPLOYMENT, SIGNERS, STRANGER, signed, word_on
 from tests.unit.cli.reading_world import CODEC, World
 
 
@@ -30,7 +30,7 @@ class Audited(World):
         (folder / "keys").mkdir()
         (folder / "keys" / "digest.key").write_bytes(CHAIN_KEY)
         (folder / "keys" / "digest.key").chmod(0o600)
-        repairs = Repairs("new", "old")
+        self.repairs = repairs = Repairs("new", "old")
         for expected in ("old", "old", "old"):
             outcome = repairs.applier().carry_out(repairs.command(expected, "new"))
             self.put(OUTCOMES, CODEC.outcome(outcome))
@@ -38,6 +38,9 @@ class Audited(World):
         self.belief = Belief(DEPLOYMENT, SIGNERS, verify)
         monkeypatch.setattr("app.cli.applier.row_stores", lambda *_, **__: {"copy": self.rows})
         monkeypatch.setattr("app.cli.audit.belief_of", lambda _: self.belief)
+        monkeypatch.setattr("app.cli.audit.approver_key", lambda _: (ANNA, "anna"))
+        for topic in (APPROVALS, CONTROL):
+            self.log.topics.setdefault(topic.name("shop"), [])
 
 
 @pytest.fixture
@@ -158,3 +161,85 @@ def test_records_that_were_deleted_from_a_topic_that_keeps_all_are_told(
     begins = {each.name("shop"): 7 if each is topic else 3 for each in (topic, REPAIRS)}
     monkeypatch.setattr(audited.log, "ends", lambda topics, **_: {(each, 0): begins.get(each, 0) for each in topics})
     assert told(capsys, 1) == [("deleted", 7)]
+
+
+def heads_of_now(audited: Audited, folder: Path) -> Path:
+    """Write heads of the ledger as it is, and return their file."""
+    file = folder / "heads.json"
+    assert run(["audit", "--write-heads", str(file)]) == 0
+    assert json.loads(file.read_text())["chains"][0]["sequence"] == len(audited.rows.ledger)
+    return file
+
+
+def against(capsys: pytest.CaptureFixture[str], file: Path, code: int) -> list[tuple[str, str, int]]:
+    """Return what was found against heads of a file: what, of which store or topic, and where."""
+    capsys.readouterr()
+    assert run(["-o", "json", "audit", "--against", str(file)]) == code
+    found = json.loads(capsys.readouterr().out)
+    return [(each["what"], each["store"] or each["topic"], each["sequence"]) for each in found]
+
+
+def test_a_ledgers_end_that_is_gone_with_its_outcomes_is_missed_by_a_head_that_was_kept(
+    audited: Audited, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the head nothing tells of it: the chain is whole up to its end, and no outcome asks for more."""
+    file = heads_of_now(audited, tmp_path)
+    assert against(capsys, file, 0) == []
+    audited.repairs.applier().carry_out(audited.repairs.command("old", "new"))
+    assert len(audited.rows.ledger) == 4
+    assert against(capsys, file, 0) == []
+    for _ in range(2):
+        audited.rows.ledger.popitem()
+    audited.log.topics[OUTCOMES.name("shop")].pop()
+    assert told(capsys, 0) == []
+    assert against(capsys, file, 1) == [("head_gone", OUTCOMES.name("shop"), 3), ("head_gone", "copy", 3)]
+
+
+def test_a_ledger_that_was_made_anew_or_is_audited_no_more_is_missed(
+    audited: Audited, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many rows with links of the right key are not those that stood there."""
+    file = heads_of_now(audited, tmp_path)
+    repairs = Repairs("new", "old")
+    for _ in range(3):
+        repairs.applier().carry_out(repairs.command("old", "other"))
+    audited.rows.ledger.clear()
+    audited.rows.ledger.update(repairs.target.ledger)
+    audited.log.topics[OUTCOMES.name("shop")][:] = [
+        replace(each, value=b"") for each in audited.log.topics[OUTCOMES.name("shop")]
+    ]
+    assert against(capsys, file, 1) == [("head_gone", "copy", 3)]
+    monkeypatch.setattr("app.cli.applier.row_stores", lambda *_, **__: {})
+    assert against(capsys, file, 1) == [("head_gone", "copy", 3)]
+
+
+def test_heads_that_nobody_has_signed_are_not_believed(
+    audited: Audited, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Altered, of somebody whose key is not trusted, of another deployment, or no heads at all: exit code 2."""
+    file = heads_of_now(audited, tmp_path)
+    written = file.read_text()
+    for altered, why in (
+        (written.replace('"sequence": 3', '"sequence": 2'), "forged"),
+        (written.replace('"next_offset": 3', '"next_offset": 2'), "forged"),
+        (written.replace(ANNA.key_id.hex(), STRANGER.key_id.hex()), "unknown_key"),
+        (written.replace('"shop"', '"other"'), "another deployment"),
+        (written[:-9], "not a file of heads"),
+        ("[" * 100_000, "not a file of heads"),
+    ):
+        assert altered != written
+        file.write_text(altered)
+        capsys.readouterr()
+        assert run(["audit", "--against", str(file)]) == 2
+        assert why in capsys.readouterr().err
+
+
+def test_nobody_signs_a_ledger_that_is_broken(
+    audited: Audited, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Heads of it would say later that all is as it was."""
+    del audited.rows.ledger[list(audited.rows.ledger)[1]]
+    file = tmp_path / "heads.json"
+    assert run(["audit", "--write-heads", str(file)]) == 1
+    assert "was not written" in capsys.readouterr().err
+    assert not file.exists()
