@@ -14,6 +14,7 @@ from app.adapters.kafka import KafkaClients
 from app.adapters.live_rows import live_row_problems
 from app.adapters.master_keys import FIRST
 from app.adapters.preflight_connect import read_connect
+from app.adapters.preflight_fences import read_fence
 from app.adapters.preflight_kafka import read_topics
 from app.adapters.preflight_mysql import read_mysql
 from app.adapters.preflight_postgres import read_postgres
@@ -22,8 +23,9 @@ from app.codec.envelope import decoder_for
 from app.core.contract import EntityContract
 from app.core.errors import DriftlineError
 from app.core.preflight.connectors import connector_problems
-from app.core.preflight.databases import OWN_TABLES, StoreUnderCheck, database_problems, length_problems
+from app.core.preflight.databases import OWN_TABLES, StoreUnderCheck, database_problems, is_repaired, length_problems
 from app.core.preflight.facts import ConnectorFacts, DatabaseFacts, TableFact
+from app.core.preflight.fences import fence_problems
 from app.core.preflight.problems import Found, Problem
 from app.core.preflight.topics import topic_problems
 from app.core.store import StoreKind
@@ -51,6 +53,8 @@ def live_problems(settings: Settings, contracts: Sequence[EntityContract], rows:
             continue
         tables[store.name] = facts.tables
         yield from database_problems(_under_check(settings, store), facts, contracts)
+        if f"{store.schema}.driftline_fence" in facts.tables and is_repaired(store.name, contracts):
+            yield from _fences(settings, store)
     yield from length_problems(contracts, tables)
     yield from _topics(settings, contracts, stores)
     if rows:
@@ -123,6 +127,17 @@ def _database(store: StoreSettings, contracts: Sequence[EntityContract], publica
     names = [f"{store.schema}.{table}" for table in OWN_TABLES]
     names += [table.table for contract in contracts for table in contract.stores if table.store == store.name]
     return read_postgres(store, names, publication) if store.kind is StoreKind.POSTGRES else read_mysql(store, names)
+
+
+def _fences(settings: Settings, store: StoreSettings) -> Iterator[Found]:
+    if "apply" not in store.roles:
+        return
+    try:
+        flags = read_fence(store)
+    except DriftlineError as error:
+        yield _unreachable(error, f"store {store.name}, role apply")
+    else:
+        yield from fence_problems(store.name, flags, settings.fences)
 
 
 def _topics(

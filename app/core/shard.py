@@ -39,6 +39,10 @@ class FenceTokens:
     targets: Mapping[str, int] = field(default_factory=dict)
     shards: Mapping[str, int] = field(default_factory=dict)
 
+    def shards_of(self, target: str) -> Mapping[str, int]:
+        """Return the tokens of a target's own shards."""
+        return {name: token for name, token in self.shards.items() if name.split("/")[-2:-1] == [target]}
+
     def of(self, entity: str, target: str, partition: int) -> int:
         """Return the token that repairs of a shard carry; 0 where nothing was ever fenced."""
         return max(self.targets.get(target, 0), self.shards.get(shard_name(entity, target, partition), 0))

@@ -18,13 +18,14 @@ import pytest
 
 from app.adapters.memory_rows import MemoryRows
 from app.adapters.own_tables import accepts_server, raises_fence, run, statements
+from app.adapters.preflight_fences import read_fence
 from app.adapters.side_effects import side_effects
 from app.adapters.sql_clients import Use
 from app.applier.rehearse import Rehearsing
 from app.core.command import Action, CommandOutcome, Outcome, RefusalReason, RepairCommand, command_id
 from app.core.contract import EntityContract, Field, FieldKind, FieldType
 from app.core.errors import Unready
-from app.core.guard import Limits, Refused
+from app.core.guard import Fence, Limits, Refused
 from app.core.rehearsal import UNCOUNTED, Rehearsal, Touched
 from app.core.shard import shard_of
 from app.core.store import StoreKind
@@ -1001,6 +1002,7 @@ def test_the_fence_of_a_shard_voids_what_was_planned_for_it_and_nothing_else(mak
     """Raised by init, never lowered; where the store's own fence stands higher, that one counts."""
     world = make()
     world.put(1, thing(name="old"))
+    assert read_fence(world.settings) == Fence(0)
     applier, command = repair(world, thing(name="new"))
     for token in (2, 1):
         settings = replace(world.settings, shard_fence_tokens={shard_of(command): token})
@@ -1008,6 +1010,7 @@ def test_the_fence_of_a_shard_voids_what_was_planned_for_it_and_nothing_else(mak
         for older in (0, 1):
             outcome = applier.carry_out(replace(command, fence_token=older))
             assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.FENCED)
+    assert read_fence(world.settings) == Fence(0, shards={shard_of(command): 2})
     other = replace(command, partition=command.partition + 1)
     ahead = applier.carry_out(replace(other, fence_token=2))
     assert (ahead.outcome, ahead.reason) == (Outcome.HELD, RefusalReason.FENCED)

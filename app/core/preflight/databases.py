@@ -53,7 +53,7 @@ def database_problems(
         elif table != "driftline_fence" and not facts.tables[f"{store.own_schema}.{table}"].is_published:
             yield Found(Problem.NOT_PUBLISHED, f"{where}, table {store.own_schema}.{table}")
     here = [contract for contract in contracts if any(table.store == store.name for table in contract.stores)]
-    if store.kind is StoreKind.POSTGRES and any(_is_repaired(store.name, contract) for contract in here):
+    if store.kind is StoreKind.POSTGRES and is_repaired(store.name, here):
         for function in OWN_FUNCTIONS:
             if f"{store.own_schema}.{function}" not in facts.functions:
                 yield Found(Problem.OWN_FUNCTION_MISSING, f"{where}, function {store.own_schema}.{function}")
@@ -61,9 +61,10 @@ def database_problems(
         yield from _table_problems(store, facts, contract)
 
 
-def _is_repaired(store: str, contract: EntityContract) -> bool:
+def is_repaired(store: str, contracts: Iterable[EntityContract]) -> bool:
     """Tell whether repairs may be planned in a store."""
-    return any(r.store == store and r.repair.mode is not RepairMode.OBSERVE for r in contract.replicas)
+    replicas = (replica for contract in contracts for replica in contract.replicas)
+    return any(replica.store == store and replica.repair.mode is not RepairMode.OBSERVE for replica in replicas)
 
 
 def _postgres_problems(where: str, settings: Mapping[str, str]) -> Iterator[Found]:
@@ -189,7 +190,7 @@ def _may_be_long(column: ColumnFact | None) -> bool:
 
 
 def _repair_problems(store: StoreUnderCheck, contract: EntityContract, table: TableFact, where: str) -> Iterator[Found]:
-    if not _is_repaired(store.name, contract):
+    if not is_repaired(store.name, [contract]):
         return
     replica = next(r for r in contract.replicas if r.store == store.name)
     if not table.is_transactional:

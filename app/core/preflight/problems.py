@@ -116,6 +116,25 @@ class Problem(Enum):
         "run driftline init again, as after each upgrade",
     )
 
+    REPAIRS_STOPPED = (
+        "repairs_stopped",
+        _W,
+        "the flag `stop` in the target is set: nothing is repaired there",
+        "once it may go on: UPDATE driftline_fence SET token = 0 WHERE scope = 'stop'",
+    )
+    ANOTHER_SERVER = (
+        "another_server",
+        _W,
+        "not the server that driftline init met first: nothing is repaired there",
+        "look whether it is the right one, then driftline init --accept-server",
+    )
+    FENCE_DIFFERS = (
+        "fence_differs",
+        _W,
+        "a fence stands elsewhere than the settings say, so repairs that are planned with them are held (fenced)",
+        "bring fence_token and shard_fence_tokens to what stands there, or driftline init --raise-fence",
+    )
+
     WAL_LEVEL = ("wal_level", _E, "wal_level is not logical", "set wal_level=logical and restart PostgreSQL")
     REPLICA_IDENTITY = (
         "replica_identity",

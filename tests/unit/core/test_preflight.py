@@ -20,6 +20,7 @@ from app.core.contract import (
     Replica,
     StoreTable,
 )
+from app.core.guard import Fence
 from app.core.preflight.columns import column_problems, is_known
 from app.core.preflight.connectors import DEFAULT_PLACEHOLDER, connector_problems, is_listed
 from app.core.preflight.databases import OWN_TABLES, StoreUnderCheck, database_problems, length_problems
@@ -31,8 +32,10 @@ from app.core.preflight.facts import (
     TableFact,
     TopicFact,
 )
+from app.core.preflight.fences import fence_problems
 from app.core.preflight.problems import Found, Problem, Severity
 from app.core.preflight.topics import topic_problems
+from app.core.shard import FenceTokens
 from app.core.store import Converter, StoreKind
 
 CONNECTORS = Path(__file__).parents[3] / "connectors"
@@ -583,3 +586,26 @@ def test_every_problem_says_what_it_means_and_what_to_do() -> None:
     """The list is closed: codes are unique, and none is without meaning and hint."""
     assert len({p.code for p in Problem}) == len(Problem)
     assert all(p.meaning and p.hint and isinstance(p.severity, Severity) for p in Problem)
+
+
+def test_what_holds_every_repair_of_a_target_is_told_with_the_fences_that_stand_elsewhere() -> None:
+    """The store's own first: where it differs, all shards do."""
+    tokens = FenceTokens({"my": 2}, {"orders/my/1": 3, "orders/my/2": 1, "orders/pg/1": 9})
+
+    def found(flags: Fence) -> list[tuple[Problem, str]]:
+        return [(each.problem, f"{each.where} {each.detail}") for each in fence_problems("my", flags, tokens)]
+
+    assert found(Fence(2, shards={"orders/my/1": 3})) == []
+    assert found(Fence(2, shards={"orders/my/1": 3, "orders/my/7": 2})) == []
+    assert [
+        problem for problem, _ in found(Fence(2, is_stopped=True, is_another_server=True, shards=tokens.shards))
+    ] == [
+        P.REPAIRS_STOPPED,
+        P.ANOTHER_SERVER,
+        P.FENCE_DIFFERS,
+    ]
+    assert found(Fence(4)) == [(P.FENCE_DIFFERS, "store my it stands at 4, fence_token is 2")]
+    assert found(Fence(2, shards={"orders/my/0": 5})) == [
+        (P.FENCE_DIFFERS, "store my, shard orders/my/0 it stands at 5, its token is 2"),
+        (P.FENCE_DIFFERS, "store my, shard orders/my/1 it stands at 2, its token is 3"),
+    ]
