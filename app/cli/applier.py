@@ -34,7 +34,7 @@ def command(invocation: Invocation) -> int:
     SIGTERM or SIGINT: the transaction in hand is finished, and no other begun.
     """
     from app.adapters.health import Health, HealthServer
-    from app.adapters.logs import configure_logs
+    from app.adapters.logs import configure_logs, log
     from app.adapters.metrics import Metrics
 
     settings = invocation.settings()
@@ -52,7 +52,11 @@ def command(invocation: Invocation) -> int:
     server = HealthServer(settings.applier.http_host, settings.applier.http_port, health)
     try:
         if _start_words(loop):
+            # Else one that nobody has told to go on yet would not say a word.
+            hint = "it writes nothing until somebody says `driftline resume`" if loop.words.is_stopped else ""
+            log().info("applier started", port=server.port, hint=hint)
             loop.run()
+            log().info("applier ended")
     finally:
         server.close()
     return ExitCode.AGREE
