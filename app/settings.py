@@ -81,6 +81,14 @@ class StagingSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StandbySettings:
+    """A server that follows a store by replication, with the same logins."""
+
+    host: Annotated[str, Meta(min_length=1, max_length=253, description="the standby's address")]
+    port: Port
+
+
+@dataclass(frozen=True, slots=True)
 class StoreSettings:
     """One store: how to reach it, how its connector writes, and who may do what in it."""
 
@@ -124,6 +132,11 @@ class StoreSettings:
         Annotated[StagingSettings, Meta(description="a copy with the same tables and logins, to rehearse repairs in")]
         | None
     ) = None
+
+    standbys: Annotated[
+        tuple[StandbySettings, ...],
+        Meta(description="servers that follow it, of MariaDB and MySQL: repairs slow down while they are behind"),
+    ] = ()
 
     @property
     def connector_task(self) -> str:
@@ -494,6 +507,9 @@ def _store_faults(settings: Settings, name: str, root: Node) -> Iterator[Fault]:
     if store.converter is Converter.AVRO and settings.registry_url is None:
         place = root.at("stores", name, "converter")
         yield Fault(place, "converter avro needs a schema registry", "add registry_url")
+    if store.standbys and store.kind not in {StoreKind.MARIADB, StoreKind.MYSQL}:
+        what = f"standbys of a store of kind {store.kind.value} are not named"
+        yield Fault(root.at("stores", name, "standbys"), what, "remove them: PostgreSQL itself tells of its standbys")
     for shard in store.shard_fence_tokens:
         parts = shard_parts(shard)
         place = root.key_at("stores", name, "shard_fence_tokens", shard)

@@ -10,12 +10,14 @@ import json
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import pymysql
 
 from app.adapters.mysql_beside import MysqlBeside, Place
 from app.adapters.mysql_references import Ask, Reference, references
+from app.adapters.mysql_standbys import MysqlStandbys
 from app.adapters.mysql_tally import MysqlTally
 from app.adapters.sql_clients import Use, connect_mysql
 from app.adapters.sql_rows import Connection, DuplicateRow, SqlRows, SqlTarget, SqlTransaction, keys_by_entity
@@ -25,10 +27,11 @@ from app.core.command import RefusalReason
 from app.core.contract import EntityContract
 from app.core.guard import Refused
 from app.core.ledger import LedgerRow
+from app.core.pace import ReplicaLag
 from app.core.rehearsal import Tally
 from app.core.store import StoreKind
 from app.core.undo import must_have
-from app.ports import RowName, RowWrite
+from app.ports import RowName, RowWrite, Strain
 from app.settings import StoreSettings
 
 # Made once: `json.dumps` makes one anew for each row.
@@ -113,12 +116,14 @@ class MysqlRows(SqlRows):
     shared_lock = "LOCK IN SHARE MODE NOWAIT"
     rows_estimate = "SELECT table_rows FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
 
-    # A primary does not know how far its replicas are.
+    # A primary does not know how far its replicas are: `strain` looks at them.
     replicas = "SELECT 0, NULL, NULL"
 
     def __init__(self, store: StoreSettings, contracts: Iterable[EntityContract], digest_key: bytes) -> None:
         super().__init__(store, contracts, digest_key)
         self._references: dict[str, tuple[float, Sequence[Reference]]] = {}
+        self._standbys = MysqlStandbys(store)
+        self._standby_lag = ReplicaLag()
 
     def place(self, table: SqlTable) -> list[str]:
         """Return what the catalogue finds a table by."""
@@ -131,9 +136,17 @@ class MysqlRows(SqlRows):
         return connect_mysql(self.store, "read" if use is Use.READ else "apply", use)
 
     def close(self) -> None:
-        """Let both connections go."""
+        """Let all connections go."""
         super().close()
+        self._standbys.close()
         self._references.clear()
+
+    def strain(self) -> Strain:
+        """Return how the store bears being written now, and how far the standbys of its settings are behind."""
+        strain, seen = super().strain(), self._standbys.look()
+        if seen is None:
+            return strain
+        return replace(strain, lag_ms=self._standby_lag.look(*seen, int(time.monotonic() * 1_000)))
 
     def references(self, ask: Ask, place: Place) -> Sequence[Reference]:
         """Return the foreign keys that refer to a table, as they were a moment ago: the catalogue is slow to tell.

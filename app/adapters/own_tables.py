@@ -17,7 +17,7 @@ Every run leaves the same rights: what a policy no longer allows is taken away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final, Literal
@@ -66,6 +66,11 @@ class Statement:
     role: str = ""
     needs: str = ""
     for_each: str = ""
+
+    @property
+    def is_about_users(self) -> bool:
+        """Whether it makes a login or gives it rights: in MariaDB and MySQL such statements stay out of the log."""
+        return self.text.startswith(("CREATE USER", "ALTER USER", "GRANT", "REVOKE"))
 
 
 def _name(kind: StoreKind, name: str) -> str:
@@ -168,16 +173,9 @@ def _postgres_roles(store: StoreSettings, rights: list[_Rights], published: Sequ
     kind, schema = store.kind, _name(store.kind, store.schema)
     users = {role: _name(kind, store.roles[role].user) for role in LOGINS if role in store.roles}
     yield from _postgres_logins(store, users)
-    if "beacon" in users:
-        yield Statement(f"GRANT SELECT, UPDATE ON {schema}.driftline_beacon TO {users['beacon']}")
+    yield from _on_own_tables(schema, users, published)
     if "apply" in users:
-        yield Statement(f"GRANT SELECT, INSERT ON {schema}.driftline_ledger TO {users['apply']}")
-        yield Statement(f"GRANT SELECT, UPDATE (shared) ON {schema}.driftline_fence TO {users['apply']}")
         yield Statement(f"GRANT EXECUTE ON FUNCTION {schema}.driftline_standbys() TO {users['apply']}")
-    if "conduct" in users:
-        yield Statement(f"GRANT INSERT ON {schema}.driftline_signal TO {users['conduct']}")
-    if "canary" in users and CANARY in published:
-        yield Statement(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.{CANARY} TO {users['canary']}")
     if "capture" in store.roles:
         capture = _name(kind, store.roles["capture"].user)
         yield Statement(f"GRANT USAGE ON SCHEMA {schema} TO {capture}")
@@ -191,6 +189,18 @@ def _postgres_roles(store: StoreSettings, rights: list[_Rights], published: Sequ
             if role in users:
                 yield Statement(f"GRANT USAGE ON SCHEMA {of_table} TO {users[role]}", needs=right.table)
         yield from _on_contract_table(right, name, users)
+
+
+def _on_own_tables(schema: str, users: Mapping[Role, str], published: Collection[str]) -> Iterator[Statement]:
+    if "beacon" in users:
+        yield Statement(f"GRANT SELECT, UPDATE ON {schema}.driftline_beacon TO {users['beacon']}")
+    if "apply" in users:
+        yield Statement(f"GRANT SELECT, INSERT ON {schema}.driftline_ledger TO {users['apply']}")
+        yield Statement(f"GRANT SELECT, UPDATE (shared) ON {schema}.driftline_fence TO {users['apply']}")
+    if "conduct" in users:
+        yield Statement(f"GRANT INSERT ON {schema}.driftline_signal TO {users['conduct']}")
+    if "canary" in users and CANARY in published:
+        yield Statement(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.{CANARY} TO {users['canary']}")
 
 
 def _on_contract_table(right: _Rights, name: str, users: Mapping[Role, str]) -> Iterator[Statement]:
@@ -252,15 +262,10 @@ def _mysql_roles(store: StoreSettings, rights: list[_Rights], published: Sequenc
         yield Statement(f"CREATE USER IF NOT EXISTS {user} IDENTIFIED BY {HIDDEN}", role=role)
         yield Statement(f"ALTER USER {user} IDENTIFIED BY {HIDDEN}", role=role)
         yield Statement(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {user}")
-    if "beacon" in users:
-        yield Statement(f"GRANT SELECT, UPDATE ON {schema}.driftline_beacon TO {users['beacon']}")
-    if "apply" in users:
-        yield Statement(f"GRANT SELECT, INSERT ON {schema}.driftline_ledger TO {users['apply']}")
-        yield Statement(f"GRANT SELECT, UPDATE (shared) ON {schema}.driftline_fence TO {users['apply']}")
-    if "conduct" in users:
-        yield Statement(f"GRANT INSERT ON {schema}.driftline_signal TO {users['conduct']}")
-    if "canary" in users and CANARY in published:
-        yield Statement(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.{CANARY} TO {users['canary']}")
+    yield from _on_own_tables(schema, users, published)
+    if "read" in users and store.standbys:
+        # The beacon tells how far a standby is, to which the login comes along.
+        yield Statement(f"GRANT SELECT ON {schema}.driftline_beacon TO {users['read']}")
     if "capture" in store.roles:
         # The capture role is the connector's own, with the host that it was made with.
         capture = _text(store.roles["capture"].user)
@@ -362,7 +367,6 @@ class _Mysql:
     def execute(self, statement: Statement) -> None:
         """Run one statement."""
         text = statement.text
-        is_about_users = text.startswith(("CREATE USER", "ALTER USER", "GRANT", "REVOKE"))
         if statement.role:
             text = text.replace(HIDDEN, self._connection.escape(self._store.role(statement.role).password()))
         texts = [text]
@@ -379,7 +383,7 @@ class _Mysql:
                 for schema, table, column in found
             ]
         with self._connection.cursor() as cursor:
-            cursor.execute(f"SET SESSION sql_log_bin = {0 if is_about_users else 1}")
+            cursor.execute(f"SET SESSION sql_log_bin = {0 if statement.is_about_users else 1}")
             for each in texts:
                 cursor.execute(each)
         self._connection.commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -15,9 +16,10 @@ from app.core.shard import shard_parts
 from app.core.store import StoreKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from app.adapters.own_tables import Statement
+    from app.core.contract import EntityContract
     from app.settings import StoreSettings
 
 
@@ -54,8 +56,7 @@ def command(
     The roles `beacon`, `read` and `apply` are made with the passwords of their files; a file that is not there is
     made too. Tables of contracts that do not exist yet get their rights when it is run again.
     """
-    from app.adapters.own_tables import accepts_server, raises_fence, run, statements
-    from app.adapters.side_effects import side_effects
+    from app.adapters.own_tables import accepts_server, raises_fence, statements
     from app.codec.contract_file import load_contracts
 
     settings = invocation.settings()
@@ -81,21 +82,34 @@ def command(
         return ExitCode.REFUSED
     _make_secrets(invocation)
     for store in stores:
-        missing = run(store, scripts[store.name])
-        raised = [safe_text(fence) for name, fence in fences if name == store.name]
-        told = f", at least at its token the fence of {', '.join(raised)}" if raised else ""
-        click.echo(f"store {store.name}: ready{told}", err=True)
-        for table in missing:
-            click.echo(f"store {store.name}: {safe_text(table)} is not there yet: run init again when it is", err=True)
-        for effect in side_effects(store, contracts):
-            click.echo(
-                f"store {store.name}: {safe_text(effect)}: repairs that would write more than their row by it are"
-                f" {'refused' if store.kind is StoreKind.MARIADB else 'refused, but for triggers, which go unseen'}",
-                err=True,
-            )
+        _make_ready(store, scripts[store.name], contracts, [fence for name, fence in fences if name == store.name])
     if not only:
         _make_topics(invocation)
     return ExitCode.AGREE
+
+
+def _make_ready(
+    store: StoreSettings, script: list[Statement], contracts: Sequence[EntityContract], raised: Sequence[str]
+) -> None:
+    from app.adapters.own_tables import run
+    from app.adapters.side_effects import side_effects
+
+    missing = run(store, script)
+    # No log brings logins there.
+    logins = [statement for statement in script if statement.is_about_users]
+    for standby in store.standbys:
+        run(replace(store, host=standby.host, port=standby.port), logins)
+        click.echo(f"store {store.name}: its logins are on {standby.host}:{standby.port} too", err=True)
+    fences = f", at its token or higher the fence of {', '.join(map(safe_text, raised))}" if raised else ""
+    click.echo(f"store {store.name}: ready{fences}", err=True)
+    for table in missing:
+        click.echo(f"store {store.name}: {safe_text(table)} is not there yet: run init again when it is", err=True)
+    for effect in side_effects(store, contracts):
+        click.echo(
+            f"store {store.name}: {safe_text(effect)}: repairs that would write more than their row by it are"
+            f" {'refused' if store.kind is StoreKind.MARIADB else 'refused, but for triggers, which go unseen'}",
+            err=True,
+        )
 
 
 def _store_of(fence: str) -> str:

@@ -233,6 +233,15 @@ def test_a_store_names_the_task_that_brings_its_changes(
     assert load(tmp_path, text).stores["my"].connector_task == task
 
 
+def test_standbys_are_named_where_the_store_does_not_tell_of_them(tmp_path: Path) -> None:
+    """PostgreSQL does."""
+    named = "standbys: [{host: replica, port: 3306}],"
+    store = load(tmp_path, GOOD.replace("{kind: mariadb,", f"{{kind: mariadb, {named}")).stores["my"]
+    assert [(each.host, each.port) for each in store.standbys] == [("replica", 3306)]
+    [fault] = faults_of(tmp_path, GOOD.replace("{kind: mariadb,", f"{{kind: postgres, {named}"))
+    assert "standbys of a store of kind postgres are not named" in fault
+
+
 def test_a_shard_may_have_a_fence_token_of_its_own(tmp_path: Path) -> None:
     """By the name that people see; what names no shard of the store is told."""
     text = GOOD.replace("{kind: mariadb,", "{kind: mariadb, fence_token: 2, shard_fence_tokens: {%s: 3},")
