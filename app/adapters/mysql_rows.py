@@ -27,7 +27,6 @@ from app.core.command import RefusalReason
 from app.core.contract import EntityContract
 from app.core.guard import Refused
 from app.core.ledger import LedgerRow
-from app.core.pace import ReplicaLag
 from app.core.rehearsal import Tally
 from app.core.store import StoreKind
 from app.core.undo import must_have
@@ -123,7 +122,6 @@ class MysqlRows(SqlRows):
         super().__init__(store, contracts, digest_key)
         self._references: dict[str, tuple[float, Sequence[Reference]]] = {}
         self._standbys = MysqlStandbys(store)
-        self._standby_lag = ReplicaLag()
 
     def place(self, table: SqlTable) -> list[str]:
         """Return what the catalogue finds a table by."""
@@ -132,7 +130,7 @@ class MysqlRows(SqlRows):
     def connect(self, use: Use) -> Connection:
         """Connect for reading or writing."""
         if self.store.kind is StoreKind.MYSQL and not self.shared_lock.startswith("FOR"):
-            self.fence = self.fence.replace(self.shared_lock, "FOR SHARE NOWAIT")
+            self.fence = tuple(each.replace(self.shared_lock, "FOR SHARE NOWAIT") for each in self.fence)
         return connect_mysql(self.store, "read" if use is Use.READ else "apply", use)
 
     def close(self) -> None:
@@ -143,10 +141,7 @@ class MysqlRows(SqlRows):
 
     def strain(self) -> Strain:
         """Return how the store bears being written now, and how far the standbys of its settings are behind."""
-        strain, seen = super().strain(), self._standbys.look()
-        if seen is None:
-            return strain
-        return replace(strain, lag_ms=self._standby_lag.look(*seen, int(time.monotonic() * 1_000)))
+        return replace(super().strain(), lag_ms=self._standbys.lag_ms())
 
     def references(self, ask: Ask, place: Place) -> Sequence[Reference]:
         """Return the foreign keys that refer to a table, as they were a moment ago: the catalogue is slow to tell.

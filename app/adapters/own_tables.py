@@ -143,14 +143,14 @@ def raises_fence(store: StoreSettings, shard: str = "") -> Statement:
     if not shard:
         token = store.fence_token
         return Statement(f"UPDATE {fence} SET token = {token} WHERE scope = '*' AND token < {token}")  # noqa: S608 - quoted
-    token = store.shard_fence_tokens[shard]
-    is_postgres = store.kind is StoreKind.POSTGRES
-    clash = "ON CONFLICT (scope) DO UPDATE SET" if is_postgres else "ON DUPLICATE KEY UPDATE"
-    held = f"{fence}.token" if is_postgres else "token"
-    return Statement(
-        f"INSERT INTO {fence} (scope, token) VALUES ({_text(shard)}, {token})"  # noqa: S608 - quoted
-        f" {clash} token = greatest({held}, {token})"
-    )
+    # A row that is not there yet locks nobody out: so the store's own is written too, as it is, which waits for every
+    # transaction that has read it.
+    rows = f"('*', 0), ({_text(shard)}, {store.shard_fence_tokens[shard]})"
+    if store.kind is StoreKind.POSTGRES:
+        clash = f"ON CONFLICT (scope) DO UPDATE SET token = greatest({fence}.token, excluded.token)"
+    else:
+        clash = "ON DUPLICATE KEY UPDATE token = greatest(token, VALUES(token))"
+    return Statement(f"INSERT INTO {fence} (scope, token) VALUES {rows} {clash}")  # noqa: S608 - quoted
 
 
 def statements(store: StoreSettings, contracts: Iterable[EntityContract]) -> list[Statement]:
@@ -201,6 +201,18 @@ def _on_own_tables(schema: str, users: Mapping[Role, str], published: Collection
         yield Statement(f"GRANT INSERT ON {schema}.driftline_signal TO {users['conduct']}")
     if "canary" in users and CANARY in published:
         yield Statement(f"GRANT SELECT, INSERT, UPDATE, DELETE ON {schema}.{CANARY} TO {users['canary']}")
+
+
+def standby_statements(store: StoreSettings) -> list[Statement]:
+    """Return what lets the role `read` see the beacon in a standby of MariaDB or MySQL: no log brings logins there."""
+    if "read" not in store.roles:
+        return []
+    user = f"{_text(store.roles['read'].user)}@'%'"
+    return [
+        Statement(f"CREATE USER IF NOT EXISTS {user} IDENTIFIED BY {HIDDEN}", role="read"),
+        Statement(f"ALTER USER {user} IDENTIFIED BY {HIDDEN}", role="read"),
+        Statement(f"GRANT SELECT ON {_name(store.kind, store.schema)}.driftline_beacon TO {user}"),
+    ]
 
 
 def _on_contract_table(right: _Rights, name: str, users: Mapping[Role, str]) -> Iterator[Statement]:
@@ -264,7 +276,6 @@ def _mysql_roles(store: StoreSettings, rights: list[_Rights], published: Sequenc
         yield Statement(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {user}")
     yield from _on_own_tables(schema, users, published)
     if "read" in users and store.standbys:
-        # The beacon tells how far a standby is, to which the login comes along.
         yield Statement(f"GRANT SELECT ON {schema}.driftline_beacon TO {users['read']}")
     if "capture" in store.roles:
         # The capture role is the connector's own, with the host that it was made with.

@@ -13,6 +13,7 @@ from app import topics
 from app.adapters.kafka import KafkaClients
 from app.adapters.live_rows import live_row_problems
 from app.adapters.master_keys import FIRST
+from app.adapters.mysql_standbys import MysqlStandbys
 from app.adapters.preflight_connect import read_connect
 from app.adapters.preflight_fences import read_fence
 from app.adapters.preflight_kafka import read_topics
@@ -55,6 +56,8 @@ def live_problems(settings: Settings, contracts: Sequence[EntityContract], rows:
         yield from database_problems(_under_check(settings, store), facts, contracts)
         if f"{store.schema}.driftline_fence" in facts.tables and is_repaired(store.name, contracts):
             yield from _fences(settings, store)
+        for place, fault in MysqlStandbys(store).faults():
+            yield Found(Problem.STANDBY_SILENT, f"store {store.name}, standby {place}", fault)
     yield from length_problems(contracts, tables)
     yield from _topics(settings, contracts, stores)
     if rows:

@@ -115,17 +115,17 @@ def _mysql_pinned(store: StoreSettings, use: Use) -> list[str]:
     return pinned
 
 
-def connect_mysql(store: StoreSettings, role: str, use: Use) -> Any:  # noqa: ANN401 - PyMySQL has no types
-    """Connect to MariaDB or MySQL; raises the driver's errors."""
+def connect_mysql(store: StoreSettings, role: str, use: Use, *, patience_s: int | None = None) -> Any:  # noqa: ANN401 - PyMySQL has no types
+    """Connect to MariaDB or MySQL; raises the driver's errors. `patience_s` is how long each answer may take."""
     login = store.role(role)
     connection = pymysql.connect(
         host=store.host,
         port=store.port,
         user=login.user,
         password=login.password(),
-        connect_timeout=_CONNECT_S,
-        read_timeout=_STATEMENT_S * 2,
-        write_timeout=_STATEMENT_S * 2,
+        connect_timeout=patience_s or _CONNECT_S,
+        read_timeout=patience_s or _STATEMENT_S * 2,
+        write_timeout=patience_s or _STATEMENT_S * 2,
         charset="utf8mb4",
         collation="utf8mb4_bin",
         program_name=f"driftline-{role}",

@@ -93,7 +93,12 @@ class SqlRows(ABC):
         }
         self.ledger = LedgerStatements(store.kind, self.own("driftline_ledger"))
         flags = self.own("driftline_fence")
-        self.fence = f"SELECT scope, token, {as_token(store.kind)} FROM {flags} ORDER BY scope {self.shared_lock}"  # noqa: S608
+        # The store's own row first, by a statement of its own: who raises the fence of a shard writes it too, so that
+        # what comes behind it sees every shard whose fence stands by then.
+        self.fence = tuple(
+            f"SELECT scope, token, {as_token(store.kind)} FROM {flags} {which} ORDER BY scope {self.shared_lock}"  # noqa: S608
+            for which in (f"WHERE scope = '{EVERYWHERE}'", "")
+        )
         self._chain_key = digest_key
         self._reader: Connection = None
         self._writer: Connection = None
@@ -486,7 +491,7 @@ class SqlTransaction(ABC):
         """Lock the store's own flags in share mode and return what they say."""
         try:
             with self.store.timing(), self.store.translating():
-                found = self.execute(self.store.fence).fetchall()
+                found = [self.execute(statement).fetchall() for statement in self.store.fence][-1]
         except Refused as no:
             # Who holds the flags' rows lets them go again; a table of ours that is not there is no row's matter.
             raise (self.store.own_fault(no) if no.reason is RefusalReason.TABLE_DIFFERS else no) from None

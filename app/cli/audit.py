@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from app.cli.approve import approver_key
 from app.cli.deployment import Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.json_file import WritableFile
 from app.cli.output import print_records, safe_text
+from app.cli.signed_heads import read_heads, write_heads
 from app.cli.trusted import belief_of
-from app.codec.heads_file import file_of, heads_of
 from app.core.chain import Break, Finding, breaks, goes_with, is_insert, must_be_recorded
 from app.core.command import CommandOutcome
 from app.core.errors import ContractViolation
 from app.core.heads import ChainEnds, Heads
 from app.core.history.approvers import Approvers
-from app.core.signing import signed_form
-from app.core.trust import SignerRole, distrust
 from app.topics import ALL, APPROVALS, OUTCOMES, REPAIRS, Cleanup
 
 if TYPE_CHECKING:
-    from app.adapters.signing import SigningKey
     from app.core.ledger import LedgerRow
     from app.ports import RowStore
 
@@ -112,16 +107,23 @@ def _approvers(deployment: Deployment) -> Approvers:
     "--against",
     multiple=True,
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="Heads that somebody wrote earlier: all that stood there then must stand there still.",
+    help="Heads that somebody wrote earlier: what stood there then must stand there still.",
 )
 @click.option(
     "--write-heads",
+    "heads_file",
     type=WritableFile(),
     help="Sign where ledgers and topics end now, with an approver's key, into this file: keep it elsewhere.",
 )
+@click.option("--despite-breaks", is_flag=True, help="Write heads although something is wrong that you know of.")
 @click.pass_obj
 def command(
-    invocation: Invocation, *, only: tuple[str, ...], against: tuple[Path, ...], write_heads: Path | None
+    invocation: Invocation,
+    *,
+    only: tuple[str, ...],
+    against: tuple[Path, ...],
+    heads_file: Path | None,
+    despite_breaks: bool,
 ) -> int:
     """Check the hash chains of the targets' ledgers, that all outcomes that were told stand in them, and whose word.
 
@@ -132,22 +134,26 @@ def command(
     from app.adapters.seal import read_key
     from app.cli.applier import row_stores
 
+    if only and heads_file:
+        raise click.UsageError("heads are of all targets: leave --store out")
     deployment = Deployment.of(invocation, "audit")
     settings = deployment.settings
-    signer = approver_key(settings) if write_heads else None
-    older = [_heads(deployment, path) for path in against]
+    older = [read_heads(deployment, path) for path in against]
+    stores = row_stores(settings, targets_only=True)
+    names = dict.fromkeys([*stores, *(chain[0] for heads in older for chain in heads.chains)])
+    if unknown := sorted(set(only) - names.keys()):
+        raise ContractViolation(
+            f"no target is named {safe_text(', '.join(unknown))}", hint=f"one of {', '.join(stores)}"
+        )
     # The outcomes first: what is told while the ledgers are read may not have been seen in them. And the topics' ends
-    # before the ledgers', or heads would name rows that were not read.
+    # before the ledgers', or heads would name records that were not read.
     ends = deployment.log.ends(_kept(deployment), latest=True)
     outcomes = [outcome for _, outcome in deployment.records(OUTCOMES, deployment.codec.read_outcome)]
     key, approvers = read_key(settings.keys_dir / "digest.key"), _approvers(deployment)
     found = [("", topic, each) for topic, each in _deleted(deployment)]
     found += [("", topic, each) for heads in older for topic, each in heads.topics_cut(ends)]
-    stores = row_stores(settings, targets_only=True)
     chains: list[tuple[str, int, int, bytes]] = []
-    for name in dict.fromkeys([*stores, *(chain[0] for heads in older for chain in heads.chains)]):
-        if only and name not in only:
-            continue
+    for name in (name for name in names if not only or name in only):
         if name not in stores:
             found += [(name, "", each) for each in ChainEnds(name, older).gone()]
             continue
@@ -158,42 +164,14 @@ def command(
         click.echo(f"store {safe_text(name)}: {ledger.size} rows read", err=True)
     print_records([_document(*each) for each in found], invocation.output, _COLUMNS)
     is_whole = all(each.what is Break.WORD_NOT_PROVEN for _, _, each in found)
-    if write_heads and signer is not None and is_whole:
-        _write(deployment, write_heads, signer[0], chains, ends)
-    elif write_heads:
-        click.echo(f"{write_heads} was not written: nobody should sign what is broken", err=True)
+    if heads_file and (is_whole or despite_breaks):
+        write_heads(deployment, heads_file, chains, ends)
+    elif heads_file:
+        what = "something is wrong, and would seem to have been right: --despite-breaks if you know of all of it"
+        click.echo(f"{heads_file} was not written: {what}", err=True)
     if not is_whole:
         return ExitCode.DRIFT
     return ExitCode.UNKNOWN if found else ExitCode.AGREE
-
-
-def _heads(deployment: Deployment, path: Path) -> Heads:
-    """Return the heads of a file; `ContractViolation` for one that no approver has signed."""
-    name = deployment.settings.deployment
-    heads = heads_of(name, path.read_bytes())
-    belief = belief_of(deployment)
-    # As of then: a key whose time is over since was trusted when it signed.
-    doubt = distrust(belief.signers, belief.verify, SignerRole.APPROVER, name, heads, now_wall_ms=heads.at_ms)
-    if doubt is not None:
-        hint = "is the key's line still in the list of signers (`until` may end its trust)?"
-        raise ContractViolation(f"these heads are not believed: {doubt.value}", where=str(path), hint=hint)
-    return heads
-
-
-def _write(
-    deployment: Deployment,
-    path: Path,
-    key: SigningKey,
-    chains: Iterable[tuple[str, int, int, bytes]],
-    ends: Mapping[tuple[str, int], int],
-) -> None:
-    from app.adapters.system_clock import wall_ms
-
-    topics = tuple((topic, partition, offset) for (topic, partition), offset in sorted(ends.items()))
-    heads = Heads(wall_ms(), tuple(sorted(chains)), topics, key.key_id)
-    heads = replace(heads, signature=key.sign(signed_form(deployment.settings.deployment, heads)))
-    path.write_bytes(file_of(deployment.settings.deployment, heads))
-    click.echo(f"written: {path}; keep it where nobody reaches who administers a target or Kafka", err=True)
 
 
 def _document(store: str, topic: str, finding: Finding) -> dict[str, object]:

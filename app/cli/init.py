@@ -11,7 +11,7 @@ import click
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.cli.output import safe_text
-from app.core.errors import ContractViolation
+from app.core.errors import ContractViolation, DriftlineError
 from app.core.shard import shard_parts
 from app.core.store import StoreKind
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from app.adapters.own_tables import Statement
     from app.core.contract import EntityContract
-    from app.settings import StoreSettings
+    from app.settings import StandbySettings, StoreSettings
 
 
 @click.command()
@@ -62,8 +62,8 @@ def command(
     settings = invocation.settings()
     fences = [(_store_of(fence), fence) for fence in fenced]
     named = {*only, *accepted, *(name for name, _ in fences)}
-    _check(settings.stores, named, fences)
     contracts = load_contracts(settings.contracts_dir, settings)
+    _check(settings.stores, named, fences, contracts)
     stores = [
         store
         for store in settings.stores.values()
@@ -85,7 +85,9 @@ def command(
         _make_ready(store, scripts[store.name], contracts, [fence for name, fence in fences if name == store.name])
     if not only:
         _make_topics(invocation)
-    return ExitCode.AGREE
+    # Last, each for itself: one that is down, or does not follow yet, keeps nothing else from being ready.
+    are_ready = [_make_standby_ready(store, standby) for store in stores for standby in store.standbys]
+    return ExitCode.AGREE if all(are_ready) else ExitCode.COULD_NOT_RUN
 
 
 def _make_ready(
@@ -95,11 +97,6 @@ def _make_ready(
     from app.adapters.side_effects import side_effects
 
     missing = run(store, script)
-    # No log brings logins there.
-    logins = [statement for statement in script if statement.is_about_users]
-    for standby in store.standbys:
-        run(replace(store, host=standby.host, port=standby.port), logins)
-        click.echo(f"store {store.name}: its logins are on {standby.host}:{standby.port} too", err=True)
     fences = f", at its token or higher the fence of {', '.join(map(safe_text, raised))}" if raised else ""
     click.echo(f"store {store.name}: ready{fences}", err=True)
     for table in missing:
@@ -112,13 +109,31 @@ def _make_ready(
         )
 
 
+def _make_standby_ready(store: StoreSettings, standby: StandbySettings) -> bool:
+    from app.adapters.own_tables import run, standby_statements
+
+    where = f"store {store.name}, standby {safe_text(standby.host)}:{standby.port}"
+    try:
+        run(replace(store, host=standby.host, port=standby.port), standby_statements(store))
+    except DriftlineError as fault:
+        click.echo(f"{where}: not ready, run init again once it is: {safe_text(fault.what)}", err=True)
+        return False
+    click.echo(f"{where}: ready", err=True)
+    return True
+
+
 def _store_of(fence: str) -> str:
     """Return the store of a fence, which is named as the store or as a shard of it."""
     parts = shard_parts(fence)
     return fence if parts is None else parts[1]
 
 
-def _check(stores: Mapping[str, StoreSettings], named: Collection[str], fences: Iterable[tuple[str, str]]) -> None:
+def _check(
+    stores: Mapping[str, StoreSettings],
+    named: Collection[str],
+    fences: Iterable[tuple[str, str]],
+    contracts: Iterable[EntityContract],
+) -> None:
     """Raise `ContractViolation` for a store that is not there, or for a fence that would stand where it stood."""
     for name in sorted(named):
         if name not in stores:
@@ -130,13 +145,26 @@ def _check(stores: Mapping[str, StoreSettings], named: Collection[str], fences: 
         if fence != name and fence not in stores[name].shard_fence_tokens:
             hint = f"add its token to stores.{name}.shard_fence_tokens first, for workers and operators alike"
             raise ContractViolation(f"no token is set for {safe_text(fence)}", where=f"store {name}", hint=hint)
+        if fence != name and not any(
+            fence.startswith(f"{contract.entity}/{replica.store}/")
+            for contract in contracts
+            for replica in contract.replicas
+        ):
+            hint = "name it as `driftline status` does"
+            raise ContractViolation(f"no contract repairs {safe_text(fence)}", where=f"store {name}", hint=hint)
 
 
 def _show(stores: list[StoreSettings], scripts: dict[str, list[Statement]]) -> None:
+    from app.adapters.own_tables import standby_statements
+
     for store in stores:
         click.echo(f"-- store {store.name}: {store.kind.value} at {store.host}:{store.port}")
         for statement in scripts[store.name]:
             click.echo(f"{statement.text};\n")
+        for standby in store.standbys:
+            click.echo(f"-- store {store.name}, its standby at {safe_text(standby.host)}:{standby.port}")
+            for statement in standby_statements(store):
+                click.echo(f"{statement.text};\n")
 
 
 def _is_wanted() -> bool:

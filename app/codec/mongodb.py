@@ -77,7 +77,7 @@ def key_of(key: dict[str, object]) -> Mapping[str, object]:
     raw = key.get("id")
     if not isinstance(raw, str):
         raise undecodable(Reason.WRONG_KEY, "the key has no id")
-    return {_ID: _value(unpack_json(raw))}
+    return {_ID: _value(_unpacked(raw))}
 
 
 def image_of(raw: object) -> dict[str, object]:

@@ -47,7 +47,7 @@ class Break(Enum):
 class Finding:
     """One break, and where: a partition with its sequence (0 where it has none), and the command if it is known.
 
-    Of a topic the sequence is the offset of its first record.
+    Of a topic the sequence is the offset of its first record, or that behind its last one when a head was signed.
     """
 
     what: Break

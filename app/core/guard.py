@@ -90,7 +90,7 @@ class Fence:
     """What the target's own flags say: the tokens that still stand, and whether all writing is stopped there.
 
     `is_another_server`: who answers is not the server that a person accepted, but one promoted or restored since.
-    `shards`: the tokens of shards that were fenced for themselves, by their names.
+    `shards`: the tokens of shards that were fenced for themselves, by their names; they come to `token`.
     """
 
     token: int
@@ -100,7 +100,7 @@ class Fence:
 
     def token_of(self, command: RepairCommand) -> int:
         """Return the token that a command must carry."""
-        return max(self.token, self.shards.get(shard_of(command), 0))
+        return self.token + self.shards.get(shard_of(command), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class Heads:
     signature: bytes = b""
 
     def topics_cut(self, ends: Mapping[tuple[str, int], int]) -> Iterator[tuple[str, Finding]]:
-        """Yield the topics that end before where they ended then; one that is gone ends at 0."""
+        """Yield the topics that end before where they ended then; a partition that is gone ends at 0."""
         for topic, partition, offset in self.topics:
             if ends.get((topic, partition), 0) < offset:
                 yield topic, Finding(Break.HEAD_GONE, partition, offset, b"")

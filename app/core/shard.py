@@ -32,20 +32,29 @@ def shard_parts(name: str) -> tuple[str, str, int] | None:
     return entity, target, int(number)
 
 
+def is_shard_of(target: str, name: str) -> bool:
+    """Tell whether a name is that of a shard in a target."""
+    parts = shard_parts(name)
+    return parts is not None and parts[1] == target
+
+
 @dataclass(frozen=True, slots=True)
 class FenceTokens:
-    """The tokens of fences, by target, and of shards that were fenced for themselves; the higher one counts."""
+    """The tokens of fences: how often each target was fenced, and each shard for itself.
+
+    A repair carries the sum of both. So each raise of either voids what carries less, whatever the other stands at.
+    """
 
     targets: Mapping[str, int] = field(default_factory=dict)
     shards: Mapping[str, int] = field(default_factory=dict)
 
     def shards_of(self, target: str) -> Mapping[str, int]:
         """Return the tokens of a target's own shards."""
-        return {name: token for name, token in self.shards.items() if name.split("/")[-2:-1] == [target]}
+        return {name: token for name, token in self.shards.items() if is_shard_of(target, name)}
 
     def of(self, entity: str, target: str, partition: int) -> int:
         """Return the token that repairs of a shard carry; 0 where nothing was ever fenced."""
-        return max(self.targets.get(target, 0), self.shards.get(shard_name(entity, target, partition), 0))
+        return self.targets.get(target, 0) + self.shards.get(shard_name(entity, target, partition), 0)
 
 
 UNFENCED: Final = FenceTokens()

@@ -262,6 +262,10 @@ class SqlWorld(World):
         """Fence a shard."""
         self.execute(f"INSERT INTO {OWN_SCHEMA}.driftline_fence (scope, token) VALUES (%s, %s)", shard, token)
 
+    @abstractmethod
+    def waiting_sessions(self) -> int:
+        """Return how many sessions wait for a lock of another."""
+
     def stop(self) -> None:
         """Raise the flag that stops all writing."""
         self.execute(f"UPDATE {OWN_SCHEMA}.driftline_fence SET token = 1 WHERE scope = 'stop'")
@@ -277,6 +281,10 @@ class SqlWorld(World):
 
 class PostgresWorld(SqlWorld):
     """Things in PostgreSQL."""
+
+    def waiting_sessions(self) -> int:
+        """Ask the catalogue."""
+        return int(self.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")[0][0])
 
     seen_mark = "to_timestamp(0) + %s * interval '1 microsecond'"
 
@@ -338,6 +346,10 @@ class PostgresWorld(SqlWorld):
 
 class MariadbWorld(SqlWorld):
     """Things in MariaDB."""
+
+    def waiting_sessions(self) -> int:
+        """Ask the engine."""
+        return int(self.execute("SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'")[0][1])
 
     seen_mark = "'1970-01-01' + INTERVAL %s MICROSECOND"
 

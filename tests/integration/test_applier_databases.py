@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -999,7 +1000,7 @@ def test_a_fence_that_init_raised_voids_what_was_planned_before_and_is_never_low
 
 
 def test_the_fence_of_a_shard_voids_what_was_planned_for_it_and_nothing_else(make: Callable[..., SqlWorld]) -> None:
-    """Raised by init, never lowered; where the store's own fence stands higher, that one counts."""
+    """Raised by init, never lowered; what is under way is waited for, and a raise of the store's own comes to it."""
     world = make()
     world.put(1, thing(name="old"))
     assert read_fence(world.settings) == Fence(0)
@@ -1018,7 +1019,30 @@ def test_the_fence_of_a_shard_voids_what_was_planned_for_it_and_nothing_else(mak
     assert applier.carry_out(other).outcome is Outcome.APPLIED
     world.put(1, thing(name="old"))
     applier, again = repair(world, thing(name="new"), b"g" * 16)
-    assert applier.carry_out(replace(again, fence_token=2)).outcome is Outcome.APPLIED
+    world.execute(f"UPDATE {OWN_SCHEMA}.driftline_fence SET token = 1 WHERE scope = '*'")
+    held = applier.carry_out(replace(again, fence_token=2))
+    assert (held.outcome, held.reason) == (Outcome.HELD, RefusalReason.FENCED)
+    assert applier.carry_out(replace(again, fence_token=3)).outcome is Outcome.APPLIED
+
+
+def test_the_first_fence_of_a_shard_waits_for_whoever_has_read_that_there_is_none(
+    make: Callable[..., SqlWorld],
+) -> None:
+    """Once it is said to stand, nothing that was planned before is written, also by an applier that slept meanwhile."""
+    world = make()
+    settings = replace(world.settings, shard_fence_tokens={"things/copy/3": 1})
+    slept = world.store.begin([(ENTITY, KEY)])
+    assert slept.fence() == Fence(0)
+    with ThreadPoolExecutor(1) as threads:
+        raised = threads.submit(run, settings, [raises_fence(settings, "things/copy/3")])
+        deadline = time.monotonic() + 10
+        while not world.waiting_sessions():
+            assert time.monotonic() < deadline, "nobody waits"
+            assert not raised.done()
+            time.sleep(0.01)
+        slept.rollback()
+        assert raised.result(timeout=10) == []
+    assert read_fence(world.settings) == Fence(0, shards={"things/copy/3": 1})
 
 
 @pytest.mark.parametrize("before", [None, "old"])

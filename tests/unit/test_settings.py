@@ -243,10 +243,10 @@ def test_standbys_are_named_where_the_store_does_not_tell_of_them(tmp_path: Path
 
 
 def test_a_shard_may_have_a_fence_token_of_its_own(tmp_path: Path) -> None:
-    """By the name that people see; what names no shard of the store is told."""
+    """By the name that people see, added to the store's; what names no shard of the store is told."""
     text = GOOD.replace("{kind: mariadb,", "{kind: mariadb, fence_token: 2, shard_fence_tokens: {%s: 3},")
     fences = load(tmp_path, text % "orders/my/1").fences
-    assert (fences.of("orders", "my", 1), fences.of("orders", "my", 0), fences.of("orders", "pg", 1)) == (3, 2, 0)
+    assert (fences.of("orders", "my", 1), fences.of("orders", "my", 0), fences.of("orders", "pg", 1)) == (5, 2, 0)
     for wrong in ("orders", "orders/pg/1", "orders/my/99999", "orders/my/x", "orders/my/01", "/my/1"):
         [fault] = faults_of(tmp_path, text % wrong)
         assert "names no shard of this store" in fault

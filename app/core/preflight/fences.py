@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from app.core.guard import Fence
 from app.core.preflight.problems import Found, Problem
-from app.core.shard import FenceTokens
+from app.core.shard import FenceTokens, is_shard_of
 
 
 def fence_problems(store: str, flags: Fence, tokens: FenceTokens) -> Iterator[Found]:
@@ -19,10 +19,8 @@ def fence_problems(store: str, flags: Fence, tokens: FenceTokens) -> Iterator[Fo
     wanted = tokens.targets.get(store, 0)
     if flags.token != wanted:
         yield Found(Problem.FENCE_DIFFERS, where, f"it stands at {flags.token}, fence_token is {wanted}")
-        # All shards differ then; which of them are fenced for themselves is another matter.
-        return
     ours = tokens.shards_of(store)
     for shard in sorted(flags.shards.keys() | ours.keys()):
-        stands, said = (max(wanted, each.get(shard, 0)) for each in (flags.shards, ours))
-        if stands != said:
+        stands, said = flags.shards.get(shard, 0), ours.get(shard, 0)
+        if stands != said and is_shard_of(store, shard):
             yield Found(Problem.FENCE_DIFFERS, f"{where}, shard {shard}", f"it stands at {stands}, its token is {said}")

@@ -135,6 +135,13 @@ class Problem(Enum):
         "bring fence_token and shard_fence_tokens to what stands there, or driftline init --raise-fence",
     )
 
+    STANDBY_SILENT = (
+        "standby_silent",
+        _W,
+        "a standby does not tell how far it is, so repairs do not slow down for it",
+        "start it, let it follow, or run driftline init for its login",
+    )
+
     WAL_LEVEL = ("wal_level", _E, "wal_level is not logical", "set wal_level=logical and restart PostgreSQL")
     REPLICA_IDENTITY = (
         "replica_identity",

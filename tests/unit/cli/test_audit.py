@@ -38,7 +38,8 @@ class Audited(World):
         self.belief = Belief(DEPLOYMENT, SIGNERS, verify)
         monkeypatch.setattr("app.cli.applier.row_stores", lambda *_, **__: {"copy": self.rows})
         monkeypatch.setattr("app.cli.audit.belief_of", lambda _: self.belief)
-        monkeypatch.setattr("app.cli.audit.approver_key", lambda _: (ANNA, "anna"))
+        monkeypatch.setattr("app.cli.signed_heads.approver_key", lambda _: (ANNA, "anna"))
+        monkeypatch.setattr("app.cli.signed_heads.belief_of", lambda _: self.belief)
         for topic in (APPROVALS, CONTROL):
             self.log.topics.setdefault(topic.name("shop"), [])
 
@@ -243,3 +244,27 @@ def test_nobody_signs_a_ledger_that_is_broken(
     assert run(["audit", "--write-heads", str(file)]) == 1
     assert "was not written" in capsys.readouterr().err
     assert not file.exists()
+    assert run(["audit", "--write-heads", str(file), "--despite-breaks"]) == 1
+    assert against(capsys, file, 1)[0][0] == "missing"
+    assert "as of 2026-11-23T19:00:00.000Z, signed by anna" in _told_against(capsys, file)
+
+
+def _told_against(capsys: pytest.CaptureFixture[str], file: Path) -> str:
+    run(["audit", "--against", str(file)])
+    return capsys.readouterr().err
+
+
+def test_heads_that_would_not_be_believed_or_are_of_a_part_alone_are_not_written(
+    audited: Audited, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A key whose time is over signs nothing that counts; one target alone would leave the others unheld."""
+    file = tmp_path / "heads.json"
+    over = replace(SIGNERS[ANNA.key_id], until_ms=1)
+    audited.belief = Belief(DEPLOYMENT, {**SIGNERS, ANNA.key_id: over}, verify)
+    assert run(["audit", "--write-heads", str(file)]) == 2
+    assert "outdated_key" in capsys.readouterr().err
+    assert run(["audit", "--write-heads", str(file), "--store", "copy"]) == 2
+    assert "leave --store out" in capsys.readouterr().err
+    assert not file.exists()
+    assert run(["audit", "--store", "nosuch"]) == 2
+    assert "no target is named nosuch" in capsys.readouterr().err

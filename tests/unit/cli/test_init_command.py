@@ -13,6 +13,9 @@ from tests.unit.cli.test_check_command import SETTINGS, deployment
 FENCED = SETTINGS.replace(
     "database: shop}\n  my", "database: shop, fence_token: 3, shard_fence_tokens: {orders/pg/2: 5}}\n  my"
 )
+FENCED = FENCED.replace(
+    "database: shop}\n", "database: shop, shard_fence_tokens: {orders/my/2: 5, customers/my/2: 1}}\n"
+)
 
 
 @pytest.fixture
@@ -30,17 +33,19 @@ def test_a_fence_is_raised_only_where_that_is_asked_for(config: Path, capsys: py
 
 
 def test_the_fence_of_a_shard_is_raised_for_itself(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """In the store that the shard is of; the store's own fence stays."""
-    assert run(["--config", str(config), "init", "--print", "--raise-fence", "orders/pg/2"]) == ExitCode.AGREE
+    """In the store that the shard is of; the store's own row is written as it is, or nothing would wait for anybody."""
+    assert run(["--config", str(config), "init", "--print", "--raise-fence", "orders/my/2"]) == ExitCode.AGREE
     shown = capsys.readouterr().out
     assert (
-        """INTO "driftline".driftline_fence (scope, token) VALUES ('orders/pg/2', 5)"""
-        """ ON CONFLICT (scope) DO UPDATE SET token = greatest("driftline".driftline_fence.token, 5);"""
+        """INTO `driftline`.driftline_fence (scope, token) VALUES ('*', 0), ('orders/my/2', 5)"""
+        """ ON DUPLICATE KEY UPDATE token = greatest(token, VALUES(token));"""
     ) in shown
     assert "driftline_fence SET token" not in shown
     for shard, told in (
-        ("orders/pg/3", "no token is set for orders/pg/3"),
+        ("orders/my/3", "no token is set for orders/my/3"),
         ("orders/mine/2", "no store is named mine"),
+        ("customers/my/2", "no contract repairs customers/my/2"),
+        ("orders/pg/2", "no contract repairs orders/pg/2"),
     ):
         assert run(["--config", str(config), "init", "--print", "--raise-fence", shard]) == ExitCode.COULD_NOT_RUN
         assert told in capsys.readouterr().err
@@ -52,3 +57,22 @@ def test_a_fence_without_a_token_is_not_raised(config: Path, capsys: pytest.Capt
     assert "fence_token" in capsys.readouterr().err
     assert run(["--config", str(config), "init", "--print", "--raise-fence", "mine"]) == ExitCode.COULD_NOT_RUN
     assert "no store is named mine" in capsys.readouterr().err
+
+
+def test_what_is_run_on_a_standby_is_shown_and_is_the_login_that_looks_at_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody needs to write there."""
+    named = "database: shop, standbys: [{host: replica-1, port: 3306}], roles: {read: {user: r}, apply: {user: a}}}\n"
+    settings = SETTINGS.replace("database: shop}\n", "database: shop}\n", 1)
+    head, _, last = settings.rpartition("database: shop}\n")
+    config = deployment(tmp_path, head + named + last)
+    assert run(["--config", str(config), "init", "--print"]) == ExitCode.AGREE
+    _, _, there = capsys.readouterr().out.partition("-- store my, its standby at replica-1:3306\n")
+    assert [statement.partition(" ")[0] for statement in there.split("\n\n") if statement] == [
+        "CREATE",
+        "ALTER",
+        "GRANT",
+    ]
+    assert "GRANT SELECT ON `driftline`.driftline_beacon TO 'r'@'%';" in there
+    assert "'a'" not in there

@@ -171,12 +171,12 @@ def test_a_newer_token_fences_a_survivor() -> None:
 
 
 def test_the_fence_of_a_shard_is_for_its_rows_alone() -> None:
-    """The higher of the two tokens counts: neither fence lets through what the other voids."""
+    """Each raise, of the store's or of the shard's, voids what was planned before it, whatever the other stands at."""
     shard = shard_of(UPSERT)
-    assert first_refusal(FENCE, UPSERT, Fence(7, shards={shard: 8})) is RefusalReason.FENCED
-    assert first_refusal(FENCE, UPSERT, Fence(7, shards={shard: 6, f"{shard}0": 8})) is None
-    assert first_refusal(FENCE, UPSERT, Fence(6, shards={shard: 7})) is None
-    assert first_refusal(FENCE, UPSERT, Fence(8, shards={shard: 7})) is RefusalReason.FENCED
+    assert first_refusal(FENCE, UPSERT, Fence(7, shards={f"{shard}0": 8})) is None
+    assert first_refusal(FENCE, UPSERT, Fence(6, shards={shard: 1})) is None
+    for raised in (Fence(7, shards={shard: 1}), Fence(6, shards={shard: 2}), Fence(5, shards={shard: 1})):
+        assert first_refusal(FENCE, UPSERT, raised) is RefusalReason.FENCED
 
 
 def test_the_flag_in_the_target_holds_and_does_not_refuse_for_good() -> None:

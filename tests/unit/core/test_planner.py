@@ -139,18 +139,18 @@ def test_a_command_that_is_fenced_off_is_sent_again_under_the_token_of_its_targe
     assert [c.fence_token for c in table.find(finding_of(2))] == [2]
 
 
-def test_a_command_goes_again_under_the_token_of_its_shard_where_that_stands_higher() -> None:
+def test_a_command_goes_again_under_the_tokens_of_its_target_and_its_shard() -> None:
     """The shard's fence was raised alone; what is of another shard keeps its token."""
     table = Table()
     (command,) = table.find(finding_of(1))
-    for shard, expected in (("orders/copy/9", 2), (shard_of(command), 5)):
+    for shard, expected in (("orders/copy/9", 2), (shard_of(command), 7)):
         table.end(command, Outcome.HELD, RefusalReason.FENCED)
         table.tokens, table.shard_tokens = {"copy": 2}, {shard: 5}
         (again,) = table.tick(planner.RESEND_FIRST_MS)
         assert again == replace(command, fence_token=expected)
         table = Table()
         (command,) = table.find(finding_of(1))
-    assert FenceTokens({"copy": 6}, {"orders/copy/2": 5}).of("orders", "copy", 2) == 6
+    assert FenceTokens({"copy": 6}, {"orders/copy/2": 5}).of("orders", "copy", 2) == 11
     assert UNFENCED.of("orders", "copy", 2) == 0
 
 

@@ -589,23 +589,18 @@ def test_every_problem_says_what_it_means_and_what_to_do() -> None:
 
 
 def test_what_holds_every_repair_of_a_target_is_told_with_the_fences_that_stand_elsewhere() -> None:
-    """The store's own first: where it differs, all shards do."""
-    tokens = FenceTokens({"my": 2}, {"orders/my/1": 3, "orders/my/2": 1, "orders/pg/1": 9})
+    """The store's own and each shard's; a row that names no shard of the store holds nothing."""
+    tokens = FenceTokens({"my": 2}, {"orders/my/1": 3, "orders/pg/1": 9})
+    shards = {"orders/my/1": 3}
 
     def found(flags: Fence) -> list[tuple[Problem, str]]:
         return [(each.problem, f"{each.where} {each.detail}") for each in fence_problems("my", flags, tokens)]
 
-    assert found(Fence(2, shards={"orders/my/1": 3})) == []
-    assert found(Fence(2, shards={"orders/my/1": 3, "orders/my/7": 2})) == []
-    assert [
-        problem for problem, _ in found(Fence(2, is_stopped=True, is_another_server=True, shards=tokens.shards))
-    ] == [
-        P.REPAIRS_STOPPED,
-        P.ANOTHER_SERVER,
-        P.FENCE_DIFFERS,
-    ]
-    assert found(Fence(4)) == [(P.FENCE_DIFFERS, "store my it stands at 4, fence_token is 2")]
-    assert found(Fence(2, shards={"orders/my/0": 5})) == [
-        (P.FENCE_DIFFERS, "store my, shard orders/my/0 it stands at 5, its token is 2"),
-        (P.FENCE_DIFFERS, "store my, shard orders/my/1 it stands at 2, its token is 3"),
+    assert found(Fence(2, shards={**shards, "orders/my/7": 0, "mine": 4, "orders/pg/2": 4})) == []
+    stopped = Fence(2, is_stopped=True, is_another_server=True, shards=shards)
+    assert [problem for problem, _ in found(stopped)] == [P.REPAIRS_STOPPED, P.ANOTHER_SERVER]
+    assert found(Fence(4, shards={"orders/my/0": 5})) == [
+        (P.FENCE_DIFFERS, "store my it stands at 4, fence_token is 2"),
+        (P.FENCE_DIFFERS, "store my, shard orders/my/0 it stands at 5, its token is 0"),
+        (P.FENCE_DIFFERS, "store my, shard orders/my/1 it stands at 0, its token is 3"),
     ]
