@@ -21,6 +21,8 @@ from app.bench.verdicts import Verdicts
 
 _LIMIT_S: Final = 3_600.0
 _PROVEN_S: Final = 120.0
+_SWEPT_KEYS_PER_S: Final = 10_000
+"""Of a snapshot all keys are swept before anything is proven."""
 Say = Callable[[str], None]
 
 
@@ -87,7 +89,7 @@ class WholePath:
         until(
             lambda: not verdicts.unproven(due_ms),
             worker.check,
-            _PROVEN_S,
+            _PROVEN_S + self.deployment.load.keys / _SWEPT_KEYS_PER_S,
             f"everything proven through {due_ms}",
             instead=lambda: f"by partition {verdicts.unproven(due_ms)}, in {worker.log}:\n{worker.newest_lines()}",
         )
