@@ -27,6 +27,7 @@ from app.ports import Sink, StateStore
 
 _SCAN_ITEMS: Final = 5_000
 _REVIVED_ROWS: Final = 5_000
+_SWEEPS_AT_A_TIME: Final = 1
 _EXPLAINED: Final = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
 _AFTER_META: Final = bytes([META[0] + 1])
 
@@ -114,7 +115,6 @@ class Compare:
         self._told: dict[int, list[Finding]] = {}
         self._newest_beacon_ms: int | None = None
         self._beacon_clock = BeaconClock()
-        self._swept_last = -1
 
     async def run(self, stream: AsyncIterator[Block]) -> None:
         """Fold blocks of observations for as long as the stream lasts."""
@@ -134,32 +134,16 @@ class Compare:
                 self._log_undecodable(block, record.offset, fault)
                 continue
             self._take_observation(block.partition, observation)
-        self._sweep(self._shard(block.partition))
+        shard = self._shard(block.partition)
+        for _ in range(_SWEEPS_AT_A_TIME):
+            wanted = shard.sweep_range()
+            if wanted is None:
+                break
+            self._flush(shard)
+            self._take_effects(shard, shard.sweep(self._table.scan(block.partition, *wanted)))
         if self._aggregates is not None:
             self._aggregates.read_rows(block.partition)
         block.done()
-
-    async def sweep_on(self) -> None:
-        """Make one step of a sweep, in the partition whose turn it is: also where no block comes, as behind a snapshot.
-
-        At one step for each block a sweep over a table of millions would take many minutes of a quiet log.
-        """
-        await self._table.room()
-        held = set(self._table.partitions())
-        for partition in sorted(held & self._shards.keys(), key=lambda each: (each <= self._swept_last, each)):
-            revision, shard = self._shards[partition]
-            if revision == self._table.revision(partition) and self._sweep(shard):
-                self._swept_last = partition
-                return
-
-    def _sweep(self, shard: Shard) -> bool:
-        """Make one step of the sweep that a partition waits for; False if it waits for none."""
-        wanted = shard.sweep_range()
-        if wanted is None:
-            return False
-        self._flush(shard)
-        self._take_effects(shard, shard.sweep(self._table.scan(shard.partition, *wanted)))
-        return True
 
     def _take_observation(self, partition: int, observation: Observation) -> None:
         if self._aggregates is not None:

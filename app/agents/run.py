@@ -19,8 +19,6 @@ from app.core.errors import DriftlineError, Unready
 
 MARK_EVERY_S: Final = 0.5
 COPIES_TOLD_EVERY_S: Final = 1.0
-SWEEP_EVERY_S: Final = 0.05
-"""How often a step of a sweep is made: each takes some thirty milliseconds, and blocks want their turn."""
 _DRAIN_S: Final = 5.0
 _WATCH_S: Final = 0.1
 _RECOVERY_LOOK_S: Final = 0.2

@@ -28,7 +28,7 @@ from app.agents.memory_shares import MemoryShares
 from app.agents.pipeline_probe import PipelineProbe
 from app.agents.plan import Plan, PlanTopics
 from app.agents.recovery_watch import RecoveryWatch
-from app.agents.run import COPIES_TOLD_EVERY_S, SWEEP_EVERY_S, Duty, WorkerRun, records_to_copy
+from app.agents.run import COPIES_TOLD_EVERY_S, Duty, WorkerRun, records_to_copy
 from app.bootstrap.decoders import decoder_of
 from app.bootstrap.disk import state_bytes
 from app.bootstrap.findings import FindingRecords
@@ -186,7 +186,6 @@ def build_worker(
         Duty("statuses", 1.0, reports.send),
         Duty("pipelines", 1.0, probing.look),
         Duty("partitions", 5.0, partitions.look, always=True),
-        Duty("sweeps", SWEEP_EVERY_S, compare.sweep_on),
         Duty("commands due", 1.0, _awaited(plan.resend_due)),
         Duty(
             "copies",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-import pytest
 from faust.types import TP
 
 from app.adapters.memory_state import MemoryState
@@ -73,10 +72,12 @@ class Ran:
     early_writes: int = 0
 
 
-def _compare(
-    world: World, table: Table, told: Told, awake_rows_max: int = 10**9, held_states_max: int = 10**9
-) -> Compare:
-    return Compare(
+async def _ran(
+    world: World, topic: list[Observation], *, awake_rows_max: int = 10**9, held_states_max: int = 10**9
+) -> Ran:
+    """Fold one partition's topic, and give the partition away after every seventh block: it goes on where it was."""
+    told, table = Told(), Table([0])
+    compare = Compare(
         contracts=[world.contract],
         table=table,
         sink=told,
@@ -89,14 +90,6 @@ def _compare(
         awake_rows_max=awake_rows_max,
         held_states_max=held_states_max,
     )
-
-
-async def _ran(
-    world: World, topic: list[Observation], *, awake_rows_max: int = 10**9, held_states_max: int = 10**9
-) -> Ran:
-    """Fold one partition's topic, and give the partition away after every seventh block: it goes on where it was."""
-    told, table = Told(), Table([0])
-    compare = _compare(world, table, told, awake_rows_max, held_states_max)
     ran, written = Ran(set()), 0
     taken = begin = reached = covered = 0
     while begin < len(topic):
@@ -117,35 +110,6 @@ async def _ran(
             begin = reached = covered
     ran.found = {(f.finding_id, f.stage.value) for f in told.findings}
     return ran
-
-
-async def _swept(world: World, topic: list[Observation]) -> tuple[set[int], int]:
-    """Fold a topic until a sweep waits, and nothing more; return which replicas were swept, and in how many steps."""
-    table = Table([0])
-    compare = _compare(world, table, Told())
-    for offset, observation in enumerate(topic):
-        records = [RawRecord(offset, 0, None, pack(observation), ())]
-        await compare.take(Block(TP("observations", 0), offset, offset + 1, records, FetchEpoch(0)))
-        _, shard = compare._shards[0]
-        if shard.sweep_range() is not None:
-            break
-    judged, steps = set(shard._sweeps.waiting[0].judges), 0
-    while shard.sweep_range() is not None:
-        steps += 1
-        await compare.sweep_on()
-    (entity,) = shard.progress.entities.values()
-    return {i for i in judged if entity.swept[i]}, steps
-
-
-def test_a_sweep_comes_to_its_end_where_no_block_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Behind a snapshot of millions of rows the log may be quiet."""
-    for module in ("fold", "sweeps"):
-        monkeypatch.setattr(f"app.core.{module}.SWEEP_KEYS", 3)
-    world = _world()
-    topic = max((worker.topic for worker in world.workers), key=len)
-    swept, steps = asyncio.run(_swept(world, topic))
-    assert swept
-    assert steps > 1
 
 
 def _world() -> World:
