@@ -108,7 +108,6 @@ def constants_of(figures: BenchFigures, shipped: Constants, *, where: str = "") 
         record_bytes=_per_fields(loads, "input_bytes_per_change", shipped.record_bytes),
         observation_bytes=base.observations_bytes_per_change,
         changelog_bytes=base.changelog_bytes_per_change,
-        state_bytes=base.state_bytes_per_key,
         live_row_bytes=max(base.peak_rss_bytes - shipped.base_bytes, 0) / base.keys,
     )
     found = _with_spread(found, base, loads, shipped)
@@ -154,6 +153,15 @@ def _per_fields(
     return found
 
 
+def _state(base: LoadFigures, largest: LoadFigures, shipped: Constants) -> dict[str, float]:
+    """Lay a line through the disk of the fewest and the most keys; one number of keys tells no line."""
+    if largest.keys <= base.keys:
+        return {"state_bytes": shipped.state_bytes, "uncompacted_bytes": shipped.uncompacted_bytes}
+    few, many = (load.state_bytes_per_key * load.keys for load in (base, largest))
+    of_row = max(many - few, 0.0) / (largest.keys - base.keys)
+    return {"state_bytes": of_row, "uncompacted_bytes": max(few - of_row * base.keys, 0.0)}
+
+
 def _with_spread(found: Constants, base: LoadFigures, loads: Sequence[LoadFigures], shipped: Constants) -> Constants:
     """Add what loads tell that differ from the base in one thing: the spread of keys, their number, the drifts."""
     alike = [load for load in loads if (load.converter, load.columns) == (base.converter, base.columns)]
@@ -161,7 +169,7 @@ def _with_spread(found: Constants, base: LoadFigures, loads: Sequence[LoadFigure
     largest = max((load for load in calm if load.spread is base.spread), key=lambda load: load.keys)
     found = replace(
         found,
-        state_bytes=largest.state_bytes_per_key,
+        **_state(base, largest, shipped),
         decade_us=_decade_us(base, largest, shipped.decade_us),
         fold_zipf_us=found.fold_us * shipped.fold_zipf_us / shipped.fold_us,
         changelog_zipf_bytes=found.changelog_bytes * shipped.changelog_zipf_bytes / shipped.changelog_bytes,

@@ -89,11 +89,12 @@ def costs_of(loads: Iterable[EntityLoad], constants: Constants, limits: WorkerLi
     """Return what entities cost whose state one worker holds. Each pays for the size of the whole state."""
     loads = tuple(loads)
     state_rows = sum(load.rows for load in loads)
-    state_bytes = sum(load.rows * _state_bytes(load, constants) for load in loads)
+    state_bytes = sum(load.rows * _state_bytes(load, constants) for load in loads) + constants.uncompacted_bytes
     return Costs(
         entities=tuple((load, _entity_cost(load, state_rows, constants, limits)) for load in loads),
         worker=Cost(
             ingest_cores=constants.idle_cores,
+            disk_bytes=constants.uncompacted_bytes * (1 + limits.standbys),
             memory_bytes=constants.base_bytes + min(state_bytes, limits.cache_bytes_max),
             recovery_s=constants.restart_s,
         ),

@@ -43,8 +43,7 @@ class Constants:
     measured_rows: int
     """Rows in the state when the two were measured."""
     decade_us: float
-    """CPU more for a record with ten times the rows, uniform keys: loads of different `keys`, as shipped what RocksDB
-    takes more by `scripts/bench-state`."""
+    """CPU more for a record with ten times the rows, uniform keys: loads of different `keys`."""
     decade_zipf_us: float
     """The same on Zipf keys."""
     drift_us: float
@@ -57,8 +56,10 @@ class Constants:
     changelog_zipf_bytes: float
     """The same on Zipf keys, where one commit holds many changes of one row."""
     state_bytes: float
-    """Bytes on disk for a row in two stores: `state_bytes_per_key` of the load with the most rows. With fewer rows
-    it takes up to a tenth of a gigabyte more, for RocksDB's log and what it has not compacted yet."""
+    """Bytes on disk for a row in two stores, compacted: the slope of `state_bytes_per_key` x `keys`."""
+    uncompacted_bytes: float
+    """Bytes on disk of RocksDB's log and what it has not compacted yet, whatever the rows: where that line begins. In
+    single runs it is 35 to 95 MB, by when RocksDB compacted last."""
     base_bytes: float
     """Resident bytes of a worker that has read next to nothing: `peak_rss_bytes` of a load of some thousand rows."""
     live_row_bytes: float
@@ -87,13 +88,14 @@ SHIPPED: Final = Constants(
     fold_us=22.2,
     fold_zipf_us=11.4,
     measured_rows=200_000,
-    decade_us=8.4,
-    decade_zipf_us=1.8,
+    decade_us=5.4,
+    decade_zipf_us=11.4,
     drift_us=500.0,
     observation_bytes=40.6,
     changelog_bytes=83.4,
     changelog_zipf_bytes=59.2,
-    state_bytes=146.0,
+    state_bytes=70.0,
+    uncompacted_bytes=56e6,
     base_bytes=120e6,
     live_row_bytes=1_690.0,
     idle_cores=0.06,

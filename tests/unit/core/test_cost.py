@@ -24,6 +24,7 @@ ROUND = Constants(
     changelog_bytes=100.0,
     changelog_zipf_bytes=60.0,
     state_bytes=200.0,
+    uncompacted_bytes=0.0,
     base_bytes=100e6,
     live_row_bytes=1_000.0,
     idle_cores=0.1,
