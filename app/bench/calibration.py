@@ -153,13 +153,13 @@ def _per_fields(
     return found
 
 
-def _state(base: LoadFigures, largest: LoadFigures, shipped: Constants) -> dict[str, float]:
+def _with_state(found: Constants, base: LoadFigures, largest: LoadFigures) -> Constants:
     """Lay a line through the disk of the fewest and the most keys; one number of keys tells no line."""
     if largest.keys <= base.keys:
-        return {"state_bytes": shipped.state_bytes, "uncompacted_bytes": shipped.uncompacted_bytes}
+        return found
     few, many = (load.state_bytes_per_key * load.keys for load in (base, largest))
     of_row = max(many - few, 0.0) / (largest.keys - base.keys)
-    return {"state_bytes": of_row, "uncompacted_bytes": max(few - of_row * base.keys, 0.0)}
+    return replace(found, state_bytes=of_row, uncompacted_bytes=max(few - of_row * base.keys, 0.0))
 
 
 def _with_spread(found: Constants, base: LoadFigures, loads: Sequence[LoadFigures], shipped: Constants) -> Constants:
@@ -168,8 +168,7 @@ def _with_spread(found: Constants, base: LoadFigures, loads: Sequence[LoadFigure
     calm = [load for load in alike if not load.drifting]
     largest = max((load for load in calm if load.spread is base.spread), key=lambda load: load.keys)
     found = replace(
-        found,
-        **_state(base, largest, shipped),
+        _with_state(found, base, largest),
         decade_us=_decade_us(base, largest, shipped.decade_us),
         fold_zipf_us=found.fold_us * shipped.fold_zipf_us / shipped.fold_us,
         changelog_zipf_bytes=found.changelog_bytes * shipped.changelog_zipf_bytes / shipped.changelog_bytes,
