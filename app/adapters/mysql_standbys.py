@@ -19,6 +19,7 @@ import pymysql
 from app.adapters.logs import log
 from app.adapters.sql_clients import Use, connect_mysql
 from app.adapters.sql_statements import quoted
+from app.core.errors import DriftlineError
 from app.settings import StoreSettings
 
 _EVERY_S: Final = 1.0
@@ -52,9 +53,10 @@ class _Server:
             with self.connection.cursor() as cursor:
                 cursor.execute(f"SELECT issued_at_ms FROM {table} WHERE store_id = %s", [self.store.name])  # noqa: S608 - quoted
                 row = cursor.fetchone()
-        except (pymysql.MySQLError, OSError) as fault:
+        except (pymysql.MySQLError, OSError, DriftlineError) as fault:
             self.close()
-            self.fault = f"{type(fault).__name__} {fault.args[0] if fault.args else ''}".strip()
+            told = fault.what if isinstance(fault, DriftlineError) else fault.args[0] if fault.args else ""
+            self.fault = f"{type(fault).__name__} {told}".strip()
             return None
         self.fault = "" if row else "it has no beacon's row"
         return int(row[0]) if row else None
