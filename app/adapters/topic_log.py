@@ -9,6 +9,7 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from app.adapters.kafka import KafkaClients
+from app.adapters.kafka_read import KafkaEnds
 from app.core.errors import Unready
 
 _ASK_S: Final = 10.0
@@ -90,6 +91,11 @@ class TopicLog:
         except KafkaException as fault:
             raise Unready(f"cannot read: {fault.args[0].str()}", where=self._clients.bootstrap) from fault
         return partitions
+
+    def ids(self, topics: Sequence[str]) -> dict[str, str]:
+        """Return the broker's own ids of topics that there are: one that was made anew has another."""
+        ends = KafkaEnds(self._clients.admin(f"{self._client}-topics"))
+        return {topic: ends.topic_id(topic) for topic in topics}
 
     def ends(self, topics: Sequence[str], *, latest: bool) -> dict[tuple[str, int], int]:
         """Return the offsets at which the partitions begin, or end for now."""

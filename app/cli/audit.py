@@ -147,11 +147,11 @@ def command(
         )
     # The outcomes first: what is told while the ledgers are read may not have been seen in them. And the topics' ends
     # before the ledgers', or heads would name records that were not read.
-    ends = deployment.log.ends(_kept(deployment), latest=True)
+    ends, ids = deployment.log.ends(_kept(deployment), latest=True), deployment.log.ids(_kept(deployment))
     outcomes = [outcome for _, outcome in deployment.records(OUTCOMES, deployment.codec.read_outcome)]
     key, approvers = read_key(settings.keys_dir / "digest.key"), _approvers(deployment)
     found = [("", topic, each) for topic, each in _deleted(deployment)]
-    found += [("", topic, each) for heads in older for topic, each in heads.topics_cut(ends)]
+    found += [("", topic, each) for heads in older for topic, each in heads.topics_cut(ends, ids)]
     chains: list[tuple[str, int, int, bytes]] = []
     for name in (name for name in names if not only or name in only):
         if name not in stores:
@@ -165,7 +165,7 @@ def command(
     print_records([_document(*each) for each in found], invocation.output, _COLUMNS)
     is_whole = all(each.what is Break.WORD_NOT_PROVEN for _, _, each in found)
     if heads_file and (is_whole or despite_breaks):
-        write_heads(deployment, heads_file, chains, ends)
+        write_heads(deployment, heads_file, chains, ends, ids)
     elif heads_file:
         what = "something is wrong, and would seem to have been right: --despite-breaks if you know of all of it"
         click.echo(f"{heads_file} was not written: {what}", err=True)

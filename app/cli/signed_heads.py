@@ -40,6 +40,7 @@ def write_heads(
     path: Path,
     chains: Iterable[tuple[str, int, int, bytes]],
     ends: Mapping[tuple[str, int], int],
+    ids: Mapping[str, str],
 ) -> None:
     """Sign where ledgers and topics end with this person's key, and write it, all or nothing.
 
@@ -48,7 +49,7 @@ def write_heads(
     from app.adapters.system_clock import wall_ms
 
     key, _ = approver_key(deployment.settings)
-    topics = tuple((topic, partition, offset) for (topic, partition), offset in sorted(ends.items()))
+    topics = tuple((topic, ids[topic], partition, offset) for (topic, partition), offset in sorted(ends.items()))
     heads = Heads(wall_ms(), tuple(sorted(chains)), topics, key.key_id)
     heads = replace(heads, signature=key.sign(signed_form(deployment.settings.deployment, heads)))
     _believed(deployment, heads, path)

@@ -21,6 +21,7 @@ class _Chain(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Topic(msgspec.Struct, forbid_unknown_fields=True):
     topic: str
+    id: str
     partition: int
     next_offset: int
 
@@ -54,7 +55,7 @@ def heads_of(deployment: str, raw: bytes) -> Heads:
         heads = Heads(
             file.at_ms,
             tuple((each.store, each.partition, each.sequence, bytes.fromhex(each.link)) for each in file.chains),
-            tuple((each.topic, each.partition, each.next_offset) for each in file.topics),
+            tuple((each.topic, each.id, each.partition, each.next_offset) for each in file.topics),
             bytes.fromhex(file.key_id),
             bytes.fromhex(file.signature),
         )

@@ -17,20 +17,20 @@ from app.core.ledger import LedgerRow
 class Heads:
     """What stood where at `at_ms` (wall clock), by the word of the person whom the key belongs to.
 
-    `chains`: store, partition, sequence and link of the last row. `topics`: topic, partition and the offset behind its
-    last record.
+    `chains`: store, partition, sequence and link of the last row. `topics`: topic, the broker's id of it, partition and
+    the offset behind its last record.
     """
 
     at_ms: int
     chains: tuple[tuple[str, int, int, bytes], ...]
-    topics: tuple[tuple[str, int, int], ...]
+    topics: tuple[tuple[str, str, int, int], ...]
     key_id: bytes = b""
     signature: bytes = b""
 
-    def topics_cut(self, ends: Mapping[tuple[str, int], int]) -> Iterator[tuple[str, Finding]]:
-        """Yield the topics that end before where they ended then; a partition that is gone ends at 0."""
-        for topic, partition, offset in self.topics:
-            if ends.get((topic, partition), 0) < offset:
+    def topics_cut(self, ends: Mapping[tuple[str, int], int], ids: Mapping[str, str]) -> Iterator[tuple[str, Finding]]:
+        """Yield the partitions of topics that are other ones by now, or end before where they ended then."""
+        for topic, known_as, partition, offset in self.topics:
+            if offset and (ids.get(topic) != known_as or ends.get((topic, partition), 0) < offset):
                 yield topic, Finding(Break.HEAD_GONE, partition, offset, b"")
 
 

@@ -27,6 +27,7 @@ class MemoryLog:
     def __init__(self) -> None:
         self.topics: dict[str, list[LogRecord]] = {topic.name("shop"): [] for topic in ALL}
         self.deleted = 0
+        self.made_anew: list[str] = []
 
     def put(self, topic: str, value: bytes | None, *, key: bytes | None = None, at_wall_ms: int = NOW_MS) -> None:
         """Append a record to partition 0."""
@@ -36,6 +37,10 @@ class MemoryLog:
     def ends(self, topics: Sequence[str], *, latest: bool) -> dict[tuple[str, int], int]:
         """Return where partition 0 of each topic begins and ends."""
         return {(topic, 0): len(self.topics[topic]) if latest else self.deleted for topic in topics}
+
+    def ids(self, topics: Sequence[str]) -> dict[str, str]:
+        """Return ids that change with the topics that were made anew."""
+        return {topic: f"{topic} {self.made_anew.count(topic)}" for topic in topics}
 
     def until_now(self, topics: Sequence[str], begin: Begin = None) -> Iterator[LogRecord]:
         """Yield what there is."""

@@ -196,6 +196,15 @@ def test_a_ledgers_end_that_is_gone_with_its_outcomes_is_missed_by_a_head_that_w
     assert against(capsys, file, 1) == [("head_gone", OUTCOMES.name("shop"), 3), ("head_gone", "copy", 3)]
 
 
+def test_a_topic_that_was_made_anew_is_missed_however_much_stands_in_it(
+    audited: Audited, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The broker gives it another id; a topic of which nothing stood there then has lost nothing."""
+    file = heads_of_now(audited, tmp_path)
+    audited.log.made_anew += [OUTCOMES.name("shop"), CONTROL.name("shop")]
+    assert against(capsys, file, 1) == [("head_gone", OUTCOMES.name("shop"), 3)]
+
+
 def test_a_ledger_that_was_made_anew_or_is_audited_no_more_is_missed(
     audited: Audited, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
