@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -94,7 +94,8 @@ class TopicLog:
 
     def ids(self, topics: Sequence[str]) -> dict[str, str]:
         """Return the broker's own ids of topics that there are: one that was made anew has another."""
-        ends = KafkaEnds(self._clients.admin(f"{self._client}-topics"))
+        quiet = replace(self._clients, properties={**self._clients.properties, "log_level": "2"})
+        ends = KafkaEnds(quiet.admin(f"{self._client}-topics"))
         return {topic: ends.topic_id(topic) for topic in topics}
 
     def ends(self, topics: Sequence[str], *, latest: bool) -> dict[tuple[str, int], int]:

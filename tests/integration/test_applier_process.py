@@ -761,7 +761,8 @@ def test_repairs_of_one_row_are_taken_back_in_turn_though_the_newest_is_held(
 
 def test_the_ledger_of_all_this_is_whole_and_an_altered_row_is_found(deployment: Deployment) -> None:
     """On both databases: what an administrator changes is found; put back, it is whole. On Kafka: what is deleted."""
-    deployment.run("audit")
+    heads = str(deployment.folder / "heads.json")
+    deployment.run("audit", "--write-heads", heads)
     table = f"{OWN}.driftline_ledger"
     for store in ("pg", "my"):
         quoted = '"partition"' if store == "pg" else "`partition`"
@@ -775,7 +776,7 @@ def test_the_ledger_of_all_this_is_whole_and_an_altered_row_is_found(deployment:
             (store, "not_signed_for", 1),
         ]
         deployment.sql(store, f"UPDATE {table} SET approver = %s WHERE command_id = %s", approver, row_id)
-    deployment.run("audit")
+    deployment.run("audit", "--against", heads)
     admin, topic = deployment.clients.admin("applier-test"), OUTCOMES.name(deployment.name)
     for answer in admin.delete_records([TopicPartition(topic, 0, 1)]).values():
         answer.result(PATIENCE_S)
