@@ -67,11 +67,6 @@ class Statement:
     needs: str = ""
     for_each: str = ""
 
-    @property
-    def is_about_users(self) -> bool:
-        """Whether it makes a login or gives it rights: in MariaDB and MySQL such statements stay out of the log."""
-        return self.text.startswith(("CREATE USER", "ALTER USER", "GRANT", "REVOKE"))
-
 
 def _name(kind: StoreKind, name: str) -> str:
     mark = '"' if kind is StoreKind.POSTGRES else "`"
@@ -207,12 +202,21 @@ def standby_statements(store: StoreSettings) -> list[Statement]:
     """Return what lets the role `read` see the beacon in a standby of MariaDB or MySQL: no log brings logins there."""
     if "read" not in store.roles:
         return []
-    user = f"{_text(store.roles['read'].user)}@'%'"
-    return [
-        Statement(f"CREATE USER IF NOT EXISTS {user} IDENTIFIED BY {HIDDEN}", role="read"),
-        Statement(f"ALTER USER {user} IDENTIFIED BY {HIDDEN}", role="read"),
-        Statement(f"GRANT SELECT ON {_name(store.kind, store.schema)}.driftline_beacon TO {user}"),
-    ]
+    user = _mysql_user(store, "read")
+    return [*_mysql_login("read", user), _sees_beacon(store, user)]
+
+
+def _sees_beacon(store: StoreSettings, user: str) -> Statement:
+    return Statement(f"GRANT SELECT ON {_name(store.kind, store.schema)}.driftline_beacon TO {user}")
+
+
+def _mysql_user(store: StoreSettings, role: Role) -> str:
+    return f"{_text(store.roles[role].user)}@'%'"
+
+
+def _mysql_login(role: Role, user: str) -> Iterator[Statement]:
+    yield Statement(f"CREATE USER IF NOT EXISTS {user} IDENTIFIED BY {HIDDEN}", role=role)
+    yield Statement(f"ALTER USER {user} IDENTIFIED BY {HIDDEN}", role=role)
 
 
 def _on_contract_table(right: _Rights, name: str, users: Mapping[Role, str]) -> Iterator[Statement]:
@@ -269,14 +273,13 @@ def _published(store: StoreSettings, tables: Iterable[str]) -> Iterator[Statemen
 
 def _mysql_roles(store: StoreSettings, rights: list[_Rights], published: Sequence[str]) -> Iterator[Statement]:
     kind, schema = store.kind, _name(store.kind, store.schema)
-    users = {role: f"{_text(store.roles[role].user)}@'%'" for role in LOGINS if role in store.roles}
+    users = {role: _mysql_user(store, role) for role in LOGINS if role in store.roles}
     for role, user in users.items():
-        yield Statement(f"CREATE USER IF NOT EXISTS {user} IDENTIFIED BY {HIDDEN}", role=role)
-        yield Statement(f"ALTER USER {user} IDENTIFIED BY {HIDDEN}", role=role)
+        yield from _mysql_login(role, user)
         yield Statement(f"REVOKE ALL PRIVILEGES, GRANT OPTION FROM {user}")
     yield from _on_own_tables(schema, users, published)
     if "read" in users and store.standbys:
-        yield Statement(f"GRANT SELECT ON {schema}.driftline_beacon TO {users['read']}")
+        yield _sees_beacon(store, users["read"])
     if "capture" in store.roles:
         # The capture role is the connector's own, with the host that it was made with.
         capture = _text(store.roles["capture"].user)
@@ -378,6 +381,7 @@ class _Mysql:
     def execute(self, statement: Statement) -> None:
         """Run one statement."""
         text = statement.text
+        is_about_users = text.startswith(("CREATE USER", "ALTER USER", "GRANT", "REVOKE"))
         if statement.role:
             text = text.replace(HIDDEN, self._connection.escape(self._store.role(statement.role).password()))
         texts = [text]
@@ -394,7 +398,7 @@ class _Mysql:
                 for schema, table, column in found
             ]
         with self._connection.cursor() as cursor:
-            cursor.execute(f"SET SESSION sql_log_bin = {0 if statement.is_about_users else 1}")
+            cursor.execute(f"SET SESSION sql_log_bin = {0 if is_about_users else 1}")
             for each in texts:
                 cursor.execute(each)
         self._connection.commit()

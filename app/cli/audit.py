@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from app.cli.approve import approver_key
 from app.cli.deployment import Deployment
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
@@ -18,7 +19,7 @@ from app.cli.trusted import belief_of
 from app.core.chain import Break, Finding, breaks, goes_with, is_insert, must_be_recorded
 from app.core.command import CommandOutcome
 from app.core.errors import ContractViolation
-from app.core.heads import ChainEnds, Heads
+from app.core.heads import ChainEnd, ChainEnds, Heads
 from app.core.history.approvers import Approvers
 from app.topics import ALL, APPROVALS, OUTCOMES, REPAIRS, Cleanup
 
@@ -138,6 +139,8 @@ def command(
         raise click.UsageError("heads are of all targets: leave --store out")
     deployment = Deployment.of(invocation, "audit")
     settings = deployment.settings
+    # Before everything is read: who cannot sign is to know it at once.
+    key_of_person = approver_key(settings)[0] if heads_file else None
     older = [read_heads(deployment, path) for path in against]
     stores = row_stores(settings, targets_only=True)
     names = dict.fromkeys([*stores, *(chain[0] for heads in older for chain in heads.chains)])
@@ -152,7 +155,7 @@ def command(
     key, approvers = read_key(settings.keys_dir / "digest.key"), _approvers(deployment)
     found = [("", topic, each) for topic, each in _deleted(deployment)]
     found += [("", topic, each) for heads in older for topic, each in heads.topics_cut(ends, ids)]
-    chains: list[tuple[str, int, int, bytes]] = []
+    chains: list[ChainEnd] = []
     for name in (name for name in names if not only or name in only):
         if name not in stores:
             found += [(name, "", each) for each in ChainEnds(name, older).gone()]
@@ -164,8 +167,8 @@ def command(
         click.echo(f"store {safe_text(name)}: {ledger.size} rows read", err=True)
     print_records([_document(*each) for each in found], invocation.output, _COLUMNS)
     is_whole = all(each.what is Break.WORD_NOT_PROVEN for _, _, each in found)
-    if heads_file and (is_whole or despite_breaks):
-        write_heads(deployment, heads_file, chains, ends, ids)
+    if heads_file and key_of_person and (is_whole or despite_breaks):
+        write_heads(deployment, heads_file, key_of_person, chains, ends, ids)
     elif heads_file:
         what = "something is wrong, and would seem to have been right: --despite-breaks if you know of all of it"
         click.echo(f"{heads_file} was not written: {what}", err=True)

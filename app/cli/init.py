@@ -63,7 +63,7 @@ def command(
     fences = [(_store_of(fence), fence) for fence in fenced]
     named = {*only, *accepted, *(name for name, _ in fences)}
     contracts = load_contracts(settings.contracts_dir, settings)
-    _check(settings.stores, named, fences, contracts)
+    _check(settings.stores, named, accepted, fences, contracts)
     stores = [
         store
         for store in settings.stores.values()
@@ -131,13 +131,17 @@ def _store_of(fence: str) -> str:
 def _check(
     stores: Mapping[str, StoreSettings],
     named: Collection[str],
-    fences: Iterable[tuple[str, str]],
+    accepted: Collection[str],
+    fences: Collection[tuple[str, str]],
     contracts: Iterable[EntityContract],
 ) -> None:
     """Raise `ContractViolation` for a store that is not there, or for a fence that would stand where it stood."""
     for name in sorted(named):
         if name not in stores:
             raise ContractViolation(f"no store is named {safe_text(name)}", hint=f"one of {', '.join(stores)}")
+    for name in (*accepted, *(name for name, _ in fences)):
+        if stores[name].kind is StoreKind.MONGODB:
+            raise ContractViolation("a store of kind mongodb has neither fence nor server's row", where=f"store {name}")
     for name, fence in fences:
         if fence == name and not stores[name].fence_token:
             hint = "raise `fence_token` there first, for workers and operators alike"

@@ -27,9 +27,12 @@ class Known:
     def missing(self, contracts: Mapping[str, EntityContract], shard: str, since_ms: int) -> list[tuple[Missing, str]]:
         """Return what a shard lacks that was quarantined at `since_ms`; one that no contract knows is not covered."""
         parts = shard_parts(shard)
-        if parts is None or (contract := contracts.get(parts[0])) is None:
+        if parts is None:
             return [(Missing.NOT_COVERED, shard)]
         entity, target, partition = parts
+        contract = contracts.get(entity)
+        if contract is None:
+            return [(Missing.NOT_COVERED, target)]
         done = {store: each for (of, store), each in self.done.items() if of == entity}
         return missing_of(contract, target, since_ms, done, self.reports.get((entity, target, partition)))
 

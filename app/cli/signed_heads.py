@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from app.cli.approve import approver_key
 from app.cli.output import safe_text
 from app.cli.trusted import belief_of
 from app.codec.heads_file import file_of, heads_of
 from app.codec.rendering import wall_text
 from app.core.errors import ContractViolation
-from app.core.heads import Heads
+from app.core.heads import ChainEnd, Heads
 from app.core.signing import signed_form
 from app.core.trust import SignerRole, distrust
 
 if TYPE_CHECKING:
+    from app.adapters.signing import SigningKey
     from app.cli.deployment import Deployment
 
 _HINT = "is the key's line still in the list of signers, and was it trusted then?"
@@ -38,7 +38,8 @@ def read_heads(deployment: Deployment, path: Path) -> Heads:
 def write_heads(
     deployment: Deployment,
     path: Path,
-    chains: Iterable[tuple[str, int, int, bytes]],
+    key: SigningKey,
+    chains: Iterable[ChainEnd],
     ends: Mapping[tuple[str, int], int],
     ids: Mapping[str, str],
 ) -> None:
@@ -48,7 +49,6 @@ def write_heads(
     """
     from app.adapters.system_clock import wall_ms
 
-    key, _ = approver_key(deployment.settings)
     topics = tuple((topic, ids[topic], partition, offset) for (topic, partition), offset in sorted(ends.items()))
     heads = Heads(wall_ms(), tuple(sorted(chains)), topics, key.key_id)
     heads = replace(heads, signature=key.sign(signed_form(deployment.settings.deployment, heads)))

@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from app.core.chain import Break, Finding
 from app.core.ledger import LedgerRow
 
+ChainEnd = tuple[str, int, int, bytes]
+"""Store, partition, sequence and link of the last row of a chain."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heads:
     """What stood where at `at_ms` (wall clock), by the word of the person whom the key belongs to.
 
-    `chains`: store, partition, sequence and link of the last row. `topics`: topic, the broker's id of it, partition and
+    `topics`: topic, the broker's id of it, partition and
     the offset behind its last record.
     """
 
     at_ms: int
-    chains: tuple[tuple[str, int, int, bytes], ...]
+    chains: tuple[ChainEnd, ...]
     topics: tuple[tuple[str, str, int, int], ...]
     key_id: bytes = b""
     signature: bytes = b""
@@ -48,7 +51,7 @@ class ChainEnds:
         if row.partition >= 0:
             self._newest[row.partition] = row
 
-    def chains(self) -> Iterator[tuple[str, int, int, bytes]]:
+    def chains(self) -> Iterator[ChainEnd]:
         """Yield where the chains end, as `Heads` has it."""
         for partition, row in self._newest.items():
             yield self._store, partition, row.sequence, row.chain

@@ -5,11 +5,14 @@ The smallest part that workers, commands and ledgers have in common, and so what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from app.core.command import RepairCommand
+
+_PARTITION: Final = re.compile("0|[1-9][0-9]{0,9}")
 
 
 def shard_name(entity: str, target: str, partition: int) -> str:
@@ -27,7 +30,7 @@ def shard_parts(name: str) -> tuple[str, str, int] | None:
     entity, _, rest = name.partition("/")
     target, _, number = rest.rpartition("/")
     # Digits of other scripts, and a number with zeros before it, would be second names of a shard.
-    if not entity or not target or not number.isascii() or not number.isdigit() or str(int(number)) != number:
+    if not entity or not target or _PARTITION.fullmatch(number) is None:
         return None
     return entity, target, int(number)
 

@@ -38,7 +38,7 @@ class Audited(World):
         self.belief = Belief(DEPLOYMENT, SIGNERS, verify)
         monkeypatch.setattr("app.cli.applier.row_stores", lambda *_, **__: {"copy": self.rows})
         monkeypatch.setattr("app.cli.audit.belief_of", lambda _: self.belief)
-        monkeypatch.setattr("app.cli.signed_heads.approver_key", lambda _: (ANNA, "anna"))
+        monkeypatch.setattr("app.cli.audit.approver_key", lambda _: (ANNA, "anna"))
         monkeypatch.setattr("app.cli.signed_heads.belief_of", lambda _: self.belief)
         for topic in (APPROVALS, CONTROL):
             self.log.topics.setdefault(topic.name("shop"), [])

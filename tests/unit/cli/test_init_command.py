@@ -76,3 +76,14 @@ def test_what_is_run_on_a_standby_is_shown_and_is_the_login_that_looks_at_it(
     ]
     assert "GRANT SELECT ON `driftline`.driftline_beacon TO 'r'@'%';" in there
     assert "'a'" not in there
+
+
+def test_a_store_without_sql_has_no_flags_to_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Told, and nothing is run."""
+    settings = (
+        SETTINGS + "  docs: {kind: mongodb, topic_prefix: docs, converter: json, host: h, port: 1, database: d}\n"
+    )
+    config = deployment(tmp_path, settings)
+    for option in ("--accept-server", "--raise-fence"):
+        assert run(["--config", str(config), "init", "--print", option, "docs"]) == ExitCode.COULD_NOT_RUN
+        assert "a store of kind mongodb" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from app.core.conducting import Done
 from app.core.contract import RepairPolicy
 from app.core.finding import DriftKind, UnknownReason
 from app.core.quarantine import Drifting, Missing, Shards, limit_of, missing_of
-from app.core.shard import shard_name, shard_of
+from app.core.shard import shard_name, shard_of, shard_parts
 from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
 from app.core.together import unit_of
@@ -207,3 +207,20 @@ def test_what_a_shard_lacks(
 ) -> None:
     """Both stores read whole by passes that began since, and its worker says afterwards that nothing is open."""
     assert missing_of(contract(pipeline=False), "R", 10, done, report) == missing
+
+
+def test_a_shard_has_one_name() -> None:
+    """Words are anybody's: a number of any length, of other digits, or with zeros before it names none."""
+    assert shard_parts("orders/copy/0") == ("orders", "copy", 0)
+    assert shard_parts(shard_name("orders", "copy", 2**31 - 1)) == ("orders", "copy", 2**31 - 1)
+    for name in (
+        "",
+        "orders",
+        "orders/1",
+        "/copy/1",
+        "orders//1",
+        "orders/copy/01",
+        "orders/copy/\u0661",
+        "a/b/" + "9" * 5_000,
+    ):
+        assert shard_parts(name) is None
