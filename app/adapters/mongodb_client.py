@@ -33,7 +33,9 @@ def connect_mongodb(store: StoreSettings, role: str, retry: Retry = Retry.NEVER)
     """
     login = store.role(role)
     password = login.password()
-    known: dict[str, Any] = {"username": login.user, "password": password, "authSource": store.database} if password else {}
+    known: dict[str, Any] = (
+        {"username": login.user, "password": password, "authSource": store.database} if password else {}
+    )
     secured: dict[str, Any] = {"tls": True, "tlsCAFile": str(store.ca_file)} if store.ca_file else {}
     return MongoClient(
         host=store.host,
