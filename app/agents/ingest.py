@@ -491,6 +491,13 @@ def beacon_of(store: str, event: ChangeEvent) -> Beacon | None:
             place=event.place,
             streamed=streamed,
             server=str(row["server"]),
+            replaced=_writer_of(event.before),
         )
     except (KeyError, ValueError) as error:
         raise Undecodable("shape", f"no beacon of ours: {type(error).__name__}") from error
+
+
+def _writer_of(row: Mapping[str, object] | None) -> tuple[int, int] | None:
+    """Return by whom a beacon's row was written, and as which; None where the log left that out."""
+    epoch, sequence = (row or {}).get("writer_epoch"), (row or {}).get("sequence")
+    return (epoch, sequence) if isinstance(epoch, int) and isinstance(sequence, int) else None

@@ -79,6 +79,7 @@ class _Barrier(_Record, tag=4):
     server: str
     link: _Link
     ends: list[tuple[str, int, int]]
+    replaced: tuple[int, int] | None = None
 
 
 class _LedgerEcho(_Record, tag=5):
@@ -201,6 +202,7 @@ def _as_record(observation: Observation) -> _Record:
                 beacon.server,
                 _pair(observation.link),
                 observation.ends,
+                beacon.replaced,
             )
         case LedgerEcho():
             return _LedgerEcho(
@@ -261,6 +263,7 @@ def _as_observation(record: _Any) -> Observation:
                 _place(record.place),
                 record.streamed,
                 record.server,
+                record.replaced,
             )
             return Barrier(beacon, _link(record.link), record.ends)
         case _LedgerEcho(entity, store, link, command_id, transaction, outcome, place, reason):

@@ -45,6 +45,7 @@ from app.core.contract import (
     Tolerated,
 )
 from app.core.hours import minute_of
+from app.core.store import StoreKind
 from app.declared.document import Node, parse_document, read_document
 from app.declared.fault import Fault, Place, Refused
 from app.declared.shape import Shaper
@@ -140,6 +141,7 @@ def _contract(shape: ContractShape, stores: Mapping[str, StoreSettings]) -> Enti
                 table=side.table,
                 topic=side.topic or topic_of(stores[side.store].topic_prefix, side.table),
                 partitions=side.partitions,
+                has_snapshot=stores[side.store].kind is not StoreKind.MONGODB,
             )
             for side in sides
         ),

@@ -26,10 +26,11 @@ from app.core.observation import (
     Link,
     Mark,
     Observation,
+    SliceRead,
     Truncated,
 )
-from app.core.position import BEFORE_ALL, PLACE_BYTES, POSITION_BYTES, epoch_of
-from app.core.progress import Chain, EntityProgress, Progress
+from app.core.position import BEFORE_ALL, PLACE_BYTES, POSITION_BYTES, STREAM, epoch_of, position
+from app.core.progress import Chain, EntityProgress, Progress, was_before_gap
 
 PREFIX: Final = b"a"
 """The first byte of this fold's keys in the worker's table; the fold of rows has 0 and 1, the planner `p`."""
@@ -116,6 +117,8 @@ class AggregateShard:
                         self._extend(link)
             case Barrier():
                 self._fold_barrier(observation)
+            case SliceRead():
+                self._fold_slice(observation)
             case _:
                 return []
         return self._advance()
@@ -243,15 +246,18 @@ class AggregateShard:
         book.change(row, at, before, contribution if self._counts(entity, i, at) else b"")
 
     def _counts(self, entity: EntityProgress, i: int, at: bytes) -> bool:
-        """Whether a row that was last changed at a position is there: in this epoch, and behind the last truncate."""
-        epoch = self.progress.stores[entity.contract.stores[i].store].epoch
-        return epoch_of(at) == epoch and at > entity.floor[i]
+        """Whether a row that was last changed at a position is there: in this epoch, and behind the last truncate.
+
+        Without snapshots, behind the newest gap.
+        """
+        store = self.progress.stores[entity.contract.stores[i].store]
+        is_known = store.has_snapshot or not was_before_gap(store, at)
+        return epoch_of(at) == store.epoch and at > entity.floor[i] and is_known
 
     def _note_hole(self, entity: EntityProgress, told: Contributions) -> None:
         """Go on behind contributions that never came: nothing of that store is known before a new snapshot."""
         self.progress.chains.pop((told.link.topic, told.link.partition))
-        store = self.progress.stores[entity.contract.stores[told.store].store]
-        entity.outdated[told.store] = store.epoch
+        self.progress.outdate(entity, told.store)
         entity.covered_at_ms[told.store] = None
         for r in range(len(entity.base_ms)):
             if told.store in {0, r + 1}:
@@ -274,6 +280,14 @@ class AggregateShard:
         book.newest = max(book.newest, at)
         self._read_again(entity, cut.store)
         self._record(entity_record(entity))
+
+    def _fold_slice(self, read: SliceRead) -> None:
+        entity = self.progress.entities.get(read.entity)
+        if entity is None or read.low or read.high or read.store >= len(entity.contract.stores):
+            return
+        epoch = self.progress.stores[entity.contract.stores[read.store].store].epoch
+        if self.progress.take_pass(entity, read.store, read.begun, position(epoch, STREAM, read.place)):
+            self._record(entity_record(entity))
 
     def _fold_barrier(self, barrier: Barrier) -> None:
         name, link = barrier.beacon.store, barrier.link

@@ -5,6 +5,9 @@ first pass samples: it reads slices chosen by a hash, and lets a bound be stated
 Within a store, tables share the budget by their weight: what the contract says, and what drifts now. A replica is read
 before its authority, for what is read of the authority goes on through the pipeline and may mend the replica unseen.
 
+Where no snapshot tells which rows there are, a pass over the whole table is what covers it: it comes before any other,
+has no sample before it, and begins anew where the log turns out to have a gap.
+
 A slice counts as whole when the reading of its signal's own row has been seen, which comes behind it, and rows of it
 have been seen too, at least half of those that the store counted: a connector that cannot read a table goes on without.
 """
@@ -29,6 +32,9 @@ SLICE_PATIENCE_MS: Final = 60_000
 
 ROWS_PATIENCE_MS: Final = 10_000
 """How long rows of a slice may be on their way when its end was seen already: they travel in other partitions."""
+
+COVER_PAUSE_MS: Final = 30_000
+"""How long a pass that ought to have covered its table is given until it shows, before another one is begun."""
 
 TRIES: Final = 3
 """How often a slice is begun before the pass goes on without it: it stays unproven."""
@@ -57,10 +63,15 @@ class Part:
     store: str
 
     @property
+    def is_covered_by_pass(self) -> bool:
+        """Whether nothing but a whole pass shows which rows there are."""
+        return not self.contract.table_of(self.store).has_snapshot
+
+    @property
     def has_ranges(self) -> bool:
         """Whether the store's order of keys is that of canonical keys, so that each slice can be held against it."""
         key = self.contract.key
-        return len(key) == 1 and key[0].type.kind in INTEGER_RANGES
+        return len(key) == 1 and key[0].type.kind in INTEGER_RANGES and not self.is_covered_by_pass
 
     @property
     def is_supported(self) -> bool:
@@ -210,7 +221,20 @@ class Desk:
 
     def seen_status(self, report: StatusReport) -> None:
         """Take in how far a worker has an entity in a store, this one or its others."""
-        self._statuses.setdefault((report.entity, report.store), {})[report.partition] = report
+        reports = self._statuses.setdefault((report.entity, report.store), {})
+        before, reports[report.partition] = reports.get(report.partition), report
+        part = next((p for p in self.parts if (p.contract.entity, p.store) == (report.entity, report.store)), None)
+        if part is None or not part.is_covered_by_pass or before is None:
+            return
+        if before.coverage is Coverage.COVERED and report.coverage is not Coverage.COVERED:
+            self._begin_anew(part)
+
+    def _begin_anew(self, part: Part) -> None:
+        """Give up a pass: what it has read stands before a gap in the log."""
+        done = self.done_of(part)
+        self.done[done.entity] = replace(done, after=(), begun=b"", rows=0, slices=0, unproven=0)
+        if self.slice is not None and self.slice.part == part:
+            self.slice, self._tries = None, 0
 
     def seen_begin(self, slice_id: str, place: bytes) -> None:
         """Take in where in the log a slice's signal stands."""
@@ -333,8 +357,9 @@ class Desk:
     # -- what is due ---------------------------------------------------------------------------------------------
 
     def done_of(self, part: Part) -> Done:
-        """Return how far a table has been read again."""
-        return self.done.get(part.contract.entity) or Done(part.contract.entity, part.store)
+        """Return how far a table has been read again; one that only a pass covers is not sampled first."""
+        entity = part.contract.entity
+        return self.done.get(entity) or Done(entity, part.store, finished=1 if part.is_covered_by_pass else 0)
 
     def weight(self, part: Part) -> float:
         """Return a table's share of the budget among the store's others: its contract's word, and its open drifts."""
@@ -360,10 +385,19 @@ class Desk:
             behind_ms = max(behind_ms, report.newest_beacon_ms - report.watermark_ms)
         return behind_ms
 
+    def _awaits_pass(self, part: Part) -> bool:
+        """Whether a table is not covered but for a pass: its store's stream is being read, up to a beacon at least."""
+        reports = self._statuses.get((part.contract.entity, part.store), {})
+        is_read = len(reports) >= self.partitions and all(r.watermark_ms is not None for r in reports.values())
+        return part.is_covered_by_pass and is_read
+
     def _is_due(self, part: Part, wall_ms: int, finished_elsewhere: Mapping[tuple[str, str], int]) -> bool:
         done, lag_ms = self.done_of(part), self.lag_ms(part)
-        if not part.is_supported or lag_ms is None:
+        if not part.is_supported:
             return False
+        if lag_ms is None:
+            has_paused = wall_ms - done.finished_wall_ms >= COVER_PAUSE_MS
+            return self._awaits_pass(part) and (has_paused or not done.is_between)
         rested = done.finished < 2 or wall_ms - done.finished_wall_ms >= self.terms.pass_interval_ms  # noqa: PLR2004 - a sample, then all
         is_asked_for = done.whole_begun_wall_ms <= self._asked.get(part.contract.entity, -1)
         if done.is_between and not rested and not is_asked_for:

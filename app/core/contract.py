@@ -191,12 +191,17 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a part of a policy that JSON ha
 
 @dataclass(frozen=True, slots=True)
 class StoreTable:
-    """Where an entity lives in one store: the store's name, the table as the store names it, and its CDC topic."""
+    """Where an entity lives in one store: the store's name, the table as the store names it, and its CDC topic.
+
+    `has_snapshot`: a snapshot tells which rows were there when the log began. MongoDB's tells no place in the log, so
+    that there a pass over the whole table, read within the log, takes its place.
+    """
 
     store: str
     table: str
     topic: str
     partitions: int = 3
+    has_snapshot: bool = True
 
 
 @dataclass(frozen=True, slots=True)

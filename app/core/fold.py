@@ -825,6 +825,8 @@ class Shard:
         store = entity.contract.stores[read.store].store
         told_at, _ = self.progress.place_row(store, chain, read.place, snapshot=False)
         chain.newest = max(chain.newest, told_at)
+        if not read.low and not read.high and self.progress.take_pass(entity, read.store, read.begun, told_at):
+            self._record(entity_record(entity))
         begun = position(epoch_of(told_at), STREAM, read.begun)
         pending = PendingSlice(read.slice_id, read.entity, read.store, read.low, read.high, begun, told_at)
         for write in self.rereads.add_slice(pending):

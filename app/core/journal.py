@@ -81,6 +81,8 @@ def store_record(progress: Progress, name: str) -> Write:
         "last_beacon": store.last_beacon.hex(),
         "writers_began_ms": sorted(progress.writers_began_ms.items())[-8:],
     }
+    if not store.has_snapshot:
+        value["newest"] = store.newest
     return META + b"s" + name.encode(), json.dumps(value).encode()
 
 
@@ -95,6 +97,8 @@ def entity_record(entity: EntityProgress) -> Write:
         "cuts": [[at.hex() for at in cuts] for cuts in entity.cuts],
         "swept_replicas": entity.swept,
     }
+    if any(at != BEFORE_ALL for at in entity.passed):
+        value["passed"] = [at.hex() for at in entity.passed]
     return META + b"e" + entity.contract.number.to_bytes(4, "big"), json.dumps(value).encode()
 
 
@@ -142,6 +146,7 @@ def _restore_store(progress: Progress, name: str, value: bytes) -> None:
     store.snapshot_seen = held["snapshot_seen"]
     store.server = held["server"]
     store.last_beacon = bytes.fromhex(held["last_beacon"])
+    store.newest = tuple(held["newest"]) if held.get("newest") else None
     for epoch, began_ms in held["writers_began_ms"]:
         progress.writers_began_ms[epoch] = min(began_ms, progress.writers_began_ms.get(epoch, began_ms))
 
@@ -150,7 +155,8 @@ def _restore_entity(progress: Progress, entity: EntityProgress, value: bytes) ->
     held = json.loads(value)
     if held.get("meaning") != meaning_of(entity.contract):
         # The digests that are held mean something else: nothing is compared before all rows were read again.
-        entity.outdated = [progress.stores[table.store].epoch for table in entity.contract.stores]
+        for i in range(len(entity.contract.stores)):
+            progress.outdate(entity, i)
         return
     entity.outdated = held["outdated"]
     entity.covered_at_ms = held["covered_at_ms"]
@@ -161,6 +167,10 @@ def _restore_entity(progress: Progress, entity: EntityProgress, value: bytes) ->
     entity.cuts = [[bytes.fromhex(at) for at in each] for each in cuts]
     # A state that says it of all replicas at once is swept again.
     entity.swept = held.get("swept_replicas", entity.swept)
+    entity.passed = [bytes.fromhex(at) for at in held.get("passed", [])] or entity.passed
+    for i, table in enumerate(entity.contract.stores):
+        if entity.outdated[i] is not None and not table.has_snapshot:
+            progress.outdate(entity, i)
 
 
 @dataclass(slots=True)

@@ -101,6 +101,7 @@ class Beacon:
 
     `issued_at_ms` and `previous_acknowledged_ms` are on the beacon writers' common monotonic clock. `place` is its own
     place in the log; `streamed` is false when a snapshot read it. `server` identifies the server that wrote the log.
+    `replaced` is the beacon that stood in the row before, by writer's epoch and sequence, where the log shows it.
     """
 
     store: str
@@ -111,6 +112,7 @@ class Beacon:
     place: bytes
     streamed: bool
     server: str
+    replaced: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

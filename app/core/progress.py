@@ -6,6 +6,12 @@ stands behind it in the log, the watermark of that store and entity moves to the
 Coverage of an entity in a store is earned by the first streamed beacon after a snapshot of this epoch, since Debezium
 streams only when the snapshot is complete. Where the contract has come to mean something else, all that was read before
 is outdated, and a snapshot of a later epoch is needed.
+
+A store without a snapshot that tells its place (MongoDB) is known by its stream alone. Its beacons say which beacon
+they replaced: one that did not replace the newest that was read stands behind a gap, and coverage ends. From there on a
+pass over the whole table is what a snapshot is elsewhere: a row that it did not show and that has not changed since is
+not there. A gap begins no epoch: nothing announces it in the partitions of rows, and those that are read before its
+beacon have their place in the one log all the same.
 """
 
 from __future__ import annotations
@@ -52,13 +58,15 @@ class StoreProgress:
 
     timeline: Timeline = field(default_factory=Timeline)
     epoch: int = 0
-    snapshots: list[bytes] = field(default_factory=list)  # per epoch: where its snapshot stands in the log
+    snapshots: list[bytes] = field(default_factory=list)  # per epoch: where its snapshot, or newest gap, is in the log
     broken_in_a_row: int = 0  # epochs that ended before any entity was covered in them
     log_restarted: bool = False  # places of the epoch before cannot be compared with this one's
     log_began: int = 0  # places of this epoch and the later ones are of the log that is
     snapshot_seen: bool = False  # the beacon's own row was read by this epoch's snapshot
     server: str = ""
     last_beacon: bytes = BEFORE_ALL
+    has_snapshot: bool = True
+    newest: tuple[int, int] | None = None  # without a snapshot: the newest beacon, which the next one is to replace
     pending: list[Pending] = field(default_factory=list)
 
     def shows_new_log(self, place: bytes) -> bool:
@@ -69,6 +77,13 @@ class StoreProgress:
         if self.last_beacon == BEFORE_ALL:
             return bool(self.snapshots) and place < self.snapshots[-1]
         return epoch_of(self.last_beacon) == self.epoch and place < place_of(self.last_beacon)
+
+    def stands_behind_gap(self, beacon: Beacon) -> bool:
+        """Whether changes before a beacon of a store without snapshots may never have been read."""
+        if self.newest is not None and (beacon.epoch, beacon.sequence) <= self.newest:
+            return False  # it comes again: a store's row is written by compare-and-set, with ever higher numbers
+        is_next = beacon.replaced == self.newest and beacon.place > place_of(self.last_beacon)
+        return not is_next or beacon.server != self.server
 
 
 @dataclass(slots=True)
@@ -85,6 +100,7 @@ class EntityProgress:
     known_to: list[bytes]  # per store: the beacon up to which its log is known, in memory only
     outdated: list[int | None]  # per store: up to this epoch, rows are held by another meaning of the contract
     forgotten_to: list[bytes]  # per store: up to where what rows showed was forgotten, as no pair was judged
+    passed: list[bytes]  # per store without snapshots: where the newest pass over the whole table has ended
 
     @property
     def judged(self) -> frozenset[int]:
@@ -117,12 +133,23 @@ class EntityProgress:
             known_to=[BEFORE_ALL] * n,
             outdated=[*nothing],
             forgotten_to=[BEFORE_ALL] * n,
+            passed=[BEFORE_ALL] * n,
         )
 
     def keeps_history(self, store: int) -> bool:
         """Whether what a store's rows show is kept to be judged: it is covered, and one that it is held against."""
         others = self.covered_at_ms[1:] if store == 0 else self.covered_at_ms[:1]
         return self.covered_at_ms[store] is not None and any(at is not None for at in others)
+
+    def is_shown_whole(self, store: int, at: bytes) -> bool:
+        """Whether what shows all rows of a store, in their present meaning, is over where a beacon stands.
+
+        Given that a snapshot of its epoch is, if it has one.
+        """
+        if self.contract.stores[store].has_snapshot:
+            outdated = self.outdated[store]
+            return outdated is None or epoch_of(at) > outdated
+        return BEFORE_ALL < self.passed[store] < at
 
     def common_ms(self, replica: int) -> int | None:
         """Return the common time of the authority and a replica; None before coverage."""
@@ -148,7 +175,7 @@ class Progress:
         for contract in contracts:
             self.entities[contract.number] = EntityProgress.new(contract)
             for table in contract.stores:
-                self.stores.setdefault(table.store, StoreProgress())
+                self.stores.setdefault(table.store, StoreProgress(has_snapshot=table.has_snapshot))
         return self
 
     def timeline_of(self, entity: EntityProgress, i: int) -> Timeline:
@@ -232,11 +259,16 @@ class Progress:
             store.log_began = store.epoch
         store.snapshot_seen = False
         store.broken_in_a_row += 1
-        store.pending.clear()
+        self._uncover(store_name)
+
+    def _uncover(self, store_name: str) -> None:
+        """Let nothing be proven of a store until all its rows are shown again."""
+        self.stores[store_name].pending.clear()
         for entity in self.entities.values():
             for i, table in enumerate(entity.contract.stores):
                 if table.store == store_name:
                     entity.covered_at_ms[i] = None
+                    entity.passed[i] = BEFORE_ALL
                     for r in range(len(entity.base_ms)):
                         if i in {0, r + 1}:
                             entity.base_ms[r] = None
@@ -246,10 +278,16 @@ class Progress:
         """Take a beacon and its barrier in; True if it broke its store's epoch."""
         beacon: Beacon = barrier.beacon
         store = self.stores.setdefault(beacon.store, StoreProgress())
-        restarted = beacon.streamed and self._shows_new_log(store, chain, beacon)
-        if restarted:
-            self.break_epoch(beacon.store, b"", log_restarted=True)
-        at, broken = self.place_row(beacon.store, chain, beacon.place, snapshot=not beacon.streamed)
+        if store.has_snapshot:
+            broken = beacon.streamed and self._shows_new_log(store, chain, beacon)
+            if broken:
+                self.break_epoch(beacon.store, b"", log_restarted=True)
+        elif beacon.streamed and beacon.replaced is not None:
+            broken = self._follow(store, chain, beacon)
+        else:
+            return False  # it does not tell whether something is missing before it
+        at, is_taken_again = self.place_row(beacon.store, chain, beacon.place, snapshot=not beacon.streamed)
+        broken = broken or is_taken_again
         store.server = beacon.server
         if not beacon.streamed:
             store.snapshot_seen = store.snapshot_seen or epoch_of(at) == store.epoch
@@ -259,17 +297,55 @@ class Progress:
         self.writers_began_ms[beacon.epoch] = min(began_ms, beacon.previous_acknowledged_ms)
         writer = (beacon.epoch, beacon.sequence)
         if self.superseded(beacon):
-            return restarted
+            return broken
         if store.timeline.add(at, writer, beacon.issued_at_ms, beacon.previous_acknowledged_ms):
             ends = {(topic, partition): end for topic, partition, end in barrier.ends}
             # Rows of one snapshot at many places are no snapshot as we know it: nothing is proven by them.
-            complete = store.snapshot_seen and store.broken_in_a_row <= BREAKS_IN_A_ROW_MAX
+            is_read = store.snapshot_seen and store.broken_in_a_row <= BREAKS_IN_A_ROW_MAX
+            complete = is_read or not store.has_snapshot
             store.pending.append(Pending(at, store.timeline.issued_ms[-1], complete, ends))
             if complete:
                 self._join(store, ends)
             if len(store.pending) > PENDING_BARRIERS_MAX:
                 store.pending = _thinned(store.pending)
-        return restarted or broken
+        return broken
+
+    def _follow(self, store: StoreProgress, chain: Chain, beacon: Beacon) -> bool:
+        """Hold a beacon of a store without snapshots against the one before it; True if it stands behind a gap."""
+        is_behind_gap = store.stands_behind_gap(beacon)
+        if is_behind_gap and place_of(store.last_beacon) < beacon.place:
+            store.snapshots[-1:] = [beacon.place]
+            self._uncover(beacon.store)
+        elif is_behind_gap:
+            self.break_epoch(beacon.store, beacon.place, log_restarted=True)
+            chain.epoch = store.epoch
+        writer = (beacon.epoch, beacon.sequence)
+        store.newest = writer if store.newest is None else max(writer, store.newest)
+        return is_behind_gap
+
+    def take_pass(self, entity: EntityProgress, i: int, begun: bytes, ended_at: bytes) -> bool:
+        """Let a pass over a whole table show which rows are there, from its beginning's place to its end's position.
+
+        False if a gap may be within it, or if snapshots show that of this store.
+        """
+        store = self.stores[entity.contract.stores[i].store]
+        if store.has_snapshot or store.newest is None or epoch_of(ended_at) != store.epoch:
+            return False
+        if not store.snapshots[-1] < begun <= place_of(ended_at):
+            return False
+        entity.passed[i] = max(entity.passed[i], ended_at)
+        return True
+
+    def outdate(self, entity: EntityProgress, i: int) -> None:
+        """Let all that was read of an entity in a store count for nothing until it is read in a later epoch.
+
+        Where nothing begins one, until it is read behind the next beacon, as if that stood behind a gap.
+        """
+        store = self.stores[entity.contract.stores[i].store]
+        entity.outdated[i] = store.epoch
+        if not store.has_snapshot:
+            store.newest = None
+            entity.passed[i] = BEFORE_ALL
 
     def _shows_new_log(self, store: StoreProgress, chain: Chain, beacon: Beacon) -> bool:
         """Whether a streamed beacon stands in another log than what was read of its store before.
@@ -372,10 +448,10 @@ class Progress:
         if held is not None and issued_ms <= held and entity.covered_at_ms[i] is not None:
             return False
         entity.watermark_ms[i] = issued_ms if held is None else max(held, issued_ms)
-        outdated = entity.outdated[i]
-        is_known = outdated is None or epoch_of(barrier.at) > outdated
-        if entity.covered_at_ms[i] is None and snapshot_complete and is_known:
+        if entity.covered_at_ms[i] is None and snapshot_complete and entity.is_shown_whole(i, barrier.at):
             entity.covered_at_ms[i] = entity.watermark_ms[i]
+            if not entity.contract.stores[i].has_snapshot:
+                entity.outdated[i] = None
         for r in range(len(entity.base_ms)):
             if entity.base_ms[r] is None:
                 entity.base_ms[r] = self._begins_ms(entity, r)
@@ -403,6 +479,11 @@ class Progress:
         if store.snapshots:
             at = max(at, position(store.epoch, STREAM, store.snapshots[-1]))
         return EVER if at == BEFORE_ALL else self.timeline_of(entity, i).bracket(at)[1]
+
+
+def was_before_gap(store: StoreProgress, at: bytes) -> bool:
+    """Whether a position is before the newest gap in the log of a store without snapshots, or nothing tells of it."""
+    return not store.snapshots or at < position(store.epoch, STREAM, store.snapshots[-1])
 
 
 def _thinned(pending: list[Pending]) -> list[Pending]:

@@ -4,6 +4,7 @@ A read stands in its store's log at its window's close, behind every change that
 that it has not. So it is folded like a change, and if the row is not as the log said, the log left something out.
 A row that is there by the log, and that neither a read nor a change has shown since the slice was begun, is not there.
 Nothing is concluded from what was changed shortly before: a database may write a commit to its log before it shows it.
+(MongoDB may not.)
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ def fold_read(source: BlockOfStore, state: KeyState, n: int, at: bytes) -> Stay 
     if at <= side.position:
         return None
     # A connector sends what it read before a truncate also where the truncate came within the window.
-    if is_covered and changed_lately(source.timeline, max(side.position, entity.floor[store]), at):
+    # MongoDB acknowledges the word that opens a window when all before it in the log is to be seen.
+    may_be_old = is_covered and source.store.has_snapshot
+    if may_be_old and changed_lately(source.timeline, max(side.position, entity.floor[store]), at):
         side.position = at
         return None
     told = side.stays[-1]

@@ -14,8 +14,8 @@ from app.core.judging import collapse, was_cut
 from app.core.keystate import KeyState, Side
 from app.core.limits import RAW_KEYS_MAX, STAYS_MAX, UNCOVERED_STAYS_MAX
 from app.core.observation import CREATED, PRESENT, QUARANTINED, RAW_KEY_BYTES, SNAPSHOT_READ, UNMAPPABLE, RowBlock
-from app.core.position import BEFORE_ALL, PLACE_BYTES, SNAPSHOT, epoch_of, place_of, position
-from app.core.progress import EntityProgress, Progress, StoreProgress
+from app.core.position import BEFORE_ALL, PLACE_BYTES, SNAPSHOT, STREAM, epoch_of, place_of, position
+from app.core.progress import EntityProgress, Progress, StoreProgress, was_before_gap
 from app.core.timeline import Timeline
 from app.core.verdict import ABSENT, EVER, OPEN, Stay, stay_of, unknown_state
 
@@ -267,7 +267,8 @@ def _drop_unseen(store: StoreProgress, side: Side) -> bool:
     """Make one side's row absent likewise. A change under its raw key comes behind what the snapshot read of it."""
     if side.stays[-1].digest == ABSENT or not _was_before_snapshot(store, side):
         return False
-    at = position(store.epoch, SNAPSHOT, store.snapshots[-1] or bytes(PLACE_BYTES))
+    phase = SNAPSHOT if store.has_snapshot else STREAM
+    at = position(store.epoch, phase, store.snapshots[-1] or bytes(PLACE_BYTES))
     side.stays.append(Stay(ABSENT, at, EVER, OPEN))
     side.position = at
     side.groups = side.raw_keys = b""
@@ -275,7 +276,12 @@ def _drop_unseen(store: StoreProgress, side: Side) -> bool:
 
 
 def _was_before_snapshot(store: StoreProgress, side: Side) -> bool:
-    """Whether what a side shows is of an earlier epoch, and stands in the log before this one's snapshot."""
+    """Whether what a side shows is of an earlier epoch, and stands in the log before this one's snapshot.
+
+    Without snapshots, whether it stands before the newest gap.
+    """
+    if not store.has_snapshot:
+        return was_before_gap(store, side.position)
     if not store.epoch or epoch_of(side.position) >= store.epoch:
         return False
     return store.log_restarted or place_of(side.position) <= store.snapshots[-1]

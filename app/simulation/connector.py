@@ -139,17 +139,17 @@ class Connector:
         if self.stands(now_ms):
             return
         if now_ms >= self._again_ms:
-            if now_ms < self._again_ms + self._outage_ms:
+            if now_ms < self._again_ms + self._outage_ms or self._goes_unseen():
                 return
             self._again_ms = NEVER_MS
             if self._restarted_ms == NEVER_MS:
                 self.diary.note(Fault.CONNECTOR_SNAPSHOTS_AGAIN, now_ms, self.store.name)
-            self._snapshot(len(self.store.log))
-        elif self.sent == 0:
+            self._begin(len(self.store.log))
+        elif not self.snapshots:
             late = sum(1 for e in self.store.log if e.at_ms <= self.starts_ms - _SNAPSHOT_LATE_MS)
             self._first = max(late, self.store.log_begins)
             self.goes_on = self.goes_on and now_ms < self._restarted_ms
-            self._snapshot(self._first)
+            self._begin(self._first)
         if now_ms < self._streams_ms:
             return
         until = self._until(now_ms)
@@ -161,6 +161,11 @@ class Connector:
                 until = min(until, self.sent + self._dice.randint(1, _REPEATED_MOST))
                 self._stalls.append((now_ms + 1, now_ms + _DEAD_MS, _DEAD_MS))
         self._stream(now_ms - self._behind_ms(now_ms), until)
+
+    def _goes_unseen(self) -> bool:
+        """Whether nobody can see that a place is lost now: no snapshot tells of it, and no beacon is lost with it."""
+        is_silent = all(entry.kind is not Kind.BEACON for entry in self.store.log[self.sent :])
+        return is_silent and self.store.name in self.setting.streams_alone
 
     def _until(self, now_ms: int) -> int:
         """Return how much of the log it may read; what it loses of a log that was, nobody tells any more."""
@@ -199,6 +204,16 @@ class Connector:
         self.sent = sent
         self._furthest = max(self._furthest, sent)
 
+    def _begin(self, n: int) -> None:
+        """Go on behind n entries of the log, with what a snapshot shows of the table there, if it tells anything."""
+        self.snapshots += 1
+        self.sent = n
+        if self.store.name not in self.setting.streams_alone:
+            self._snapshot(n)
+            return
+        self._furthest = max(self._furthest, n)
+        self.diary.note(Fault.SNAPSHOTS_TELL_NOTHING, self.store.log[n - 1].at_ms if n else 0, self.store.name)
+
     def _snapshot(self, n: int) -> None:
         """Deliver what the table shows after n entries of the log, as reads; the stream goes on from there."""
         rows: dict[tuple[bytes, bytes], int] = {}  # by key, and by how it is written if not as usual
@@ -222,5 +237,3 @@ class Connector:
             self.partitions[self.store.topic, self.partition_of(key)].append((row, True))
         shared = {key: {raw or at for at, raw in rows if at == key} for key, raw_key in rows if raw_key}
         self.store.was_read(n, at_ms, {key: value for (key, _), value in rows.items()}, shared)
-        self.snapshots += 1
-        self.sent = n

@@ -52,6 +52,7 @@ class Fault(Enum):
     KEYS_CHANGE = "keys_change"  # one place in the log for the row that goes and the one that comes
     AUTHORITY_TRUNCATED = "authority_truncated"  # and each pipeline brings that as one, or row by row
     KEYS_COLLIDE = "keys_collide"  # two rows of a replica whose keys mean the same
+    SNAPSHOTS_TELL_NOTHING = "snapshots_tell_nothing"  # of some stores: passes cover them, and gaps go unannounced
     # Pipelines.
     PIPELINE_STALLS = "pipeline_stalls"
     PIPELINE_LOSES = "pipeline_loses"

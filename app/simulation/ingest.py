@@ -206,6 +206,7 @@ class Ingest:
                 entry.place,
                 streamed=not snapshot,
                 server=entry.server,
+                replaced=entry.replaced,
             )
             ends = [(topic, number, len(found)) for (topic, number), found in connector.partitions.items()]
             for target in range(self.setting.targets):

@@ -40,7 +40,25 @@ _KEYS_FOR_ALL = 8
 _TICKS_MS = (50, 100, 250, 500)
 _LONG_TICKS_MS = (250, 500, 500, 1_000)
 
-_CAME_LATER = frozenset({Fault.AUTHORITY_TRUNCATED})
+_PASS_MS = 50_000
+"""How much longer a world lasts in which a pass may have to cover a store at its end."""
+NOT_WITHOUT_SNAPSHOTS = frozenset(
+    {
+        Fault.TABLE_TRUNCATED,
+        Fault.AUTHORITY_TRUNCATED,
+        Fault.CONNECTOR_LIES,
+        Fault.RECORDS_UNREADABLE,
+        Fault.SCHEMA_UNKNOWN,
+        Fault.VALUES_UNMAPPABLE,
+        Fault.VALUES_LEFT_OUT,
+        Fault.KEYS_COLLIDE,
+        Fault.LOG_RESTARTS,
+        Fault.ROWS_HIDDEN,
+    }
+)
+"""What the stores have not that no snapshot tells of: theirs is MongoDB's log, of whole documents, by its clock."""
+
+_CAME_LATER = frozenset({Fault.AUTHORITY_TRUNCATED, Fault.SNAPSHOTS_TELL_NOTHING})
 """Faults with dice of their own, so that the worlds of a seed are what they were before, but for these."""
 
 
@@ -109,6 +127,14 @@ class Setting:
     def cuts_tables(self) -> bool:
         """Whether a table is truncated, of the authority or of a replica."""
         return bool(self.faults & {Fault.TABLE_TRUNCATED, Fault.AUTHORITY_TRUNCATED})
+
+    @property
+    def streams_alone(self) -> frozenset[str]:
+        """The stores of which no snapshot tells."""
+        if not self.has(Fault.SNAPSHOTS_TELL_NOTHING) or self.faults & NOT_WITHOUT_SNAPSHOTS:
+            return frozenset()
+        names = self.store_names
+        return frozenset(self.dice("streams alone").choice([names[:1], names[-1:], names]))
 
     # -- worlds that are not drawn: what they would show are open holes of the core, told of in docs/simulation.md
 
@@ -182,4 +208,4 @@ class Setting:
     def last_ms(self) -> int:
         """When the world ends."""
         begin_ms = self.reread_ms if self.has(Fault.ROWS_HIDDEN) else self.end_ms
-        return begin_ms + self.window_ms + QUIET_MS
+        return begin_ms + self.window_ms + QUIET_MS + (_PASS_MS if self.streams_alone else 0)

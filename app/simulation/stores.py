@@ -73,6 +73,7 @@ class Entry(NamedTuple):
     left_out: bool = False
     hidden: bool = False
     beacon: BeaconRow | None = None
+    replaced: tuple[int, int] | None = None  # the beacon before it
     ledger: LedgerRow | None = None
     raw_key: bytes = b""
     server: str = ""
@@ -107,6 +108,7 @@ class Store:
         self.missed: set[bytes] = set()
         self.twins: dict[bytes, int] = {}
         self.server = "server 1"
+        self._beacon = (0, 0)
         self.log_begins = 0
         self._setting = setting
         self._schedule = schedule
@@ -274,8 +276,10 @@ class Store:
 
     def log_beacon(self, at_ms: int, row: BeaconRow) -> None:
         """Put a committed beacon into the log."""
-        entry = Entry(at_ms, Kind.BEACON, self._place(), self.begin(at_ms), beacon=row, server=self.server)
+        place, was = self._place(), self._beacon
+        entry = Entry(at_ms, Kind.BEACON, place, self.begin(at_ms), beacon=row, replaced=was, server=self.server)
         self.log.append(entry)
+        self._beacon = (row.epoch, row.sequence)
 
     def step_clock(self, at_ms: int) -> None:
         """Let the store's own clock jump."""

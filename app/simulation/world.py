@@ -55,7 +55,10 @@ def contract_of(setting: Setting) -> EntityContract:
         key=(KeyField("id", int64, dict.fromkeys(names, "id")),),
         fields=(Field(VALUE, int64, columns), *large),
         authority=names[0],
-        stores=tuple(StoreTable(name, ENTITY, f"{name}.{ENTITY}", setting.cdc_partitions) for name in names),
+        stores=tuple(
+            StoreTable(name, ENTITY, f"{name}.{ENTITY}", setting.cdc_partitions, name not in setting.streams_alone)
+            for name in names
+        ),
         replicas=tuple(
             Replica(name, setting.window_ms, setting.quiet_for_ms, pipeline, repair=_POLICY) for name in names[1:]
         ),
@@ -83,7 +86,10 @@ class World:
             [pipeline.carry_truncate for pipeline in self.pipelines],
         )
         self.damages = [Damages(setting, store, self.schedule, self.diary) for store in copies]
-        self.rereads = [Rereads(setting, store, self.schedule, self.diary) for store in self.stores]
+        self.rereads = [
+            Rereads(setting, store, self.schedule, self.diary, partial(self._awaits_pass, n))
+            for n, store in enumerate(self.stores)
+        ]
         if setting.has(Fault.STORE_CLOCK_STEPS):
             for store in self.stores:
                 self.schedule.put(setting.dice(f"clock {store.name}").randint(1, setting.end_ms), store.step_clock)
@@ -100,6 +106,12 @@ class World:
         self.repairs = Repairs(
             setting, self.contract, self.stores, self.workers, self.schedule, self.diary, self.application.write_now
         )
+
+    def _awaits_pass(self, n: int) -> bool:
+        """Whether all know where a store's stream begins, and a worker waits for what shows all its rows."""
+        known = [worker.shard.progress for worker in self.workers]
+        is_read = all(progress.stores[self.stores[n].name].snapshots for progress in known)
+        return is_read and any(progress.entities[NUMBER].covered_at_ms[n] is None for progress in known)
 
     def _goes_to(self, target: int, key: bytes) -> bool:
         return self.ingest.target_of(key) == target

@@ -15,6 +15,7 @@ class Rule(Enum):
     EPOCHS = "epochs"
     TRUNCATES = "truncates"
     REREADS = "rereads"
+    GAPS = "gaps and passes"
     KEYS = "keys"
     PIPELINES = "pipelines"
     RESTARTS = "restarts"
@@ -791,9 +792,55 @@ _RULES: tuple[Mutant, ...] = (
         Rule.EPOCHS,
         "app.core.progress",
         "a log that begins anew goes on in the epoch that was",
-        '        if restarted:\n            self.break_epoch(beacon.store, b"", log_restarted=True)\n',
+        '            if broken:\n                self.break_epoch(beacon.store, b"", log_restarted=True)\n',
         "",
         among=("log_restarts",),
+    ),
+    # -- gaps and passes
+    Mutant(
+        "gaps are not seen",
+        Rule.GAPS,
+        "app.core.progress",
+        "a beacon that did not replace the one before it goes on where that was",
+        "        is_next = beacon.replaced == self.newest and beacon.place > place_of(self.last_beacon)\n",
+        "        is_next = self.newest is not None and beacon.place > place_of(self.last_beacon)\n",
+        among=("snapshots_tell_nothing", "connector_snapshots_again"),
+    ),
+    Mutant(
+        "covered without a pass",
+        Rule.GAPS,
+        "app.core.progress",
+        "a store of which no snapshot tells is judged by what its stream has shown",
+        "        return BEFORE_ALL < self.passed[store] < at\n",
+        "        return True\n",
+        among=("snapshots_tell_nothing",),
+    ),
+    Mutant(
+        "passes across gaps count",
+        Rule.GAPS,
+        "app.core.progress",
+        "a pass that was begun before a gap covers what is behind it",
+        "        if not store.snapshots[-1] < begun <= place_of(ended_at):\n            return False\n",
+        "",
+        among=("snapshots_tell_nothing", "connector_snapshots_again", "pipeline_loses"),
+    ),
+    Mutant(
+        "passes before gaps count",
+        Rule.GAPS,
+        "app.core.progress",
+        "a pass that was over before a gap covers what is behind it",
+        "                    entity.passed[i] = BEFORE_ALL\n",
+        "",
+        among=("snapshots_tell_nothing", "connector_snapshots_again", "pipeline_loses"),
+    ),
+    Mutant(
+        "rows before a gap stay",
+        Rule.GAPS,
+        "app.core.rows",
+        "a row that the pass behind a gap did not show is there all the same",
+        "        return was_before_gap(store, side.position)\n",
+        "        return False\n",
+        among=("snapshots_tell_nothing", "connector_snapshots_again"),
     ),
     # -- rereads
     Mutant(

@@ -79,6 +79,7 @@ beacons = st.builds(
     place=places,
     streamed=st.booleans(),
     server=st.text(max_size=30),
+    replaced=st.none() | st.tuples(numbers, numbers),
 )
 observations: st.SearchStrategy[Observation] = st.one_of(
     row_blocks(),

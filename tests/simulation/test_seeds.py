@@ -10,7 +10,7 @@ import pytest
 from app.core.finding import Stage
 from app.simulation.faults import REPAIRS, Fault
 from app.simulation.run import run_seed, simulate
-from app.simulation.setting import Setting
+from app.simulation.setting import NOT_WITHOUT_SNAPSHOTS, Setting
 from app.simulation.shrink import Failing
 from app.simulation.worker import Told
 from app.simulation.world import World
@@ -28,6 +28,20 @@ def test_every_drift_is_told_and_nothing_else(number: int) -> None:
     setting = Setting.draw(seed, CHANGES)
     score = run_seed(seed, CHANGES)
     failed = Failing(seed, CHANGES, setting.faults, score)
+    assert score.complaints == [], f"{failed.command}\n{score.complaints[:5]}"
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_stores_of_which_no_snapshot_tells_are_covered_by_passes(number: int) -> None:
+    """Gaps in their logs are seen, rows that went in one are not there, and all is verified again behind a pass."""
+    drawn = Setting.draw(FIRST + number, CHANGES)
+    faults = drawn.faults - NOT_WITHOUT_SNAPSHOTS | {Fault.SNAPSHOTS_TELL_NOTHING}
+    if number % 2:
+        faults |= {Fault.CONNECTOR_SNAPSHOTS_AGAIN}
+    world = World(replace(drawn, faults=faults))
+    score = world.run()
+    assert world.setting.streams_alone
+    failed = Failing(drawn.seed, CHANGES, faults, score)
     assert score.complaints == [], f"{failed.command}\n{score.complaints[:5]}"
 
 

@@ -34,8 +34,8 @@ INT = FieldType(FieldKind.INT64)
 WINDOW_MS = 1_000
 
 
-def contract(*, pipeline: bool, stores: str = "AR", partitions: int = 1) -> EntityContract:
-    """Return a contract over stores of one letter each, the first of them the authority."""
+def contract(*, pipeline: bool, stores: str = "AR", partitions: int = 1, streams_alone: str = "") -> EntityContract:
+    """Return a contract over stores of one letter each, the first the authority; some without a snapshot."""
     fills = Pipeline("group", "topic") if pipeline else None
     return EntityContract(
         entity="t",
@@ -44,7 +44,7 @@ def contract(*, pipeline: bool, stores: str = "AR", partitions: int = 1) -> Enti
         key=(KeyField("id", INT, dict.fromkeys(stores, "id")),),
         fields=(Field("v", INT, dict.fromkeys(stores, "v")),),
         authority=stores[0],
-        stores=tuple(StoreTable(store, "t", f"{store}.t", partitions) for store in stores),
+        stores=tuple(StoreTable(s, "t", f"{s}.t", partitions, s not in streams_alone) for s in stores),
         replicas=tuple(Replica(store, WINDOW_MS, 10 * WINDOW_MS, fills) for store in stores[1:]),
     )
 
@@ -65,8 +65,11 @@ class Story:
         late: str = "",
         awake_rows_max: int = AWAKE_ROWS_MAX,
         partitions: int = 1,
+        streams_alone: str = "",
     ) -> None:
-        self.contract = contract(pipeline=pipeline, stores=stores, partitions=partitions)
+        self.contract = contract(pipeline=pipeline, stores=stores, partitions=partitions, streams_alone=streams_alone)
+        self.streams_alone = streams_alone
+        self.replaced: dict[str, tuple[int, int]] = {}
         self.awake_rows_max = awake_rows_max
         self.shard = Shard((self.contract,), 0, awake_rows_max)
         self.table: dict[bytes, bytes] = {}
@@ -84,9 +87,10 @@ class Story:
                 self.start(store)
 
     def start(self, store: str) -> None:
-        """Let a store's connector begin, with the snapshot of its beacon."""
+        """Let a store's connector begin, with the snapshot of its beacon if it takes one."""
         self.started += store
-        self._beacon(store, 0, streamed=False)
+        if store not in self.streams_alone:
+            self._beacon(store, 0, streamed=False)
 
     def restart(self) -> None:
         """Let the worker start again from its table."""
@@ -234,9 +238,17 @@ class Story:
         """Return a store's next beacon, behind the blocks that were made of its log."""
         self.sequence += 1
         place = self.place(store) if streamed else binlog_place(1, 100, 0, is_delete=False)
-        beacon = Beacon(store, 1, self.sequence, at_ms, self.acknowledged_ms[store], place, streamed, "server")
+        before, self.replaced[store] = self.replaced.get(store, (0, 0)), (1, self.sequence)
+        beacon = Beacon(store, 1, self.sequence, at_ms, self.acknowledged_ms[store], place, streamed, "server", before)
         self.acknowledged_ms[store] = at_ms + 10
         return Barrier(beacon, self._next(f"{store}.beacon"), self._ends(store))
+
+    def lose_beacon(self, store: str, at_ms: int) -> None:
+        """Let a store's log have a beacon that nobody reads, in a stretch that its connector has left out."""
+        self.sequence += 1
+        self.place(store)
+        self.replaced[store] = (1, self.sequence)
+        self.acknowledged_ms[store] = at_ms + 10
 
     def read_beacon_again(self, store: str, place: bytes) -> None:
         """Let a snapshot that stands at a place show the store's beacon too."""

@@ -8,6 +8,7 @@ import pytest
 
 from app.core.canonical_key import key_writer
 from app.core.conducting import (
+    COVER_PAUSE_MS,
     ROWS_PATIENCE_MS,
     SLICE_PATIENCE_MS,
     TRIES,
@@ -278,3 +279,47 @@ def test_what_is_asked_for_is_read_by_a_pass_that_begins_afterwards() -> None:
         assert made.conclude(0, NIGHT_MS) is not None
     assert made.done["t"].whole_begun_wall_ms == NIGHT_MS
     assert made.look(0, NIGHT_MS, {}) is None
+
+
+def _without_snapshots(watermark_ms: int | None = 9_000) -> Desk:
+    """Return the desk of a store that has no snapshots, which was told that its table is not covered yet."""
+    made = table()
+    stores = tuple(replace(each, has_snapshot=each.store != "R") for each in made.stores)
+    made = replace(made, stores=stores)
+    of = Desk.of("R", [made], TERMS, 1, 0)
+    of.seen_status(status(coverage=Coverage.UNCOVERED, watermark_ms=watermark_ms))
+    return of
+
+
+def test_a_table_without_a_snapshot_is_read_whole_before_it_is_covered() -> None:
+    """There is no sample before it, and its last word alone says that it was read, from its beginning on."""
+    made = _without_snapshots()
+    words = [read(made, end, now_ms=n * 60_000).word for n, end in enumerate([("100",), ()])]
+    assert words == [None, (b"", b"", PLACE)]
+    assert made.done["t"].whole_rows == 200
+
+
+def test_it_is_not_read_before_its_stream_is() -> None:
+    """A pass that begins before the first beacon that is read would count for nothing."""
+    made = _without_snapshots(watermark_ms=None)
+    assert made.look(0, NIGHT_MS, {}) is None
+
+
+def test_another_pass_waits_until_the_last_one_could_have_covered_it() -> None:
+    """Coverage shows some seconds behind the word; where it does not come, all is read again."""
+    made = _without_snapshots()
+    read(made, ())
+    assert made.look(60_000, NIGHT_MS + COVER_PAUSE_MS - 1, {}) is None
+    assert made.look(60_000, NIGHT_MS + COVER_PAUSE_MS, {}) is not None
+
+
+def test_a_pass_in_which_coverage_ends_begins_anew() -> None:
+    """What it has read stands before a gap in the log."""
+    made = _without_snapshots()
+    made.seen_status(status())
+    made.resume([Done("t", "R", finished=2, after=("100",), begun=PLACE, slices=1)])
+    begun = made.begin(looked(made), Bound(("200",), 100, 1.0), "driftline-slice-1", 0, NIGHT_MS)
+    assert begun is not None
+    made.seen_status(status(coverage=Coverage.UNCOVERED))
+    assert (made.slice, made.done["t"].after, made.done["t"].begun) == (None, (), b"")
+    assert looked(made, 60_000).after == ()
