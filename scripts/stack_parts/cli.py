@@ -28,7 +28,15 @@ def _parser() -> argparse.ArgumentParser:
         help=f"first of the stack's ports (default: as before; at first {DEFAULT_BASE_PORT}, or the next free block)",
     )
     up.add_argument("--without", action="append", default=[], choices=commands.PARTS, help="leave out a part")
-    up.add_argument("--only", action="append", choices=commands.PARTS, help="start this part and no other")
+    up.add_argument("--only", action="append", choices=commands.ALL_PARTS, help="start this part and no other")
+    up.add_argument(
+        "--with",
+        dest="more",
+        action="append",
+        default=[],
+        choices=commands.MORE_PARTS,
+        help="start this part too: a server of MongoDB's protocol",
+    )
     up.add_argument(
         "--mariadb-faketime-file",
         type=Path,
@@ -40,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     status.add_argument("-o", "--output", choices=("table", "json"), default="table")
     status.add_argument("--json", dest="output", action="store_const", const="json", help="the same as -o json")
     logs = actions.add_parser("logs", parents=[named], help="the ends of the parts' logs")
-    logs.add_argument("parts", nargs="*", metavar="PART", help=", ".join(commands.PARTS))
+    logs.add_argument("parts", nargs="*", metavar="PART", help=", ".join(commands.ALL_PARTS))
     logs.add_argument("-n", "--lines", type=int, default=20)
     logs.add_argument("-f", "--follow", action="store_true")
     connectors_ = actions.add_parser("connectors", help="apply connectors/*.json, steer them, look at them")
@@ -69,7 +77,10 @@ def _status(name: str, output: str) -> int:
         print(f"registry          {told['registry']['url']}")
         print(f"postgres          {told['postgres']['host']}:{told['postgres']['port']}/{told['postgres']['database']}")
         print(f"mariadb           {told['mariadb']['host']}:{told['mariadb']['port']}/{told['mariadb']['database']}")
-        print(f"passwords         {told['secrets']}/{{postgres,mariadb}}/ROLE")
+        if "mongodb" in parts:
+            mongodb = told["mongodb"]
+            print(f"mongodb           {mongodb['host']}:{mongodb['port']}/{mongodb['database']}")
+        print(f"passwords         {told['secrets']}/{{postgres,mariadb,mongodb}}/ROLE")
     return 0 if all(state["state"] == "running" for state in parts.values()) else 1
 
 
@@ -97,6 +108,7 @@ def _act(arguments: argparse.Namespace) -> int:
                 arguments.name,
                 arguments.base_port,
                 without=arguments.without + [p for p in commands.PARTS if p not in (arguments.only or commands.PARTS)],
+                more=arguments.more + (arguments.only or []),
                 faketime_file=arguments.mariadb_faketime_file,
                 quiet=arguments.quiet,
             )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stack_parts import compose_files as compose
-from stack_parts import jvm_parts, mariadb, postgres
+from stack_parts import jvm_parts, mariadb, mongodb, postgres
 from stack_parts.failure import StackError
 from stack_parts.jars import ensure_jars, jars_folder
 from stack_parts.layout import (
@@ -30,9 +30,8 @@ from stack_parts.part import Part, bring_up, log_of, running_part, take_down
 from stack_parts.process import locked
 from stack_parts.progress import Progress
 from stack_parts.secret_files import (
+    ADMINS,
     DATABASE,
-    MARIADB_ADMIN,
-    POSTGRES_ADMIN,
     ROLES,
     Addresses,
     passwords,
@@ -44,10 +43,13 @@ from stack_parts.tools import ensure_tools, tools_of
 
 DESCRIPTION = "stack.json"
 PARTS = ("kafka", "postgres", "mariadb", "registry", "connect-feed", "connect-pipeline")
+# Started on request only.
+MORE_PARTS = ("mongodb",)
+ALL_PARTS = (*PARTS, *MORE_PARTS)
 # What may be left out of a start, and the parts that cannot do without another.
 NEEDS = {"connect-feed": ("kafka",), "connect-pipeline": ("kafka",)}
 # Writers first, the broker last: whoever still writes needs somewhere to write to.
-STOP_ORDER = (("connect-feed", "connect-pipeline", "registry"), ("mariadb", "postgres"), ("kafka",))
+STOP_ORDER = (("connect-feed", "connect-pipeline", "registry"), ("mariadb", "postgres", "mongodb"), ("kafka",))
 STOP_SIGNALS = {"postgres": signal.SIGINT}
 PATIENCE_S = 20.0
 
@@ -56,9 +58,10 @@ def describe(layout: Layout) -> dict[str, Any]:
     """Everything another program needs to use the stack: addresses, folders, roles and where their passwords lie."""
     ports = layout.ports
 
-    def roles(database: str, admin: str) -> dict[str, Any]:
+    def roles(database: str) -> dict[str, Any]:
         return {
-            role: {"user": role, "password_file": str(layout.secrets / database / role)} for role in (admin, *ROLES)
+            role: {"user": role, "password_file": str(layout.secrets / database / role)}
+            for role in (ADMINS[database], *ROLES)
         }
 
     return {
@@ -81,7 +84,7 @@ def describe(layout: Layout) -> dict[str, Any]:
             "database": DATABASE,
             "schema": "public",
             "data_folder": str(layout.databases / "postgres"),
-            "roles": roles("postgres", POSTGRES_ADMIN),
+            "roles": roles("postgres"),
         },
         "mariadb": {
             "host": LOOPBACK,
@@ -89,7 +92,14 @@ def describe(layout: Layout) -> dict[str, Any]:
             "database": DATABASE,
             "socket": str(mariadb.socket_path(layout)),
             "data_folder": str(layout.databases / "mariadb"),
-            "roles": roles("mariadb", MARIADB_ADMIN),
+            "roles": roles("mariadb"),
+        },
+        "mongodb": {
+            "host": LOOPBACK,
+            "port": ports.mongodb,
+            "database": DATABASE,
+            "data_folder": str(layout.databases / "mongodb"),
+            "roles": roles("mongodb"),
         },
     }
 
@@ -125,7 +135,7 @@ def chosen(name: str, base_port: int | None) -> Layout:
         return Layout(name, Ports(base_port if base_port is not None else _free_base(name)))
     if base_port is None or base_port == layout.ports.base:
         return layout
-    if any(running_part(layout, part) for part in PARTS):
+    if any(running_part(layout, part) for part in ALL_PARTS):
         raise StackError(
             f"stack {name} runs on base port {layout.ports.base}, not {base_port}",
             f"scripts/stack down --name {name}, then start it with the other base",
@@ -168,11 +178,12 @@ def up(
     base_port: int | None,
     *,
     without: Sequence[str] = (),
+    more: Sequence[str] = (),
     faketime_file: Path | None = None,
     quiet: bool = False,
 ) -> Layout:
     """Start what does not run yet and wait until all of it is ready; any number of times, after any accident."""
-    wanted = [part for part in PARTS if part not in without]
+    wanted = [part for part in PARTS if part not in without] + [part for part in MORE_PARTS if part in more]
     for part in wanted:
         for need in NEEDS.get(part, ()):
             if need not in wanted:
@@ -200,7 +211,9 @@ def _prepare(layout: Layout) -> None:
         if shared.is_symlink() or shared.stat().st_uid != os.geteuid():
             raise StackError(f"{shared} belongs to another user", "remove it, or move the project to another folder")
     layout.secrets.mkdir(mode=0o700, exist_ok=True)
-    passwords(layout.secrets, "postgres"), passwords(layout.secrets, "mariadb"), placeholder(layout.secrets)
+    placeholder(layout.secrets)
+    for database in ADMINS:
+        passwords(layout.secrets, database)
     ports = layout.ports
     write_worker_files(
         layout.secrets,
@@ -212,6 +225,7 @@ def _prepare(layout: Layout) -> None:
             mariadb_host=LOOPBACK,
             mariadb_port=ports.mariadb,
         ),
+        more_feed={"mongodb.url": mongodb.feed_url(layout)},
     )
     _write_description(layout)
 
@@ -221,12 +235,13 @@ def _start(layout: Layout, wanted: Sequence[str], lock: int, progress: Progress,
         "kafka": lambda: jvm_parts.kafka(layout),
         "postgres": lambda: postgres.part(layout),
         "mariadb": lambda: mariadb.part(layout, faketime_file),
+        "mongodb": lambda: mongodb.part(layout),
         "registry": lambda: jvm_parts.registry(layout),
         "connect-feed": lambda: jvm_parts.connect(layout, "feed"),
         "connect-pipeline": lambda: jvm_parts.connect(layout, "pipeline"),
     }
-    jvm = {part for part in wanted if part not in {"postgres", "mariadb"}}
-    with concurrent.futures.ThreadPoolExecutor(max_workers=len(PARTS) + 1) as pool:
+    jvm = {part for part in wanted if part not in ADMINS}
+    with concurrent.futures.ThreadPoolExecutor(max_workers=len(ALL_PARTS) + 1) as pool:
         fetched = pool.submit(_fetch, progress) if jvm else None
         started: dict[str, concurrent.futures.Future[None]] = {}
 
@@ -271,16 +286,16 @@ def _stop_all(layout: Layout, progress: Progress) -> None:
         if part == "mariadb":
             mariadb.forget_clocks()
 
-    with concurrent.futures.ThreadPoolExecutor(max_workers=len(PARTS)) as pool:
+    with concurrent.futures.ThreadPoolExecutor(max_workers=len(ALL_PARTS)) as pool:
         for together in STOP_ORDER:
             list(pool.map(stop, together))
 
 
 def status(name: str) -> dict[str, Any]:
-    """The stack's description and the state of each part."""
+    """The stack's description and the state of each part; of those on request, what was ever started."""
     layout = existing(name)
     parts = {}
-    for part in PARTS:
+    for part in (*PARTS, *(part for part in MORE_PARTS if log_of(layout, part).exists())):
         process = running_part(layout, part)
         parts[part] = {
             "state": "running" if process else "stopped",
@@ -293,10 +308,10 @@ def status(name: str) -> dict[str, Any]:
 def logs(name: str, parts: Sequence[str], lines: int, *, follow: bool) -> None:
     """Show the ends of the logs, or go on showing them."""
     layout = existing(name)
-    files = [log_of(layout, part) for part in (parts or PARTS)]
+    files = [log_of(layout, part) for part in (parts or ALL_PARTS)]
     files = [file for file in files if file.exists()]
     if not files:
-        raise StackError(f"stack {name} has no logs of {', '.join(parts) or 'any part'}", f"parts: {', '.join(PARTS)}")
+        raise StackError(f"{name} has no logs of {', '.join(parts) or 'any part'}", f"parts: {', '.join(ALL_PARTS)}")
     subprocess.run(["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, files)], check=False)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stack_parts import kafka_wire, mariadb, postgres
+from stack_parts import kafka_wire, mariadb, mongodb, postgres
 from stack_parts.connect_rest import ConnectRest
 from stack_parts.failure import StackError
 from stack_parts.kafka_wire import NewTopic
@@ -51,7 +51,7 @@ class Connector:
     def database(self) -> str | None:
         """Which of the local databases it reads, if any."""
         kind = self.config["connector.class"].rpartition(".")[2]
-        return {"PostgresConnector": "postgres", "MariaDbConnector": "mariadb"}.get(kind)
+        return {"PostgresConnector": "postgres", "MariaDbConnector": "mariadb", "MongoDbConnector": "mongodb"}.get(kind)
 
 
 def names() -> list[str]:
@@ -131,8 +131,10 @@ def _topics(layout: Layout, connectors: Iterable[Connector]) -> list[NewTopic]:
         prefix, database = connector.prefix, connector.database
         if prefix is None:
             continue
-        if database is not None and not tables:
+        if database in SHOP_SCHEMA and not tables:
             tables = {each: _tables(layout, each) for each in SHOP_SCHEMA}
+        if database == "mongodb":
+            tables[database] = mongodb.collections(layout)
         for name in topic_names(connector, (*candidates(database, tables), *OWN_TABLES)):
             wanted[name] = NewTopic(name, partitions(connector.config, name))
     return list(wanted.values())
@@ -140,8 +142,8 @@ def _topics(layout: Layout, connectors: Iterable[Connector]) -> list[NewTopic]:
 
 def candidates(database: str | None, tables: Mapping[str, Sequence[str]]) -> list[str]:
     """The tables that a database has or will have: a sink makes a table in the copy only when its first row comes."""
-    if database is None:
-        return []
+    if database not in SHOP_SCHEMA:
+        return list(tables.get(database or "", ()))
     shop = {table.partition(".")[2] for each, schema in SHOP_SCHEMA.items() for table in tables[each]
             if table.startswith(f"{schema}.")}  # fmt: skip
     return [*tables[database], *(f"{SHOP_SCHEMA[database]}.{table}" for table in sorted(shop))]
@@ -210,7 +212,10 @@ def _marker_arrives(layout: Layout, connector: Connector, within_s: float = 1.5)
     kafka, topic, token = _kafka(layout), f"{connector.prefix}.stack.marker", secrets.token_hex(8)
     offset = kafka_wire.end_offset(kafka, topic, 0)
     change = f"UPDATE stack.marker SET token = '{token}' WHERE id = 1"  # noqa: S608 - a token of our own
-    (postgres.sql if connector.database == "postgres" else mariadb.sql)(layout, change)
+    if connector.database == "mongodb":
+        mongodb.mark(layout, token)
+    else:
+        (postgres.sql if connector.database == "postgres" else mariadb.sql)(layout, change)
     deadline_s = time.monotonic() + within_s
     while time.monotonic() < deadline_s:
         for record in kafka_wire.read(kafka, topic, 0, offset):
@@ -231,4 +236,7 @@ def is_live_change(value: bytes | None, token: str) -> bool:
         # Another converter than JSON: the bytes have to do.
         return True
     envelope = envelope.get("payload", envelope)
-    return envelope.get("op") in {"c", "u"} and (envelope.get("after") or {}).get("token") == token
+    after = envelope.get("after") or {}
+    # MongoDB's connector writes a document as a text.
+    row = json.loads(after) if isinstance(after, str) else after
+    return envelope.get("op") in {"c", "u"} and row.get("token") == token

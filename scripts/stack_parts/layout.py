@@ -12,7 +12,7 @@ from stack_parts.failure import StackError
 PROJECT = Path(__file__).resolve().parents[2]
 DEFAULT_NAME = "demo"
 DEFAULT_BASE_PORT = 29092
-PORTS_PER_STACK = 8
+PORTS_PER_STACK = 10
 # Two stacks whose bases lie this far apart never meet.
 PORT_STEP = 10
 LOOPBACK = "127.0.0.1"
@@ -72,6 +72,11 @@ class Ports:
     def mariadb(self) -> int:
         """MariaDB."""
         return self.base + 7
+
+    @property
+    def mongodb(self) -> int:
+        """The server of MongoDB's protocol; the port between is that of the containers' MySQL."""
+        return self.base + 9
 
 
 @dataclass(frozen=True)

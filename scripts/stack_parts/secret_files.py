@@ -1,8 +1,9 @@
 """Passwords, made once per stack, each in files that only their owner may read.
 
-`secrets/postgres/ROLE` and `secrets/mariadb/ROLE` hold one password each. `secrets/feed.properties` and
-`secrets/pipeline.properties` are what the two Connect workers read through their file config provider, relative to
-their working folder, so that a connector's JSON is the same wherever it runs and holds no secret.
+`secrets/postgres/ROLE`, `secrets/mariadb/ROLE` and `secrets/mongodb/ROLE` hold one password each.
+`secrets/feed.properties` and `secrets/pipeline.properties` are what the two Connect workers read through their file
+config provider, relative to their working folder, so that a connector's JSON is the same wherever it runs and holds no
+secret.
 """
 
 import os
@@ -11,7 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-POSTGRES_ADMIN, MARIADB_ADMIN = "postgres", "root"
+POSTGRES_ADMIN, MARIADB_ADMIN, MONGODB_ADMIN = "postgres", "root", "root"
+ADMINS = {"postgres": POSTGRES_ADMIN, "mariadb": MARIADB_ADMIN, "mongodb": MONGODB_ADMIN}
 ROLES = ("shop_owner", "shop_sink", "cdc_feed", "cdc_pipeline")
 DATABASE = "shop"
 PLACEHOLDER = "placeholder"
@@ -46,9 +48,8 @@ def _secret(path: Path) -> str:
 
 
 def passwords(folder: Path, database: str) -> dict[str, str]:
-    """Role to password for `postgres` or `mariadb`."""
-    admin = POSTGRES_ADMIN if database == "postgres" else MARIADB_ADMIN
-    return {role: _secret(folder / database / role) for role in (admin, *ROLES)}
+    """Role to password for `postgres`, `mariadb` or `mongodb`."""
+    return {role: _secret(folder / database / role) for role in (ADMINS[database], *ROLES)}
 
 
 def placeholder(folder: Path) -> str:

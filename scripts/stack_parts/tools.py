@@ -58,6 +58,8 @@ TOOLS = {
         Tool(str(POSTGRES_BINARIES / "postgres"), ("postgresql-15", "postgresql-client-15")),
         Tool(str(POSTGRES_BINARIES / "psql"), ("postgresql-client-15",)),
     ),
+    # A Python package of the project's own environment.
+    "mongodb": (),
 }
 """What each part of the stack needs."""
 

@@ -79,6 +79,7 @@ def test_only_loopback_is_published_on_the_same_ports_as_locally(compose: dict[s
         "registry": PORTS.registry,
         "postgres": PORTS.postgres,
         "mariadb": PORTS.mariadb,
+        "mongodb": PORTS.mongodb,
     }
     assert local.items() <= published.items()
     assert len(set(published.values())) == len(published)

@@ -280,4 +280,4 @@ def test_nothing_is_asked_for_that_no_wanted_part_needs(tmp_path: Path, monkeypa
         tools.ensure_tools(tmp_path / "lock", tools.tools_of(["kafka"]))
     assert "java, mvn" in str(refused.value)
     assert "mariadb" not in f"{refused.value} {refused.value.hint}"
-    assert set(tools.TOOLS) == set(commands.PARTS)
+    assert set(tools.TOOLS) == set(commands.ALL_PARTS)

@@ -162,7 +162,10 @@ class _Rules:
             yield self.found(Problem.SMALL_CHUNKS, chunk, f"{_CHUNK_ROWS} by default")
 
     def _snapshots(self) -> Iterator[Found]:
-        if self.config.get("snapshot.mode", "initial") not in _SNAPSHOTS:
+        if self.store.kind is StoreKind.MONGODB:
+            if self.config.get("snapshot.mode", "initial") != "no_data":
+                yield self.found(Problem.INITIAL_READ, "snapshot.mode", "initial by default")
+        elif self.config.get("snapshot.mode", "initial") not in _SNAPSHOTS:
             yield self.found(Problem.NO_SNAPSHOT, "snapshot.mode")
         for name in filter(_SNAPSHOT_PART.fullmatch, sorted(self.config)):
             yield self.found(Problem.NO_SNAPSHOT, name)

@@ -334,6 +334,12 @@ class Problem(Enum):
         "rows older than the connector are never seen",
         'set "snapshot.mode": "initial", and leave no table and no row out of it',
     )
+    INITIAL_READ = (
+        "initial_read",
+        _E,
+        "what an initial snapshot of MongoDB reads does not tell where in the log it stands",
+        'set "snapshot.mode": "no_data": documents of before are read by signals',
+    )
     SECRET_IN_CONFIG = (
         "secret_in_config",
         _W,
