@@ -1,4 +1,4 @@
-"""The row of `driftline_beacon` that belongs to a store, in PostgreSQL and in MariaDB or MySQL.
+"""The row of `driftline_beacon` that belongs to a store, in PostgreSQL and in MariaDB or MySQL; MongoDB's is beside.
 
 Reads the row and writes it by compare-and-set, one statement and one commit each; nothing else in the store is
 touched. The role needs SELECT and UPDATE on this one table.
@@ -13,6 +13,7 @@ import psycopg
 import pymysql
 from psycopg import sql
 
+from app.adapters.mongodb_beacon_rows import MongodbBeaconRows
 from app.adapters.server_identity import IDENTITY
 from app.adapters.sql_clients import Use, connect_mysql, connect_postgres
 from app.adapters.system_clock import wall_utc
@@ -189,13 +190,9 @@ def _parameters(beat: Beat, server: str, store: str, wall_at: object) -> tuple[o
 
 
 def beacon_rows(store: StoreSettings) -> BeaconRows:
-    """Return the adapter of a store; `ContractViolation` for a kind that takes no beacons."""
+    """Return the adapter of a store."""
     if store.kind is StoreKind.POSTGRES:
         return PostgresBeaconRows(store)
-    if store.kind in {StoreKind.MARIADB, StoreKind.MYSQL}:
-        return MysqlBeaconRows(store)
-    raise ContractViolation(
-        f"no beacons can be written into a store of kind {store.kind.value}",
-        where=f"store {store.name}",
-        hint="leave it out of the beacon writer's stores",
-    )
+    if store.kind is StoreKind.MONGODB:
+        return MongodbBeaconRows(store)
+    return MysqlBeaconRows(store)

@@ -83,7 +83,11 @@ def command(invocation: Invocation, instance: str, http_port: int | None, http_h
 
     settings = invocation.settings()
     configure_logs("beacon", version("driftline"), instance)
-    stores = {name: store for name, store in settings.stores.items() if store.kind is not StoreKind.MONGODB}
+    stores = {
+        name: store
+        for name, store in settings.stores.items()
+        if store.kind is not StoreKind.MONGODB or "beacon" in store.roles
+    }
     if not stores:
         raise ContractViolation("no store takes beacons", where=str(invocation.config))
     told = _Told(list(stores))
