@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from types import TracebackType
 from typing import Final, Self
-from uuid import UUID
 
 from bson.int64 import Int64
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from app.adapters.mongodb_client import Document, connect_mongodb
+from app.adapters.mongodb_faults import said
+from app.adapters.mongodb_identity import BEACON, server_name
 from app.adapters.system_clock import wall_utc
 from app.core.beacon_writer import BeaconRow, Beat
 from app.core.errors import ContractViolation, Unready
 from app.settings import StoreSettings
 
-TABLE: Final = "driftline_beacon"
 _READ: Final = ("writer_epoch", "sequence", "issued_at_ms", "previous_acknowledged_ms")
 
 
@@ -50,21 +50,21 @@ class MongodbBeaconRows:
         """Return the document as a majority has it, and look again whose it is: a restore takes no connection away."""
         try:
             client = self._connected()
-            self.server = self._named(client)
-            found = client[self.store.schema][TABLE].find_one({"_id": self.store.name})
+            self.server = server_name(client, self.store.schema)
+            found = client[self.store.schema][BEACON].find_one({"_id": self.store.name})
         except PyMongoError as fault:
             self.close()
             raise self._unready(fault) from fault
         if found is None:
             raise ContractViolation(
-                f"{self.store.schema}.{TABLE} has no document for this store",
+                f"{self.store.schema}.{BEACON} has no document for this store",
                 where=f"store {self.store.name}",
                 hint="run `driftline init` for this store",
             )
         row = [found[name] for name in _READ if isinstance(found.get(name), int)]
         if len(row) != len(_READ):
             raise ContractViolation(
-                f"the document of this store in {self.store.schema}.{TABLE} is no beacon",
+                f"the document of this store in {self.store.schema}.{BEACON} is no beacon",
                 where=f"store {self.store.name}",
                 hint="remove it, and run `driftline init` for this store",
             )
@@ -79,7 +79,7 @@ class MongodbBeaconRows:
         }
         try:
             client = self._connected()
-            self.server = self.server or self._named(client)
+            self.server = self.server or server_name(client, self.store.schema)
             written = {
                 "writer_epoch": Int64(beat.row.epoch),
                 "sequence": Int64(beat.row.sequence),
@@ -88,7 +88,7 @@ class MongodbBeaconRows:
                 "server": self.server,
                 "wall_at": wall_utc(),
             }
-            done = client[self.store.schema][TABLE].update_one(expected, {"$set": written})
+            done = client[self.store.schema][BEACON].update_one(expected, {"$set": written})
         except PyMongoError as fault:
             self.close()
             raise self._unready(fault) from fault
@@ -99,18 +99,10 @@ class MongodbBeaconRows:
             self._client = connect_mongodb(self.store, "beacon")
         return self._client
 
-    def _named(self, client: MongoClient[Document]) -> str:
-        replica_set = client.admin.command("hello").get("setName", "")
-        about = next(iter(client[self.store.schema].list_collections(filter={"name": TABLE})), {})
-        uuid = about.get("info", {}).get("uuid", "")
-        # A server that is not MongoDB's own may not mark the bytes as a UUID.
-        return f"{replica_set}/{UUID(bytes=uuid) if isinstance(uuid, bytes) else uuid}"
-
     def _unready(self, fault: Exception) -> Unready:
-        first_line = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         user = self.store.role("beacon").user
         return Unready(
-            f"the beacon document cannot be reached: {first_line}",
+            f"the beacon document cannot be reached: {said(fault)}",
             where=f"store {self.store.name} at {self.store.host}:{self.store.port}",
-            hint=f"is there a primary, and may {user} find and update in {self.store.schema}.{TABLE}?",
+            hint=f"is there a primary, and may {user} find and update in {self.store.schema}.{BEACON}?",
         )

@@ -1,5 +1,7 @@
 """What `driftline init` runs in a SQL store: own tables, roles, and rights, no wider than each role's work.
 
+What it runs in MongoDB is asked for here too, and stands in `app.adapters.own_collections`.
+
 | role | may |
 |---|---|
 | beacon | SELECT and UPDATE the beacon's row |
@@ -20,24 +22,23 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import psycopg
 import pymysql
 
+from app.adapters import own_collections
+from app.adapters.own_script import HIDDEN, LOGINS, Role, Statement
 from app.adapters.server_identity import as_token
 from app.adapters.sql_clients import Use, connect_mysql, connect_postgres
 from app.core.canary import ENTITY as CANARY
 from app.core.contract import EntityContract, RepairMode
-from app.core.errors import ContractViolation, Unready
+from app.core.errors import Unready
 from app.core.guard import repair_policy
 from app.core.store import StoreKind
 from app.settings import StoreSettings
 
-Role = Literal["beacon", "read", "apply", "conduct", "canary"]
-LOGINS: Final[tuple[Role, ...]] = ("beacon", "read", "apply", "conduct", "canary")
 _ON_CONTRACTS: Final[tuple[Role, ...]] = ("read", "apply", "conduct")
-HIDDEN: Final = "'***'"
 REFERRING: Final = "{referring column}"
 ITS_TABLE: Final = "{its table}"
 _FOLLOWING: Final = """
@@ -52,20 +53,6 @@ SELECT DISTINCT k.table_schema, k.table_name, k.column_name
 _PUBLISHED: Final = ("driftline_beacon", "driftline_signal", "driftline_ledger")
 _FENCE: Final = "driftline_fence"
 """Nobody reads it from a topic, but a connector that captures it ends where it may not read it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement as a person reads it; `HIDDEN` in it stands for the password of `role`.
-
-    `needs` is a contract's table without which it is left out: the pipeline may make that table later. `for_each` is
-    one by whose foreign keys it is run: for each column in other tables, in the place of `REFERRING` and `ITS_TABLE`.
-    """
-
-    text: str
-    role: str = ""
-    needs: str = ""
-    for_each: str = ""
 
 
 def _name(kind: StoreKind, name: str) -> str:
@@ -126,6 +113,8 @@ def _fence(store: StoreSettings) -> str:
 
 def accepts_server(store: StoreSettings) -> Statement:
     """Return what lets repairs go on where another server answers for the store than the one they were made on."""
+    if store.kind is StoreKind.MONGODB:
+        return own_collections.accepts_server(store)
     return Statement(f"UPDATE {_fence(store)} SET token = {as_token(store.kind)} WHERE scope = 'server'")  # noqa: S608 - quoted
 
 
@@ -134,6 +123,8 @@ def raises_fence(store: StoreSettings, shard: str = "") -> Statement:
 
     It is the store's, or that of one of its shards, for which `KeyError` is raised where the settings have no token.
     """
+    if store.kind is StoreKind.MONGODB:
+        return own_collections.raises_fence(store, shard)
     fence = _fence(store)
     if not shard:
         token = store.fence_token
@@ -149,7 +140,9 @@ def raises_fence(store: StoreSettings, shard: str = "") -> Statement:
 
 
 def statements(store: StoreSettings, contracts: Iterable[EntityContract]) -> list[Statement]:
-    """Return what makes one store ready, in order; `ContractViolation` for a kind that has no SQL."""
+    """Return what makes one store ready, in order."""
+    if store.kind is StoreKind.MONGODB:
+        return own_collections.statements(store, contracts)
     here = [contract for contract in contracts if any(place.store == store.name for place in contract.stores)]
     rights = list(_rights(store, here))
     has_canary = any(contract.entity == CANARY for contract in here)
@@ -158,10 +151,8 @@ def statements(store: StoreSettings, contracts: Iterable[EntityContract]) -> lis
         canary = _template("postgres_canary.sql", store) if has_canary else ()
         roles = _postgres_roles(store, rights, published)
         return [*_template("postgres_tables.sql", store), *canary, *roles, *_published(store, published)]
-    if store.kind in {StoreKind.MARIADB, StoreKind.MYSQL}:
-        canary = _template("mysql_canary.sql", store) if has_canary else ()
-        return [*_template("mysql_tables.sql", store), *canary, *_mysql_roles(store, rights, published)]
-    raise ContractViolation(f"a store of kind {store.kind.value} has no SQL", where=f"store {store.name}")
+    canary = _template("mysql_canary.sql", store) if has_canary else ()
+    return [*_template("mysql_tables.sql", store), *canary, *_mysql_roles(store, rights, published)]
 
 
 def _postgres_roles(store: StoreSettings, rights: list[_Rights], published: Sequence[str]) -> Iterator[Statement]:
@@ -300,6 +291,8 @@ def run(store: StoreSettings, script: Iterable[Statement]) -> list[str]:
 
     `Unready` says which statement the server refused, and why: an administrator may read the server's words.
     """
+    if store.kind is StoreKind.MONGODB:
+        return own_collections.run(store, script)
     where = f"store {store.name} at {store.host}:{store.port}"
     at = Statement("log in")
     missing: dict[str, None] = {}

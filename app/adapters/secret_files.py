@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from app.adapters.own_tables import LOGINS
+from app.adapters.own_script import LOGINS
 from app.adapters.seal import KEY_FILES, make_key
 from app.adapters.signing import PLANNER_KEY, SIGNERS, SigningKey, make_signing_key, signer_line, trust
 from app.core.errors import ContractViolation
-from app.core.store import StoreKind
 from app.core.trust import SignerRole
 from app.settings import Settings
 
@@ -50,7 +49,7 @@ def make_secret_files(settings: Settings) -> list[Path]:
         for store in settings.stores.values():
             for role in LOGINS:
                 login = store.roles.get(role)
-                if store.kind is StoreKind.MONGODB or login is None:
+                if login is None:
                     continue
                 if login.password_file is None:
                     where = f"stores.{store.name}.roles.{role}"

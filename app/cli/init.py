@@ -1,4 +1,4 @@
-"""`driftline init`: keys, own tables, roles and rights, own topics. Shows the SQL and runs it on a word."""
+"""`driftline init`: keys, own tables, roles and rights, own topics. Shows what it would run and runs it on a word."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from app.core.store import StoreKind
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from app.adapters.own_tables import Statement
+    from app.adapters.own_script import Statement
     from app.core.contract import EntityContract
     from app.settings import StandbySettings, StoreSettings
 
 
 @click.command()
 @click.option("--store", "only", multiple=True, help="Only this store (may be given several times); no topics then.")
-@click.option("--print", "only_print", is_flag=True, help="Show the SQL and change nothing.")
+@click.option("--print", "only_print", is_flag=True, help="Show what would be run and change nothing.")
 @click.option("--yes", is_flag=True, help="Run it without asking.")
 @click.option(
     "--accept-server",
@@ -63,12 +63,8 @@ def command(
     fences = [(_store_of(fence), fence) for fence in fenced]
     named = {*only, *accepted, *(name for name, _ in fences)}
     contracts = load_contracts(settings.contracts_dir, settings)
-    _check(settings.stores, named, accepted, fences, contracts)
-    stores = [
-        store
-        for store in settings.stores.values()
-        if store.kind is not StoreKind.MONGODB and (not only or store.name in named)
-    ]
+    _check(settings.stores, named, fences, contracts)
+    stores = [store for store in settings.stores.values() if not only or store.name in named]
     scripts = {store.name: statements(store, contracts) for store in stores}
     for name in dict.fromkeys(accepted):
         scripts[name].append(accepts_server(settings.stores[name]))
@@ -131,7 +127,6 @@ def _store_of(fence: str) -> str:
 def _check(
     stores: Mapping[str, StoreSettings],
     named: Collection[str],
-    accepted: Collection[str],
     fences: Collection[tuple[str, str]],
     contracts: Iterable[EntityContract],
 ) -> None:
@@ -139,9 +134,6 @@ def _check(
     for name in sorted(named):
         if name not in stores:
             raise ContractViolation(f"no store is named {safe_text(name)}", hint=f"one of {', '.join(stores)}")
-    for name in (*accepted, *(name for name, _ in fences)):
-        if stores[name].kind is StoreKind.MONGODB:
-            raise ContractViolation("a store of kind mongodb has neither fence nor server's row", where=f"store {name}")
     for name, fence in fences:
         if fence == name and not stores[name].fence_token:
             hint = "raise `fence_token` there first, for workers and operators alike"
@@ -163,8 +155,9 @@ def _show(stores: list[StoreSettings], scripts: dict[str, list[Statement]]) -> N
 
     for store in stores:
         click.echo(f"-- store {store.name}: {store.kind.value} at {store.host}:{store.port}")
+        end = "" if store.kind is StoreKind.MONGODB else ";"
         for statement in scripts[store.name]:
-            click.echo(f"{statement.text};\n")
+            click.echo(f"{statement.text}{end}\n")
         for standby in store.standbys:
             click.echo(f"-- store {store.name}, its standby at {safe_text(standby.host)}:{standby.port}")
             for statement in standby_statements(store):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from app import observe
-from app.adapters.own_tables import Statement, statements
+from app.adapters.own_script import Statement
+from app.adapters.own_tables import statements
 from app.cli.exit_codes import ExitCode
 from app.cli.main import run
 from app.codec.contract_file import load_contracts

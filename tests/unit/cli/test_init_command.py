@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -78,12 +79,25 @@ def test_what_is_run_on_a_standby_is_shown_and_is_the_login_that_looks_at_it(
     assert "'a'" not in there
 
 
-def test_a_store_without_sql_has_no_flags_to_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Told, and nothing is run."""
-    settings = (
-        SETTINGS + "  docs: {kind: mongodb, topic_prefix: docs, converter: json, host: h, port: 1, database: d}\n"
+def test_what_is_run_in_mongodb_is_shown_as_one_command_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands as JSON, with their database; flags are changed where that is asked for, and passwords are hidden."""
+    settings = SETTINGS + (
+        "  docs: {kind: mongodb, topic_prefix: docs, converter: json, host: h, port: 1, database: d, fence_token: 3,"
+        " roles: {beacon: {user: b, password_file: b}}}\n"
     )
+    (tmp_path / "b").write_text("hunter2")
     config = deployment(tmp_path, settings)
-    for option in ("--accept-server", "--raise-fence"):
-        assert run(["--config", str(config), "init", "--print", option, "docs"]) == ExitCode.COULD_NOT_RUN
-        assert "a store of kind mongodb" in capsys.readouterr().err
+    options = ["--accept-server", "docs", "--raise-fence", "docs"]
+    assert run(["--config", str(config), "init", "--print", *options]) == ExitCode.AGREE
+    shown = capsys.readouterr().out
+    _, _, there = shown.partition("-- store docs: mongodb at h:1\n")
+    asked = [json.loads(line) for line in there.split("\n\n") if line]
+    assert {each["db"] for each in asked} == {"driftline", "admin", "d"}
+    assert asked[0] == {"db": "driftline", "command": {**asked[0]["command"], "create": "driftline_beacon"}}
+    accepted, raised = (each["command"]["updates"] for each in asked[-2:])
+    assert accepted == [{"q": {"_id": "server"}, "u": {"$set": {"token": "'server'"}}}]
+    three = {"$numberLong": "3"}
+    assert raised == [{"q": {"_id": "*", "token": {"$lt": three}}, "u": {"$set": {"token": three}}}]
+    assert "hunter2" not in shown
