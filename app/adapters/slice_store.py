@@ -14,7 +14,7 @@ import psycopg
 import pymysql
 
 from app.adapters.sql_clients import Use, connect_mysql, connect_postgres
-from app.codec.slice_signals import SignalRow
+from app.codec.slice_signals import SignalForm, SignalRow
 from app.core.conducting import Bound, Key, Look, Part
 from app.core.contract import KeyField
 from app.core.errors import ContractViolation, Unready
@@ -43,6 +43,8 @@ def _literal(kind: StoreKind, part: KeyField, value: str, type_name: str) -> str
 
 class SqlSliceStore:
     """One store, by the role `conduct`: SELECT of the contracts' tables, INSERT into the signal table."""
+
+    form: Final = SignalForm.SQL
 
     def __init__(self, store: StoreSettings) -> None:
         if store.kind is StoreKind.MONGODB:

@@ -4,7 +4,9 @@ The first row is Debezium's own signal: read the rows of the table that a condit
 the signal table. Collections are read one after another, so the second read tells that the first is over. The other row
 is a signal that Debezium only logs; ingest reads in it which slice is whole, and from where in the log on.
 
-Names of tables are regular expressions there, matched as a whole.
+Names of tables are regular expressions there, matched as a whole. MongoDB's connector knows a collection only once it
+has seen a change of it, and takes what matches none for a plain name: an escaped one would be that of nothing, and stay
+in its queue for ever. So there the name of what is to be read is plain, which as an expression matches itself.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 import msgspec
@@ -24,6 +27,13 @@ _BEGIN: Final = re.compile(r"driftline-slice-[0-9a-f]{1,32}\Z")
 _WHOLE: Final = "-whole"
 _KEY_BYTES_MAX: Final = 1_024
 _SPECIAL: Final = re.compile(r"([^A-Za-z0-9_])")
+
+
+class SignalForm(Enum):
+    """How a store's signals name tables and rows."""
+
+    SQL = "sql"
+    DOCUMENT = "document"  # conditions are documents as text, and a signal's own name is its `_id`
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +74,18 @@ def is_slice_id(text: object) -> bool:
     return isinstance(text, str) and _BEGIN.match(text) is not None
 
 
-def begin_row(name: str, table: str, signal_table: str, condition: str) -> SignalRow:
-    """Return the signal to read the rows of a table that an SQL condition chooses; tables as `schema.table`."""
+def name_of(row: Mapping[str, object]) -> object:
+    """Return what a row of the signal table is named: its `id`, or the `_id` of a document."""
+    return row.get("_id") if row.get("id") is None else row.get("id")
+
+
+def begin_row(name: str, table: str, signal_table: str, condition: str, form: SignalForm = SignalForm.SQL) -> SignalRow:
+    """Return the signal to read the rows of a table that a condition of this form chooses; tables as `schema.table`."""
     names = [_SPECIAL.sub(r"\\\1", each) for each in (table, signal_table)]
-    conditions = [(names[0], condition), (names[1], f"id = '{name}'")]
+    itself = f"id = '{name}'" if form is SignalForm.SQL else json.dumps({"_id": name})
+    conditions = [(names[0], condition), (names[1], itself)]
     data = {
-        "data-collections": names,
+        "data-collections": names if form is SignalForm.SQL else [table, signal_table],
         "type": "incremental",
         "additional-conditions": [{"data-collection": each, "filter": chosen} for each, chosen in conditions],
     }
@@ -84,7 +100,7 @@ def whole_row(word: SliceWord) -> SignalRow:
 
 def word_of(row: Mapping[str, object]) -> SliceWord | None:
     """Return the word that a row of the signal table is, None for another; `Undecodable` for a malformed one."""
-    name = row.get("id")
+    name = name_of(row)
     if not isinstance(name, str) or not name.endswith(_WHOLE) or not is_slice_id(name.removesuffix(_WHOLE)):
         return None
     try:

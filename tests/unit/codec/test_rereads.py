@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.codec.rereads import decode_done, encode_done, record_key
-from app.codec.slice_signals import SliceWord, begin_row, is_slice_id, slice_id, whole_row, word_of
+from app.codec.slice_signals import SignalForm, SliceWord, begin_row, is_slice_id, name_of, slice_id, whole_row, word_of
 from app.core.conducting import Done
 from app.core.errors import Undecodable
 
@@ -33,6 +33,29 @@ def test_the_signal_asks_for_the_slice_and_then_for_its_own_row() -> None:
         {"data-collection": tables[0], "filter": "id > 5"},
         {"data-collection": tables[1], "filter": "id = 'driftline-slice-a1'"},
     ]
+
+
+def test_the_signal_to_mongodb_names_collections_as_they_are() -> None:
+    """Its connector takes a name that it does not know for a plain one; conditions are matched by expressions still."""
+    name = slice_id(0xA1)
+    row = begin_row(name, "shop.or$ders", "driftline.driftline_signal", '{"_id": {"$gt": 5}}', SignalForm.DOCUMENT)
+    data = json.loads(row.data)
+    assert (row.id, row.type, data["type"]) == (name, "execute-snapshot", "incremental")
+    assert data["data-collections"] == ["shop.or$ders", "driftline.driftline_signal"]
+    assert data["additional-conditions"] == [
+        {"data-collection": r"shop\.or\$ders", "filter": '{"_id": {"$gt": 5}}'},
+        {"data-collection": r"driftline\.driftline_signal", "filter": json.dumps({"_id": name})},
+    ]
+
+
+def test_a_document_of_the_signal_collection_is_named_by_its_id() -> None:
+    """As the connector's own windows are; and it says a word as a row does."""
+    word = SliceWord(slice_id(5), "orders", b"", b"", b"\x01" * 17)
+    row = whole_row(word)
+    document = {"_id": row.id, "type": row.type, "data": row.data}
+    assert name_of(document) == row.id == name_of({"id": row.id})
+    assert word_of(document) == word
+    assert word_of({"_id": "7-open", "type": "snapshot-window-open", "payload": ""}) is None
 
 
 @given(low=st.binary(max_size=20), end=st.binary(max_size=20), begun=st.binary(min_size=17, max_size=17))
