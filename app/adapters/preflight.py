@@ -17,12 +17,14 @@ from app.adapters.mysql_standbys import MysqlStandbys
 from app.adapters.preflight_connect import read_connect
 from app.adapters.preflight_fences import read_fence
 from app.adapters.preflight_kafka import read_topics
+from app.adapters.preflight_mongodb import read_collections
 from app.adapters.preflight_mysql import read_mysql
 from app.adapters.preflight_postgres import read_postgres
 from app.adapters.registry import Registry
 from app.codec.envelope import decoder_for
 from app.core.contract import EntityContract
 from app.core.errors import DriftlineError
+from app.core.preflight.collections import collection_problems
 from app.core.preflight.connectors import connector_problems
 from app.core.preflight.databases import OWN_TABLES, StoreUnderCheck, database_problems, is_repaired, length_problems
 from app.core.preflight.facts import ConnectorFacts, DatabaseFacts, TableFact
@@ -45,6 +47,7 @@ def live_problems(settings: Settings, contracts: Sequence[EntityContract], rows:
     tables: dict[str, Mapping[str, TableFact]] = {}
     for store in stores:
         if store.kind is StoreKind.MONGODB:
+            yield from _collections(settings, store, contracts)
             continue
         publication = _publication(store, connectors)
         try:
@@ -126,9 +129,24 @@ def _publication(store: StoreSettings, connectors: Mapping[str, ConnectorFacts])
     return None if facts is None else facts.config.get("publication.name", "dbz_publication")
 
 
-def _database(store: StoreSettings, contracts: Sequence[EntityContract], publication: str | None) -> DatabaseFacts:
+def _collections(settings: Settings, store: StoreSettings, contracts: Sequence[EntityContract]) -> Iterator[Found]:
+    try:
+        facts = read_collections(store, _tables(store, contracts))
+    except DriftlineError as error:
+        yield _unreachable(error, f"store {store.name}")
+        return
+    yield from collection_problems(_under_check(settings, store), facts, contracts)
+    if f"{store.schema}.driftline_fence" in facts.has_images and is_repaired(store.name, contracts):
+        yield from _fences(settings, store)
+
+
+def _tables(store: StoreSettings, contracts: Sequence[EntityContract]) -> list[str]:
     names = [f"{store.schema}.{table}" for table in OWN_TABLES]
-    names += [table.table for contract in contracts for table in contract.stores if table.store == store.name]
+    return names + [table.table for contract in contracts for table in contract.stores if table.store == store.name]
+
+
+def _database(store: StoreSettings, contracts: Sequence[EntityContract], publication: str | None) -> DatabaseFacts:
+    names = _tables(store, contracts)
     return read_postgres(store, names, publication) if store.kind is StoreKind.POSTGRES else read_mysql(store, names)
 
 
@@ -154,8 +172,7 @@ def _topics(
     except DriftlineError as error:
         yield _unreachable(error, "Kafka")
         return
-    sql_stores = [(_under_check(settings, s), s.topic_prefix) for s in stores if s.kind is not StoreKind.MONGODB]
-    yield from topic_problems(found, contracts, sql_stores, own)
+    yield from topic_problems(found, contracts, [(_under_check(settings, s), s.topic_prefix) for s in stores], own)
 
 
 def _live_rows(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -209,3 +213,39 @@ def test_a_store_that_comes_back_is_written_again(tmp_path: Path, monkeypatch: p
         rows.read()
         assert rows.server == before
         rows.close()
+
+
+def test_the_command_writes_beacons_where_the_role_is_given(store: StoreSettings, tmp_path: Path) -> None:
+    """Into a store of MongoDB with the role, and into no other; SIGTERM ends it with 0."""
+    told = {"kind": "mongodb", "converter": "json", "host": store.host, "port": store.port, "database": store.database}
+    settings = {
+        "deployment": "beacontest",
+        "bootstrap": "127.0.0.1:1",
+        "keys_dir": "keys",
+        "state_dir": "state",
+        "contracts_dir": "contracts",
+        "placeholder_file": "placeholder",
+        "beacon_interval_ms": 50,
+        "stores": {
+            "docs": {**told, "topic_prefix": "docs", "roles": {"beacon": {"user": "b"}}},
+            "silent": {**told, "topic_prefix": "silent", "port": 1},
+        },
+    }
+    path = tmp_path / "driftline.yaml"
+    path.write_text(json.dumps(settings))
+    with (tmp_path / "log").open("wb") as log:
+        command = [sys.executable, "-m", "app", "--config", str(path), "beacon"]
+        process = subprocess.Popen(command, stderr=log)
+    try:
+        with MongodbBeaconRows(store) as rows:
+            deadline_s = time.monotonic() + 30
+            while rows.read().sequence < 3:
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < deadline_s
+                time.sleep(0.05)
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+    assert "silent" not in (tmp_path / "log").read_text()

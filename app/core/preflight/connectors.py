@@ -258,8 +258,6 @@ class _Rules:
 
     def captured(self) -> Iterator[Found]:
         """Tell whether our own tables and the contracts' are captured whole, and before-images are not."""
-        if self.store.kind is StoreKind.MONGODB:
-            return
         own = self.store.own_schema
         for table in OWN_TABLES[:3]:
             if not self._is_captured(f"{own}.{table}"):
@@ -278,11 +276,12 @@ class _Rules:
 
     def _is_captured(self, table: str) -> bool:
         above = table.partition(".")[0]
-        lists = [("table", table), ("database" if self.is_binlog else "schema", above)]
+        whole = "collection" if self.store.kind is StoreKind.MONGODB else "table"
+        lists = [(whole, table), ("schema" if self.store.kind is StoreKind.POSTGRES else "database", above)]
         return all(self._passes(kind, name) for kind, name in lists)
 
     def _has_column(self, column: str) -> bool:
-        return self._passes("column", column)
+        return self._passes("field" if self.store.kind is StoreKind.MONGODB else "column", column)
 
     def _passes(self, kind: str, name: str) -> bool:
         include = self.config.get(f"{kind}.include.list", "")

@@ -75,6 +75,14 @@ class DatabaseFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class CollectionFacts:
+    """One store of MongoDB: the collections asked for that exist, and whether each keeps pre- and post-images."""
+
+    has_change_streams: bool
+    has_images: Mapping[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectorFacts:
     """A connector as Connect's REST API tells it; `config` holds references to secrets, never secrets.
 

@@ -191,6 +191,19 @@ class Problem(Enum):
     )
     LOG_SHORT = ("log_short", _W, "the log is kept for less than a day", "raise binlog_expire_logs_seconds")
 
+    NO_REPLICA_SET = (
+        "no_replica_set",
+        _E,
+        "the server belongs to no replica set, so it has neither change streams nor transactions",
+        "start it with --replSet, and rs.initiate(): a set of one will do",
+    )
+    NO_IMAGES = (
+        "no_images",
+        _E,
+        "the collection keeps no pre- and post-images, so its changes come without the document that they left",
+        "run driftline init, or collMod with changeStreamPreAndPostImages: {enabled: true}",
+    )
+
     CONNECT_OPEN = (
         "connect_open",
         _W,

@@ -21,10 +21,12 @@ from app.core.contract import (
     StoreTable,
 )
 from app.core.guard import Fence
+from app.core.preflight.collections import collection_problems
 from app.core.preflight.columns import column_problems, is_known
 from app.core.preflight.connectors import DEFAULT_PLACEHOLDER, connector_problems, is_listed
 from app.core.preflight.databases import OWN_TABLES, StoreUnderCheck, database_problems, length_problems
 from app.core.preflight.facts import (
+    CollectionFacts,
     ColumnFact,
     ConnectorFacts,
     DatabaseFacts,
@@ -287,6 +289,63 @@ def test_missing_and_unpublished_own_tables_are_found() -> None:
     assert [f.problem for f in found] == [P.NOT_PUBLISHED] * 3
 
 
+DOCUMENTS = dataclasses.replace(
+    CONTRACT,
+    key=(KeyField("id", FieldType(K.INT64), {"pg": "id", "mongo": "_id"}),),
+    fields=(Field("status", FieldType(K.STRING), {"pg": "status", "mongo": "status"}),),
+    stores=(CONTRACT.stores[0], StoreTable("mongo", "shop.orders", "mongo.shop.orders")),
+    replicas=(Replica("mongo", 10_000, 100_000),),
+)
+IMAGES = {
+    "shop.orders": True,
+    **{f"driftline.driftline_{own}": True for own in ("beacon", "signal", "ledger", "fence")},
+}
+
+
+@pytest.mark.parametrize(
+    ("facts", "contract", "expected"),
+    [
+        (CollectionFacts(has_change_streams=True, has_images=IMAGES), DOCUMENTS, []),
+        (CollectionFacts(has_change_streams=False, has_images=IMAGES), DOCUMENTS, [(P.NO_REPLICA_SET, "")]),
+        (
+            CollectionFacts(has_change_streams=True, has_images=IMAGES | {"shop.orders": False}),
+            DOCUMENTS,
+            [(P.NO_IMAGES, ", collection shop.orders")],
+        ),
+        (
+            CollectionFacts(has_change_streams=True, has_images=IMAGES | {"driftline.driftline_ledger": False}),
+            DOCUMENTS,
+            [(P.NO_IMAGES, ", collection driftline.driftline_ledger")],
+        ),
+        (
+            CollectionFacts(has_change_streams=True, has_images={"shop.orders": True}),
+            DOCUMENTS,
+            [
+                (P.OWN_TABLE_MISSING, f", table driftline.driftline_{own}")
+                for own in ("beacon", "signal", "ledger", "fence")
+            ],
+        ),
+        (
+            CollectionFacts(has_change_streams=True, has_images={n: True for n in IMAGES if n != "shop.orders"}),
+            DOCUMENTS,
+            [(P.TABLE_MISSING, ", table shop.orders")],
+        ),
+        (
+            CollectionFacts(has_change_streams=True, has_images=IMAGES),
+            dataclasses.replace(DOCUMENTS, key=(KeyField("id", FieldType(K.INT64), {"pg": "id", "mongo": "number"}),)),
+            [(P.KEY_DIFFERS, ", table shop.orders")],
+        ),
+        (CollectionFacts(has_change_streams=True, has_images=IMAGES), CONTRACT, []),
+    ],
+)
+def test_a_store_of_mongodb_that_does_not_tell_the_whole_story_is_found(
+    facts: CollectionFacts, contract: EntityContract, expected: list[tuple[Problem, str]]
+) -> None:
+    """Without a replica set, images or own collections nothing can be proven; documents are named by `_id`."""
+    found = [(each.problem, each.where) for each in collection_problems(DOCS, facts, [contract])]
+    assert found == [(problem, f"store mongo{where}") for problem, where in expected]
+
+
 def test_a_copy_with_shorter_texts_is_narrower() -> None:
     """A text that the authority takes and the copy cannot hold would be cut off or refused."""
     tables = {"pg": PG_FACTS.tables, "my": {"shop.orders": with_column(MY_TABLE, "status", length=10)}}
@@ -459,6 +518,10 @@ CONNECTOR_CASES: list[tuple[str, Mapping[str, str | None], Problem]] = [
     ("mongodb-source", {"snapshot_mode": "initial"}, P.INITIAL_READ),
     ("mongodb-source", {"snapshot_mode": "when_needed"}, P.INITIAL_READ),
     ("mongodb-source", {"snapshot_include_collection_list": "shop.orders"}, P.NO_SNAPSHOT),
+    ("mongodb-source", {"database_include_list": "shop"}, P.NOT_CAPTURED),
+    ("mongodb-source", {"collection_include_list": r"shop\..*"}, P.NOT_CAPTURED),
+    ("mongodb-source", {"collection_exclude_list": r"driftline\.driftline_beacon"}, P.NOT_CAPTURED),
+    ("mongodb-source", {"field_exclude_list": None}, P.BEFORE_IMAGE_CAPTURED),
     ("mongodb-source", {"field_renames": "shop.orders.n:m"}, P.ALTERS_VALUES),
     ("postgres-source", {"errors_tolerance": "all"}, P.DROPS_EVENTS),
     ("postgres-source", {"database_password": "hunter2"}, P.SECRET_IN_CONFIG),
