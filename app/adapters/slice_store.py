@@ -1,4 +1,4 @@
-"""What the conductor does in one SQL store: find where slices end, and add rows to the signal table.
+"""What the conductor does in one store, here in one of SQL: find where slices end, and add rows to the signal table.
 
 Conditions travel as text into another program's statement. Names come from the contract and are quoted; values come
 from rows, so that they are written in hexadecimal digits, or are whole numbers.
@@ -13,6 +13,7 @@ from typing import Any, Final
 import psycopg
 import pymysql
 
+from app.adapters.mongodb_slice_store import MongodbSliceStore
 from app.adapters.sql_clients import Use, connect_mysql, connect_postgres
 from app.codec.slice_signals import SignalForm, SignalRow
 from app.core.conducting import Bound, Key, Look, Part
@@ -156,3 +157,8 @@ class SqlSliceStore:
                 where=f"store {self._store.name} at {self._store.host}:{self._store.port}",
                 hint=f"is the server up, and may the role {ROLE} do its work? `driftline init` gives the rights",
             ) from None
+
+
+def slice_store(store: StoreSettings) -> SqlSliceStore | MongodbSliceStore:
+    """Return the adapter of a store."""
+    return MongodbSliceStore(store) if store.kind is StoreKind.MONGODB else SqlSliceStore(store)

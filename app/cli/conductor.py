@@ -15,7 +15,6 @@ from app.cli.invocation import Invocation
 from app.core.conducting import Concluded, Desk, Done, Outcome, Slice, Terms
 from app.core.errors import ContractViolation, DriftlineError, Undecodable
 from app.core.hours import daily_hours
-from app.core.store import StoreKind
 
 if TYPE_CHECKING:
     from app.conductor.run import Feeds
@@ -122,7 +121,7 @@ def command(invocation: Invocation, instance: str, http_port: int | None, http_h
     from app.adapters.kafka import KafkaClients
     from app.adapters.logs import configure_logs
     from app.adapters.seal import KeySeals
-    from app.adapters.slice_store import ROLE, SqlSliceStore
+    from app.adapters.slice_store import ROLE, slice_store
     from app.adapters.system_clock import monotonic_ms, wall_ms
     from app.adapters.topic_log import TopicLog
     from app.codec.contract_file import load_contracts
@@ -134,7 +133,7 @@ def command(invocation: Invocation, instance: str, http_port: int | None, http_h
     settings = invocation.settings()
     configure_logs("conductor", version("driftline"), instance)
     contracts = load_contracts(settings.contracts_dir, settings)
-    stores = {n: s for n, s in settings.stores.items() if ROLE in s.roles and s.kind is not StoreKind.MONGODB}
+    stores = {name: store for name, store in settings.stores.items() if ROLE in store.roles}
     if not stores:
         raise ContractViolation(
             f'no store has a role "{ROLE}"',
@@ -159,7 +158,7 @@ def command(invocation: Invocation, instance: str, http_port: int | None, http_h
     feeds = _feeds(settings, contracts, list(stores))
     conductor = Conductor(
         desks=desks,
-        stores={name: SqlSliceStore(store) for name, store in stores.items()},
+        stores={name: slice_store(store) for name, store in stores.items()},
         feeds=feeds,
         keep=keep,
         new_slice_id=lambda: slice_id(secrets.randbits(_ID_BITS)),

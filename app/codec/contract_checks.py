@@ -65,6 +65,7 @@ class _Checks:
                 yield from self._columns(member, (section, name))
         for name in self.key:
             yield from self._key_part(name)
+        yield from self._document_keys()
         for name in self.fields:
             yield from self._field(name)
         yield from self._shared_columns()
@@ -150,6 +151,17 @@ class _Checks:
             place = self.root.at("key", name, "type")
             hint = "name another unique column as the key"
             yield Fault(place, f"the type {part.type.value} cannot be part of a key", hint)
+
+    def _document_keys(self) -> Iterator[Fault]:
+        """Find keys that are not what a change of a document is told by, which is its `_id` alone."""
+        for _, store, _ in self.sides:
+            if store not in self.stores or self.stores[store].kind is not StoreKind.MONGODB:
+                continue
+            columns = {name: part.columns.get(store, name) for name, part in self.key.items()}
+            if list(columns.values()) != ["_id"]:
+                place = self.root.at("key", *([] if len(columns) != 1 else list(columns)))
+                hint = f"write one field, with columns: {{{store}: _id}}"
+                yield Fault(place, f"a key in store {shown(store)} of kind mongodb is the _id alone", hint)
 
     def _field(self, name: str) -> Iterator[Fault]:
         member = self.fields[name]
@@ -248,10 +260,9 @@ def _identifier(kind: StoreKind, name: str, place: Place) -> Iterator[Fault]:
     elif kind in {StoreKind.MARIADB, StoreKind.MYSQL} and (len(name) > 64 or name.endswith(" ")):  # noqa: PLR2004
         hint = "write the name as SHOW TABLES has it: at most 64 characters, no blank at the end"
         yield Fault(place, f"{shown(name)} cannot be a name in {kind.value}", hint)
-    elif kind is StoreKind.MONGODB and (name.startswith("$") or "." in name):
-        yield Fault(
-            place, f"{shown(name)} cannot be named in MongoDB", "use a name without a leading $ and without dots"
-        )
+    elif kind is StoreKind.MONGODB and any(not part or part.startswith("$") for part in name.split(".")):
+        hint = "use names without a leading $, with a dot between that of a document and that of its field"
+        yield Fault(place, f"{shown(name)} cannot be named in MongoDB", hint)
 
 
 def faults_between(loaded: list[tuple[EntityContract, Node]]) -> Iterator[Fault]:

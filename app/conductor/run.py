@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from app.codec.envelope import Decoder
-from app.codec.slice_signals import SignalRow, SliceWord, begin_row, is_slice_id, whole_row
+from app.codec.slice_signals import SignalForm, SignalRow, SliceWord, begin_row, is_slice_id, name_of, whole_row
 from app.codec.told_topics import ToldTopics
 from app.core.conducting import Bound, Concluded, Desk, Done, Look, Part, Slice
 from app.core.errors import DriftlineError, Undecodable, Unready
@@ -53,12 +53,17 @@ class SliceStore(Protocol):
         """The name of the signal table, as `schema.table`."""
         ...
 
+    @property
+    def form(self) -> SignalForm:
+        """What its connector's conditions are written in."""
+        ...
+
     def bound(self, look: Look) -> Bound:
         """Return the key that ends the next slice."""
         ...
 
     def condition(self, part: Part, after: tuple[str, ...], end: tuple[str, ...]) -> str:
-        """Return the SQL condition that chooses the rows behind one key, up to another."""
+        """Return the condition that chooses the rows behind one key, up to another."""
         ...
 
     def signal(self, row: SignalRow) -> None:
@@ -184,7 +189,7 @@ class Conductor:
                 self._unkept.add((finding.replica, finding.entity))
 
     def _take_signal(self, desk: Desk, event: ChangeEvent | None) -> None:
-        name = event.after.get("id") if event is not None and event.after is not None else None
+        name = name_of(event.after) if event is not None and event.after is not None else None
         if event is None or not isinstance(name, str) or not is_slice_id(name):
             return
         if event.reading is Reading.INCREMENTAL:
@@ -224,7 +229,7 @@ class Conductor:
             return
         condition = store.condition(started.part, started.after, started.end)
         table = started.part.contract.table_of(name).table
-        store.signal(begin_row(started.slice_id, table, store.signal_table, condition))
+        store.signal(begin_row(started.slice_id, table, store.signal_table, condition, store.form))
         self.tell.began(name, started)
 
     def _say(self, name: str, desk: Desk, store: SliceStore) -> None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import secrets
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +20,15 @@ from app.cli.main import run
 from app.core.canary import KINDS
 from app.core.errors import Unready
 from app.settings import load_settings
+from tests.integration.own_deployment import PATIENCE_S, PROJECT, OwnDeployment
 from tests.integration.running_stack import running_stack
 from tests.integration.test_one_digest import drop_slot, password
 from tests.integration.worker_world import free_port
 
 pytestmark = pytest.mark.stack
 
-PROJECT = Path(__file__).resolve().parents[2]
 KIND = {"pg": "postgres", "my": "mariadb"}
 ADMIN = {"pg": "postgres", "my": "root"}
-PATIENCE_S = 150.0
 OPT_IN = {"authority": "pg", "window_ms": 1_000, "interval_s": 1, "patience_s": 60}
 CONTRACT = """
 entity: things
@@ -45,18 +40,8 @@ fields: {name: {type: string}}
 """
 
 
-@dataclass
-class Watched:
-    """A deployment of its own on the shared stack: schemas, roles, connectors, and the product's processes."""
-
-    folder: Path
-    told: dict[str, Any]
-    name: str = field(default_factory=lambda: f"cn{secrets.token_hex(4)}")
-
-    @property
-    def settings(self) -> Path:
-        """The settings' file."""
-        return self.folder / "driftline.yaml"
+class Watched(OwnDeployment):
+    """A deployment of its own on the shared stack: schemas, roles and connectors."""
 
     def write(self, **more: object) -> None:
         """Write settings, and the contract without which no worker starts."""
@@ -115,40 +100,6 @@ class Watched:
             "schema.history.internal.kafka.topic": f"_schema_history.{prefix}",
         }  # fmt: skip
 
-    def connect(self, store: str) -> None:
-        """Create the connector, and wait until its task runs."""
-        url = f"{self.told['connect']['feed']}/connectors/{self.name}{store}"
-        httpx.put(f"{url}/config", json=self.connector(store), timeout=30).raise_for_status()
-        until = time.monotonic() + PATIENCE_S
-        while time.monotonic() < until:
-            status = httpx.get(f"{url}/status", timeout=30)
-            tasks = status.json().get("tasks", []) if status.status_code == httpx.codes.OK else []
-            if tasks and tasks[0]["state"] == "RUNNING":
-                return
-            assert not (tasks and tasks[0]["state"] == "FAILED"), tasks[0]["trace"][:2000]
-            time.sleep(0.2)
-        pytest.fail(f"the connector of {store} did not start")
-
-    @contextlib.contextmanager
-    def running(self, command: str) -> Iterator[None]:
-        """Run one of the product's processes; it must end with 0 when it is told to."""
-        with (self.folder / f"{command}.log").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "app", "--config", str(self.settings), command],
-                cwd=PROJECT,
-                stdout=log,
-                stderr=log,
-            )
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(30)
-            finally:
-                process.kill()
-        assert process.returncode == 0, (self.folder / f"{command}.log").read_text()[-3000:]
-
 
 def _postgres(told: dict[str, Any]) -> psycopg.Connection[Any]:
     return psycopg.connect(
@@ -172,7 +123,7 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
             assert run(["--config", str(made.settings), "init", "--yes"]) == 0
             admin.execute(f"CREATE PUBLICATION {made.name} FOR TABLES IN SCHEMA {made.name}".encode())
             for store in KIND:
-                made.connect(store)
+                made.connect(store, made.connector(store))
             yield made
         finally:
             for store in KIND:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from app.codec.control import decode_control, encode_control
 from app.codec.records import FixedSchemas, RecordCodec
 from app.codec.rereads import Seal, decode_done, encode_done
-from app.codec.slice_signals import SignalRow, SliceWord, slice_id, word_of
+from app.codec.slice_signals import SignalForm, SignalRow, SliceWord, slice_id, word_of
 from app.codec.told_topics import ToldTopics
 from app.conductor.run import Conductor, Feeds, SliceStore
 from app.core.conducting import Bound, Concluded, Desk, Done, Key, Look, Outcome, Part, Slice, Terms
@@ -66,6 +66,7 @@ class Connector(SliceStore):
     """A store of rows 1 to `ROWS` with a connector that obeys its signals; `skips` reads nothing of the table."""
 
     signal_table = "driftline.driftline_signal"
+    form = SignalForm.SQL
 
     def __init__(self) -> None:
         self.read: Counter[int] = Counter()
