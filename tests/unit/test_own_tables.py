@@ -135,6 +135,7 @@ def test_a_script_shows_no_password_and_drops_nothing(kind: StoreKind, tmp_path:
 def test_secrets_are_made_once_and_only_for_their_owner(tmp_path: Path) -> None:
     """What is there stays as it is."""
     stores = {s.name: s for s in (store_of(StoreKind.POSTGRES, tmp_path), store_of(StoreKind.MARIADB, tmp_path))}
+    stores["docs"] = replace(store_of(StoreKind.MARIADB, tmp_path / "docs"), name="docs", kind=StoreKind.MONGODB)
     settings = Settings(
         deployment="d",
         bootstrap="localhost:1",
@@ -145,7 +146,7 @@ def test_secrets_are_made_once_and_only_for_their_owner(tmp_path: Path) -> None:
         stores=stores,
     )
     made = make_secret_files(settings)
-    assert len(made) == 4 + 1 + 8
+    assert len(made) == 4 + 1 + 12
     assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
     before = {path: path.read_bytes() for path in made}
     assert make_secret_files(settings) == []

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from app.codec.envelope import decoder_for
+from app.codec.slice_signals import is_slice_id, name_of
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField
 from app.core.digest import Dialect, RowDigester
 from app.core.errors import Undecodable, Unmappable
@@ -23,6 +24,7 @@ from app.core.store import Converter, StoreKind
 
 EVENTS = Path(__file__).parents[2] / "data" / "mongodb_events.jsonl"
 DECODER = decoder_for(StoreKind.MONGODB, Converter.JSON, "left-out-5d1f0b")
+OF_A_SIGNAL = ("signal", "signal_read_again", "window_open", "window_close")
 OBJECT_ID = "65a1b2c3d4e5f60718293a4b"
 DOCUMENT = {
     "_id": {"$oid": OBJECT_ID},
@@ -125,7 +127,7 @@ def test_what_a_real_connector_writes_is_read() -> None:
     events = recorded()
     beside = {"heartbeat", "transaction_begin", "transaction_end"}
     assert {case for case, event in events.items() if event is None} == beside
-    changes = {case: event for case, event in events.items() if event is not None}
+    changes = {case: event for case, event in events.items() if event is not None and case not in OF_A_SIGNAL}
     operations = {case: (event.operation.name, event.reading) for case, event in changes.items()}
     assert operations == {
         "create": ("CREATE", Reading.LIVE),
@@ -150,6 +152,23 @@ def test_what_a_real_connector_writes_is_read() -> None:
     together = (changes["update_in_transaction"], changes["create_in_transaction"])
     assert together[0].transaction == together[1].transaction != ""
     assert changes["delete"].key == {"_id": "text"}
+
+
+def test_what_a_signal_brings_is_read() -> None:
+    """Its document, then its reading, then the window of a last look; each by its place, and named by its `_id`."""
+    events = recorded()
+    changes = [event for case in OF_A_SIGNAL if (event := events[case]) is not None]
+    assert [(event.operation, event.reading) for event in changes] == [
+        (Operation.CREATE, Reading.LIVE),
+        (Operation.READ, Reading.INCREMENTAL),
+        (Operation.CREATE, Reading.LIVE),
+        (Operation.CREATE, Reading.LIVE),
+    ]
+    places = [event.place for event in changes]
+    assert places == sorted(set(places))
+    names = [name_of(event.after or {}) for event in changes]
+    assert names[0] == names[1]
+    assert [is_slice_id(name) for name in names] == [True, True, False, False]
 
 
 @pytest.mark.parametrize("case", ["initial_read", "last_read"])
