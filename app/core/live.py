@@ -12,7 +12,7 @@ from app.core.deadlines import NEVER, NOW, Deadlines
 from app.core.finding import Stage, UnknownReason
 from app.core.keystate import KeyState
 from app.core.passage import Passage
-from app.core.verdict import EVER, OPEN, shared_until
+from app.core.verdict import EVER, OPEN, judge, shared_until
 
 _OPEN = frozenset({Stage.CONFIRMED, Stage.OVERTAKEN})
 
@@ -270,9 +270,13 @@ class LiveRows:
                 continue
             replica, truth, shown = state.replicas[i], state.sides[0].stays, state.sides[i + 1].stays
             drift = replica.drift
-            # One that is over, and whose end the broker does not have yet, keeps the row's next one waiting.
-            if drift is None or (drift.ended_at_ms and not drift.acknowledged):
+            if drift is None:
                 through_ms = min(through_ms, shared_until(shown, truth, replica.vouched_until_ms))
+            elif drift.ended_at_ms:
+                # Until its end is told and its repair's echo seen, the row waits for its window like any other. It was
+                # judged last when it came to rest, perhaps long before the touch, so it is judged as of now.
+                judged = judge(shown, truth, common_ms, window_ms, replica.vouched_until_ms)
+                through_ms = min(through_ms, judged.vouched_until_ms)
             elif drift.stage is Stage.DISPUTED:
                 through_ms = min(through_ms, replica.vouched_until_ms)
         return through_ms

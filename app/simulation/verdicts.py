@@ -20,7 +20,7 @@ from app.simulation.pipeline import Pipeline
 from app.simulation.repairs import Wrong
 from app.simulation.setting import Setting
 from app.simulation.stores import NUMBER, Entry, Kind, Store
-from app.simulation.worker import Period, Told, Worker
+from app.simulation.worker import Period, Told, VerifiedSeen, Worker
 
 SLACK_MS: Final = 1_500
 """How long a drift must last to be seen for certain, and how late its deadline may be: two beacons, and commits."""
@@ -238,6 +238,7 @@ class Judge:
                 for begin_ms, over_ms in drifts(row, self._setting.window_ms, period.base_ms):
                     self._judge_drift(i, key, (begin_ms, min(over_ms, period.ended_ms)), period, told[key])
             self._judge_end(name, key, row, worker.periods[i], told[key])
+        self._judge_verified(i, worker, rows)
         self._judge_unknowns(i, worker)
         self._judge_coverage(i, worker)
         self._judge_time(i, worker)
@@ -373,8 +374,10 @@ class Judge:
         known_ms = self._clock.common_ms(known.at_ms)
         sides = (self._history(0, finding.canonical_key), self._history(i + 1, finding.canonical_key))
         since_ms = known_ms - self._slack_around_ms(known_ms)
+        # While the common time stood still the row may have changed more than once: which state it is, the world knows.
+        newest = self._stores[0].history[finding.canonical_key].at(known.at_ms)
         if vouched_at(row, through_ms) > known_ms + self._put_off_ms[finding.canonical_key] and sides[1].came_to(
-            sides[0].at(known_ms), since_ms, through_ms
+            newest, since_ms, through_ms
         ):
             return  # the replica has shown it, and was not there before
         if any(_untold_between(side, since_ms, through_ms) for side in sides):
@@ -472,6 +475,47 @@ class Judge:
         if known_ms < end_ms - self._setting.window_ms - 2 * self._slack_around_ms(at_end.begin_ms):
             self.score.false_alarms += 1
             self.score.complain("told to be there, and it was over", name, key, at_end.begin_ms)
+
+    def _judge_verified(self, i: int, worker: Worker, rows: Mapping[bytes, list[Stretch]]) -> None:
+        """What is called verified has a verdict: each row is vouched for until then, or was told to drift.
+
+        A row that a read found otherwise than its log had told is held to that since it was found. Where beacon writers
+        stand still, between which moments a change was may be anybody's guess.
+        """
+        if self._setting.faults & _WRITERS_STAND_STILL:
+            return
+        name = self._stores[i + 1].name
+        looks = [seen for seen in worker.verified if seen.replica == i]
+        steps: defaultdict[bytes, list[tuple[int, Finding]]] = defaultdict(list)
+        for at_ms, finding in worker.steps:
+            if finding.replica == name:
+                steps[finding.canonical_key].append((at_ms, finding))
+        for key, row in rows.items():
+            is_missed = any(key in self._stores[n].missed for n in (0, i + 1))
+            found_ms = self._found_ms.get(key, _OPEN_MS) if is_missed else SINCE_EVER_MS
+            for seen in looks:
+                from_ms = max(found_ms, seen.base_ms)
+                vouched_ms = max(from_ms, vouched_at(row, seen.common_ms))
+                if seen.through_ms - vouched_ms <= _SURE_MS or not self._is_surely_late(i, key, seen, from_ms):
+                    continue
+                told = [finding for at_ms, finding in steps[key] if at_ms <= seen.at_ms]
+                if not self._was_told(told, vouched_ms, seen.through_ms):
+                    self.score.false_alarms += 1
+                    self.score.complain("verified without a verdict", name, key, seen.through_ms)
+
+    def _is_surely_late(self, i: int, key: bytes, seen: VerifiedSeen, from_ms: int) -> bool:
+        """Whether a row is not vouched for up to what was verified, however its changes lay between their beacons."""
+        sides = (self._history(0, key), self._history(i + 1, key))
+        behind_ms = seen.common_ms - seen.through_ms + _SURE_MS
+        late = sure_drifts(*sides, self._doubt_ms, behind_ms, (from_ms, seen.common_ms))
+        return bool(late) and late[-1][1] == seen.common_ms
+
+    def _was_told(self, told: Sequence[Finding], vouched_ms: int, through_ms: int) -> bool:
+        """Whether these steps tell that a row drifts since a moment, or did so until another one."""
+        if told and told[-1].stage not in {Stage.RESOLVED, Stage.VERIFIED}:
+            return True
+        early_ms = vouched_ms - self._slack_around_ms(vouched_ms)
+        return any(f.evidence.judged_at_ms >= early_ms or _through_ms(f) >= through_ms for f in told)
 
     # -- what is not proven ------------------------------------------------------------------------------------------
 

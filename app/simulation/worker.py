@@ -71,6 +71,20 @@ class UnknownSeen:
     reason: UnknownReason
 
 
+@dataclass(frozen=True, slots=True)
+class VerifiedSeen:
+    """What a worker called verified when somebody looked, at `at_ms` of the world: up to `through_ms`.
+
+    It was covered since `base_ms`, and knew the logs up to `common_ms`.
+    """
+
+    at_ms: int
+    replica: int
+    base_ms: int
+    through_ms: int
+    common_ms: int
+
+
 @dataclass(slots=True)
 class _Aged:
     """What had been reached at a commit, and is what the next one covers."""
@@ -91,6 +105,8 @@ class Worker:
     holds: Callable[[bytes], bool]
     diary: Diary
     unknowns: list[UnknownSeen] = field(default_factory=list)
+    verified: list[VerifiedSeen] = field(default_factory=list)
+    steps: list[tuple[int, Finding]] = field(default_factory=list)  # when it told which, whoever heard of it
     told: list[Told] = field(default_factory=list)
     periods: list[list[Period]] = field(init=False)  # per replica
     went_back: list[tuple[int, int]] = field(default_factory=list)  # replica, and the common time that it was at
@@ -262,6 +278,9 @@ class Worker:
         if since_ms == base_ms and through_ms < before_ms and not is_told:
             self.taken_back.append((i, before_ms))
         self._verified[i] = (base_ms, through_ms)
+        common_ms = self.shard.progress.entities[NUMBER].common_ms(i)
+        if base_ms is not None and common_ms is not None:
+            self.verified.append(VerifiedSeen(self._now_ms, i, base_ms, through_ms, common_ms))
 
     def _restart(self) -> None:
         """Begin again from the table, as a new process does; what was sent last may never have come to the broker."""
@@ -282,6 +301,7 @@ class Worker:
         self._sent += [Told(self._now_ms, finding) for finding in effects.findings]
         self._told_of.update(finding.replica for finding in effects.findings if finding.stage in _TAKES_BACK)
         self._found.update(finding.finding_id for finding in effects.findings)
+        self.steps += [(self._now_ms, finding) for finding in effects.findings if finding.stage is not Stage.NOTED]
 
     def _commit(self) -> None:
         """Write everything, without committing that it was read."""

@@ -100,3 +100,14 @@ def test_a_world_is_a_function_of_its_seed() -> None:
 def test_a_drift_that_was_verified_before_its_coverage_ended_leaves_nothing_to_the_next() -> None:
     """Its row is judged from the new coverage on, in the very step in which the end of the old drift is known."""
     assert run_seed(990_930, CHANGES).complaints == []
+
+
+@pytest.mark.parametrize("seed", [100_000_898, 500_000_026])
+def test_nothing_is_verified_beyond_a_row_whose_last_drift_waits_for_its_echo(seed: int) -> None:
+    """Such a row is within its window anew: one that a slice found gone, and one that a rogue deleted."""
+    assert run_seed(seed, CHANGES).complaints == []
+
+
+def test_a_row_that_was_cut_while_the_common_time_stood_still_is_held_to_its_end() -> None:
+    """It was updated just before: its replica has shown the end, of which no log tells whether it was this one."""
+    assert run_seed(100_001_412, CHANGES).complaints == []

@@ -141,3 +141,51 @@ def test_what_a_read_finds_is_told_as_of_when_it_was(*, sleeps: bool) -> None:
     story.until(12_500, 12_500)
     (told,) = [finding for finding in story.findings if finding.replica == "S"]
     assert told.evidence.judged_at_ms == 10_510
+
+
+def _with_a_drift_that_is_over(stores: str = "AR") -> Story:
+    """Return a row that drifted in R and was mended as planned, and has agreed long since; no echo came."""
+    story = Story(stores=stores)
+    for store in stores:
+        story.row(store, "one", snapshot=True)
+    story.until(500, 2_000)
+    story.row("R", "rogue")
+    story.until(2_500, 6_000)
+    story.row("R", "one")
+    story.until(6_500, 30_000)
+    assert story.stages() == [Stage.CONFIRMED, Stage.OVERTAKEN, Stage.RESOLVED]
+    assert story.drift().acknowledged
+    assert _verified(story)[0] == 30_000
+    return story
+
+
+@pytest.mark.parametrize("store", ["A", "R", "S"])
+def test_a_touch_of_a_row_whose_drift_is_over_takes_back_nothing(store: str) -> None:
+    """It waits for its repair's echo, and was at rest up to the touch, though it was judged last as it came to rest."""
+    story = _with_a_drift_that_is_over("ARS")
+    story.row(store, "two")
+    assert _verified(story) == [30_000, 30_000]
+
+
+def test_nothing_is_verified_beyond_a_row_that_waits_anew_behind_a_drift_that_is_over() -> None:
+    """Its window goes on, whether or not its last drift waits for an echo: until it is over nothing is said of it."""
+    story = _with_a_drift_that_is_over()
+    story.row("R", "other")
+    story.until(30_500, 31_000)
+    assert _verified(story) == [30_510]
+    story.until(31_500, 32_000)
+    assert story.stages()[3:] == [Stage.CONFIRMED, Stage.OVERTAKEN]
+    assert _verified(story) == [32_000]
+
+
+def test_what_is_verified_stops_at_a_row_that_a_read_finds_gone_behind_a_drift_that_is_over() -> None:
+    """Its log has left its end out, and told nothing of it that would have made anybody look."""
+    story = _with_a_drift_that_is_over()
+    story.slice_read("R", story.place("R"))
+    story.until(30_500, 31_000)
+    assert story.stages()[3:] == [Stage.NOTED]
+    (stood_ms,) = _verified(story)
+    assert stood_ms is not None
+    assert stood_ms < 31_000
+    story.until(31_500, 31_500)
+    assert _verified(story) == [stood_ms]
