@@ -47,8 +47,18 @@ class Member:
         return self.factory() if self.factory is not None else self.default
 
 
-def members_of(record: type[Any]) -> list[Member]:
+_MEMBERS: Final[dict[type[Any], tuple[Member, ...]]] = {}
+"""What each type declares. Its hints are evaluated from text, which takes longer than to fit a document to them."""
+
+
+def members_of(record: type[Any]) -> tuple[Member, ...]:
     """Return the members of a struct or dataclass in their order; names that begin with `_` are not for files."""
+    if record not in _MEMBERS:
+        _MEMBERS[record] = tuple(member for member in _declared(record) if not member.name.startswith("_"))
+    return _MEMBERS[record]
+
+
+def _declared(record: type[Any]) -> list[Member]:
     hints = get_type_hints(record, include_extras=True)
     found = []
     if issubclass(record, msgspec.Struct):
@@ -62,7 +72,7 @@ def members_of(record: type[Any]) -> list[Member]:
             factory = None if d.default_factory is dataclasses.MISSING else d.default_factory
             required = d.default is dataclasses.MISSING and d.default_factory is dataclasses.MISSING
             found.append(Member(d.name, hints[d.name], meaning_of(hints[d.name]), required, default, factory))
-    return [member for member in found if not member.name.startswith("_")]
+    return found
 
 
 def meaning_of(declared: Any) -> str:  # noqa: ANN401 - any type
