@@ -124,7 +124,7 @@ class Shop(OwnDeployment):
             if done.stdout:
                 found = json.loads(done.stdout)
                 stores = {each["store"]: each for each in found["stores"]}
-                told = stores.get("mo", {})
+                told: dict[str, Any] = stores.get("mo", {})
                 if told and is_so(told):
                     return told
             time.sleep(0.5)
