@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from app.core.aggregate_fold import AggregateShard
@@ -25,7 +25,18 @@ from app.core.contract import (
 from app.core.contribution import NOTHING, ContributionReader
 from app.core.finding import Stage
 from app.core.normalise import encode
-from app.core.observation import PRESENT, SNAPSHOT_READ, Barrier, Beacon, Contributions, Link, Observation, Truncated
+from app.core.observation import (
+    INCREMENTAL_READ,
+    PRESENT,
+    SNAPSHOT_READ,
+    Barrier,
+    Beacon,
+    Contributions,
+    Link,
+    Observation,
+    SliceRead,
+    Truncated,
+)
 from app.core.position import binlog_place
 from app.core.types.canonical import Dialect
 
@@ -56,6 +67,10 @@ CONTRACT = EntityContract(
         Aggregate("buyers", Measure.DISTINCT, "buyer"),
     ),
 )
+WITHOUT_SNAPSHOT = replace(
+    CONTRACT, stores=tuple(replace(table, has_snapshot=table.store != "R") for table in CONTRACT.stores)
+)
+"""The same, but that no snapshot tells of the replica."""
 READERS = {store: ContributionReader(CONTRACT, store, Dialect.BINLOG_SQL) for store in STORES}
 
 
@@ -97,6 +112,7 @@ class AggregateWorld:
         self.dice = random.Random(self.seed)  # noqa: S311 - a world's dice are no secret
         self.places = dict.fromkeys(STORES, 1_000)
         self.kafka: dict[tuple[str, int], list[tuple[int, bytes, bytes, bytes]]] = defaultdict(list)
+        self.beaten: Counter[str] = Counter()
         self.beats: dict[str, list[Beacon]] = {store: [] for store in STORES}
         self.read: Counter[tuple[str, int]] = Counter()
         self.heard: Counter[str] = Counter()
@@ -108,8 +124,11 @@ class AggregateWorld:
         self.written: int | None = None
         self.table: dict[bytes, bytes] = {}
         self.shard = AggregateShard((self.contract,), 0)
+        self.streams_alone = {table.store for table in self.contract.stores if not table.has_snapshot}
+        self.is_lost = False  # whether the replica's connector leaves out what happens
+        self.passes = 0
         for store in STORES:
-            self._beat(store, streamed=False)
+            self._beat(store, streamed=store in self.streams_alone)
 
     # -- the stores ----------------------------------------------------------------------------------------------
 
@@ -118,7 +137,17 @@ class AggregateWorld:
         for store in STORES:
             for number, row in rows.items():
                 self.rows[store][number] = row
-                self._log(store, number, row, place=binlog_place(1, 1_000, 0, is_delete=False), flag=SNAPSHOT_READ)
+                if store not in self.streams_alone:
+                    self._log(store, number, row, place=binlog_place(1, 1_000, 0, is_delete=False), flag=SNAPSHOT_READ)
+
+    def pass_over(self, store: str) -> None:
+        """Have a store's rows read again, and let it be said that all were."""
+        begun = self._next_place(store)
+        for number, row in self.rows[store].items():
+            self._log(store, number, row, flag=INCREMENTAL_READ)
+        link, self.passes = Link(f"{store}.signal", 0, self.passes, self.passes + 1), self.passes + 1
+        place = self._next_place(store)
+        self.observations.append(SliceRead(7, STORES.index(store), link, b"pass", b"", b"", begun, place))
 
     def change(self, number: int, row: Row | None, lag_ms: int) -> None:
         """Change a row of the authority, and of the replica within its window."""
@@ -142,16 +171,24 @@ class AggregateWorld:
         self._log(store, 0, None, flag=-1)
 
     def _log(self, store: str, number: int, row: Row | None, *, place: bytes = b"", flag: int = 0) -> None:
-        if not place:
-            self.places[store] += 1
-            place = binlog_place(1, self.places[store], 0, is_delete=False)
+        place = place or self._next_place(store)
+        if store == "R" and self.is_lost:
+            return
         self.kafka[store, number % PARTITIONS].append((flag, b"%d" % number, place, contribution(row, store)))
+
+    def _next_place(self, store: str) -> bytes:
+        self.places[store] += 1
+        return binlog_place(1, self.places[store], 0, is_delete=False)
 
     def _beat(self, store: str, *, streamed: bool = True) -> None:
         self.places[store] += streamed
         place = binlog_place(1, self.places[store], 0, is_delete=False)
-        number, before_ms = len(self.beats[store]), max(0, self.now_ms - BEAT_MS + 20)
-        self.beats[store].append(Beacon(store, 1, number, self.now_ms, before_ms, place, streamed, "server"))
+        self.beaten[store] += 1
+        number, before_ms = self.beaten[store], max(0, self.now_ms - BEAT_MS + 20)
+        if store == "R" and self.is_lost:
+            return
+        beacon = Beacon(store, 1, number, self.now_ms, before_ms, place, streamed, "server", (1, number - 1))
+        self.beats[store].append(beacon)
 
     # -- time ----------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.finding import Stage, Verdict
-from tests.property.aggregate_world import WINDOW_MS, AggregateWorld, Row, figures_of, region_group
+from tests.property.aggregate_world import WINDOW_MS, WITHOUT_SNAPSHOT, AggregateWorld, Row, figures_of, region_group
 
 REGIONS = ("eu", "us", "")
 SEEDS = st.integers(0, 2**32 - 1)
@@ -226,3 +226,30 @@ def test_a_replica_that_is_late_is_told_and_the_drift_ends_when_it_has_followed(
     world.rest(3 * WINDOW_MS)
     assert {told.finding.stage.value for told in world.told} == {"confirmed", "resolved"}
     assert world.open_groups() == set()
+
+
+@settings(max_examples=6, deadline=None)
+@given(SEEDS)
+def test_of_a_store_without_a_snapshot_nothing_is_known_before_a_pass_and_behind_a_gap(seed: int) -> None:
+    """Then its figures are those of its rows again: of those that went in the gap, none is left."""
+    world = AggregateWorld(seed, WITHOUT_SNAPSHOT)
+    world.snapshot({number: _row(world.dice) for number in range(12)})
+    world.rest(3 * WINDOW_MS)
+    assert {status.verdict for status in world.statuses()} == {Verdict.UNKNOWN}
+    world.step(lambda: world.pass_over("R"))
+    _live(world, 20)
+    world.rest(3 * WINDOW_MS)
+    assert world.figures("R") == figures_of(world.rows["R"].values())
+    assert {status.verdict for status in world.statuses()} == {Verdict.AGREE}
+
+    world.is_lost = True
+    _live(world, 20)
+    world.rest(2 * WINDOW_MS)
+    world.is_lost = False
+    world.rest(2 * WINDOW_MS)
+    assert {status.verdict for status in world.statuses()} == {Verdict.UNKNOWN}
+    world.step(lambda: world.pass_over("R"))
+    world.rest(3 * WINDOW_MS)
+    assert world.figures("R") == figures_of(world.rows["R"].values())
+    assert {status.verdict for status in world.statuses()} == {Verdict.AGREE}
+    assert world.told == []
