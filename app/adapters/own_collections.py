@@ -4,8 +4,9 @@
 |---|---|
 | beacon | find and update in the beacon's collection |
 | read | find in the contracts' collections |
-| apply | find in the contracts' collections here; where this store is repaired, update and insert in them, and remove |
-|       | if the policy deletes; add to the ledger; take the fence's documents into its transaction by an update |
+| apply | find in the contracts' collections here; where this store is repaired, update and insert in them, list their |
+|       | indexes, and remove if the policy deletes; add to the ledger; find in the fence's; write what a transaction  |
+|       | shares with whoever raises a flag (`app.adapters.mongodb_fence`)                                             |
 | capture | find, and watch the change streams of all databases: one stream has to bring our own collections too; |
 |         | insert signals |
 | conduct | find in the contracts' collections; insert signals |
@@ -29,6 +30,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from app.adapters.mongodb_client import connect_mongodb
 from app.adapters.mongodb_faults import said
+from app.adapters.mongodb_fence import FENCE, SHARED
 from app.adapters.mongodb_identity import BEACON, as_token, server_name
 from app.adapters.own_script import HIDDEN, LOGINS, Statement
 from app.core.contract import EntityContract, RepairMode
@@ -38,8 +40,7 @@ from app.settings import StoreSettings
 
 SIGNAL: Final = "driftline_signal"
 LEDGER: Final = "driftline_ledger"
-FENCE: Final = "driftline_fence"
-OWN: Final = (BEACON, SIGNAL, LEDGER, FENCE)
+OWN: Final = (BEACON, SIGNAL, LEDGER, FENCE, SHARED)
 
 _SERVER: Final = "'server'"
 """Stands for the token of the server that answers."""
@@ -70,28 +71,24 @@ def statements(store: StoreSettings, contracts: Iterable[EntityContract]) -> lis
     ]
 
 
-def accepts_server(store: StoreSettings) -> Statement:
+def accepts_server(store: StoreSettings) -> list[Statement]:
     """Return what lets repairs go on where another server answers for the store than the one they were made on."""
-    return _update(store, FENCE, {"q": {"_id": "server"}, "u": {"$set": {"token": _SERVER}}})
+    return [_update(store, FENCE, {"q": {"_id": "server"}, "u": {"$set": {"token": _SERVER}}})]
 
 
-def raises_fence(store: StoreSettings, shard: str = "") -> Statement:
+def raises_fence(store: StoreSettings, shard: str = "") -> list[Statement]:
     """Return what lets a fence stand at its token of the settings; one that stands higher stays there.
 
     It is the store's, or that of one of its shards, for which `KeyError` is raised where the settings have no token.
     """
-    if not shard:
+    if shard:
+        raised = {"$max": {"token": Int64(store.shard_fence_tokens[shard])}, "$setOnInsert": {"scope": shard}}
+        flag = _update(store, FENCE, {"q": {"_id": shard}, "u": raised, "upsert": True})
+    else:
         token = Int64(store.fence_token)
-        return _update(store, FENCE, {"q": {"_id": "*", "token": {"$lt": token}}, "u": {"$set": {"token": token}}})
-    # A document that is not there yet locks nobody out. So the store's own is written behind it, which every repair
-    # writes: those under way are waited for, and those that have not seen the shard's cannot write any more.
-    raised = {"$max": {"token": Int64(store.shard_fence_tokens[shard])}, "$setOnInsert": _flag(shard)}
-    return _update(
-        store,
-        FENCE,
-        {"q": {"_id": shard}, "u": raised, "upsert": True},
-        {"q": {"_id": "*"}, "u": {"$inc": {"shared": Int64(1)}}},
-    )
+        flag = _update(store, FENCE, {"q": {"_id": "*", "token": {"$lt": token}}, "u": {"$set": {"token": token}}})
+    # Repairs under way are waited for, and those that have not seen the flag cannot write any more.
+    return [flag, _update(store, SHARED, {"q": {}, "u": {"$inc": {"shared": Int64(1)}}, "multi": True})]
 
 
 def _asked(database: str, *parts: dict[str, Any], role: str = "", needs: str = "") -> Statement:
@@ -123,10 +120,11 @@ def _collections(store: StoreSettings) -> Iterator[Statement]:
         {"name": name, "key": dict.fromkeys(fields, 1), "unique": is_unique} for name, fields, is_unique in _INDEXES
     ]
     yield _asked(store.schema, {"createIndexes": LEDGER, "indexes": indexes}, _MAJORITY)
-
-
-def _flag(scope: str) -> dict[str, Any]:
-    return {"scope": scope, "shared": Int64(0)}
+    # Who may insert may insert anything else.
+    placed = {"partition": {"bsonType": "int", "minimum": 0}, "sequence": {"bsonType": "long", "minimum": 1}}
+    yield _asked(
+        store.schema, {"collMod": LEDGER, "validator": {"$jsonSchema": {"required": [*placed], "properties": placed}}}
+    )
 
 
 def _documents(store: StoreSettings) -> Iterator[Statement]:
@@ -136,7 +134,7 @@ def _documents(store: StoreSettings) -> Iterator[Statement]:
     yield _update(store, BEACON, {"q": {"_id": store.name}, "u": {"$setOnInsert": beacon}, "upsert": True})
     tokens = {"*": Int64(0), "stop": Int64(0), "server": _SERVER}
     flags = [
-        {"q": {"_id": scope}, "u": {"$setOnInsert": {**_flag(scope), "token": token}}, "upsert": True}
+        {"q": {"_id": scope}, "u": {"$setOnInsert": {"scope": scope, "token": token}}, "upsert": True}
         for scope, token in tokens.items()
     ]
     yield _update(store, FENCE, *flags)
@@ -181,8 +179,10 @@ def _privileges(store: StoreSettings, role: str, contracts: list[EntityContract]
             yield _on(own, SIGNAL, "insert")
         case "apply":
             yield _on(own, LEDGER, "find", "insert")
-            yield _on(own, FENCE, "find", "update")
-            yield _on(own, "", _LIST)
+            yield _on(own, FENCE, "find")
+            yield _on(own, SHARED, "find", "insert", "update")
+            for database in sorted({own, *databases}):
+                yield _on(database, "", _LIST)
         case _:
             for database in sorted({own, *databases}):
                 yield _on(database, "", _LIST)
@@ -196,7 +196,8 @@ def _writes(store: StoreSettings, contract: EntityContract) -> tuple[str, ...]:
     policy = repair_policy(contract, store.name)
     if policy is None or policy.mode is RepairMode.OBSERVE:
         return ()
-    return ("insert", "update", "remove") if policy.deletes else ("insert", "update")
+    writes = ("insert", "update", "listIndexes")
+    return (*writes, "remove") if policy.deletes else writes
 
 
 def run(store: StoreSettings, script: Iterable[Statement]) -> list[str]:

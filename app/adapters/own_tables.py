@@ -111,14 +111,14 @@ def _fence(store: StoreSettings) -> str:
     return f"{_name(store.kind, store.schema)}.{_FENCE}"
 
 
-def accepts_server(store: StoreSettings) -> Statement:
+def accepts_server(store: StoreSettings) -> list[Statement]:
     """Return what lets repairs go on where another server answers for the store than the one they were made on."""
     if store.kind is StoreKind.MONGODB:
         return own_collections.accepts_server(store)
-    return Statement(f"UPDATE {_fence(store)} SET token = {as_token(store.kind)} WHERE scope = 'server'")  # noqa: S608 - quoted
+    return [Statement(f"UPDATE {_fence(store)} SET token = {as_token(store.kind)} WHERE scope = 'server'")]  # noqa: S608 - quoted
 
 
-def raises_fence(store: StoreSettings, shard: str = "") -> Statement:
+def raises_fence(store: StoreSettings, shard: str = "") -> list[Statement]:
     """Return what lets a fence stand at its token of the settings; one that stands higher stays there.
 
     It is the store's, or that of one of its shards, for which `KeyError` is raised where the settings have no token.
@@ -128,7 +128,7 @@ def raises_fence(store: StoreSettings, shard: str = "") -> Statement:
     fence = _fence(store)
     if not shard:
         token = store.fence_token
-        return Statement(f"UPDATE {fence} SET token = {token} WHERE scope = '*' AND token < {token}")  # noqa: S608 - quoted
+        return [Statement(f"UPDATE {fence} SET token = {token} WHERE scope = '*' AND token < {token}")]  # noqa: S608 - quoted
     # A row that is not there yet locks nobody out: so the store's own is written too, as it is, which waits for every
     # transaction that has read it.
     rows = f"('*', 0), ({_text(shard)}, {store.shard_fence_tokens[shard]})"
@@ -136,7 +136,7 @@ def raises_fence(store: StoreSettings, shard: str = "") -> Statement:
         clash = f"ON CONFLICT (scope) DO UPDATE SET token = greatest({fence}.token, excluded.token)"
     else:
         clash = "ON DUPLICATE KEY UPDATE token = greatest(token, VALUES(token))"
-    return Statement(f"INSERT INTO {fence} (scope, token) VALUES {rows} {clash}")  # noqa: S608 - quoted
+    return [Statement(f"INSERT INTO {fence} (scope, token) VALUES {rows} {clash}")]  # noqa: S608 - quoted
 
 
 def statements(store: StoreSettings, contracts: Iterable[EntityContract]) -> list[Statement]:

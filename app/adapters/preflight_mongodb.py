@@ -9,8 +9,9 @@ from pymongo.errors import PyMongoError
 
 from app.adapters.mongodb_client import connect_mongodb
 from app.adapters.mongodb_faults import said
+from app.adapters.mongodb_fence import FENCE
 from app.adapters.mongodb_identity import as_token, server_name
-from app.adapters.own_collections import FENCE, place_of
+from app.adapters.own_collections import place_of
 from app.core.errors import Unready
 from app.core.guard import Fence
 from app.core.preflight.facts import CollectionFacts

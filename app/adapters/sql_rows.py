@@ -10,22 +10,23 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
+from app.adapters.minute_counts import MinuteCounts
 from app.adapters.server_identity import as_token
 from app.adapters.sql_clients import Use
 from app.adapters.sql_ledger import BELOW_ALL, CHAIN_INDEX, LedgerStatements, ledger_row, of_digits, wall_ms_of
 from app.adapters.sql_statements import RowStatement, alike, quoted
 from app.adapters.sql_table import SqlTable
 from app.core.chain import FIRST, link
-from app.core.command import Action, RefusalReason
+from app.core.command import RefusalReason
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, Unready
 from app.core.guard import Fence, Refused
-from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow
+from app.core.ledger import LedgerCounts, LedgerRow
 from app.core.pace import ReplicaLag
 from app.core.rehearsal import Tally
 from app.core.together import in_turns
@@ -36,7 +37,6 @@ Connection = Any
 """A connection of either driver, as DB-API describes it."""
 
 _PAGE: Final = 1_000
-_COUNTED_S: Final = 0.2
 EVERYWHERE: Final = "*"
 """The scope of the fence that holds for a whole store."""
 STOP: Final = "stop"
@@ -63,15 +63,6 @@ class UniqueTaken(Refused):
         reason = RefusalReason.ROW_MOVED if duplicate.is_primary else RefusalReason.UNIQUE_CONFLICT
         super().__init__(reason, f'the unique index "{duplicate.index}" has the value already')
         self.index = duplicate.index
-
-
-@dataclass(slots=True)
-class _Counted:
-    """What the ledger's last minute held when it was asked, and what this process has written since."""
-
-    at: float
-    now_wall_ms: int
-    counts: LedgerCounts
 
 
 class TooSlowTogether(Exception):
@@ -104,7 +95,7 @@ class SqlRows(ABC):
         self._writer: Connection = None
         self._answers = self._answered_ms = 0.0
         self._replica_lag = ReplicaLag()
-        self._counted: dict[str, _Counted] = {}
+        self.counted = MinuteCounts()
 
     # -- what the two kinds do differently ----------------------------------------------------------------------------
 
@@ -193,7 +184,7 @@ class SqlRows(ABC):
                     continue
         self._reader = self._writer = None
         # Whether the last commit took place is for the ledger to say.
-        self._counted.clear()
+        self.counted.forget()
 
     def refusal(self, reason: RefusalReason, told: str) -> Refused:
         """Return the store's no to a row; where a table differs, it may be the authority's as well as the target's."""
@@ -308,7 +299,7 @@ class SqlRows(ABC):
                 try:
                     self.insert_into_ledger(writer.cursor(), rows)
                     writer.commit()
-                    self.have_committed(rows)
+                    self.counted.add(rows)
                 finally:
                     writer.rollback()
         except DuplicateRow as duplicate:
@@ -320,7 +311,8 @@ class SqlRows(ABC):
     def counts(self, rows: Sequence[tuple[str, bytes]], now_wall_ms: int) -> list[LedgerCounts]:
         """Count what the ledger holds of the last minute, and of each row in the last hour."""
         _, hour_ago = self.ledger.since(now_wall_ms)
-        in_minute = {entity: self._in_minute(entity, now_wall_ms) for entity in {entity for entity, _ in rows}}
+        entities = {entity for entity, _ in rows}
+        in_minute = {entity: self.counted.of(entity, now_wall_ms, self._in_minute) for entity in entities}
         hashes = sorted({key_hash for _, key_hash in rows})
         repeated = {(e, h): int(n) for e, h, n in self._ask(*self.ledger.repeated(hashes, hour_ago))}
         undone = {(entity, key_hash) for entity, key_hash in self._ask(*self.ledger.undone(hashes))}
@@ -334,32 +326,10 @@ class SqlRows(ABC):
         ]
 
     def _in_minute(self, entity: str, now_wall_ms: int) -> LedgerCounts:
-        """Return the counts of a minute, asked anew each fifth of a second: they are dear when much is written."""
-        asked, at = self._counted.get(entity), time.monotonic()
-        if (
-            asked is not None
-            and at - asked.at < _COUNTED_S
-            and 0 <= now_wall_ms - asked.now_wall_ms < _COUNTED_S * 1_000
-        ):
-            return asked.counts
         minute_ago, _ = self.ledger.since(now_wall_ms)
         ((writes, deletes, automatic, newest),) = self._ask(self.ledger.in_minute, [entity, minute_ago])
         newest_at_ms = wall_ms_of(newest) if newest is not None else 0
-        counts = LedgerCounts(int(writes), int(deletes), 0, int(automatic), newest_at_ms)
-        self._counted[entity] = _Counted(at, now_wall_ms, counts)
-        return counts
-
-    def have_committed(self, rows: Sequence[LedgerRow]) -> None:
-        """Count what this process has written itself since it asked."""
-        written = [row for row in rows if row.kind is LedgerKind.COMMAND]
-        deletes, newest_at_ms = (
-            sum(row.action is Action.DELETE for row in written),
-            max((row.written_at_ms for row in written), default=0),
-        )
-        for entity, asked in self._counted.items():
-            automatic = sum(row.entity == entity and not row.approver for row in written)
-            more = asked.counts.with_more(len(written), deletes, automatic)
-            asked.counts = replace(more, newest_at_ms=max(more.newest_at_ms, newest_at_ms))
+        return LedgerCounts(int(writes), int(deletes), 0, int(automatic), newest_at_ms)
 
     def table_rows(self, entity: str) -> int:
         """Return about how many rows an entity's table has, by the catalogue's estimate."""
@@ -654,7 +624,7 @@ class SqlTransaction(ABC):
             with self.store.timing():
                 self.writer.commit()
             self.is_over = True
-            self.store.have_committed(self._recorded)
+            self.store.counted.add(self._recorded)
         if self.asks_before:
             return told
         with self.store.translating():

@@ -93,7 +93,7 @@ def _array_element(bound: object) -> str:
     return f'"{escaped}"'
 
 
-def _shown(micros: int, field_type: FieldType, encoding: str) -> tuple[int, str]:
+def shown(micros: int, field_type: FieldType, encoding: str) -> tuple[int, str]:
     """Return what the wall clock of the type's zone shows, and its offset; of a reading alone the zone's name.
 
     An instant's offset tells which it is in the hour that comes twice; a reading of that hour stands for both.
@@ -117,7 +117,7 @@ def _shown(micros: int, field_type: FieldType, encoding: str) -> tuple[int, str]
 def _postgres_stamp(value: Any, field_type: FieldType, encoding: str) -> str:  # noqa: ANN401 - canonical, by its kind
     if isinstance(value, str):
         return value
-    micros, zone = _shown(value, field_type, encoding)
+    micros, zone = shown(value, field_type, encoding)
     # A column without zone ignores the zone behind the text, one with zone obeys it: right for both.
     text, era, rest = calendar.stamp_text(micros).partition(" BC")
     return f"{text}{zone}{era}{rest}"
@@ -171,7 +171,7 @@ def _binlog_date(value: Any, _type: FieldType, _encoding: str) -> str:  # noqa: 
 
 
 def _binlog_stamp(value: Any, field_type: FieldType, encoding: str) -> str:  # noqa: ANN401 - canonical, by its kind
-    return calendar.stamp_text(_shown(_within_years(value, calendar.DAY), field_type, encoding)[0])
+    return calendar.stamp_text(shown(_within_years(value, calendar.DAY), field_type, encoding)[0])
 
 
 def _within_years(value: int | str, units_of_day: int) -> int:

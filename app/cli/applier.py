@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from app.adapters.metrics import Metrics
     from app.applier.loop import ApplierLoop
     from app.ports import RowStore
-    from app.settings import Settings
+    from app.settings import Settings, StoreSettings
 
 
 @click.command()
@@ -174,7 +174,8 @@ def compose(
 
 
 def row_stores(settings: Settings, *, targets_only: bool = False, of_staging: bool = False) -> dict[str, RowStore]:
-    """Return every SQL store row by row, or those that are some contract's replica, or the copies that they have."""
+    """Return every store row by row, or those that are some contract's replica, or the copies that they have."""
+    from app.adapters.mongodb_rows import MongodbRows
     from app.adapters.mysql_rows import MysqlRows
     from app.adapters.postgres_rows import PostgresRows
     from app.adapters.seal import read_key
@@ -188,16 +189,22 @@ def row_stores(settings: Settings, *, targets_only: bool = False, of_staging: bo
         chosen = [replace(each, host=copy.host, port=copy.port) for each, copy in copies]
     else:
         chosen = list(settings.stores.values())
-    kinds: dict[StoreKind, type[PostgresRows | MysqlRows]] = {
+    kinds: dict[StoreKind, type[PostgresRows | MysqlRows | MongodbRows]] = {
         StoreKind.POSTGRES: PostgresRows,
         StoreKind.MARIADB: MysqlRows,
         StoreKind.MYSQL: MysqlRows,
+        StoreKind.MONGODB: MongodbRows,
     }
     return {
         store.name: kinds[store.kind](store, contracts, digest_key)
         for store in chosen
-        if store.kind in kinds and (store.name in replicas or not targets_only)
+        if (store.name in replicas or not targets_only) and _has_logins(store)
     }
+
+
+def _has_logins(store: StoreSettings) -> bool:
+    """Tell whether a store may be read row by row: one of MongoDB that is only watched has no login for that."""
+    return store.kind is not StoreKind.MONGODB or "read" in store.roles
 
 
 def _start_words(loop: ApplierLoop) -> bool:

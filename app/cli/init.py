@@ -67,9 +67,9 @@ def command(
     stores = [store for store in settings.stores.values() if not only or store.name in named]
     scripts = {store.name: statements(store, contracts) for store in stores}
     for name in dict.fromkeys(accepted):
-        scripts[name].append(accepts_server(settings.stores[name]))
+        scripts[name] += accepts_server(settings.stores[name])
     for name, fence in dict.fromkeys(fences):
-        scripts[name].append(raises_fence(settings.stores[name], "" if fence == name else fence))
+        scripts[name] += raises_fence(settings.stores[name], "" if fence == name else fence)
     if only_print or not yes:
         _show(stores, scripts)
     if only_print:

@@ -34,7 +34,6 @@ _PARAMETERS: Final[Mapping[str, frozenset[FieldKind]]] = {
     "zone": frozenset({FieldKind.LOCAL_TIMESTAMP, FieldKind.INSTANT}),
     "element": frozenset({FieldKind.ARRAY}),
 }
-_REPAIRED_KINDS: Final = frozenset({StoreKind.POSTGRES, StoreKind.MARIADB, StoreKind.MYSQL})
 
 
 def faults_within(root: Node, parts: Mapping[str, Any], stores: Mapping[str, StoreSettings]) -> Iterator[Fault]:
@@ -198,10 +197,6 @@ class _Checks:
             if repair.mode is not RepairMode.OBSERVE and not (repair.upserts or repair.deletes):
                 what = f"mode {repair.mode.value} allows neither upserts nor deletes"
                 yield Fault(self.root.at(*path, "repair", "mode"), what, "allow one of them or write mode: observe")
-            kind = self.stores[replica.store].kind if replica.store in self.stores else None
-            if repair.mode is not RepairMode.OBSERVE and kind is not None and kind not in _REPAIRED_KINDS:
-                place = self.root.at(*path, "repair", "mode")
-                yield Fault(place, f"no repairs are built for {kind.value}", "write mode: observe")
             yield from self._policy(repair, (*path, "repair"))
             yield from self._transform(repair, (*path, "repair"))
             if replica.quiet_for_ms is not None and replica.quiet_for_ms < replica.window_ms:

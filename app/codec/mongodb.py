@@ -151,6 +151,12 @@ def _binary(raw: dict[str, object]) -> object:
     return value["base64"] if isinstance(value, dict) else value
 
 
+def _regular_expression(raw: dict[str, object]) -> object:
+    """Return the writing of version 1, which this one is in all of its values that are documents still."""
+    found = cast("dict[str, object]", raw["$regularExpression"])
+    return {"$regex": found["pattern"], "$options": found["options"]}
+
+
 _TYPED: Final[dict[str, Callable[[dict[str, object]], object]]] = {
     "$oid": lambda raw: raw["$oid"],
     "$numberInt": _number("$numberInt"),
@@ -160,6 +166,7 @@ _TYPED: Final[dict[str, Callable[[dict[str, object]], object]]] = {
     "$date": _date,
     "$binary": _binary,
     "$uuid": lambda raw: raw["$uuid"],
+    "$regularExpression": _regular_expression,
     "$symbol": lambda raw: raw["$symbol"],
     "$undefined": lambda _raw: None,
 }

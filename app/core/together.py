@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from app.core.command import RefusalReason, RepairCommand
 from app.core.guard import Refused
@@ -147,6 +147,27 @@ def in_turns(count: int, write: Callable[[int], None]) -> tuple[list[int], dict[
                 refused.pop(place, None)
                 order.append(place)
     return order, refused
+
+
+def freed_first(
+    rows: Mapping[int, tuple[Mapping[Any, Hashable], Mapping[Any, Hashable]]],
+) -> tuple[list[int], frozenset[int]]:
+    """Return the order in which rows free unique values before others take them, and those that no order helps.
+
+    Each row is given with the values that it has now, and those that it is to have, by index. Rows that nothing stands
+    in the way of stay in their order.
+    """
+    holders = {held: place for place, (now, _) in rows.items() for held in now.items()}
+    behind = {
+        place: {holders[wanted] for wanted in then.items() if holders.get(wanted, place) != place}
+        for place, (_, then) in rows.items()
+    }
+    order: list[int] = []
+    left = [*rows]
+    while ready := [place for place in left if behind[place].isdisjoint(left)]:
+        order += ready
+        left = [place for place in left if place not in ready]
+    return order, frozenset(left)
 
 
 def exchanged(rows: Mapping[int, tuple[Hashable, Hashable, Hashable]]) -> frozenset[int]:

@@ -1,5 +1,5 @@
 # ruff: noqa: S608 - constants of these tests stand in the statements, never input
-"""The same table of things in memory, PostgreSQL and MariaDB, and an application that writes it beside us."""
+"""The same table of things in memory, PostgreSQL, MariaDB and MongoDB, and an application that writes it beside us."""
 
 from __future__ import annotations
 
@@ -87,6 +87,12 @@ class World(ABC):
 
     store: RowStore
     chain_key = DIGEST_KEY
+    clock = "app.adapters.sql_rows.time"
+    """The module by which the store tells how long calls took."""
+    unheld: Mapping[str, object] = thing(name="longer than the column is wide")
+    """What a thing of the store cannot hold."""
+    is_locked_by_snapshot = False
+    """Whether it is a write that meets another session's lock, and not the lock."""
 
     @abstractmethod
     def put(self, number: int, values: Mapping[str, object] | None) -> None:
@@ -115,6 +121,18 @@ class World(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Raise the flag that stops all writing."""
+
+    @abstractmethod
+    def forge(self, row_id: bytes, column: str, value: object) -> None:
+        """Change a column of a ledger row, as who may change rows can."""
+
+    @abstractmethod
+    def take_any_partition(self) -> None:
+        """Let the ledger take rows of any partition."""
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Let the store know nothing but what it asks for."""
 
 
 class MemoryWorld(World):
@@ -156,6 +174,15 @@ class MemoryWorld(World):
     def stop(self) -> None:
         """Raise the flag that stops all writing."""
         self.rows.flags = Fence(0, is_stopped=True)
+
+    def forge(self, row_id: bytes, column: str, value: object) -> None:
+        """Do nothing: nobody else comes to this ledger."""
+
+    def take_any_partition(self) -> None:
+        """Do nothing: it takes any."""
+
+    def forget(self) -> None:
+        """Do nothing: it asks for all."""
 
 
 def _narrow(column: str, value: object) -> object:
@@ -269,6 +296,20 @@ class SqlWorld(World):
     def stop(self) -> None:
         """Raise the flag that stops all writing."""
         self.execute(f"UPDATE {OWN_SCHEMA}.driftline_fence SET token = 1 WHERE scope = 'stop'")
+
+    def forge(self, row_id: bytes, column: str, value: object) -> None:
+        """Change a column of a ledger row."""
+        self.execute(
+            f"UPDATE {OWN_SCHEMA}.driftline_ledger SET {column} = %s WHERE command_id = %s", value, row_id.hex()
+        )
+
+    def take_any_partition(self) -> None:
+        """Let the ledger take rows of any partition."""
+        self.execute(f"ALTER TABLE {OWN_SCHEMA}.driftline_ledger DROP CONSTRAINT driftline_ledger_partition")
+
+    def forget(self) -> None:
+        """Let both connections go."""
+        self.sql.close()
 
     def close(self) -> None:
         """Leave nothing behind."""

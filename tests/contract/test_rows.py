@@ -1,4 +1,4 @@
-"""What every store of rows must do, whatever it is: one suite for memory, PostgreSQL and MariaDB."""
+"""What every store of rows must do, whatever it is: one suite for memory, PostgreSQL, MariaDB and MongoDB."""
 
 from __future__ import annotations
 
@@ -17,13 +17,12 @@ from app.core.guard import Fence, Refused
 from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, check_id
 from app.core.store import StoreKind
 from app.ports import AlreadyRecorded, RowsRefused, RowTransaction, RowWrite, Strain, Way
+from tests.contract.mongodb_world import MongodbWorld
 from tests.contract.row_worlds import (
     ENTITY,
-    OWN_SCHEMA,
     MariadbWorld,
     MemoryWorld,
     PostgresWorld,
-    SqlWorld,
     World,
     contract,
     key_of,
@@ -39,6 +38,7 @@ NOW_MS = 1_800_000_000_000
 @pytest.fixture(
     params=[
         "memory",
+        "mongodb",
         pytest.param("postgres", marks=pytest.mark.stack),
         pytest.param("mariadb", marks=pytest.mark.stack),
     ]
@@ -47,6 +47,11 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """Yield an empty table of things in each kind of store."""
     if request.param == "memory":
         yield MemoryWorld()
+        return
+    if request.param == "mongodb":
+        mongodb = MongodbWorld(request.getfixturevalue("mongodb_server"), tmp_path)
+        yield mongodb
+        mongodb.close()
         return
     kind = StoreKind(request.param)
     told = running_stack(request.param)[request.param]
@@ -166,7 +171,7 @@ def test_one_locked_row_of_several_is_not_waited_for(world: World) -> None:
     world.put(2, thing(code="d"))
     with world.hold(2):
         transaction = begun(world, key_of(1), key_of(2))
-        assert refused(transaction.lock) is RefusalReason.ROW_LOCKED
+        assert locked_out(world, transaction, 2) is RefusalReason.ROW_LOCKED
         transaction.rollback()
         alone = begun(world, key_of(1))
         assert alone.lock()[0].read.digest
@@ -276,7 +281,7 @@ def test_how_long_statements_took_since_it_was_asked_is_what_a_store_is_strained
         assert world.store.strain() == Strain(1.0)
         return
     moments = iter((0.0, 0.004, 1.0, 1.25, 2.0, 2.001, 3.0, 3.002))
-    monkeypatch.setattr("app.adapters.sql_rows.time", SimpleNamespace(monotonic=lambda: next(moments)))
+    monkeypatch.setattr(world.clock, SimpleNamespace(monotonic=lambda: next(moments)))
     transaction = begun(world)
     transaction.fence()
     transaction.commit()
@@ -304,6 +309,14 @@ def refused(call: object, *arguments: object) -> RefusalReason:
         call(*arguments)  # type: ignore[operator]
     assert time.monotonic() - began < 0.5
     return no.value.reason
+
+
+def locked_out(world: World, transaction: RowTransaction, rows: int) -> RefusalReason:
+    """Return the reason for which rows cannot be written that somebody holds: told at the lock, or at the write."""
+    if not world.is_locked_by_snapshot:
+        return refused(transaction.lock)
+    transaction.lock()
+    return refused(transaction.write, [RowWrite(Way.UPDATE, {"name": "ours"})] * rows)
 
 
 def test_a_unique_value_is_freed_before_it_is_taken(world: World) -> None:
@@ -345,7 +358,7 @@ def test_a_locked_row_is_not_waited_for(world: World) -> None:
     world.put(1, thing())
     with world.hold(1):
         transaction = begun(world)
-        assert refused(transaction.lock) is RefusalReason.ROW_LOCKED
+        assert locked_out(world, transaction, 1) is RefusalReason.ROW_LOCKED
         transaction.rollback()
     transaction = begun(world)
     assert transaction.lock()[0].read.digest
@@ -391,13 +404,12 @@ def test_a_value_that_the_column_cannot_hold_does_not_pass(world: World) -> None
     world.put(1, thing())
     transaction = begun(world)
     transaction.lock()
-    longer = thing(name="longer than the column is wide")
     reason = None
     try:
-        transaction.write([RowWrite(Way.UPDATE, longer)])
+        transaction.write([RowWrite(Way.UPDATE, world.unheld)])
     except Refused as no:
         reason = no.reason
-    assert reason is RefusalReason.NOT_HELD_BY_COLUMN or dict(transaction.read_back()[0].values) != longer
+    assert reason is RefusalReason.NOT_HELD_BY_COLUMN or dict(transaction.read_back()[0].values) != world.unheld
     transaction.rollback()
 
 
@@ -483,10 +495,10 @@ def test_the_ledger_s_rows_are_chained_by_partition(world: World) -> None:
 def test_the_whole_ledger_is_read_whatever_partition_its_rows_are_under(world: World) -> None:
     """The applier writes none under a negative one, which a new table does not take; an older table takes any."""
     world.store.record_alone([ledger_row(1)])
-    if isinstance(world, SqlWorld):
+    if not isinstance(world, MemoryWorld):
         with pytest.raises(Unready, match="constraint"):
             world.store.record_alone([replace(ledger_row(2), partition=-1)])
-        world.execute(f"ALTER TABLE {OWN_SCHEMA}.driftline_ledger DROP CONSTRAINT driftline_ledger_partition")
+        world.take_any_partition()
     partitions = (-1, -(2**31), 2**31 - 1)
     for number, partition in enumerate(partitions, 2):
         world.store.record_alone([replace(ledger_row(number), partition=partition)])
@@ -512,15 +524,11 @@ MALFORMED = {
 @pytest.mark.parametrize("column", MALFORMED)
 def test_a_ledger_row_that_no_applier_can_have_written_ends_nothing(world: World, column: str) -> None:
     """It is read by its id and its place, the audit names it, and the chain goes on behind it."""
-    if not isinstance(world, SqlWorld):
+    if isinstance(world, MemoryWorld):
         return
     world.store.record_alone([ledger_row(1), ledger_row(2)])
     forged = ledger_row(2).row_id
-    world.execute(
-        f"UPDATE {OWN_SCHEMA}.driftline_ledger SET {column} = %s WHERE command_id = %s",  # noqa: S608
-        MALFORMED[column],
-        forged.hex(),
-    )
+    world.forge(forged, column, MALFORMED[column])
     assert world.store.recorded([forged])[forged].original_id == b""
     world.store.record_alone([ledger_row(3)])
     rows = list(world.store.ledger_rows())
@@ -530,10 +538,10 @@ def test_a_ledger_row_that_no_applier_can_have_written_ends_nothing(world: World
 
 def test_behind_the_highest_number_a_partition_is_waited_for(world: World) -> None:
     """Nothing is refused for good because somebody put such a row in; other partitions go on."""
-    if not isinstance(world, SqlWorld):
+    if isinstance(world, MemoryWorld):
         return
     world.store.record_alone([ledger_row(1)])
-    world.execute(f"UPDATE {OWN_SCHEMA}.driftline_ledger SET sequence = %s", 2**63 - 1)  # noqa: S608
+    world.forge(ledger_row(1).row_id, "sequence", 2**63 - 1)
     with pytest.raises(Unready, match="the ledger takes no row now"):
         world.store.record_alone([ledger_row(2)])
     world.store.record_alone([replace(ledger_row(3), partition=4)])
@@ -545,11 +553,7 @@ def test_a_time_that_no_calendar_of_ours_has_is_read_as_the_last_one(world: Worl
         return
     world.store.record_alone([ledger_row(1), ledger_row(2)])
     for number, at in ((1, "infinity"), (2, "-infinity")):
-        world.execute(
-            f"UPDATE {OWN_SCHEMA}.driftline_ledger SET written_at = %s WHERE command_id = %s",  # noqa: S608
-            at,
-            ledger_row(number).row_id.hex(),
-        )
+        world.forge(ledger_row(number).row_id, "written_at", at)
     assert counts(world, ENTITY, b"h" * 16).newest_at_ms > NOW_MS
     assert len(world.store.recorded([ledger_row(1).row_id, ledger_row(2).row_id])) == 2
     assert [b.what for b in breaks(world.chain_key, world.store.ledger_rows())] == [Break.ALTERED] * 2
@@ -593,8 +597,7 @@ def test_what_was_written_since_the_ledger_was_counted_counts_at_once(world: Wor
     rolled_back.rollback()
     added = counts(world, ENTITY, b"h" * 16)
     assert added == LedgerCounts(2, 2, 2, 1, NOW_MS)
-    if isinstance(world, SqlWorld):
-        world.sql.close()
+    world.forget()
     assert counts(world, ENTITY, b"h" * 16) == added
 
 

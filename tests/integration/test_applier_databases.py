@@ -978,7 +978,7 @@ def test_on_another_server_nothing_is_written_before_a_person_accepts_it(make: C
         assert shown is not None
         assert shown.reason is reason
     assert world.store.recorded([command.command_id]) == {}
-    assert run(world.settings, [accepts_server(world.settings)]) == []
+    assert run(world.settings, accepts_server(world.settings)) == []
     assert applier.carry_out(command).outcome is Outcome.APPLIED
 
 
@@ -991,7 +991,7 @@ def test_a_fence_that_init_raised_voids_what_was_planned_before_and_is_never_low
     applier, command = repair(world, thing(name="new"))
     for token in (2, 1, 2):
         settings = replace(world.settings, fence_token=token)
-        assert run(settings, [raises_fence(settings)]) == []
+        assert run(settings, raises_fence(settings)) == []
         for older in (0, 1):
             outcome = applier.carry_out(replace(command, fence_token=older))
             assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.FENCED)
@@ -1007,7 +1007,7 @@ def test_the_fence_of_a_shard_voids_what_was_planned_for_it_and_nothing_else(mak
     applier, command = repair(world, thing(name="new"))
     for token in (2, 1):
         settings = replace(world.settings, shard_fence_tokens={shard_of(command): token})
-        assert run(settings, [raises_fence(settings, shard_of(command))]) == []
+        assert run(settings, raises_fence(settings, shard_of(command))) == []
         for older in (0, 1):
             outcome = applier.carry_out(replace(command, fence_token=older))
             assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.FENCED)
@@ -1034,7 +1034,7 @@ def test_the_first_fence_of_a_shard_waits_for_whoever_has_read_that_there_is_non
     slept = world.store.begin([(ENTITY, KEY)])
     assert slept.fence() == Fence(0)
     with ThreadPoolExecutor(1) as threads:
-        raised = threads.submit(run, settings, [raises_fence(settings, "things/copy/3")])
+        raised = threads.submit(run, settings, raises_fence(settings, "things/copy/3"))
         deadline = time.monotonic() + 10
         while not world.waiting_sessions():
             assert time.monotonic() < deadline, "nobody waits"

@@ -124,7 +124,7 @@ def test_a_standby_that_was_promoted_is_not_written_before_a_person_accepts_it(t
                 outcome = there_now.carry_out(command)
                 assert (outcome.outcome, outcome.reason) == (Outcome.HELD, RefusalReason.ANOTHER_SERVER)
                 assert store.read([(ENTITY, key_of(1))])[0].values["name"] == "old"
-                assert run(promoted, [accepts_server(promoted)]) == []
+                assert run(promoted, accepts_server(promoted)) == []
                 assert there_now.carry_out(command).outcome is Outcome.APPLIED
                 assert store.read([(ENTITY, key_of(1))])[0].values["name"] == "new"
         assert world.store.read([(ENTITY, key_of(1))])[0].values["name"] == "old"

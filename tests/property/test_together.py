@@ -16,7 +16,7 @@ from app.core.command import VALUE_WAITS_MS, CommandOutcome, Outcome, RefusalRea
 from app.core.errors import Unready
 from app.core.guard import Limits, Refused
 from app.core.ledger import LedgerKind
-from app.core.together import exchanged, halves, in_turns, together
+from app.core.together import exchanged, freed_first, halves, in_turns, together
 from tests.property.applier_world import ENTITY, POLICY, World, row
 
 KEYS = tuple(b"\x02key%d" % n for n in range(5))
@@ -475,3 +475,24 @@ def test_a_crash_between_a_refusal_and_its_outcome_parts_no_source_transaction(s
     outcomes = world.applier().carry_out_all(commands)
     assert reasons(outcomes) == [RefusalReason.UNIQUE_CONFLICT, HELD, HELD, None]
     assert values(world)[:3] == ["a", "b", "d"]
+
+
+@given(st.permutations(range(6)), st.lists(st.integers(0, 9), min_size=6, max_size=6, unique=True))
+def test_an_order_frees_each_unique_value_before_it_is_taken(has: list[int], wants: list[int]) -> None:
+    """Written in that order no two rows ever have one value; what is left out is, or waits for, a circle."""
+    rows = {n: ({"code": had}, {"code": wanted}) for n, (had, wanted) in enumerate(zip(has, wants, strict=True))}
+    order, stuck = freed_first(rows)
+    assert sorted([*order, *stuck]) == [*rows]
+    held = {n: now["code"] for n, (now, _) in rows.items()}
+    for n in order:
+        wanted = rows[n][1]["code"]
+        assert wanted not in [value for other, value in held.items() if other != n]
+        held[n] = wanted
+    for n in stuck:
+        assert any(held[other] == rows[n][1]["code"] for other in stuck - {n})
+
+
+def test_rows_that_nothing_stands_in_the_way_of_stay_in_their_order() -> None:
+    """One that is inserted has no value yet, and one that is deleted none any more."""
+    rows = {3: ({}, {"code": "a"}), 1: ({"code": "a"}, {}), 2: ({"code": "x"}, {"code": "x"}), 0: ({}, {})}
+    assert freed_first(rows) == ([1, 2, 0, 3], frozenset())

@@ -459,14 +459,6 @@ MISTAKES = [
         "how many persons must approve",
     ),
     (
-        "repairs in MongoDB",
-        "store: my\n    table: shop.orders",
-        "store: docs\n    table: shop.orders",
-        10,
-        "no repairs are built for mongodb",
-        "mode: observe",
-    ),
-    (
         "yes instead of true",
         "deletes: true",
         "deletes: yes",
@@ -577,6 +569,25 @@ def test_a_mistake_is_told_with_file_line_and_what_to_do(
     matching = [fault for fault in found if what in fault and hint in fault]
     assert matching, found
     assert re.match(rf"orders\.yaml:{line}:\d+: ", matching[0]), found
+
+
+@pytest.mark.parametrize(
+    ("column", "faults"), [("ship.city", 0), ("ship..city", 1), (".city", 1), ("ship.$city", 1), ("$ship", 1)]
+)
+def test_a_field_of_a_document_within_is_named_by_its_dots(column: str, faults: int) -> None:
+    """In MongoDB; each part between the dots must be a name."""
+    text = GOOD.replace("store: my", "store: docs").replace(
+        "id: {type: int64}", "id: {type: int64, columns: {docs: _id}}"
+    )
+    assert len(faults_of(text.replace('{my: "re%mark"}', f'{{docs: "{column}"}}'))) == faults
+
+
+@pytest.mark.parametrize("key", ["id: {type: int64}", "{a: {type: int64, columns: {docs: _id}}, b: {type: int64}}"])
+def test_a_key_of_mongodb_is_the_id_of_its_documents(key: str) -> None:
+    """By nothing else a change tells which document it is of."""
+    text = GOOD.replace("store: my", "store: docs").replace("re%mark", "remark").replace("{my:", "{docs:")
+    text = text.replace("key:\n  id: {type: int64}", f"key: {key}" if key.startswith("{") else f"key:\n  {key}")
+    assert any("of kind mongodb is the _id alone" in fault for fault in faults_of(text))
 
 
 def test_one_mistake_is_told_once_and_hides_nothing() -> None:

@@ -12,7 +12,8 @@ from app.core.errors import ContractViolation
 from app.core.types import calendar
 from app.core.types.canonical import Canonical, Micros, Misfit, Read, ReadMany
 
-_UNITS: Final = {"seconds": (1_000_000, 1), "millis": (1_000, 1), "micros": (1, 1), "nanos": (1, 1_000)}
+UNITS: Final = {"seconds": (1_000_000, 1), "millis": (1_000, 1), "micros": (1, 1), "nanos": (1, 1_000)}
+"""What makes microseconds of a number of each unit: a factor, then a divisor."""
 # How Debezium sends PostgreSQL's infinities in columns without a zone: timestamps as the bounds of the JDBC driver;
 # dates as what is left of those, or of the server's own bounds, in 32 bits (streamed, then read by a snapshot). None
 # of them is within the years that PostgreSQL knows.
@@ -72,7 +73,7 @@ def read_date(raw: object) -> Canonical:
 
 def time_of_day(type_: FieldType, encoding: str) -> Read:
     """Read a time from a number or from text."""
-    unit = _UNITS.get(encoding, (1, 1))
+    unit = UNITS.get(encoding, (1, 1))
     step: int = 10 ** (_FINEST - type_.precision)
 
     def read(raw: object) -> Canonical:
@@ -89,7 +90,7 @@ def time_of_day(type_: FieldType, encoding: str) -> Read:
 
 def instant(type_: FieldType, encoding: str) -> Read:
     """Read an instant. A number or a text without offset is a wall clock's reading in the type's zone."""
-    unit = _UNITS.get(encoding, (1, 1))
+    unit = UNITS.get(encoding, (1, 1))
     zone = None if encoding == "utc" else zone_of(type_.zone)
     step: int = 10 ** (_FINEST - type_.precision)
 
@@ -106,7 +107,7 @@ def instant(type_: FieldType, encoding: str) -> Read:
 
 def local_timestamp(type_: FieldType, encoding: str) -> Read:
     """Read a wall clock's reading. An instant is turned into what the clock of the type's zone shows then."""
-    unit = _UNITS.get(encoding, (1, 1))
+    unit = UNITS.get(encoding, (1, 1))
     zone = zone_of(type_.zone)
     step: int = 10 ** (_FINEST - type_.precision)
 
@@ -134,7 +135,7 @@ def instants(type_: FieldType) -> ReadMany:
 
 def wall_clocks(type_: FieldType, encoding: str) -> ReadMany | None:
     """Read many readings of a clock in UTC that come as numbers; None for other clocks."""
-    factor, divisor = _UNITS.get(encoding, (1, 1))
+    factor, divisor = UNITS.get(encoding, (1, 1))
     step: int = 10 ** (_FINEST - type_.precision)
     if divisor != 1 or zone_of(type_.zone) is not None:
         return None
