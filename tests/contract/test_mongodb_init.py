@@ -38,7 +38,7 @@ from tests.mongodb_server import DATABASE, SCHEMA, Admin, mongodb_server, mongod
 
 ROLES = ("beacon", "read", "apply", "conduct", "capture")
 UNAUTHORIZED, LOGIN_FAILED = 13, 18
-OWN = ("driftline_beacon", "driftline_fence", "driftline_ledger", "driftline_signal")
+OWN = ("driftline_beacon", "driftline_fence", "driftline_ledger", "driftline_shared", "driftline_signal")
 
 
 def contract_of(policy: RepairPolicy, collection: str = "shop.orders") -> EntityContract:
