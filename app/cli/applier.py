@@ -174,7 +174,10 @@ def compose(
 
 
 def row_stores(settings: Settings, *, targets_only: bool = False, of_staging: bool = False) -> dict[str, RowStore]:
-    """Return every store row by row, or those that are some contract's replica, or the copies that they have."""
+    """Return every store row by row, or those that are some contract's replica, or the copies that they have.
+
+    Their connections are let go of with the end of the command.
+    """
     from app.adapters.mongodb_rows import MongodbRows
     from app.adapters.mysql_rows import MysqlRows
     from app.adapters.postgres_rows import PostgresRows
@@ -195,11 +198,14 @@ def row_stores(settings: Settings, *, targets_only: bool = False, of_staging: bo
         StoreKind.MYSQL: MysqlRows,
         StoreKind.MONGODB: MongodbRows,
     }
-    return {
-        store.name: kinds[store.kind](store, contracts, digest_key)
-        for store in chosen
-        if (store.name in replicas or not targets_only) and _has_logins(store)
-    }
+    found: dict[str, RowStore] = {}
+    context = click.get_current_context(silent=True)
+    for store in chosen:
+        if (store.name in replicas or not targets_only) and _has_logins(store):
+            rows = found[store.name] = kinds[store.kind](store, contracts, digest_key)
+            if context is not None:
+                context.call_on_close(rows.close)
+    return found
 
 
 def _has_logins(store: StoreSettings) -> bool:

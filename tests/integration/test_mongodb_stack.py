@@ -1,4 +1,4 @@
-"""MongoDB behind a real connector: covered by a pass, drifts told, a gap in its log seen and covered again.
+"""MongoDB behind a real connector: covered by a pass, drifts told and repaired, undone, and a gap in its log seen.
 
 The server speaks MongoDB's protocol and is not MongoDB's own, which no registry brings.
 """
@@ -37,7 +37,9 @@ CONTRACT = """
 entity: things
 version: 1
 authority: {{store: pg, table: {name}_shop.things}}
-replicas: [{{store: mo, table: {name}_shop.things, window_ms: 2000}}]
+replicas:
+  - {{store: mo, table: {name}_shop.things, window_ms: 2000, quiet_for_ms: 3000,
+      repair: {{mode: apply, deletes: true, deletes_wait: false}}}}
 key: {{id: {{type: int64, columns: {{mo: _id}}}}}}
 fields:
   name: {{type: string}}
@@ -63,6 +65,8 @@ class Shop(OwnDeployment):
             "placeholder_file": self.told["placeholder_file"],
             "partitions": 2,
             "worker": {"http_port": free_port()},
+            "applier": {"http_port": free_port()},
+            "approver_key_file": "keys/approver.key",
             "beacon_interval_ms": 200,
             "conductor": {"rows_per_s": 1000, "slice_rows": 100},
             "stores": {store: self._store(store) for store in KIND},
@@ -73,7 +77,7 @@ class Shop(OwnDeployment):
         server = self.told[KIND[store]]
         own = {
             role: {"user": f"{self.name}_{role}", "password_file": f"keys/{store}-{role}"}
-            for role in (("beacon", "read", "conduct") if store == "mo" else ("beacon", "read"))
+            for role in (("beacon", "read", "conduct", "apply") if store == "mo" else ("beacon", "read"))
         }
         return {
             "kind": KIND[store],
@@ -109,6 +113,10 @@ class Shop(OwnDeployment):
             "slot.name": self.name,
         }  # fmt: skip
 
+    def say(self, *words: str) -> None:
+        """Run a command to its end."""
+        assert run(["--config", str(self.settings), *words]) == 0
+
     def told_of(self, what: str, is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Wait until `driftline status` says something of the replica, and return all that it says of it."""
         until, stores = time.monotonic() + PATIENCE_S, dict[str, Any]()
@@ -134,6 +142,11 @@ class Shop(OwnDeployment):
 
 def _document(number: int, name: str) -> dict[str, Any]:
     return {"_id": Int64(number), "name": name, "amount": Decimal128(f"{number}.50"), "ship": {"city": "Köln"}}
+
+
+def _all(things: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - the driver's collection
+    """Return all documents; 7.5 and 7.50 are one number."""
+    return [{**each, "amount": each["amount"].to_decimal()} for each in things.find().sort("_id")]
 
 
 @pytest.fixture
@@ -171,7 +184,8 @@ def shop(tmp_path: Path) -> Iterator[tuple[Shop, psycopg.Connection[Any], Any]]:
             cursor.executemany(f"INSERT INTO {name}_shop.things VALUES (%s, %s, %s, %s)".encode(), rows)  # noqa: S608 - a name of ours
         client[f"{name}_shop"].create_collection("things", changeStreamPreAndPostImages={"enabled": True})
         client[f"{name}_shop"]["things"].insert_many([_document(n, f"thing {n}") for n in range(1, ROWS + 1)])
-        assert run(["--config", str(made.settings), "init", "--yes"]) == 0
+        made.say("init", "--yes")
+        made.say("keys", "make", "approver", "anna")
         admin.execute(f"CREATE PUBLICATION {name} FOR TABLES IN SCHEMA {name}, {name}_shop".encode())
         for store in KIND:
             made.connect(store, made.connector(store))
@@ -209,21 +223,29 @@ def _lose_place(shop: Shop, between: Callable[[], object]) -> None:
 def test_a_store_of_mongodb_is_covered_by_a_pass_and_again_behind_a_gap(
     shop: tuple[Shop, psycopg.Connection[Any], Any],
 ) -> None:
-    """What was there before anybody read is compared; what the log lost in a gap is found behind it."""
+    """What was there before anybody read is compared and repaired; what the log lost in a gap is found behind it."""
     made, _, things = shop
+    right = _all(things)
     things.delete_one({"_id": 7})
-    things.update_one({"_id": 9}, {"$set": {"ship.city": "Bonn"}})
+    things.update_one({"_id": 9}, {"$set": {"ship.city": "Bonn", "ship.by": "rail"}})
     things.insert_one(_document(ROWS + 1, "one too many"))
-    with made.running("beacon"), made.running("worker"), made.running("conductor"):
+    damaged = _all(things)
+    with made.running("beacon"), made.running("worker"), made.running("conductor"), made.running("applier"):
         drifts = {"missing": 1, "different": 1, "extra": 1}
         first = made.told_of("the three", lambda told: told["coverage"] == "covered" and told["open_drifts"] == drifts)
         assert first["unknown_keys"] == {}
-
-        things.update_one({"_id": 9}, {"$set": {"ship.city": "Köln"}})
-        things.delete_one({"_id": ROWS + 1})
-        things.insert_one(_document(7, "thing 7"))
-        made.told_of("all mended", lambda told: not told["open_drifts"])
+        assert _all(things) == damaged
+        made.say("resume", "--why", "a test")
+        made.told_of("all repaired", lambda told: told["proven"] and not told["open_drifts"])
+        right[8]["ship"]["by"] = "rail"
+        assert _all(things) == right
 
         _lose_place(made, lambda: things.delete_many({"_id": {"$in": [11, 12]}}))
         made.told_of("a gap", lambda told: told["coverage"] == "uncovered")
-        made.told_of("two gone", lambda told: told["coverage"] == "covered" and told["open_drifts"] == {"missing": 2})
+        made.told_of("two that were gone", lambda told: told["proven"] and things.count_documents({}) == ROWS)
+        assert _all(things) == right
+
+        made.say("undo", "--since", "10m", "--yes")
+        gone = [each for each in damaged if each["_id"] not in {11, 12}]
+        assert _all(things) == gone
+        made.say("audit")
