@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,21 @@ class OwnDeployment:
     def settings(self) -> Path:
         """The settings' file."""
         return self.folder / "driftline.yaml"
+
+    def store(self, store: str, kind: str, admin: str, own: Sequence[str]) -> dict[str, Any]:
+        """Return a store's settings; `own` are the roles whose logins `driftline init` is to make."""
+        server = self.told[kind]
+        logins = {role: {"user": f"{self.name}_{role}", "password_file": f"keys/{store}-{role}"} for role in own}
+        return {
+            "kind": kind,
+            "topic_prefix": self.name + store,
+            "converter": "json",
+            "host": server["host"],
+            "port": server["port"],
+            "database": server["database"],
+            "schema": self.name,
+            "roles": {"admin": server["roles"][admin], "capture": server["roles"]["cdc_feed"], **logins},
+        }
 
     def connector_url(self, store: str) -> str:
         """Return where Connect tells of a store's connector."""

@@ -57,27 +57,10 @@ class Watched(OwnDeployment):
             "partitions": 2,
             "worker": {"http_port": free_port()},
             "beacon_interval_ms": 200,
-            "stores": {store: self._store(store) for store in KIND},
+            "stores": {store: self.store(store, KIND[store], ADMIN[store], ("beacon", "canary")) for store in KIND},
             **more,
         }
         self.settings.write_text(json.dumps(told))
-
-    def _store(self, store: str) -> dict[str, Any]:
-        server = self.told[KIND[store]]
-        own = {
-            role: {"user": f"{self.name}_{role}", "password_file": f"keys/{store}-{role}"}
-            for role in ("beacon", "canary")
-        }
-        return {
-            "kind": KIND[store],
-            "topic_prefix": self.name + store,
-            "converter": "json",
-            "host": server["host"],
-            "port": server["port"],
-            "database": server["database"],
-            "schema": self.name,
-            "roles": {"admin": server["roles"][ADMIN[store]], "capture": server["roles"]["cdc_feed"], **own},
-        }
 
     def connector(self, store: str) -> dict[str, str]:
         """Return the shipped connector's configuration, for this deployment's own tables alone."""

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.stack
 
 KIND = {"pg": "postgres", "mo": "mongodb"}
 ADMIN = {"pg": "postgres", "mo": "root"}
+ROLES = {"pg": ("beacon", "read"), "mo": ("beacon", "read", "conduct", "apply")}
 ROWS = 250
 CONTRACT = """
 entity: things
@@ -69,26 +70,9 @@ class Shop(OwnDeployment):
             "approver_key_file": "keys/approver.key",
             "beacon_interval_ms": 200,
             "conductor": {"rows_per_s": 1000, "slice_rows": 100},
-            "stores": {store: self._store(store) for store in KIND},
+            "stores": {store: self.store(store, KIND[store], ADMIN[store], ROLES[store]) for store in KIND},
         }
         self.settings.write_text(json.dumps(told))
-
-    def _store(self, store: str) -> dict[str, Any]:
-        server = self.told[KIND[store]]
-        own = {
-            role: {"user": f"{self.name}_{role}", "password_file": f"keys/{store}-{role}"}
-            for role in (("beacon", "read", "conduct", "apply") if store == "mo" else ("beacon", "read"))
-        }
-        return {
-            "kind": KIND[store],
-            "topic_prefix": self.name + store,
-            "converter": "json",
-            "host": server["host"],
-            "port": server["port"],
-            "database": server["database"],
-            "schema": self.name,
-            "roles": {"admin": server["roles"][ADMIN[store]], "capture": server["roles"]["cdc_feed"], **own},
-        }
 
     def connector(self, store: str) -> dict[str, str]:
         """Return the shipped connector's configuration, for this deployment's tables alone."""
