@@ -209,6 +209,8 @@ class MongodbWorld(World):
         for store in self._stores:
             store.close()
         try:
+            # A test that failed has left its transaction open.
+            self.admin.admin.command("killAllSessions", [])
             for role in ("read", "apply"):
                 self.shop.command("dropUser", self.settings.role(role).user)
                 self.admin["admin"].command("dropRole", f"{self.database}.{self.settings.role(role).user}")

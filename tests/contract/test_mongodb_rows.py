@@ -249,7 +249,7 @@ ALL_TYPES: dict[str, Any] = {
     "of_subtype": Binary(b"ab", 5),
     "uuid": Binary(bytes(range(16)), 4),
     "old_uuid": Binary(bytes(range(16)), 3),
-    "document": {"z": 1, "a": Int64(2), "d": {"x": [1, {"y": None}]}},
+    "document": {"z": 1, "a": Int64(2), "d": {"x": [1, {"y": None}]}, "e": Regex("^a", "im")},
     "no_document": {},
     "list": [1, Int64(2), 0.5, "x", None, [True], {"k": Decimal128("0.10")}],
     "no_list": [],
@@ -848,6 +848,9 @@ def test_what_cannot_stand_at_its_place_is_refused_and_nothing_else_is_written_t
         assert reason(transaction.write, [RowWrite(Way.UPDATE, values)]) is RefusalReason.NOT_HELD_BY_COLUMN
         transaction.rollback()
     assert world.things.find_one({"_id": 1}) == {"_id": 1, "code": "c", "price": 5}
+    # It is not left to the server to say so.
+    too_large = RowWrite(Way.UPDATE, {"name": "x" * 17_000_000})
+    assert reason(world.mongodb.table(ENTITY).becomes, too_large, {"_id": 1}, 1) is RefusalReason.NOT_HELD_BY_COLUMN
 
 
 def test_rows_exchange_values_of_an_index_over_several_fields_in_the_order_that_goes(world: MongodbWorld) -> None:
