@@ -25,6 +25,8 @@ from app.core.errors import ContractViolation, Unready
 from app.settings import StoreSettings
 from tests.mongodb_server import SCHEMA, Admin, mongodb_server, mongodb_store
 
+pytestmark = pytest.mark.stack
+
 FIRST = {
     "_id": "docs",
     "store_id": "docs",

@@ -36,6 +36,8 @@ from app.core.errors import Unready
 from app.settings import RoleSettings, StoreSettings
 from tests.mongodb_server import DATABASE, SCHEMA, Admin, mongodb_server, mongodb_store
 
+pytestmark = pytest.mark.stack
+
 ROLES = ("beacon", "read", "apply", "conduct", "capture")
 UNAUTHORIZED, LOGIN_FAILED = 13, 18
 OWN = ("driftline_beacon", "driftline_fence", "driftline_ledger", "driftline_shared", "driftline_signal")

@@ -21,6 +21,8 @@ from app.settings import RoleSettings, StoreSettings
 from tests.contract.test_mongodb_init import contract_of
 from tests.mongodb_server import DATABASE, SCHEMA, Admin, mongodb_server, mongodb_store
 
+pytestmark = pytest.mark.stack
+
 CONTRACT = contract_of(RepairPolicy(mode=RepairMode.APPLY))
 OWN = [f"{SCHEMA}.driftline_{name}" for name in ("beacon", "fence", "ledger", "signal")]
 TABLES = [*OWN, f"{DATABASE}.orders"]

@@ -47,6 +47,8 @@ from tests.contract.test_rows import ledger_row
 from tests.seals import SEALS
 from tests.signatures import ANNA, BELIEF, PlannedApplier, signed
 
+pytestmark = pytest.mark.stack
+
 EVENTS = Path(__file__).parents[1] / "data" / "mongodb_events.jsonl"
 NOW_MS = 1_800_000_000_000
 KEY = key_of(1)

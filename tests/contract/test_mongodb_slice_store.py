@@ -19,6 +19,8 @@ from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyFi
 from app.core.errors import Unready
 from tests.mongodb_server import DATABASE, SCHEMA, Admin, mongodb_server, mongodb_store
 
+pytestmark = pytest.mark.stack
+
 OID = [ObjectId(f"65a1b2c3d4e5f60718293a{n:02x}") for n in range(10)]
 HOSTILE = ['"}, {"$where": "1"}', "$gt", '{"$oid": "65a1b2c3d4e5f60718293a00"}', "\N{SNOWMAN}\\", "a\x00b", "%s"]
 

@@ -38,7 +38,7 @@ NOW_MS = 1_800_000_000_000
 @pytest.fixture(
     params=[
         "memory",
-        "mongodb",
+        pytest.param("mongodb", marks=pytest.mark.stack),
         pytest.param("postgres", marks=pytest.mark.stack),
         pytest.param("mariadb", marks=pytest.mark.stack),
     ]

@@ -96,8 +96,9 @@ def test_what_is_run_in_mongodb_is_shown_as_one_command_a_line(
     asked = [json.loads(line) for line in there.split("\n\n") if line]
     assert {each["db"] for each in asked} == {"driftline", "admin", "d"}
     assert asked[0] == {"db": "driftline", "command": {**asked[0]["command"], "create": "driftline_beacon"}}
-    accepted, raised = (each["command"]["updates"] for each in asked[-2:])
+    accepted, raised, shared = (each["command"]["updates"] for each in asked[-3:])
     assert accepted == [{"q": {"_id": "server"}, "u": {"$set": {"token": "'server'"}}}]
     three = {"$numberLong": "3"}
     assert raised == [{"q": {"_id": "*", "token": {"$lt": three}}, "u": {"$set": {"token": three}}}]
+    assert shared == [{"q": {}, "u": {"$inc": {"shared": {"$numberLong": "1"}}}, "multi": True}]
     assert "hunter2" not in shown
