@@ -12,16 +12,17 @@ from typing import Final, Self
 
 from bson.int64 import Int64
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
 from app.adapters.mongodb_client import Document, connect_mongodb
 from app.adapters.mongodb_faults import said
 from app.adapters.mongodb_identity import BEACON, server_name
+from app.adapters.mongodb_refusals import FAULTS
 from app.adapters.system_clock import wall_utc
 from app.core.beacon_writer import BeaconRow, Beat
 from app.core.errors import ContractViolation, Unready
 from app.settings import StoreSettings
 
+_MOST: Final = 2**62
 _READ: Final = ("writer_epoch", "sequence", "issued_at_ms", "previous_acknowledged_ms")
 
 
@@ -52,7 +53,7 @@ class MongodbBeaconRows:
             client = self._connected()
             self.server = server_name(client, self.store.schema)
             found = client[self.store.schema][BEACON].find_one({"_id": self.store.name})
-        except PyMongoError as fault:
+        except FAULTS as fault:
             self.close()
             raise self._unready(fault) from fault
         if found is None:
@@ -62,7 +63,8 @@ class MongodbBeaconRows:
                 hint="run `driftline init` for this store",
             )
         row = [found[name] for name in _READ if isinstance(found.get(name), int)]
-        if len(row) != len(_READ):
+        # A writer goes on above what it reads: what has no number above it is none of ours either.
+        if len(row) != len(_READ) or max(row) > _MOST:
             raise ContractViolation(
                 f"the document of this store in {self.store.schema}.{BEACON} is no beacon",
                 where=f"store {self.store.name}",
@@ -89,7 +91,7 @@ class MongodbBeaconRows:
                 "wall_at": wall_utc(),
             }
             done = client[self.store.schema][BEACON].update_one(expected, {"$set": written})
-        except PyMongoError as fault:
+        except FAULTS as fault:
             self.close()
             raise self._unready(fault) from fault
         return bool(done.matched_count == 1)

@@ -62,7 +62,14 @@ class SharedFence:
 
     def flags(self, session: ClientSession | None = None) -> Flags:
         """Read them: a majority's, or a transaction's snapshot of them."""
-        return {str(each["scope"]): int(each["token"]) for each in self._flags.find({}, session=session)}
+        tokens = {str(each["_id"]): each.get("token") for each in self._flags.find({}, session=session)}
+        told = {scope: token for scope, token in tokens.items() if isinstance(token, int)}
+        if len(told) < len(tokens):
+            raise Unready(
+                f"a document of {FENCE} has no whole number for its token",
+                hint="put it right: until then nobody can tell what it fences",
+            )
+        return told
 
     def prepare(self, partitions: Collection[int]) -> None:
         """Have a document for each partition before a transaction's snapshot is taken."""

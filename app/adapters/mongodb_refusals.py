@@ -44,6 +44,7 @@ _BY_CODE: Final[Mapping[int, RefusalReason]] = {
 }
 _DUPLICATE: Final = 11000
 _INVALID: Final = 121
+_KNOWN: Final = frozenset({*_BY_CODE, _DUPLICATE})
 
 
 class DuplicateKey(Exception):
@@ -70,7 +71,12 @@ def translated(error: Exception, where: str, columns: Collection[str] = ()) -> E
     """
     if isinstance(error, BulkWriteError):
         for failed in error.details.get("writeErrors", ()):
-            return WriteFailed(int(failed["index"]), _by_code(int(failed.get("code", 0)), failed, where, columns))
+            code = int(failed.get("code", 0))
+            passes = code not in _KNOWN and error.has_error_label("TransientTransactionError")
+            # A code that nobody has told of is of that one row: were it waited for, all others would be too.
+            no = Refused(RefusalReason.CONSTRAINT, f"code {code}")
+            is_told = code in _KNOWN or passes
+            return WriteFailed(int(failed["index"]), _by_code(code, failed, where, columns) if is_told else no)
     if isinstance(error, DocumentTooLarge):
         return Refused(RefusalReason.NOT_HELD_BY_COLUMN, "the document would be too large")
     if isinstance(error, BSONError | OverflowError):

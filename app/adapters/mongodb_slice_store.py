@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from bson import ObjectId, json_util
 from pymongo import MongoClient
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import DuplicateKeyError
 
 from app.adapters.mongodb_client import Document, connect_mongodb
 from app.adapters.mongodb_faults import code_of
+from app.adapters.mongodb_refusals import FAULTS
 from app.adapters.own_collections import SIGNAL, place_of
 from app.codec.slice_signals import SignalForm, SignalRow
 from app.core.conducting import Bound, Key, Look, Part
@@ -66,7 +67,7 @@ class MongodbSliceStore:
         """Return the key that ends the next slice, by the store's own order of keys."""
         try:
             return self._bound(look)
-        except PyMongoError as fault:
+        except FAULTS as fault:
             raise self._unready(fault) from None
 
     def condition(self, part: Part, after: Key, end: Key) -> str:
@@ -83,7 +84,7 @@ class MongodbSliceStore:
             self._connected()[self._store.schema][SIGNAL].insert_one({_ID: row.id, "type": row.type, "data": row.data})
         except DuplicateKeyError:
             return
-        except PyMongoError as fault:
+        except FAULTS as fault:
             raise self._unready(fault) from None
 
     def _bound(self, look: Look) -> Bound:

@@ -62,7 +62,7 @@ class Held:
         """Return the row with its image; `Refused` where that would not bring every byte of it back."""
         try:
             gives_back = bson_of(document_of_image(self.image)) == self.data
-        except (*FAULTS, ValueError, TypeError):
+        except (*FAULTS, ValueError, TypeError, KeyError, ArithmeticError):
             gives_back = False
         if not gives_back:
             raise Refused(RefusalReason.NOT_UNDOABLE, "a value of its document has no text that gives it back")
@@ -122,9 +122,11 @@ class MongodbTable:
             row = image_of(image.decode())
             key = self._digester.canonical_key(row)
             digest = row_digest(self._digester.groups(row))
-        except (Unmappable, Undecodable):
+            values = self._digester.values(row)
+        # Whatever a document has within that looks like extended JSON and is none.
+        except (Unmappable, Undecodable, KeyError, TypeError, ValueError, ArithmeticError):
             return Held(data, image, key, RowRead(UNREADABLE))
-        return Held(data, image, key, RowRead(digest, self._digester.values(row)))
+        return Held(data, image, key, RowRead(digest, values))
 
     # -- what documents become ----------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from app.core.errors import Undecodable
+from app.core.limits import KEY_BYTES_MAX
 from app.core.observation import (
     RAW_KEY_BYTES,
     Barrier,
@@ -287,6 +288,8 @@ def _row_block(record: _RowBlock) -> RowBlock:
     )
     if not fits:
         raise Undecodable("columns", f"the columns of a block of {rows} rows are not of one length")
+    if max(map(len, record.keys), default=0) > KEY_BYTES_MAX:
+        raise Undecodable("key", f"a key of a block has more than {KEY_BYTES_MAX} bytes")
     return RowBlock(
         record.entity,
         record.store,

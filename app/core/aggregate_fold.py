@@ -43,11 +43,15 @@ _DRIFT: Final = PREFIX + b"d"
 _META: Final = PREFIX + META
 _CHAIN: Final = _META + b"c"
 _BEACON: Final = _META + b"b"
-_RANKS: Final = {_NEWEST: 0, ROWS: 1, _BEACON: 2, _CHAIN: 4}
+_ENTITY: Final = _META + b"e"
+_RANKS: Final = {_NEWEST: 0, ROWS: 1, _BEACON: 2, _ENTITY: 2, _CHAIN: 4}
 
 
 def changelog_rank(key: bytes) -> int:
-    """Return in which order a commit reaches the changelog: how new rows can be, rows, beacons, the rest, chains."""
+    """Return in which order a commit reaches the changelog.
+
+    How new rows can be, rows, beacons and coverage (`app.core.journal.commit_rank`), the rest, chains.
+    """
     return _RANKS.get(key[:3], _RANKS.get(key[:2], 3))
 
 
@@ -301,7 +305,7 @@ class AggregateShard:
         if self.progress.take_beacon(barrier, chain):
             self._epoch_broken(name)
         store = self.progress.stores[name]
-        if store.timeline.positions and store.timeline.positions[-1] == store.last_beacon:
+        if store.is_newest(barrier.beacon):
             for write in beacon_records(self.progress, name, barrier.beacon.previous_acknowledged_ms):
                 self._record(write)
         self._record(store_record(self.progress, name))
@@ -325,6 +329,8 @@ class AggregateShard:
 
     def _advance(self) -> list[Told]:
         self.progress.advance()
+        for name in self.progress.joined_late():
+            self._epoch_broken(name)
         found: list[Told] = []
         for number, entity in self.progress.entities.items():
             books = self.books[number]

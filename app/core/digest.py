@@ -17,6 +17,7 @@ from app.core.columns import field_writer, key_part_writer
 from app.core.contract import EntityContract, Field, KeyField
 from app.core.errors import Unmappable
 from app.core.event import LEFT_OUT
+from app.core.limits import KEY_BYTES_MAX
 from app.core.normalise import NULL, encode, folding, normalisation, reader
 from app.core.types.canonical import Canonical, Dialect, Misfit, Read
 
@@ -145,11 +146,16 @@ class RowDigester:
             # A zero date reads as None, and what writes a part of a key fails on it.
             except (Misfit, UnicodeEncodeError, struct.error, TypeError) as why:
                 raise self._unmappable(name, why) from None
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        key = parts[0] if len(parts) == 1 else b"".join(parts)
+        if len(key) > KEY_BYTES_MAX:
+            what = f"the key has {len(key)} bytes, more than the {KEY_BYTES_MAX} that are compared"
+            raise Unmappable(self._key_steps[-1][0], what, where=self._where)
+        return key
 
     def canonical_keys(self, count: int, columns: Sequence[Sequence[object]]) -> list[bytes | None]:
         """Return `canonical_key` of `count` keys, given as a column a part; None where a key needs a closer look."""
-        return _joined([write(raws) for write, raws in zip(self._key_writers, columns, strict=True)], count)
+        keys = _joined([write(raws) for write, raws in zip(self._key_writers, columns, strict=True)], count)
+        return [None if key is not None and len(key) > KEY_BYTES_MAX else key for key in keys]
 
     def groups(self, row: Mapping[str, object]) -> bytes:
         """Return the digests of a row's groups: the fields that are not large, then each large one (zero: left out)."""

@@ -149,6 +149,9 @@ class Shard:
         records = list(items)
         restore(self.progress, self.notes, records)
         self.rereads.restore(records)
+        for pending in list(self.rereads.slices.values()):
+            if self._entity_in(pending.entity, pending.store) is None:
+                self._record(self.rereads.forget_slice(pending.slice_id))
         self._restored_gaps = list(self.rereads.gaps.values())
         for number, entity in self.progress.entities.items():
             self._record(entity_record(entity))  # so that no row is held without what its digest means
@@ -164,7 +167,7 @@ class Shard:
         effects = Effects()
         gaps, self._restored_gaps = self._restored_gaps, []
         for gap in gaps:
-            entity = self._entity_of(gap.row)
+            entity = self._entity_in(int.from_bytes(gap.row[1:5], "big"), gap.store)
             if entity is not None:
                 effects.findings.append(gap_finding_of(self.partition, entity, gap.row[5:], gap))
         for row, value in states.items():
@@ -208,7 +211,10 @@ class Shard:
         return []
 
     def fold(self, observation: Observation, states: Mapping[bytes, bytes | None]) -> Effects:
-        """Take one observation in; `states` holds the values of `needed_keys`, None for absent ones."""
+        """Take one observation in; `states` holds the values of `needed_keys`, None for absent ones.
+
+        What is of a store that the entity's contract has no more extends its chain, and says nothing.
+        """
         effects = Effects()
         effects.dropped_links = sum(not self.progress.extends(link) for link in _links(observation))
         if effects.dropped_links and not isinstance(observation, Mark):
@@ -414,7 +420,7 @@ class Shard:
         return decode(kept) if isinstance(kept, bytes) else kept
 
     def _fold_rows(self, block: RowBlock, states: Mapping[bytes, bytes | None], effects: Effects) -> None:
-        entity = self.progress.entities.get(block.entity)
+        entity = self._entity_in(block.entity, block.store)
         chain = self.progress.chains.get((block.link.topic, block.link.partition))
         reached = chain.reached if chain is not None else block.link.begin
         chain = self._extend(block.link)
@@ -725,7 +731,7 @@ class Shard:
         self._records.update(writes)
 
     def _fold_truncate(self, cut: Truncated) -> None:
-        entity = self.progress.entities.get(cut.entity)
+        entity = self._entity_in(cut.entity, cut.store)
         chain = self.progress.chains.get((cut.link.topic, cut.link.partition))
         seen = chain is not None and cut.offset < chain.reached
         chain = self._extend(cut.link)
@@ -752,7 +758,7 @@ class Shard:
         if self.progress.take_beacon(barrier, chain):
             self._epoch_broken(name, effects)
         store = self.progress.stores[name]
-        if store.timeline.positions and store.timeline.positions[-1] == store.last_beacon:
+        if store.is_newest(barrier.beacon):
             self._record(*beacon_records(self.progress, name, barrier.beacon.previous_acknowledged_ms))
         self._record(store_record(self.progress, name))
 
@@ -770,7 +776,7 @@ class Shard:
     def _fold_echo(self, echo: LedgerEcho, states: Mapping[bytes, bytes | None], effects: Effects) -> None:
         chain = self._extend(echo.link)
         row = self._commands.get(echo.command_id)
-        entity = self.progress.entities.get(echo.entity)
+        entity = self._entity_in(echo.entity, echo.store)
         is_refusal = (echo.outcome, echo.reason) == (Outcome.REFUSED.value, RefusalReason.ROW_MOVED.value)
         at = BEFORE_ALL
         if is_refusal and entity is not None:
@@ -819,7 +825,7 @@ class Shard:
         known = self.progress.chains.get((read.link.topic, read.link.partition))
         redelivered = known is not None and read.link.end <= known.reached
         chain = self._extend(read.link)
-        entity = self.progress.entities.get(read.entity)
+        entity = self._entity_in(read.entity, read.store)
         if redelivered or entity is None:
             return
         store = entity.contract.stores[read.store].store
@@ -860,6 +866,8 @@ class Shard:
 
     def _advance(self, effects: Effects) -> None:
         moved = self.progress.advance()
+        for name in self.progress.joined_late():
+            self._epoch_broken(name, effects)
         for entity in moved:
             number = entity.contract.number
             awaited = entity.unswept - self._sweeps.judges_of(number)
@@ -1012,6 +1020,11 @@ class Shard:
 
     def _finding(self, entity: EntityProgress, row: bytes, state: KeyState, i: int, stage: Stage) -> Finding:
         return finding_of(self.partition, entity, row[5:], state, i, stage)
+
+    def _entity_in(self, number: int, store: int) -> EntityProgress | None:
+        """Return an entity, None where there is none or its contract has no such store any more."""
+        entity = self.progress.entities.get(number)
+        return entity if entity is not None and store < len(entity.contract.stores) else None
 
     def _entity_of(self, row: bytes) -> EntityProgress | None:
         return self.progress.entities.get(int.from_bytes(row[1:5], "big"))

@@ -7,11 +7,11 @@ note is a packed list of keys whose stores did not agree for good; it goes when 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from app.core.digest import meaning_of
-from app.core.limits import KEYS_PER_NOTE_MAX
+from app.core.limits import KEYS_PER_NOTE_MAX, NOTE_BYTES_MAX
 from app.core.observation import Link
 from app.core.position import BEFORE_ALL
 from app.core.progress import Chain, EntityProgress, Progress
@@ -22,8 +22,8 @@ ROW = b"\x01"
 Write = tuple[bytes, bytes | None]
 
 GAP_RECORDS = META + b"g"
-_NOTE, _FORGOTTEN, _BEACON, _CHAIN = META + b"n", META + b"f", META + b"b", META + b"c"
-_RANKS = {GAP_RECORDS: 0, _NOTE: 1, _FORGOTTEN: 1, _BEACON: 3, _CHAIN: 5}
+_NOTE, _FORGOTTEN, _BEACON, _ENTITY, _CHAIN = META + b"n", META + b"f", META + b"b", META + b"e", META + b"c"
+_RANKS = {GAP_RECORDS: 0, _NOTE: 1, _FORGOTTEN: 1, _BEACON: 3, _ENTITY: 3, _CHAIN: 5}
 _ROW_RANK = 2
 
 
@@ -32,8 +32,9 @@ def commit_rank(write: Write) -> int:
 
     Gaps come before the rows that no longer show them, notes before the rows that they find, and how far rows forgot
     before those that did; a sweep's end is known behind all. A store's log stands no further than its beacons, which
-    would else look like those of a log that began anew when they come again. Chains are last: what they claim is there.
-    A note that is not needed goes after the rows.
+    would else look like those of a log that began anew when they come again. An entity is uncovered before its store is
+    known beyond what uncovers it, which would not be seen when it comes again. Chains are last: what they claim is
+    there. A note that is not needed goes after the rows.
     """
     key, value = write
     if key[:1] != META:
@@ -99,7 +100,9 @@ def entity_record(entity: EntityProgress) -> Write:
     }
     if any(at != BEFORE_ALL for at in entity.passed):
         value["passed"] = [at.hex() for at in entity.passed]
-    return META + b"e" + entity.contract.number.to_bytes(4, "big"), json.dumps(value).encode()
+    if any(entity.outdated_at):
+        value["outdated_at"] = [at.hex() for at in entity.outdated_at]
+    return _ENTITY + entity.contract.number.to_bytes(4, "big"), json.dumps(value).encode()
 
 
 def forgotten_record(entity: EntityProgress) -> Write:
@@ -168,9 +171,9 @@ def _restore_entity(progress: Progress, entity: EntityProgress, value: bytes) ->
     # A state that says it of all replicas at once is swept again.
     entity.swept = held.get("swept_replicas", entity.swept)
     entity.passed = [bytes.fromhex(at) for at in held.get("passed", [])] or entity.passed
-    for i, table in enumerate(entity.contract.stores):
-        if entity.outdated[i] is not None and not table.has_snapshot:
-            progress.outdate(entity, i)
+    entity.outdated_at = [bytes.fromhex(at) for at in held.get("outdated_at", [])] or entity.outdated_at
+    for i in range(len(entity.contract.stores)):
+        progress.outdate_again(entity, i)
 
 
 @dataclass(slots=True)
@@ -195,8 +198,7 @@ class Notes:
         """Note the rows that are not noted yet."""
         fresh = sorted(row for row in rows if row not in self.noted)
         written: list[Write] = []
-        for start in range(0, len(fresh), KEYS_PER_NOTE_MAX):
-            chunk = fresh[start : start + KEYS_PER_NOTE_MAX]
+        for chunk in _chunks(fresh):
             self.number += 1
             self.left[self.number] = len(chunk)
             self.noted.update(dict.fromkeys(chunk, self.number))
@@ -213,6 +215,18 @@ class Notes:
             return []
         del self.left[number]
         return [(_NOTE + number.to_bytes(8, "big"), None)]
+
+
+def _chunks(keys: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Yield keys as notes of them may be: not too many, and not too large."""
+    begin, size_bytes = 0, 0
+    for n, key in enumerate(keys):
+        size_bytes += len(key)
+        if n - begin == KEYS_PER_NOTE_MAX or (size_bytes > NOTE_BYTES_MAX and n > begin):
+            yield keys[begin:n]
+            begin, size_bytes = n, len(key)
+    if keys:
+        yield keys[begin:]
 
 
 def _pack_keys(keys: Sequence[bytes]) -> bytes:

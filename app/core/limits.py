@@ -28,6 +28,12 @@ ECHO_GRACE_MS: Final = 60_000
 PENDING_BARRIERS_MAX: Final = 1_200
 """Barriers of one store that may wait for their chains: ten minutes of beacons; of more, some are dropped, evenly."""
 
+KEY_BYTES_MAX: Final = 8_192
+"""Bytes of a canonical key; a longer one has no form here, and its row is not compared. No index of SQL has as many."""
+
+NOTE_BYTES_MAX: Final = 262_144
+"""Bytes of keys in one record of rows that are not settled."""
+
 KEYS_PER_NOTE_MAX: Final = 4_096
 """Keys in one packed record of unsettled keys: well below the broker's limit for a message."""
 

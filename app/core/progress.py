@@ -78,11 +78,22 @@ class StoreProgress:
             return bool(self.snapshots) and place < self.snapshots[-1]
         return epoch_of(self.last_beacon) == self.epoch and place < place_of(self.last_beacon)
 
+    def is_newest(self, beacon: Beacon) -> bool:
+        """Whether time goes by a beacon, and by none behind it."""
+        at = self.last_beacon
+        return self.timeline.positions[-1:] == [at] and place_of(at) == beacon.place
+
     def stands_behind_gap(self, beacon: Beacon) -> bool:
-        """Whether changes before a beacon of a store without snapshots may never have been read."""
-        if self.newest is not None and (beacon.epoch, beacon.sequence) <= self.newest:
-            return False  # it comes again: a store's row is written by compare-and-set, with ever higher numbers
-        is_next = beacon.replaced == self.newest and beacon.place > place_of(self.last_beacon)
+        """Whether changes before a beacon of a store without snapshots may never have been read.
+
+        One that comes again is in none: a store's row is written by compare-and-set, with ever higher numbers.
+        """
+        goes_on = beacon.place > place_of(self.last_beacon)
+        if (beacon.epoch, beacon.sequence) <= max(self.newest or (0, 0), self.timeline.sequence):
+            return goes_on
+        if self.newest is None and not goes_on and beacon.server == self.server:
+            return False  # what comes again was written by a writer that has been replaced since
+        is_next = beacon.replaced == self.newest and goes_on
         return not is_next or beacon.server != self.server
 
 
@@ -99,6 +110,7 @@ class EntityProgress:
     swept: list[bool]  # per replica: every row that was there at coverage has been judged once
     known_to: list[bytes]  # per store: the beacon up to which its log is known, in memory only
     outdated: list[int | None]  # per store: up to this epoch, rows are held by another meaning of the contract
+    outdated_at: list[bytes]  # per store without snapshots: the place of its newest beacon when they came to be so
     forgotten_to: list[bytes]  # per store: up to where what rows showed was forgotten, as no pair was judged
     passed: list[bytes]  # per store without snapshots: where the newest pass over the whole table has ended
 
@@ -132,6 +144,7 @@ class EntityProgress:
             swept=[False] * (n - 1),
             known_to=[BEFORE_ALL] * n,
             outdated=[*nothing],
+            outdated_at=[b""] * n,
             forgotten_to=[BEFORE_ALL] * n,
             passed=[BEFORE_ALL] * n,
         )
@@ -167,6 +180,7 @@ class Progress:
     stores: dict[str, StoreProgress] = field(default_factory=dict)
     entities: dict[int, EntityProgress] = field(default_factory=dict)
     writers_began_ms: dict[int, int] = field(default_factory=dict)  # per writer's epoch, on the common clock
+    _joined_late: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, contracts: Iterable[EntityContract]) -> Progress:
@@ -252,6 +266,9 @@ class Progress:
     def break_epoch(self, store_name: str, place: bytes, *, log_restarted: bool) -> None:
         """Begin a new epoch of a store: its entities are uncovered at once."""
         store = self.stores[store_name]
+        if store.broken_in_a_row > BREAKS_IN_A_ROW_MAX:
+            self._uncover(store_name)  # and so it stays: no more is proven by another epoch
+            return
         store.epoch += 1
         store.snapshots += [b""] * (store.epoch - len(store.snapshots)) + [place]
         store.log_restarted = log_restarted
@@ -292,7 +309,7 @@ class Progress:
         if not beacon.streamed:
             store.snapshot_seen = store.snapshot_seen or epoch_of(at) == store.epoch
             return broken
-        store.last_beacon = at
+        store.last_beacon = at if store.has_snapshot else max(at, store.last_beacon)
         began_ms = self.writers_began_ms.get(beacon.epoch, beacon.previous_acknowledged_ms)
         self.writers_began_ms[beacon.epoch] = min(began_ms, beacon.previous_acknowledged_ms)
         writer = (beacon.epoch, beacon.sequence)
@@ -320,7 +337,10 @@ class Progress:
             self.break_epoch(beacon.store, beacon.place, log_restarted=True)
             chain.epoch = store.epoch
         writer = (beacon.epoch, beacon.sequence)
-        store.newest = writer if store.newest is None else max(writer, store.newest)
+        if is_behind_gap:
+            store.newest = writer
+        elif store.newest is not None:
+            store.newest = max(writer, store.newest)
         return is_behind_gap
 
     def take_pass(self, entity: EntityProgress, i: int, begun: bytes, ended_at: bytes) -> bool:
@@ -344,8 +364,17 @@ class Progress:
         store = self.stores[entity.contract.stores[i].store]
         entity.outdated[i] = store.epoch
         if not store.has_snapshot:
-            store.newest = None
+            entity.outdated_at[i] = place_of(store.last_beacon)
             entity.passed[i] = BEFORE_ALL
+            store.newest = None
+
+    def outdate_again(self, entity: EntityProgress, i: int) -> None:
+        """After a restart, let the next beacon stand behind a gap if none has since an entity came to be outdated."""
+        store = self.stores[entity.contract.stores[i].store]
+        if store.has_snapshot or entity.outdated[i] is None:
+            return
+        if not store.snapshots or store.snapshots[-1] <= entity.outdated_at[i]:
+            store.newest = None
 
     def _shows_new_log(self, store: StoreProgress, chain: Chain, beacon: Beacon) -> bool:
         """Whether a streamed beacon stands in another log than what was read of its store before.
@@ -404,6 +433,7 @@ class Progress:
     def advance(self) -> list[EntityProgress]:
         """Move the watermarks that may move, and return the entities of which one did."""
         moved: dict[int, EntityProgress] = {}
+        self._join_late()
         for name, store in self.stores.items():
             if not store.pending:
                 continue
@@ -425,6 +455,35 @@ class Progress:
             # What every entity has reached is needed no more; the newest reached one stays for those that joined late.
             del store.pending[: max(unreached - 1, 0)]
         return list(moved.values())
+
+    def _join_late(self) -> None:
+        """Let chains that have come to a beacon's end be in its epoch, where no snapshot tells them of it.
+
+        Then all is to be read again, by a pass that is begun behind it: what came in these chains so far may have been
+        read by the last one, and stands in the log that was.
+        """
+        for name, store in self.stores.items():
+            if store.has_snapshot or not store.log_restarted:
+                continue
+            late = [
+                chain
+                for entity in self.entities.values()
+                for table in entity.contract.stores
+                if table.store == name and self._reached_barrier(store, table.topic, table.partitions) >= 0
+                for p in range(table.partitions)
+                if (chain := self.chains.get((table.topic, p))) is not None and chain.epoch < store.epoch
+            ]
+            for chain in late:
+                chain.epoch = store.epoch
+            if late:
+                store.snapshots[-1] = place_of(store.last_beacon)
+                self._uncover(name)
+                self._joined_late.append(name)
+
+    def joined_late(self) -> list[str]:
+        """Return the stores that were uncovered since this was asked last because chains came late to their epoch."""
+        names, self._joined_late = self._joined_late, []
+        return names
 
     def _reached_barrier(self, store: StoreProgress, topic: str, partitions: int) -> int:
         """Return the index of the newest pending barrier that a topic's chains have reached, -1 for none.

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from app.core.finding import DriftKind, Stage
-from app.core.fold import Shard
+from app.core.fold import META, Shard
 from app.core.observation import Barrier
 from tests.unit.core.story import Story
 
@@ -127,6 +127,109 @@ def test_a_beacon_that_comes_again_is_no_gap(story: Story) -> None:
     story.observe(Barrier(again.beacon, story.barrier("A", 5_000).link, again.ends))
     story.until(5_500, 6_000)
     assert covered(story) == 2_000
+
+
+def test_a_commit_that_was_torn_behind_a_gap_keeps_no_coverage(story: Story) -> None:
+    """Whatever of it was written: the beacon that tells of the gap comes again, and is known to the store already."""
+    passed(story, "kl", 2_000)
+    story.until(3_500, 4_500)
+    table = dict(story.table)
+    comes_again = []
+    for at_ms in (5_000, 6_000, 6_500):
+        comes_again.append(story.barrier("R", at_ms))
+        if at_ms == 5_000:
+            story.lose_beacon("R", 5_500)
+    story.commits = False
+    for barrier in comes_again:
+        story.observe(barrier)
+    writes = story.shard.flush()
+    story.commits = True
+    assert covered(story) is None
+    for written in range(len(writes) + 1):
+        story.table = dict(table)
+        story.write(writes[:written])
+        story.restart()
+        for barrier in comes_again:
+            story.observe(barrier)
+        assert covered(story) is None, written
+
+
+def test_a_beacon_that_comes_again_behind_a_new_contract_begins_no_log(story: Story) -> None:
+    """It stands at a place that was read, by the same server: the next one tells what is missing."""
+    passed(story, "kl", 2_000)
+    again = story.barrier("R", 3_500)
+    story.observe(again)
+    story.until(4_000, 4_500)
+    story.contract = replace(story.contract, version=2)
+    story.shard = Shard((story.contract,), 0)
+    story.restart()
+    story.observe(Barrier(again.beacon, story.barrier("R", 4_700).link, again.ends))
+    store = story.shard.progress.stores["R"]
+    assert (store.epoch, store.log_restarted, store.newest) == (0, False, None)
+    story.until(5_000, 5_500)
+    passed(story, "kl", 6_000)
+    assert covered(story) == 6_000
+
+
+def test_behind_a_log_that_went_back_what_lags_is_read_again(story: Story) -> None:
+    """A chain that is never at its end when a beacon comes joins the new log late, and what it showed counts not."""
+    passed(story, "kl", 2_000)
+    story.until(3_500, 60_000)
+    story.places["R"] -= 60
+
+    def beat(at_ms: int) -> None:
+        barrier = story.barrier("R", at_ms)
+        signals = ("R.signal", 0, story.offsets["R.signal"])
+        story.observe(replace(barrier, ends=[*((topic, p, end + 1) for topic, p, end in barrier.ends), signals]))
+        story.row("R", str(at_ms), key="hot", raw="hot")
+        story.beacons(at_ms, "A")
+
+    for at_ms in (60_500, 61_000):
+        beat(at_ms)
+    for number in range(3):
+        begun = story.place("R")
+        for key in "kl":
+            story.reread("R", "1", key=key, raw=key)
+        story.slice_read("R", begun, name=f"pass {number}")
+        for at_ms in range(62_000 + 4_000 * number, 65_000 + 4_000 * number, 500):
+            beat(at_ms)
+    assert covered(story) is not None
+    assert [row for row, _ in confirmed(story) if row != b"hot"] == []
+
+
+def test_an_entity_that_stays_outdated_takes_the_others_no_coverage_at_each_restart(story: Story) -> None:
+    """Once all were read behind the beacon that followed, a restart asks for no more."""
+    passed(story, "kl", 2_000)
+    story.contract = replace(story.contract, version=2)
+    story.shard = Shard((story.contract,), 0)
+    story.restart()
+    story.until(3_500, 4_500)
+    newest = story.shard.progress.stores["R"].snapshots[-1]
+    assert story.shard.progress.entities[7].outdated[1] is not None
+    story.restart()
+    story.until(5_000, 6_000)
+    assert story.shard.progress.stores["R"].snapshots[-1] == newest
+
+
+def test_a_beacons_row_that_was_put_back_stands_behind_a_gap(story: Story) -> None:
+    """Its numbers were read before, and its place was not."""
+    passed(story, "kl", 2_000)
+    barrier = story.barrier("R", 3_500)
+    story.observe(replace(barrier, beacon=replace(barrier.beacon, sequence=3, replaced=(1, 2))))
+    assert covered(story) is None
+
+
+def test_beacons_that_come_again_change_nothing_of_when_changes_were(story: Story) -> None:
+    """Neither what is covered, nor what is kept of them: an older one says of the newest one's time nothing."""
+    passed(story, "kl", 2_000)
+    again = [story.barrier("R", at_ms) for at_ms in (3_500, 4_000, 4_500)]
+    for barrier in again:
+        story.observe(barrier)
+    beacons = {key: value for key, value in story.table.items() if key[:2] == META + b"b"}
+    for barrier in again:
+        story.observe(Barrier(barrier.beacon, story._next("R.beacon"), barrier.ends))
+    assert covered(story) == 2_000
+    assert {key: value for key, value in story.table.items() if key[:2] == META + b"b"} == beacons
 
 
 @pytest.mark.parametrize("what", ["server", "place"])
