@@ -88,13 +88,15 @@ class StoreProgress:
 
         One that comes again is in none: a store's row is written by compare-and-set, with ever higher numbers.
         """
-        goes_on = beacon.place > place_of(self.last_beacon)
-        if (beacon.epoch, beacon.sequence) <= max(self.newest or (0, 0), self.timeline.sequence):
+        writer, goes_on = (beacon.epoch, beacon.sequence), beacon.place > place_of(self.last_beacon)
+        is_same_log = goes_on and beacon.server == self.server
+        if self.newest is None:
+            # Beacons may be known further than their store, after a commit that was torn.
+            comes_again = writer <= self.timeline.sequence or (beacon.server == self.server and not goes_on)
+            return not comes_again
+        if writer <= self.newest:
             return goes_on
-        if self.newest is None and not goes_on and beacon.server == self.server:
-            return False  # what comes again was written by a writer that has been replaced since
-        is_next = beacon.replaced == self.newest and goes_on
-        return not is_next or beacon.server != self.server
+        return not is_same_log or beacon.replaced != self.newest
 
 
 @dataclass(slots=True)

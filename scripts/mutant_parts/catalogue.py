@@ -829,8 +829,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.GAPS,
         "app.core.progress",
         "a beacon that did not replace the one before it goes on where that was",
-        "        is_next = beacon.replaced == self.newest and beacon.place > place_of(self.last_beacon)\n",
-        "        is_next = self.newest is not None and beacon.place > place_of(self.last_beacon)\n",
+        "        return not is_same_log or beacon.replaced != self.newest\n",
+        "        return not is_same_log\n",
         among=("snapshots_tell_nothing", "connector_snapshots_again"),
     ),
     Mutant(

@@ -20,6 +20,8 @@ from secantus import SecantusDBServer
 
 from app.adapters.beacon_rows import beacon_rows
 from app.adapters.mongodb_beacon_rows import MongodbBeaconRows
+from app.adapters.mongodb_slice_store import MongodbSliceStore
+from app.codec.slice_signals import SignalRow
 from app.core.beacon_writer import BeaconRow, Beat
 from app.core.errors import ContractViolation, Unready
 from app.settings import StoreSettings
@@ -189,6 +191,22 @@ def test_a_document_that_is_no_beacon_is_told(rows: MongodbBeaconRows, admin: Ad
     admin[SCHEMA]["driftline_beacon"].update_one({"_id": "docs"}, {"$set": {"sequence": "many"}})
     with pytest.raises(ContractViolation, match="is no beacon"):
         rows.read()
+
+
+def test_a_document_with_no_number_above_its_own_is_no_beacon(rows: MongodbBeaconRows, admin: Admin) -> None:
+    """A writer goes on above what it reads: it would end, and with it the beacons of all other stores."""
+    admin[SCHEMA]["driftline_beacon"].update_one({"_id": "docs"}, {"$set": {"writer_epoch": Int64(2**63 - 1)}})
+    with pytest.raises(ContractViolation, match="is no beacon"):
+        rows.read()
+
+
+def test_a_certificate_that_is_not_there_is_unready(store: StoreSettings, tmp_path: Path) -> None:
+    """As while it is put in another's place; slices likewise."""
+    missing = replace(store, ca_file=tmp_path / "not there")
+    with pytest.raises(Unready):
+        MongodbBeaconRows(missing).read()
+    with pytest.raises(Unready):
+        MongodbSliceStore(missing).signal(SignalRow("a", "log", "{}"))
 
 
 def test_a_store_that_is_down_says_where_and_whom_to_ask(store: StoreSettings, monkeypatch: pytest.MonkeyPatch) -> None:

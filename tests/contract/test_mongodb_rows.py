@@ -21,9 +21,10 @@ from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 from pymongo import monitoring
 from pymongo.client_session import ClientSession
-from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
+from pymongo.errors import AutoReconnect, BulkWriteError, OperationFailure, PyMongoError
 
 from app.adapters.mongodb_documents import LOSSLESS, document_of_image
+from app.adapters.mongodb_refusals import WriteFailed, translated
 from app.adapters.mongodb_rows import MongodbRows
 from app.applier.failpoints import no_failpoint
 from app.applier.rehearse import Rehearsing
@@ -39,7 +40,7 @@ from app.core.ledger import LedgerKind
 from app.core.shard import shard_of
 from app.core.store import Converter, StoreKind
 from app.core.undo import undo_of
-from app.ports import UNREADABLE, RowsRefused, RowWrite, Way
+from app.ports import UNREADABLE, RowRead, RowsRefused, RowWrite, Way
 from tests.contract.mongodb_server import Server, running_standalone
 from tests.contract.mongodb_world import STORE, MongodbWorld, mongodb_contract, mongodb_settings
 from tests.contract.row_worlds import DIGEST_KEY, ENTITY, key_of, thing
@@ -997,6 +998,41 @@ def test_without_its_own_documents_an_applier_waits(drifted: Repairs, own: str) 
             drifted.world.take_right(place, "find")
     with pytest.raises(Unready, match="driftline init"):
         drifted.applier().carry_out(drifted.command())
+
+
+@pytest.mark.parametrize("token", [0.5, "1", None])
+def test_a_flag_whose_token_is_no_number_stops_all(drifted: Repairs, token: object) -> None:
+    """Nobody can tell what it fences; and a flag is known by its `_id`, whatever else a document says of itself."""
+    flags = drifted.world.own["driftline_fence"]
+    flags.insert_one({"_id": "elsewhere", "scope": "stop", "token": Int64(0)})
+    command = drifted.command()
+    drifted.world.stop()
+    assert drifted.applier().carry_out(command).outcome is not Outcome.APPLIED
+    flags.update_one({"_id": "stop"}, {"$set": {"token": token}})
+    with pytest.raises(Unready, match="no whole number"):
+        drifted.applier().carry_out(command)
+    assert drifted.ledger() == []
+
+
+@pytest.mark.parametrize("odd", [{"$date": {}}, {"$numberLong": "x"}, {"$binary": {}}, {"$numberDecimal": "x"}])
+def test_what_looks_like_extended_json_and_is_none_makes_its_document_unreadable(
+    world: MongodbWorld, odd: dict[str, object]
+) -> None:
+    """And no other."""
+    world.things.insert_one({**world.document(1, thing()), "free": odd})
+    world.put(2, thing(code="b"))
+    first, second = world.store.read([(ENTITY, KEY), (ENTITY, key_of(2))])
+    assert first == RowRead(UNREADABLE)
+    assert second.values["code"] == "b"
+
+
+def test_a_code_that_nobody_has_told_of_is_of_its_row() -> None:
+    """Were it waited for, every other command of the store would be too."""
+    failed = BulkWriteError({"writeErrors": [{"index": 1, "code": 16_804}]})
+    told = translated(failed, "store mo")
+    assert isinstance(told, WriteFailed)
+    assert isinstance(told.error, Refused)
+    assert (told.place, told.error.reason) == (1, RefusalReason.CONSTRAINT)
 
 
 # -- the ledger, rehearsals and the whole way --------------------------------------------------------------------------
