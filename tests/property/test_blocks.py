@@ -113,6 +113,14 @@ observations: st.SearchStrategy[Observation] = st.one_of(
 )
 
 
+def test_a_block_with_a_key_that_no_record_holds_is_refused() -> None:
+    """Whoever can reach the topic could else end every worker that reads it."""
+    link = Link("t", 0, 0, 1)
+    block = RowBlock(1, 0, link, 1, [b"k" * 8_193], bytes(8), b"\x01", bytes(17), [0], [0], bytes(16))
+    with pytest.raises(Undecodable, match="more than 8192 bytes"):
+        unpack(pack(block))
+
+
 @given(observations)
 def test_every_observation_comes_back_as_it_was_packed(observation: Observation) -> None:
     """Packing loses nothing and adds nothing."""

@@ -130,6 +130,20 @@ def test_a_field_that_may_not_be_left_out_makes_the_row_unmappable() -> None:
     assert "large" in refused.value.hint
 
 
+@pytest.mark.parametrize(("letters", "fits"), [(8_000, True), (8_193, False), (70_000, False)])
+def test_a_key_has_a_length_that_records_can_hold(letters: int, *, fits: bool) -> None:
+    """A longer one has no form, one by one and by columns; its value is not told."""
+    made, long = digester(), "k" * letters
+    (key,) = made.canonical_keys(1, [[1], [long]])
+    assert (key is not None) is fits
+    if fits:
+        assert made.canonical_key(ROW | {"code": long}) == key
+        return
+    with pytest.raises(Unmappable, match="more than the 8192") as refused:
+        made.canonical_key(ROW | {"code": long})
+    assert long not in str(refused.value)
+
+
 def test_a_value_that_does_not_fit_names_the_field_and_not_the_value() -> None:
     """In the contract's words, with the store."""
     with pytest.raises(Unmappable) as refused:
