@@ -15,9 +15,14 @@ TIMEOUT_S = 10.0
 _CREATE_TOPICS, _METADATA, _FETCH, _LIST_OFFSETS = 19, 3, 1, 2
 _TOPIC_EXISTS = 36
 _UNKNOWN_TOPIC = 3
+_NOT_LED = frozenset({5, 6})
 _CONTROL_BATCH = 0x20
 _COMPRESSION = 0x07
 _FETCH_BYTES_MAX = 16 * 1024 * 1024
+
+
+class NotLed(StackError):
+    """A partition that has no leader yet: its topic was made a moment ago, or the broker has just started."""
 
 
 @dataclass(frozen=True)
@@ -142,14 +147,15 @@ def create_topics(address: tuple[str, int], wanted: list[NewTopic]) -> list[str]
 
 
 def end_offset(address: tuple[str, int], topic: str, partition: int) -> int:
-    """The high watermark of a partition."""
+    """The high watermark of a partition; `NotLed` while nobody can tell it."""
     body = struct.pack(">ibi", -1, 0, 1) + _text(topic) + struct.pack(">iiq", 1, partition, -1)
     answer = _ask(address, _LIST_OFFSETS, 2, body)
     answer.number("i"), answer.number("i"), answer.text(), answer.number("i"), answer.number("i")
     code = answer.number("h")
     answer.number("q")
     if code:
-        raise StackError(f"Kafka does not tell the end of {topic}[{partition}]: error {code}")
+        failure = NotLed if code in _NOT_LED else StackError
+        raise failure(f"Kafka does not tell the end of {topic}[{partition}]: error {code}")
     return answer.number("q")
 
 

@@ -86,7 +86,10 @@ class World:
         # One that the connector has not made yet has none.
         for partition in range(kafka_wire.topics(kafka).get(topic, 0)):
             offset, events = self._seen.get((topic, partition), (0, []))
-            end = kafka_wire.end_offset(kafka, topic, partition)
+            try:
+                end = kafka_wire.end_offset(kafka, topic, partition)
+            except kafka_wire.NotLed:
+                end = offset  # made a moment ago
             while offset < end:
                 records = kafka_wire.read(kafka, topic, partition, offset)
                 if not records:
