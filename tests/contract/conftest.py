@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.contract.mongodb_server import Server, running_server
+from tests.contract.mongodb_process import Server, running_server
 
 
 @pytest.fixture(scope="session")

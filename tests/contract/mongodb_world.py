@@ -19,7 +19,7 @@ from app.core.contract import EntityContract, Field, FieldType, KeyField, Repair
 from app.core.store import Converter, StoreKind
 from app.ports import RowStore
 from app.settings import RoleSettings, StoreSettings
-from tests.contract.mongodb_server import ADMIN, WORD, Server
+from tests.contract.mongodb_process import ADMIN, WORD, Server
 from tests.contract.row_worlds import DIGEST_KEY, ENTITY, FIELDS, ID, World, thing
 
 STORE = "mo"

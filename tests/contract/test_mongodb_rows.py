@@ -41,7 +41,7 @@ from app.core.shard import shard_of
 from app.core.store import Converter, StoreKind
 from app.core.undo import undo_of
 from app.ports import UNREADABLE, RowRead, RowsRefused, RowWrite, Way
-from tests.contract.mongodb_server import Server, running_standalone
+from tests.contract.mongodb_process import Server, running_standalone
 from tests.contract.mongodb_world import STORE, MongodbWorld, mongodb_contract, mongodb_settings
 from tests.contract.row_worlds import DIGEST_KEY, ENTITY, key_of, thing
 from tests.contract.test_rows import ledger_row
