@@ -536,7 +536,8 @@ class Progress:
         A snapshot stands before a beacon that was issued before it, perhaps: its rows are known from when that was
         acknowledged.
         """
-        store, at = self.stores[entity.contract.stores[i].store], entity.forgotten_to[i]
+        # Without snapshots a row shows from its reading on what it may have shown since long.
+        store, at = self.stores[entity.contract.stores[i].store], max(entity.forgotten_to[i], entity.passed[i])
         if store.snapshots:
             at = max(at, position(store.epoch, STREAM, store.snapshots[-1]))
         return EVER if at == BEFORE_ALL else self.timeline_of(entity, i).bracket(at)[1]

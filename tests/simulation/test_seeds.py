@@ -111,3 +111,10 @@ def test_nothing_is_verified_beyond_a_row_whose_last_drift_waits_for_its_echo(se
 def test_a_row_that_was_cut_while_the_common_time_stood_still_is_held_to_its_end() -> None:
     """It was updated just before: its replica has shown the end, of which no log tells whether it was this one."""
     assert run_seed(100_001_412, CHANGES).complaints == []
+
+
+def test_nothing_is_judged_of_what_a_pass_has_read_between_the_last_beacons_before_its_end() -> None:
+    """A slow beacon is issued before the reading that stands before it: coverage alone does not say what was shown."""
+    drawn = Setting.draw(90_187, 400)
+    faults = drawn.faults - NOT_WITHOUT_SNAPSHOTS | {Fault.SNAPSHOTS_TELL_NOTHING}
+    assert World(replace(drawn, faults=faults)).run().complaints == []
