@@ -6,7 +6,6 @@ waits for longer than the others of this product do.
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Any, Final
 
 from pymongo import MongoClient
@@ -19,14 +18,7 @@ _ANSWER_MS: Final = 20_000
 Document = dict[str, Any]
 
 
-class Retry(Enum):
-    """Whether the driver may send a write a second time where it did not hear of the first."""
-
-    NEVER = "never"
-    ONCE = "once"
-
-
-def connect_mongodb(store: StoreSettings, role: str, retry: Retry = Retry.NEVER) -> MongoClient[Document]:
+def connect_mongodb(store: StoreSettings, role: str) -> MongoClient[Document]:
     """Return a client of a store by a role's login; it connects with its first call, whose errors are the driver's.
 
     A login without a password's file is one for a server that asks for none.
@@ -44,7 +36,7 @@ def connect_mongodb(store: StoreSettings, role: str, retry: Retry = Retry.NEVER)
         connectTimeoutMS=_CONNECT_MS,
         serverSelectionTimeoutMS=_CONNECT_MS,
         socketTimeoutMS=_ANSWER_MS,
-        retryWrites=retry is Retry.ONCE,
+        retryWrites=False,
         retryReads=False,
         readPreference="primary",
         readConcernLevel="majority",

@@ -18,38 +18,23 @@ anyhow: its rows are numbered. `driftline init --raise-fence` does both; who say
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Final
 
 from pymongo.client_session import ClientSession
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
+from app.adapters.fence_flags import Flags
 from app.adapters.mongodb_client import Document
 from app.core.command import RefusalReason
 from app.core.errors import Unready
-from app.core.guard import Fence, Refused
+from app.core.guard import Refused
 
 FENCE: Final = "driftline_fence"
 SHARED: Final = "driftline_shared"
 NOBODY: Final = -1
 """The partition of a transaction that adds nothing to the ledger."""
-
-_EVERYWHERE: Final = "*"
-_STOP: Final = "stop"
-_SERVER: Final = "server"
-
-Flags = Mapping[str, int]
-"""Tokens by scope."""
-
-
-def fence_of(flags: Flags, server: int, where: str) -> Fence:
-    """Return what flags say to the server of this token."""
-    shards = dict(flags)
-    if not shards.keys() >= {_EVERYWHERE, _STOP, _SERVER}:
-        raise Unready("the fence lacks a document", where=where, hint="run `driftline init` for this store")
-    token, stop, accepted = (shards.pop(scope) for scope in (_EVERYWHERE, _STOP, _SERVER))
-    return Fence(token, is_stopped=bool(stop), is_another_server=accepted != server, shards=shards)
 
 
 class SharedFence:

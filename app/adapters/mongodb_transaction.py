@@ -37,9 +37,10 @@ from pymongo import DeleteOne, InsertOne, MongoClient, ReplaceOne, UpdateOne
 from pymongo.client_session import ClientSession
 from pymongo.collection import Collection
 
+from app.adapters.fence_flags import Flags, fence_of
 from app.adapters.mongodb_client import Document
 from app.adapters.mongodb_documents import LOSSLESS, MISSING, at, bson_of, changes
-from app.adapters.mongodb_fence import NOBODY, Flags, fence_of
+from app.adapters.mongodb_fence import NOBODY
 from app.adapters.mongodb_refusals import FAULTS, DuplicateKey, WriteFailed, within_time
 from app.adapters.mongodb_snapshots import held_documents, start
 from app.adapters.mongodb_table import ID, Held, MongodbTable

@@ -32,6 +32,7 @@ from app.adapters.mongodb_client import connect_mongodb
 from app.adapters.mongodb_faults import said
 from app.adapters.mongodb_fence import FENCE, SHARED
 from app.adapters.mongodb_identity import BEACON, as_token, server_name
+from app.adapters.mongodb_ledger import CHAIN_FIELDS, LEDGER
 from app.adapters.own_script import HIDDEN, LOGINS, Statement
 from app.core.contract import EntityContract, RepairMode
 from app.core.errors import Unready
@@ -39,7 +40,6 @@ from app.core.guard import repair_policy
 from app.settings import StoreSettings
 
 SIGNAL: Final = "driftline_signal"
-LEDGER: Final = "driftline_ledger"
 OWN: Final = (BEACON, SIGNAL, LEDGER, FENCE, SHARED)
 
 _SERVER: Final = "'server'"
@@ -48,7 +48,7 @@ _IMAGES: Final = {"changeStreamPreAndPostImages": {"enabled": True}}
 _MAJORITY: Final = {"writeConcern": {"w": "majority"}}
 _LIST: Final = "listCollections"
 _INDEXES: Final[tuple[tuple[str, tuple[str, ...], bool], ...]] = (
-    ("driftline_ledger_chain", ("partition", "sequence"), True),
+    ("driftline_ledger_chain", CHAIN_FIELDS, True),
     ("driftline_ledger_written", ("kind", "written_at"), False),
     ("driftline_ledger_row", ("key_hash", "written_at"), False),
     ("driftline_ledger_original", ("original_id",), False),

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from pymongo.errors import PyMongoError
 
+from app.adapters.fence_flags import fence_of
 from app.adapters.mongodb_client import connect_mongodb
 from app.adapters.mongodb_faults import said
-from app.adapters.mongodb_fence import FENCE
+from app.adapters.mongodb_fence import SharedFence
 from app.adapters.mongodb_identity import as_token, server_name
 from app.adapters.own_collections import place_of
 from app.core.errors import Unready
@@ -17,7 +18,6 @@ from app.core.guard import Fence
 from app.core.preflight.facts import CollectionFacts
 from app.settings import StoreSettings
 
-_FLAGS: Final = ("*", "stop", "server")
 _MONGOS: Final = "isdbgrid"
 
 
@@ -51,15 +51,11 @@ def read_flags(store: StoreSettings) -> Fence:
     """Return what the flags say, by the role `apply`; `Unready` where they cannot be read now."""
     try:
         with connect_mongodb(store, "apply") as client:
-            flags = {str(each["_id"]): int(each["token"]) for each in client[store.schema][FENCE].find()}
+            flags = SharedFence(client[store.schema]).flags()
             here = as_token(server_name(client, store.schema))
     except (PyMongoError, OSError) as fault:
         raise _unready(store, fault, "apply") from None
-    where = f"store {store.name} at {store.host}:{store.port}"
-    if not flags.keys() >= set(_FLAGS):
-        raise Unready("the fence lacks a document", where=where, hint="run `driftline init` for this store")
-    token, stop, server = (flags.pop(scope) for scope in _FLAGS)
-    return Fence(token, is_stopped=bool(stop), is_another_server=server != here, shards=flags)
+    return fence_of(flags, here, f"store {store.name} at {store.host}:{store.port}")
 
 
 def _unready(store: StoreSettings, fault: Exception, role: str) -> Unready:

@@ -15,6 +15,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
+from app.adapters.fence_flags import EVERYWHERE, fence_of
 from app.adapters.minute_counts import MinuteCounts
 from app.adapters.server_identity import as_token
 from app.adapters.sql_clients import Use
@@ -37,14 +38,8 @@ Connection = Any
 """A connection of either driver, as DB-API describes it."""
 
 _PAGE: Final = 1_000
-EVERYWHERE: Final = "*"
-"""The scope of the fence that holds for a whole store."""
-STOP: Final = "stop"
-"""The row whose token stops all writing in a store when it is not 0."""
 _ROWS: Final = "driftline_rows"
 _ROW: Final = "driftline_row"
-SERVER: Final = "server"
-"""The row whose token stands for the server that a person has accepted."""
 
 
 class DuplicateRow(Exception):
@@ -466,11 +461,7 @@ class SqlTransaction(ABC):
             # Who holds the flags' rows lets them go again; a table of ours that is not there is no row's matter.
             raise (self.store.own_fault(no) if no.reason is RefusalReason.TABLE_DIFFERS else no) from None
         flags = {scope: int(token) for scope, token, _ in found}
-        if not flags.keys() >= {EVERYWHERE, STOP, SERVER}:
-            raise Unready("the fence lacks a row", where=self.store.where, hint="run `driftline init` for this store")
-        token, stop, server = (flags.pop(scope) for scope in (EVERYWHERE, STOP, SERVER))
-        is_another_server = server != int(found[0][2])
-        return Fence(token, is_stopped=bool(stop), is_another_server=is_another_server, shards=flags)
+        return fence_of(flags, int(found[0][2]) if found else 0, self.store.where)
 
     def _whole(self, *, locks: bool) -> list[WholeRow]:
         whole: dict[RowName, WholeRow] = {}

@@ -20,6 +20,7 @@ from app.core.event import LEFT_OUT
 from app.core.limits import KEY_BYTES_MAX
 from app.core.normalise import NULL, encode, folding, normalisation, reader
 from app.core.types.canonical import Canonical, Dialect, Misfit, Read
+from app.core.types.numbers import INTEGER_RANGES
 
 __all__ = ["DIGEST_BYTES", "Dialect", "RowDigester", "compared_reader", "keyed_hash", "partition_of", "row_digest"]
 
@@ -93,6 +94,7 @@ class RowDigester:
             (part.name, part.columns[store], _folded(part, store, dialect), key_writer(part.type))
             for part in contract.key
         ]
+        self._key_is_short = all(part.type.kind in INTEGER_RANGES for part in contract.key)
         self._fields = [
             (f.name, f.columns[store], reader(f.type, dialect, f.encodings.get(store, ""))) for f in contract.fields
         ]
@@ -155,6 +157,8 @@ class RowDigester:
     def canonical_keys(self, count: int, columns: Sequence[Sequence[object]]) -> list[bytes | None]:
         """Return `canonical_key` of `count` keys, given as a column a part; None where a key needs a closer look."""
         keys = _joined([write(raws) for write, raws in zip(self._key_writers, columns, strict=True)], count)
+        if self._key_is_short:
+            return keys
         return [None if key is not None and len(key) > KEY_BYTES_MAX else key for key in keys]
 
     def groups(self, row: Mapping[str, object]) -> bytes:

@@ -20,8 +20,7 @@ ChainEnd = tuple[str, int, int, bytes]
 class Heads:
     """What stood where at `at_ms` (wall clock), by the word of the person whom the key belongs to.
 
-    `topics`: topic, the broker's id of it, partition and
-    the offset behind its last record.
+    `topics`: topic, the broker's id of it, partition and the offset behind its last record.
     """
 
     at_ms: int
