@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
-from pymongo import MongoClient
 from secantus import SecantusDBServer
 
 from app.adapters.own_tables import run, statements
@@ -19,29 +16,13 @@ from app.core.guard import Fence
 from app.core.preflight.facts import CollectionFacts
 from app.settings import RoleSettings, StoreSettings
 from tests.contract.test_mongodb_init import contract_of
-from tests.mongodb_server import DATABASE, SCHEMA, Admin, mongodb_server, mongodb_store
+from tests.mongodb_server import DATABASE, SCHEMA, Admin, mongodb_store
 
 pytestmark = pytest.mark.stack
 
 CONTRACT = contract_of(RepairPolicy(mode=RepairMode.APPLY))
 OWN = [f"{SCHEMA}.driftline_{name}" for name in ("beacon", "fence", "ledger", "signal")]
 TABLES = [*OWN, f"{DATABASE}.orders"]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecantusDBServer]:
-    """A server that asks for no logins."""
-    with mongodb_server(tmp_path_factory.mktemp("mongodb")) as running:
-        yield running
-
-
-@pytest.fixture
-def admin(server: SecantusDBServer) -> Iterator[Admin]:
-    """A client of it; nothing is there."""
-    with MongoClient[dict[str, Any]](server.uri) as client:
-        for database in (SCHEMA, DATABASE):
-            client.drop_database(database)
-        yield client
 
 
 @pytest.fixture

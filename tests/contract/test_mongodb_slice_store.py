@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pytest
 from bson import ObjectId, json_util
 from bson.int64 import Int64
-from pymongo import MongoClient
 from secantus import SecantusDBServer
 
 from app.adapters.mongodb_slice_store import MongodbSliceStore
@@ -17,7 +15,7 @@ from app.codec.slice_signals import SignalForm, SignalRow, begin_row
 from app.core.conducting import Key, Look, Part
 from app.core.contract import EntityContract, Field, FieldKind, FieldType, KeyField, StoreTable
 from app.core.errors import Unready
-from tests.mongodb_server import DATABASE, SCHEMA, Admin, mongodb_server, mongodb_store
+from tests.mongodb_server import DATABASE, SCHEMA, Admin, mongodb_store
 
 pytestmark = pytest.mark.stack
 
@@ -41,22 +39,6 @@ def part_of(kind: FieldKind) -> Part:
 
 
 NUMBERS, TEXTS = part_of(FieldKind.INT64), part_of(FieldKind.STRING)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecantusDBServer]:
-    """A server that asks for no logins."""
-    with mongodb_server(tmp_path_factory.mktemp("mongodb")) as running:
-        yield running
-
-
-@pytest.fixture
-def admin(server: SecantusDBServer) -> Iterator[Admin]:
-    """A client of it; nothing is there."""
-    with MongoClient[dict[str, Any]](server.uri) as client:
-        for database in (SCHEMA, DATABASE):
-            client.drop_database(database)
-        yield client
 
 
 @pytest.fixture
