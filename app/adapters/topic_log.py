@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,6 +15,7 @@ from app.core.errors import Unready
 
 _ASK_S: Final = 10.0
 _POLL_S: Final = 0.5
+_AGAIN_S: Final = 2.0
 _SILENT_POLLS_MAX: Final = 60
 """A broker that sends neither records nor ends for so many polls is not there."""
 
@@ -69,12 +71,14 @@ class TopicLog:
                 where=self._clients.bootstrap,
                 hint="is the broker up, and is `bootstrap` its address?",
             ) from fault
-        missing = [topic for topic in topics if topic not in known]
+        # One that was made just now may have no partitions yet that anybody leads.
+        missing = [topic for topic in topics if topic not in known or not known[topic].partitions]
         if missing:
             raise Unready(
                 f"there is no topic {', '.join(missing)}",
                 where=self._clients.bootstrap,
-                hint="`driftline init` makes the topics; is `deployment` the right one?",
+                hint="`driftline init` makes Driftline's own topics, and a worker those of the connectors; "
+                "is `deployment` the right one?",
             )
         return [TopicPartition(topic, number) for topic in topics for number in sorted(known[topic].partitions)]
 
@@ -110,6 +114,23 @@ class TopicLog:
             raise Unready(f"cannot read: {fault.args[0].str()}", where=self._clients.bootstrap) from fault
         finally:
             consumer.close()
+
+    def wait_for(
+        self, topics: Sequence[str], stopping: threading.Event, tell: Callable[[Unready, float], None]
+    ) -> bool:
+        """Wait until every partition of the topics can be read; return False where it is told to stop before.
+
+        `tell` is told each time what is missing, and in how many seconds it is looked for again.
+        """
+        while not stopping.is_set():
+            try:
+                self.ends(topics, latest=False)
+            except Unready as fault:
+                tell(fault, _AGAIN_S)
+                stopping.wait(_AGAIN_S)
+            else:
+                return True
+        return False
 
     def until_now(self, topics: Sequence[str], begin: Begin = None) -> Iterator[LogRecord]:
         """Yield the records up to the present end, in the order of each partition."""

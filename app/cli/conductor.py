@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import signal
+import threading
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
@@ -13,7 +14,7 @@ import click
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.core.conducting import Concluded, Desk, Done, Outcome, Slice, Terms
-from app.core.errors import ContractViolation, DriftlineError, Undecodable
+from app.core.errors import ContractViolation, DriftlineError, Undecodable, Unready
 from app.core.hours import daily_hours
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ class _Told:
         self.metrics = Metrics()
         self.metrics.expect(entities, stores)
         self.is_reached = dict.fromkeys(stores, True)
+        self.is_reading = False
+
+    def waits(self, fault: Unready, again_in_s: float) -> None:
+        from app.adapters.logs import error_fields
+
+        self._log.warning("the conductor must wait", again_in_ms=int(again_in_s * 1_000), **error_fields(fault))
 
     def began(self, store: str, begun: Slice) -> None:
         self.is_reached[store] = True
@@ -140,24 +147,34 @@ def command(invocation: Invocation, instance: str, http_port: int | None, http_h
             where=str(invocation.config),
             hint=f"add stores.<name>.roles.{ROLE} with user and password_file, then run `driftline init`",
         )
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    told = _Told([c.entity for c in contracts], list(stores))
+    server = None
+    if http_port is not None:
+        health = Health(
+            live=lambda: {"turning": True},
+            ready=lambda: {
+                "reading topics": told.is_reading,
+                **{f"store {name}": reached for name, reached in told.is_reached.items()},
+            },
+            metrics_page=told.metrics.page,
+        )
+        server = HealthServer(http_host, http_port, health)
     clients = KafkaClients.of(settings)
     log, seals = TopicLog(clients, f"driftline-{instance}"), KeySeals.from_folder(settings.keys_dir)
     sink = clients.producer(f"driftline-{instance}")
     rereads = REREADS.name(settings.deployment)
-    held = [decode_done(r.value, seals.open_key) for r in log.until_now([rereads]) if r.value is not None]
+    feeds = _feeds(settings, contracts, list(stores))
     terms = _terms(settings)
-    desks = {name: Desk.of(name, contracts, terms, settings.partitions, monotonic_ms()) for name in stores}
-    for desk in desks.values():
-        desk.resume(held)
 
     def keep(done: Done) -> None:
         sink.check()
         sink.send(rereads, 0, record_key(done), encode_done(done, seals.seal_key))
 
-    told = _Told([c.entity for c in contracts], list(stores))
-    feeds = _feeds(settings, contracts, list(stores))
     conductor = Conductor(
-        desks=desks,
+        desks={name: Desk.of(name, contracts, terms, settings.partitions, monotonic_ms()) for name in stores},
         stores={name: slice_store(store) for name, store in stores.items()},
         feeds=feeds,
         keep=keep,
@@ -165,21 +182,18 @@ def command(invocation: Invocation, instance: str, http_port: int | None, http_h
         monotonic_ms=monotonic_ms,
         wall_ms=wall_ms,
         tell=told,
+        stopping=stopping,
     )
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: conductor.stopping.set())
-    server = None
-    if http_port is not None:
-        health = Health(
-            live=lambda: {"turning": True},
-            ready=lambda: {f"store {name}": reached for name, reached in told.is_reached.items()},
-            metrics_page=told.metrics.page,
-        )
-        server = HealthServer(http_host, http_port, health)
-    for record in log.until_now([feeds.words]):
-        conductor.take(record)
     try:
-        conductor.run(log.on_and_on(feeds.topics, wall_ms()))
+        # A topic of a connector is there when the connector has written to it, or a worker has begun.
+        if log.wait_for([rereads, *feeds.topics], stopping, told.waits):
+            held = [decode_done(r.value, seals.open_key) for r in log.until_now([rereads]) if r.value is not None]
+            for desk in conductor.desks.values():
+                desk.resume(held)
+            for record in log.until_now([feeds.words]):
+                conductor.take(record)
+            told.is_reading = True
+            conductor.run(log.on_and_on(feeds.topics, wall_ms()))
     finally:
         sink.flush()
         if server is not None:

@@ -69,7 +69,7 @@ class OwnDeployment:
     @contextlib.contextmanager
     def running(self, command: str) -> Iterator[None]:
         """Run one of the product's processes; it must end with 0 when it is told to."""
-        with (self.folder / f"{command}.log").open("wb") as log:
+        with self.log_of(command).open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "app", "--config", str(self.settings), command],
                 cwd=PROJECT,
@@ -84,4 +84,15 @@ class OwnDeployment:
                 process.wait(30)
             finally:
                 process.kill()
-        assert process.returncode == 0, (self.folder / f"{command}.log").read_text()[-3000:]
+        assert process.returncode == 0, self.log_of(command).read_text()[-3000:]
+
+    def log_of(self, command: str) -> Path:
+        """Return where a process writes its log."""
+        return self.folder / f"{command}.log"
+
+    def await_said(self, command: str, what: str) -> None:
+        """Wait until a process has said something in its log."""
+        until = time.monotonic() + PATIENCE_S
+        while what not in self.log_of(command).read_text():
+            assert time.monotonic() < until, f"{command} never said: {what}"
+            time.sleep(0.1)

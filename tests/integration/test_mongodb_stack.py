@@ -5,6 +5,7 @@ The server speaks MongoDB's protocol and is not MongoDB's own, which no registry
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -214,7 +215,12 @@ def test_a_store_of_mongodb_is_covered_by_a_pass_and_again_behind_a_gap(
     things.update_one({"_id": 9}, {"$set": {"ship.city": "Bonn", "ship.by": "rail"}})
     things.insert_one(_document(ROWS + 1, "one too many"))
     damaged = _all(things)
-    with made.running("beacon"), made.running("worker"), made.running("conductor"), made.running("applier"):
+    with contextlib.ExitStack() as running:
+        running.enter_context(made.running("conductor"))
+        # Nobody has written a signal yet, and no worker made its topic.
+        made.await_said("conductor", "the conductor must wait")
+        for command in ("beacon", "worker", "applier"):
+            running.enter_context(made.running(command))
         drifts = {"missing": 1, "different": 1, "extra": 1}
         first = made.told_of("the three", lambda told: told["coverage"] == "covered" and told["open_drifts"] == drifts)
         assert first["unknown_keys"] == {}
