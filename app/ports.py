@@ -268,7 +268,10 @@ class RowStore(Protocol):
         ...
 
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
-        """Return applied inserts whose check is not in the ledger, oldest first."""
+        """Return applied inserts whose check is not in the ledger, oldest first.
+
+        They are looked for among the newest rows of each partition (`app.core.ledger.UNCHECKED_AMONG`).
+        """
         ...
 
 

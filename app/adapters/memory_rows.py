@@ -10,12 +10,13 @@ import ast
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from app.core.chain import FIRST, link
 from app.core.command import Action, Outcome, RefusalReason
 from app.core.errors import Unready
 from app.core.guard import Fence, Refused
-from app.core.ledger import LedgerCounts, LedgerKind, LedgerRow, check_id
+from app.core.ledger import UNCHECKED_AMONG, LedgerCounts, LedgerKind, LedgerRow, check_id
 from app.core.rehearsal import Tally, Touched
 from app.core.together import in_turns
 from app.core.undo import must_have
@@ -133,8 +134,8 @@ class MemoryRows:
         """Put a row behind the last one of its partition."""
         mine = [r for r in self.ledger.values() if r.partition == row.partition]
         last = max(mine, key=lambda r: r.sequence, default=None)
-        placed = replace(row, sequence=last.sequence + 1 if last else 1)
-        self.ledger[row.row_id] = replace(placed, chain=link(CHAIN_KEY, last.chain if last else FIRST, placed))
+        sequence, before = (last.sequence + 1, last.chain) if last else (1, FIRST)
+        self.ledger[row.row_id] = replace(row, sequence=sequence, chain=link(CHAIN_KEY, before, row, sequence))
 
     def ledger_rows(self) -> Iterator[LedgerRow]:
         """Yield the whole ledger by partition and sequence."""
@@ -176,17 +177,19 @@ class MemoryRows:
         return self.strained
 
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
-        """Return applied inserts whose check is not in the ledger."""
+        """Return applied inserts whose check is not in the ledger, oldest first, among each partition's newest rows."""
         self.reach()
+        last = {row.partition: row.sequence for row in self.ledger_rows()}
         found = [
             row
             for row in self.ledger.values()
-            if row.kind is LedgerKind.COMMAND
+            if row.sequence > last[row.partition] - UNCHECKED_AMONG
+            and row.kind is LedgerKind.COMMAND
             and row.action is Action.UPSERT
             and not row.expected_digest
             and check_id(row.row_id) not in self.ledger
         ]
-        return found[:limit]
+        return sorted(found, key=attrgetter("written_at_ms"))[:limit]
 
 
 def _row_of(image: bytes) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from operator import attrgetter
 from typing import Any, Final
 
 from bson import Int64
@@ -16,7 +16,8 @@ from app.adapters.mongodb_client import Document
 from app.adapters.mongodb_documents import LOSSLESS
 from app.adapters.sql_ledger import BELOW_ALL, COLUMNS, instant, ledger_row, of_digits
 from app.core.chain import FIRST, link
-from app.core.ledger import LedgerCounts, LedgerRow
+from app.core.command import ID_BYTES
+from app.core.ledger import UNCHECKED_AMONG, LedgerCounts, LedgerRow, check_id
 
 LEDGER: Final = "driftline_ledger"
 CHAIN_FIELDS: Final = ("partition", "sequence")
@@ -42,14 +43,13 @@ class MongodbLedger:
         heads = {partition: self._head(partition, session) for partition in {row.partition for row in rows}}
         documents = []
         for row in rows:
-            sequence, before = heads[row.partition]
-            placed = replace(row, sequence=sequence + 1)
-            chain = link(self._chain_key, before, placed)
-            heads[row.partition] = placed.sequence, chain
-            documents.append(_document(placed, chain))
+            last, before = heads[row.partition]
+            chain = link(self._chain_key, before, row, last + 1)
+            heads[row.partition] = last + 1, chain
+            documents.append(_document(row, last + 1, chain))
         self._rows.insert_many(documents, session=session)
 
-    def _head(self, partition: int, session: ClientSession) -> tuple[int, bytes]:
+    def _head(self, partition: int, session: ClientSession | None) -> tuple[int, bytes]:
         found = self._rows.find_one({"partition": partition}, sort=[("sequence", DESCENDING)], session=session)
         return (0, FIRST) if found is None else (int(found["sequence"]), of_digits(str(found["chain"])))
 
@@ -105,23 +105,27 @@ class MongodbLedger:
         return {(each["_id"]["entity"], each["_id"]["key_hash"]) for each in found if each["kind"] == "undo"}
 
     def unchecked(self, limit: int) -> list[LedgerRow]:
-        """Return applied inserts whose check is not there, oldest first."""
-        checks = {"from": LEDGER, "localField": "_id", "foreignField": "original_id", "as": "checks"}
-        found = self._rows.aggregate(
-            [
-                {"$match": {"kind": "command", "action": "upsert", "expected_digest": ""}},
-                {"$lookup": checks},
-                {"$match": {"checks.kind": {"$ne": "check"}}},
-                {"$sort": {"written_at": ASCENDING}},
-                {"$limit": limit},
-                {"$project": {"checks": 0}},
-            ]
-        )
-        return rows_of(found)
+        """Return applied inserts whose check is not there, oldest first, among each partition's newest rows."""
+        partitions = [each for each in self._rows.distinct("partition") if isinstance(each, int) and each >= 0]
+        inserts = [name for partition in partitions for name in self._newest_inserts(partition)]
+        checks = {check_id(name): name for name in inserts}
+        asked = [*checks]
+        for at in range(0, len(asked), _PAGE):
+            part = [name.hex() for name in asked[at : at + _PAGE]]
+            for found in self._rows.find({"_id": {"$in": part}}, {"_id": True}):
+                del checks[of_digits(str(found["_id"]))]
+        return sorted(self.by_ids([*checks.values()][:limit]), key=attrgetter("written_at_ms"))
+
+    def _newest_inserts(self, partition: int) -> list[bytes]:
+        last, _ = self._head(partition, None)
+        newest = {"partition": partition, "sequence": {"$gt": last - UNCHECKED_AMONG}}
+        chosen = newest | {"kind": "command", "action": "upsert", "expected_digest": ""}
+        names = [of_digits(str(found["_id"])) for found in self._rows.find(chosen, {"_id": True}).sort("sequence")]
+        return [name for name in names if len(name) == ID_BYTES]
 
 
-def _document(row: LedgerRow, chain: bytes) -> Document:
-    """Return a row as a document, with the link that binds it to the row before."""
+def _document(row: LedgerRow, sequence: int, chain: bytes) -> Document:
+    """Return a row as a document, with its place and the link that binds it to the row before."""
     row_id = row.row_id.hex()
     return {
         "_id": row_id,
@@ -145,7 +149,7 @@ def _document(row: LedgerRow, chain: bytes) -> Document:
         "trace_id": row.trace_id.hex(),
         "approver": row.approver,
         "written_at": DatetimeMS(row.written_at_ms),
-        "sequence": Int64(row.sequence),
+        "sequence": Int64(sequence),
         "chain": chain.hex(),
     }
 

@@ -49,7 +49,7 @@ _MAJORITY: Final = {"writeConcern": {"w": "majority"}}
 _LIST: Final = "listCollections"
 _INDEXES: Final[tuple[tuple[str, tuple[str, ...], bool], ...]] = (
     ("driftline_ledger_chain", CHAIN_FIELDS, True),
-    ("driftline_ledger_written", ("kind", "written_at"), False),
+    ("driftline_ledger_written", ("kind", "written_at", "entity", "action", "approver"), False),
     ("driftline_ledger_row", ("key_hash", "written_at"), False),
     ("driftline_ledger_original", ("original_id",), False),
 )

@@ -43,6 +43,10 @@ _POSTGRES_PINNED: Final = {
     "row_security": "off",
 }
 
+# Rows are found by keys and not by reading tables whole, which is how a table that has grown since it was analysed was
+# read for each transaction. What has no index is read whole all the same, and must not be compiled for that.
+_POSTGRES_BY_KEY: Final = {"enable_seqscan": "off", "jit": "off"}
+
 # A zero is written as a zero, a value that does not fit is an error, and no engine is put in another's place.
 _SQL_MODE: Final = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION"
 
@@ -51,6 +55,8 @@ def connect_postgres(store: StoreSettings, role: str, use: Use) -> psycopg.Conne
     """Connect to PostgreSQL; raises the driver's errors."""
     login = store.role(role)
     pinned = dict(_POSTGRES_PINNED)
+    if use is not Use.ADMIN:
+        pinned |= _POSTGRES_BY_KEY
     if use is Use.WRITE:
         pinned |= {"lock_timeout": "1ms", "synchronous_commit": "on"}
     if use is Use.ADMIN:

@@ -83,35 +83,39 @@ class LedgerStatements:
             f"(SELECT {place}, ledger.sequence, ledger.chain FROM {table} AS ledger"  # noqa: S608
             f" WHERE {place} = %s ORDER BY ledger.sequence DESC LIMIT 1)"
         )
-        self.page = (
-            f"{select} WHERE {place} > %s OR ({place} = %s AND ledger.sequence > %s)"
-            f" ORDER BY {place}, ledger.sequence LIMIT %s"
+        # Each database finds the place by one of these, and goes through all rows before it by the other.
+        behind = (
+            f"({place}, ledger.sequence) > (%s, %s)"
+            if self._is_postgres
+            else f"({place} > %s OR ({place} = %s AND ledger.sequence > %s))"
         )
-        self.unchecked = (
-            f"{select} WHERE ledger.kind = 'command' AND ledger.action = 'upsert' AND ledger.expected_digest = ''"  # noqa: S608
-            f" AND NOT EXISTS (SELECT 1 FROM {table} AS checks"
-            " WHERE checks.original_id = ledger.command_id AND checks.kind = 'check')"
-            " ORDER BY ledger.written_at LIMIT %s"
+        self._page = f"{select} WHERE {behind} ORDER BY {place}, ledger.sequence LIMIT %s"
+        self.next_partition = f"SELECT min({place}) FROM {table} AS ledger WHERE {place} > %s"  # noqa: S608
+        self.inserts = (
+            # What is an insert is no condition, so that no index of it is taken for the chain's.
+            "SELECT ledger.command_id,"  # noqa: S608
+            " ledger.kind = 'command' AND ledger.action = 'upsert' AND ledger.expected_digest = ''"
+            f" FROM {table} AS ledger WHERE {place} = %s AND ledger.sequence > %s ORDER BY ledger.sequence"
         )
+        self._which = f"SELECT ledger.command_id FROM {table} AS ledger WHERE ledger.command_id"  # noqa: S608
         self.in_minute = (
             "SELECT count(*), coalesce(sum(CASE WHEN ledger.action = 'delete' THEN 1 ELSE 0 END), 0),"  # noqa: S608
             " coalesce(sum(CASE WHEN ledger.approver = '' AND ledger.entity = %s THEN 1 ELSE 0 END), 0),"
             f" max({written_at})"
             f" FROM {table} AS ledger WHERE ledger.kind = 'command' AND ledger.written_at > %s"
         )
-        self._repeated = (
-            "SELECT ledger.entity, ledger.key_hash, count(*)"  # noqa: S608
-            f" FROM {table} AS ledger WHERE ledger.kind = 'command' AND ledger.written_at > %s AND ledger.key_hash"
+        # A row's key leads to one partition, whose rows are numbered; times are clocks', which may be set back. The key
+        # is the only condition: by an index of kinds or times all of an hour was read where few had been analysed.
+        undo, command = (
+            f"max(CASE WHEN ledger.kind = '{kind}' THEN ledger.sequence END)" for kind in ("undo", "command")
         )
-        self._undone = (
-            f"SELECT ledger.entity, ledger.key_hash FROM {table} AS ledger WHERE ledger.kind = 'undo'"  # noqa: S608
-            f" AND NOT EXISTS (SELECT 1 FROM {table} AS later"
-            " WHERE later.key_hash = ledger.key_hash AND later.entity = ledger.entity"
-            # A row's key leads to one partition, whose rows are numbered; times are clocks', which may be set back.
-            f" AND later.kind IN ('command', 'undo') AND later.{partition} = {place}"
-            " AND later.sequence > ledger.sequence)"
-            " AND ledger.key_hash"
+        self._of_keys = (
+            "SELECT ledger.entity, ledger.key_hash,"  # noqa: S608
+            " count(CASE WHEN ledger.kind = 'command' AND ledger.written_at > %s THEN 1 END),"
+            f" coalesce({undo} > coalesce({command}, -1), false)"
+            f" FROM {table} AS ledger WHERE ledger.key_hash"
         )
+        self._by_keys = f"GROUP BY ledger.entity, ledger.key_hash, {place}"
 
     def heads(self, partitions: Collection[int]) -> tuple[str, list[object]]:
         """Return the statement that reads where the chain of each of these partitions ends."""
@@ -122,15 +126,23 @@ class LedgerStatements:
         condition, parameters = self._among(row_ids)
         return f"{self._by_ids} {condition}", parameters
 
-    def repeated(self, key_hashes: Sequence[bytes], since: datetime) -> tuple[str, list[object]]:
-        """Return the statement that counts the repairs of each row since a moment."""
-        condition, parameters = self._among(key_hashes)
-        return f"{self._repeated} {condition} GROUP BY ledger.entity, ledger.key_hash", [since, *parameters]
+    def page(self, partition: int, sequence: int, limit: int) -> tuple[str, list[object]]:
+        """Return the statement that reads so many rows behind a place, by partition and sequence."""
+        place = [partition, sequence] if self._is_postgres else [partition, partition, sequence]
+        return self._page, [*place, limit]
 
-    def undone(self, key_hashes: Sequence[bytes]) -> tuple[str, list[object]]:
-        """Return the statement that finds the rows to which the last thing done was undoing a repair."""
+    def which(self, row_ids: Sequence[bytes]) -> tuple[str, list[object]]:
+        """Return the statement that tells which rows of these ids there are."""
+        condition, parameters = self._among(row_ids)
+        return f"{self._which} {condition}", parameters
+
+    def of_keys(self, key_hashes: Sequence[bytes], since: datetime) -> tuple[str, list[object]]:
+        """Return the statement that tells what was done to rows, by entity, key hash and partition.
+
+        How often each was repaired since a moment, and whether the last thing done to it was undoing a repair.
+        """
         condition, parameters = self._among(key_hashes)
-        return f"{self._undone} {condition}", parameters
+        return f"{self._of_keys} {condition} {self._by_keys}", [since, *parameters]
 
     def _among(self, names: Sequence[bytes]) -> tuple[str, list[object]]:
         digits = [name.hex() for name in names]
@@ -147,8 +159,8 @@ class LedgerStatements:
         now = self._at(now_wall_ms)
         return now - _MINUTE, now - _HOUR
 
-    def parameters(self, row: LedgerRow, chain: bytes) -> list[object]:
-        """Return a row's values in the order of `COLUMNS`, with the link that binds it to the row before."""
+    def parameters(self, row: LedgerRow, sequence: int, chain: bytes) -> list[object]:
+        """Return a row's values in the order of `COLUMNS`, with its place and the link to the row before."""
         return [
             row.row_id.hex(),
             row.original_id.hex(),
@@ -170,7 +182,7 @@ class LedgerStatements:
             row.trace_id.hex(),
             row.approver,
             self._at(row.written_at_ms),
-            row.sequence,
+            sequence,
             chain.hex(),
         ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,11 +24,11 @@ from app.adapters.sql_ledger import BELOW_ALL, CHAIN_INDEX, LedgerStatements, le
 from app.adapters.sql_statements import RowStatement, alike, quoted
 from app.adapters.sql_table import SqlTable
 from app.core.chain import FIRST, link
-from app.core.command import RefusalReason
+from app.core.command import ID_BYTES, RefusalReason
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, Unready
 from app.core.guard import Fence, Refused
-from app.core.ledger import LedgerCounts, LedgerRow
+from app.core.ledger import UNCHECKED_AMONG, LedgerCounts, LedgerRow, check_id
 from app.core.pace import ReplicaLag
 from app.core.rehearsal import Tally
 from app.core.together import in_turns
@@ -38,6 +39,7 @@ Connection = Any
 """A connection of either driver, as DB-API describes it."""
 
 _PAGE: Final = 1_000
+_IDS_AT_ONCE: Final = 500
 _ROWS: Final = "driftline_rows"
 _ROW: Final = "driftline_row"
 
@@ -262,11 +264,10 @@ class SqlRows(ABC):
         heads = {int(at): (int(sequence), of_digits(chain)) for at, sequence, chain in cursor.fetchall()}
         inserted = []
         for row in rows:
-            sequence, before = heads.get(row.partition, (0, FIRST))
-            placed = replace(row, sequence=sequence + 1)
-            chain = link(self._chain_key, before, placed)
-            heads[row.partition] = (placed.sequence, chain)
-            inserted.append(self.ledger.parameters(placed, chain))
+            last, before = heads.get(row.partition, (0, FIRST))
+            chain = link(self._chain_key, before, row, last + 1)
+            heads[row.partition] = (last + 1, chain)
+            inserted.append(self.ledger.parameters(row, last + 1, chain))
         self.insert_many(cursor, inserted)
 
     def ledger_fault(self, duplicate: DuplicateRow) -> Exception:
@@ -279,7 +280,7 @@ class SqlRows(ABC):
         """Yield the whole ledger by partition and sequence."""
         partition, sequence = BELOW_ALL, 0
         while True:
-            page = self._ask(self.ledger.page, [partition, partition, sequence, _PAGE])
+            page = self._ask(*self.ledger.page(partition, sequence, _PAGE))
             rows = [ledger_row(row) for row in page]
             yield from rows
             if len(rows) < _PAGE:
@@ -309,16 +310,18 @@ class SqlRows(ABC):
         entities = {entity for entity, _ in rows}
         in_minute = {entity: self.counted.of(entity, now_wall_ms, self._in_minute) for entity in entities}
         hashes = sorted({key_hash for _, key_hash in rows})
-        repeated = {(e, h): int(n) for e, h, n in self._ask(*self.ledger.repeated(hashes, hour_ago))}
-        undone = {(entity, key_hash) for entity, key_hash in self._ask(*self.ledger.undone(hashes))}
-        return [
-            replace(
-                in_minute[entity],
-                same_row_in_hour=repeated.get((entity, key_hash.hex()), 0),
-                was_undone=(entity, key_hash.hex()) in undone,
-            )
-            for entity, key_hash in rows
-        ]
+        repeated, undone = Counter[tuple[str, str]](), set[tuple[str, str]]()
+        for entity, key_hash, times, is_undone in self._ask(*self.ledger.of_keys(hashes, hour_ago)):
+            repeated[entity, key_hash] += int(times)
+            if is_undone:
+                undone.add((entity, key_hash))
+        found = []
+        for entity, key_hash in rows:
+            row, counts = (entity, key_hash.hex()), in_minute[entity]
+            if row in repeated:
+                counts = replace(counts, same_row_in_hour=repeated[row], was_undone=row in undone)
+            found.append(counts)
+        return found
 
     def _in_minute(self, entity: str, now_wall_ms: int) -> LedgerCounts:
         minute_ago, _ = self.ledger.since(now_wall_ms)
@@ -343,8 +346,29 @@ class SqlRows(ABC):
         return Strain(answered_ms, max(lag_ms, int(told_ms or 0)))
 
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
-        """Return applied inserts whose check is not in the ledger, oldest first."""
-        return [ledger_row(row) for row in self._ask(self.ledger.unchecked, [limit])]
+        """Return applied inserts whose check is not in the ledger, oldest first, among each partition's newest rows."""
+        inserts = [name for partition in self._partitions() for name in self._newest_inserts(partition)]
+        checks = {check_id(name): name for name in inserts}
+        asked = [*checks]
+        for at in range(0, len(asked), _IDS_AT_ONCE):
+            for (name,) in self._ask(*self.ledger.which(asked[at : at + _IDS_AT_ONCE])):
+                del checks[of_digits(name)]
+        found = self.recorded([*checks.values()][:limit])
+        return sorted(found.values(), key=attrgetter("written_at_ms"))
+
+    def _partitions(self) -> Iterator[int]:
+        """Yield the partitions that the ledger has rows of."""
+        partition = -1
+        while (found := self._ask(self.ledger.next_partition, [partition])[0][0]) is not None:
+            partition = int(found)
+            yield partition
+
+    def _newest_inserts(self, partition: int) -> list[bytes]:
+        """Return the ids of a partition's newest inserts; one that is none was written by nobody of ours."""
+        ((_, last, _),) = self._ask(*self.ledger.heads([partition]))
+        found = self._ask(self.ledger.inserts, [partition, int(last) - UNCHECKED_AMONG])
+        names = [of_digits(name) for name, is_insert in found if is_insert]
+        return [name for name in names if len(name) == ID_BYTES]
 
 
 def keys_by_entity(rows: Sequence[RowName]) -> dict[str, list[bytes]]:

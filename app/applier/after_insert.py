@@ -45,6 +45,21 @@ def is_insert(command: RepairCommand) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class _Looked:
+    """What the authority had of an inserted row, by its digest; `reason` is why that cannot be checked."""
+
+    command: RepairCommand
+    key: bytes
+    reason: RefusalReason | None
+    digest: bytes
+
+    @property
+    def stands(self) -> bool:
+        """Whether the insert is what the authority has still, as far as that can be said."""
+        return self.digest == self.command.intended_digest
+
+
+@dataclass(frozen=True, slots=True)
 class AfterInsert:
     """What the check needs of the world; `is_ours` tells whether a contract has the entity in both stores still.
 
@@ -97,8 +112,8 @@ class AfterInsert:
             return {}
         looked = self._look_again(commands, told)
         self.failpoint("authority_read_again")
-        looked = self._with_images(looked, store)
-        stood = {c.row_id: c for command, _, c in looked if c.found_digest == command.intended_digest}
+        checks = self._ledger_rows(looked, store)
+        stood = {c.row_id: c for each, c in zip(looked, checks, strict=True) if each.stands}
         if stood:
             try:
                 store.record_alone([*stood.values()])
@@ -107,53 +122,50 @@ class AfterInsert:
                 # Another applier makes the same checks: what it found stands.
                 stood = {}
         waits = None
-        for command, key, check in looked:
-            if check.found_digest != command.intended_digest:
+        for each, check in zip(looked, checks, strict=True):
+            if not each.stands:
                 with suppress(AlreadyRecorded):
-                    why = self._take_back(command, store, key, check)
+                    why = self._take_back(each.command, store, each.key, check)
                     if isinstance(why, Unready):
                         # What keeps one from being taken back keeps none of the others.
                         waits = why
                     else:
-                        told[command.command_id] = why
+                        told[each.command.command_id] = why
         if waits is not None:
             raise waits
         self.failpoint("check_recorded")
         # To read back what has just been recorded is as dear as to record it.
-        return stood | store.recorded([check.row_id for _, _, check in looked if check.row_id not in stood])
+        return stood | store.recorded([check.row_id for check in checks if check.row_id not in stood])
 
-    def _look_again(
-        self, commands: Sequence[RepairCommand], told: dict[bytes, str]
-    ) -> list[tuple[RepairCommand, bytes, LedgerRow]]:
-        """Read the authority again; return the rows' keys, and the checks' ledger rows as far as they are known.
+    def _look_again(self, commands: Sequence[RepairCommand], told: dict[bytes, str]) -> list[_Looked]:
+        """Read the authority again.
 
         What can be checked no more is told with its reason: no start may hang on a contract or a table of the past.
         """
-        found = []
+        found: list[tuple[RepairCommand, bytes, RefusalReason | None]] = []
         keys: dict[str, list[RowName]] = {}
         for command in commands:
-            check = self.answers.row(command, LedgerKind.CHECK, Outcome.APPLIED)
-            check, key = replace(check, row_id=check_id(command.command_id)), b""
+            key, why = b"", None
             if not self.is_ours(command):
-                check = replace(check, reason=RefusalReason.OUTSIDE_CONTRACT)
+                why = RefusalReason.OUTSIDE_CONTRACT
             else:
                 try:
                     key = self.answers.seals.open_key(command.entity, command.sealed_key)
                     keys.setdefault(command.authority, []).append((command.entity, key))
                 except Undecodable:
                     # The seal's key was taken away after the insert.
-                    check = replace(check, reason=RefusalReason.UNREADABLE)
-            found.append((command, key, check))
+                    why = RefusalReason.UNREADABLE
+            found.append((command, key, why))
         seen = {name: dict(zip(rows, self._read(name, rows), strict=True)) for name, rows in keys.items()}
         looked = []
-        for command, key, check in found:
+        for command, key, unchecked in found:
             read = seen[command.authority][command.entity, key] if key else None
-            why = check.reason
+            why = unchecked
             if isinstance(read, Refused):
                 told[command.command_id], why = read.what, read.reason
             # What cannot be checked is not taken back, and compare will judge it.
             digest = read.digest if isinstance(read, RowRead) else command.intended_digest
-            looked.append((command, key, replace(check, reason=why, found_digest=digest)))
+            looked.append(_Looked(command, key, why, digest))
         return looked
 
     def _read(self, store: str, rows: Sequence[RowName]) -> list[RowRead | Refused]:
@@ -167,22 +179,27 @@ class AfterInsert:
             raise Unready("a row of the authority cannot be read just now", where=store)
         return [why] if len(rows) == 1 else [read for row in rows for read in self._read(store, [row])]
 
-    def _with_images(
-        self, looked: Sequence[tuple[RepairCommand, bytes, LedgerRow]], store: RowStore
-    ) -> list[tuple[RepairCommand, bytes, LedgerRow]]:
-        """Put into the checks' ledger rows what the inserts left.
+    def _ledger_rows(self, looked: Sequence[_Looked], store: RowStore) -> list[LedgerRow]:
+        """Return the checks' ledger rows, with what the inserts left.
 
         Where an earlier process made the insert, it is the row as it stands now, if the contract finds it unchanged.
         """
-        late = [(c, key) for c, key, _ in looked if key and c.command_id not in self.left]
+        late = [(each.command, each.key) for each in looked if each.key and each.command.command_id not in self.left]
         left = dict(self.left)
         for (command, _), row in zip(late, self._look(late, store), strict=False):
             if row.read.digest == command.intended_digest:
                 left[command.command_id] = row
         absent = WholeRow(RowRead())
         return [
-            (c, key, replace(check, before_image=self.answers.sealed(check.row_id, left.get(c.command_id, absent))))
-            for c, key, check in looked
+            self.answers.row(
+                each.command,
+                LedgerKind.CHECK,
+                Outcome.APPLIED,
+                row_id=check_id(each.command.command_id),
+                reason=each.reason,
+                looked=WholeRow(RowRead(each.digest), left.get(each.command.command_id, absent).image),
+            )
+            for each in looked
         ]
 
     @staticmethod
@@ -238,14 +255,13 @@ class AfterInsert:
                 return False
             if inserted is not None and locked.image != inserted.image:
                 return False
-            inverse = replace(
-                self.answers.row(command, LedgerKind.INVERSE, Outcome.APPLIED, looked=locked),
-                row_id=inverse_id(command.command_id),
-                action=Action.DELETE,
-                expected_digest=command.intended_digest,
-                intended_digest=b"",
+            inverse = self.answers.row(
+                command, LedgerKind.INVERSE, Outcome.APPLIED, row_id=inverse_id(command.command_id), looked=locked
             )
-            transaction.record([replace(inverse, before_image=self.answers.sealed(inverse.row_id, locked))])
+            expected, intended = command.intended_digest, b""
+            transaction.record(
+                [replace(inverse, action=Action.DELETE, expected_digest=expected, intended_digest=intended)]
+            )
             rows = transaction.write([RowWrite(Way.DELETE)])
             self.failpoint("inverse_written")
             (read,) = transaction.read_back()

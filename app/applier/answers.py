@@ -19,25 +19,22 @@ class Answers:
     said: Callable[[RepairCommand], Said]
     now_wall_ms: Callable[[], int]
 
-    def sealed(self, row_id: bytes, whole: WholeRow) -> bytes:
-        """Return the sealed before-image of a row, for the ledger row of this id."""
-        return self.seals.seal_image(row_id, whole.image) if whole.image else b""
-
     def row(
         self,
         command: RepairCommand,
         kind: LedgerKind,
         outcome: Outcome,
         *,
+        row_id: bytes = b"",
         reason: RefusalReason | None = None,
         looked: WholeRow | None = None,
     ) -> LedgerRow:
-        """Return the ledger row that speaks of a command as such."""
-        looked = looked or WholeRow(RowRead())
+        """Return the ledger row that speaks of a command, under the command's own id if no other is given."""
+        row_id, looked = row_id or command.command_id, looked or WholeRow(RowRead())
         said = self.said(command)
         is_told = said.refusal is None or reason is RefusalReason.REJECTED
         return LedgerRow(
-            row_id=command.command_id,
+            row_id=row_id,
             original_id=command.command_id,
             kind=kind,
             finding_id=command.finding_id,
@@ -52,7 +49,7 @@ class Answers:
             expected_digest=command.expected_digest,
             found_digest=looked.read.digest,
             intended_digest=command.intended_digest,
-            before_image=self.sealed(command.command_id, looked),
+            before_image=self.seals.seal_image(row_id, looked.image) if looked.image else b"",
             fence_token=command.fence_token,
             trace_id=command.trace_id,
             approver=APPROVERS_JOINED_BY.join(said.persons[:APPROVERS_MAX]) if is_told else "",

@@ -192,14 +192,18 @@ class Applier:
         `Unready` means ask again for all of them: the ledger knows what was done. Nothing that a command says is acted
         upon before its signature was found right.
         """
+        found: dict[int, CommandOutcome] = {}
+        for members in self.by_transaction([command for command, _ in received]):
+            found |= zip(members, self.apply_transaction([received[place] for place in members]), strict=True)
+        return [found[place] for place in range(len(received))]
+
+    def apply_transaction(self, received: Sequence[tuple[RepairCommand, int]]) -> list[CommandOutcome]:
+        """Carry out commands that go into one transaction, as `by_transaction` parts them, or some of them."""
         self.failpoint("received")
-        outcomes = {place: self._not_ours(*asked) for place, asked in enumerate(received)}
-        ours = [place for place, no in outcomes.items() if no is None]
-        commands = [received[place][0] for place in ours]
-        for members in self.by_transaction(commands):
-            answered = self._apply_together([commands[n] for n in members])
-            outcomes |= {ours[n]: answered[commands[n].command_id] for n in members}
-        return [outcome for outcome in outcomes.values() if outcome is not None]
+        refused = [self._not_ours(*asked) for asked in received]
+        ours = [command for (command, _), no in zip(received, refused, strict=True) if no is None]
+        answered = self._apply_together(ours) if ours else {}
+        return [no or answered[command.command_id] for (command, _), no in zip(received, refused, strict=True)]
 
     def by_transaction(self, commands: Sequence[RepairCommand]) -> list[list[int]]:
         """Return the places of commands by the transactions that they go into, in the order of these."""

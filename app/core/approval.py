@@ -74,6 +74,9 @@ def said(
     None: there was no rehearsal yet, and must be one.
     """
     heard = [(word, _person(word, signers, now_wall_ms)) for word in words]
+    if not heard and persons_needed and not_before_ms is not None:
+        # So it is of nearly every command.
+        return SILENCE
     against = tuple(dict.fromkeys(person for word, person in heard if person and not word.approved))
     if against:
         return Said(against, RefusalReason.REJECTED)

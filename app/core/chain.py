@@ -27,6 +27,8 @@ _UNBOUND: Final = frozenset({"transaction", "chain"})
 _NAMES: Final = tuple(sorted(f.name for f in fields(LedgerRow) if f.name not in _UNBOUND))
 _PACKED_NAMES: Final = tuple(map(packed, _NAMES))
 _VALUES: Final = attrgetter(*_NAMES)
+_REASON: Final = _NAMES.index("reason")
+_SEQUENCE: Final = _NAMES.index("sequence")
 
 
 class Break(Enum):
@@ -56,9 +58,11 @@ class Finding:
     command_id: bytes
 
 
-def link(key: bytes, before: bytes, row: LedgerRow) -> bytes:
-    """Return the link of a row whose `sequence` is set, after the link before it."""
-    values = ("" if value is None else value for value in _VALUES(row))
+def link(key: bytes, before: bytes, row: LedgerRow, sequence: int) -> bytes:
+    """Return the link of a row that stands at this place of its partition, after the link before it."""
+    values = [*_VALUES(row)]
+    values[_REASON] = "" if row.reason is None else row.reason
+    values[_SEQUENCE] = sequence
     told = before + packed_fields(_PACKED_NAMES, values)
     return hashlib.blake2b(told, key=key, digest_size=_LINK_BYTES, person=b"driftline-chain").digest()
 
@@ -78,7 +82,7 @@ def breaks(key: bytes, rows: Iterable[LedgerRow]) -> Iterator[Finding]:
             partition, sequence, before = row.partition, 0, FIRST
         if row.sequence != sequence + 1:
             yield Finding(Break.MISSING, row.partition, sequence + 1, b"")
-        elif row.chain != link(key, before, row):
+        elif row.chain != link(key, before, row, row.sequence):
             yield Finding(Break.ALTERED, row.partition, row.sequence, row.original_id)
         sequence, before = row.sequence, row.chain
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+ID_BYTES: Final = 16
+"""What commands, drifts, and rows of the ledger are named by."""
+
 
 class Action(Enum):
     """What a command asks the applier to do with one row of the target."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from app.core.approval import SILENCE, Said
-from app.core.command import Action, RefusalReason, RepairCommand, command_id, undo_id
+from app.core.command import ID_BYTES, Action, RefusalReason, RepairCommand, command_id, undo_id
 from app.core.contract import EntityContract, RepairMode, RepairPolicy
 from app.core.errors import DriftlineError
 from app.core.ledger import LedgerCounts
@@ -61,7 +61,6 @@ class Limits:
 
 DEFAULT_LIMITS: Final = Limits()
 
-_ID_BYTES: Final = 16
 _TRACE_BYTES_MAX: Final = 32
 _SEALED_KEY_BYTES_MAX: Final = 8_192
 """What the ledger's columns hold."""
@@ -166,8 +165,8 @@ def is_well_formed(command: RepairCommand) -> bool:
     ids = (command.command_id, command.finding_id, command.key_hash)
     digests = (command.expected_digest, command.intended_digest)
     return (
-        all(len(each) == _ID_BYTES for each in ids)
-        and all(len(each) in {0, _ID_BYTES} for each in (*digests, command.policy_id, command.undoes))
+        all(len(each) == ID_BYTES for each in ids)
+        and all(len(each) in {0, ID_BYTES} for each in (*digests, command.policy_id, command.undoes))
         and len(command.trace_id) <= _TRACE_BYTES_MAX
         and len(command.sealed_key) <= _SEALED_KEY_BYTES_MAX
         and command.command_id == _own_id(command)
@@ -183,8 +182,8 @@ def as_told(command: RepairCommand) -> RepairCommand:
     """
     return replace(
         command,
-        command_id=command.command_id[:_ID_BYTES],
-        finding_id=command.finding_id[:_ID_BYTES],
+        command_id=command.command_id[:ID_BYTES],
+        finding_id=command.finding_id[:ID_BYTES],
         trace_id=command.trace_id[:_TRACE_BYTES_MAX],
         entity=command.entity[:NAME_LENGTH_MAX],
         target=command.target[:NAME_LENGTH_MAX],

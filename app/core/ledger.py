@@ -93,6 +93,14 @@ class LedgerCounts:
         )
 
 
+UNCHECKED_AMONG: Final = 4_000
+"""How many rows of a partition, counted from its last, an insert without its check can be among.
+
+Behind it stands only what its applier had in hand when it died, for whoever has the partition next gets its commands
+again, before any others. To look through all of a ledger took longer than a statement may, once it had grown.
+"""
+
+
 def check_id(original: bytes) -> bytes:
     """Name the check after an insert (16 bytes)."""
     return hashlib.blake2b(b"check", key=original, digest_size=16, person=b"driftline-repair").digest()

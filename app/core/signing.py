@@ -15,14 +15,13 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Final
 
-from app.core.command import Approval, RepairCommand
+from app.core.command import ID_BYTES, Approval, RepairCommand
 from app.core.heads import Heads
 from app.core.packing import packed, packed_fields
 from app.core.switch import Control
 
-_ID_BYTES: Final = 16
 DIGEST_BYTES: Final = 32
-MEMBER_BYTES: Final = _ID_BYTES + DIGEST_BYTES
+MEMBER_BYTES: Final = ID_BYTES + DIGEST_BYTES
 _UNSIGNED: Final = frozenset({"key_id", "signature", "rehearses"})
 """What is not among the fields: a word that rehearses is signed for another purpose instead."""
 
@@ -72,7 +71,7 @@ def member_of(deployment: str, command: RepairCommand) -> bytes:
 
 def id_of_member(member: bytes) -> bytes:
     """Return the id of the command that a member is."""
-    return member[:_ID_BYTES]
+    return member[:ID_BYTES]
 
 
 def batch_id(deployment: str, members: Sequence[bytes]) -> bytes:

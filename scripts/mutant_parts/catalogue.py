@@ -1211,8 +1211,8 @@ _RULES: tuple[Mutant, ...] = (
         Rule.REPAIRS,
         "app.applier.after_insert",
         "the authority is not read again after an insert",
-        "        stood = {c.row_id: c for command, _, c in looked if c.found_digest == command.intended_digest}\n",
-        "        stood = {c.row_id: c for _, _, c in looked}\n",
+        "        stood = {c.row_id: c for each, c in zip(looked, checks, strict=True) if each.stands}\n",
+        "        stood = {c.row_id: c for c in checks}\n",
         among=("applier_races", "rogue_deletes"),
     ),
     Mutant(

@@ -78,10 +78,10 @@ class ToldApplier(Applier):
 
     line: Line = field(kw_only=True)
 
-    def apply_all(self, received: Sequence[tuple[RepairCommand, int]]) -> list[CommandOutcome]:
+    def apply_transaction(self, received: Sequence[tuple[RepairCommand, int]]) -> list[CommandOutcome]:
         """Carry out commands."""
         self.line.tell("commands", [command.command_id for command, _ in received])
-        return super().apply_all(received)
+        return super().apply_transaction(received)
 
 
 def run(settings_file: Path, path: str) -> None:

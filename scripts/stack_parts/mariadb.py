@@ -23,7 +23,7 @@ SETTINGS = {
     "character-set-server": "utf8mb4",
     "collation-server": "utf8mb4_bin",
     "default-time-zone": "+00:00",
-    "innodb-buffer-pool-size": "64M",
+    "innodb-buffer-pool-size": "256M",
     # Local only: what is committed survives the server's death, not the machine's.
     "innodb-flush-log-at-trx-commit": "2",
     "max-allowed-packet": "64M",

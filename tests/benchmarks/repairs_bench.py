@@ -30,6 +30,7 @@ from app.adapters.signing import verify
 from app.adapters.verify_ahead import VerifyAhead
 from app.applier.apply import Applier
 from app.applier.belief import Belief
+from app.applier.loop import COMMANDS_AT_ONCE
 from app.core.command import Action, Outcome, RepairCommand, command_id
 from app.core.digest import keyed_hash
 from app.core.guard import Limits
@@ -52,8 +53,6 @@ from tests.signatures import DEPLOYMENT, SIGNERS, signed
 PROJECT = Path(__file__).resolve().parents[2]
 PARTITIONS = 12
 MINUTE_LIMIT = 10**9
-POLLED = 500
-"""Commands that the loop takes from Kafka at once."""
 AHEAD = VerifyAhead(verify)
 BOTH = {StoreKind.POSTGRES: PostgresWorld, StoreKind.MARIADB: MariadbWorld}
 OTHER = {StoreKind.POSTGRES: StoreKind.MARIADB, StoreKind.MARIADB: StoreKind.POSTGRES}
@@ -135,11 +134,11 @@ def timed(applier: Applier, commands: Sequence[tuple[RepairCommand, int]]) -> tu
     """Carry out commands as the loop hands them over; return repairs a second, and CPU microseconds each."""
     began, began_cpu = time.perf_counter(), time.process_time()
     outcomes = []
-    for start in range(0, len(commands), POLLED):
-        polled = commands[start : start + POLLED]
+    for start in range(0, len(commands), COMMANDS_AT_ONCE):
+        polled = commands[start : start + COMMANDS_AT_ONCE]
         applier.belief.expect([command for command, _ in polled])
         for members in applier.by_transaction([command for command, _ in polled]):
-            outcomes += applier.apply_all([polled[member] for member in members])
+            outcomes += applier.apply_transaction([polled[member] for member in members])
     cpu_us = (time.process_time() - began_cpu) / len(commands) * 1e6
     per_second = len(commands) / (time.perf_counter() - began)
     refused = [outcome for outcome in outcomes if outcome.outcome is not Outcome.APPLIED]

@@ -614,3 +614,24 @@ def test_an_insert_without_its_check_is_found(world: World) -> None:
     assert [row.row_id for row in world.store.unchecked_inserts(10)] == [insert.row_id]
     world.store.record_alone([replace(insert, row_id=check_id(insert.row_id), kind=LedgerKind.CHECK)])
     assert world.store.unchecked_inserts(10) == []
+
+
+def test_inserts_without_their_checks_come_oldest_first_from_all_partitions(world: World) -> None:
+    """As many as were asked for."""
+    for number, partition, age_ms in ((1, 3, 0), (2, 0, 500), (3, 11, 900), (4, 3, 200)):
+        world.store.record_alone([_aged(replace(ledger_row(number, expected=b""), partition=partition), age_ms)])
+    assert [row.row_id[0] for row in world.store.unchecked_inserts(10)] == [3, 2, 4, 1]
+    assert len(world.store.unchecked_inserts(3)) == 3
+
+
+def test_inserts_are_looked_for_among_the_newest_rows_of_their_partition(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands far behind them was checked, or its commands have long come again: a ledger only grows."""
+    for adapter in ("memory_rows", "mongodb_ledger", "sql_rows"):
+        monkeypatch.setattr(f"app.adapters.{adapter}.UNCHECKED_AMONG", 3)
+    quiet = replace(ledger_row(9, expected=b""), partition=0)
+    world.store.record_alone([quiet])
+    for number in (1, 2, 3, 4):
+        world.store.record_alone([ledger_row(number, expected=b"" if number < 3 else b"e" * 16)])
+    assert {row.row_id[0] for row in world.store.unchecked_inserts(10)} == {2, 9}

@@ -58,7 +58,8 @@ CREATE TABLE IF NOT EXISTS {schema}.driftline_ledger (
 
 CREATE UNIQUE INDEX IF NOT EXISTS driftline_ledger_chain ON {schema}.driftline_ledger ("partition", sequence);
 
-CREATE INDEX IF NOT EXISTS driftline_ledger_written ON {schema}.driftline_ledger (kind, written_at);
+CREATE INDEX IF NOT EXISTS driftline_ledger_written
+    ON {schema}.driftline_ledger (kind, written_at, entity, action, approver);
 
 CREATE INDEX IF NOT EXISTS driftline_ledger_row ON {schema}.driftline_ledger (key_hash, written_at);
 

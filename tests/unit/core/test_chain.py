@@ -81,7 +81,7 @@ def test_a_row_put_in_by_who_has_no_key_is_found() -> None:
     """At the end of a chain, where nothing else would speak against it."""
     last = max(ROWS, key=lambda each: (each.partition, each.sequence))
     forged = replace(last, row_id=b"f" * 16, sequence=last.sequence + 1)
-    forged = replace(forged, chain=link(b"another key".ljust(32), last.chain, forged))
+    forged = replace(forged, chain=link(b"another key".ljust(32), last.chain, forged, forged.sequence))
     assert [(b.what, b.sequence) for b in found([*ROWS, forged])] == [(Break.ALTERED, forged.sequence)]
 
 
@@ -89,7 +89,7 @@ def test_a_row_put_in_by_who_has_no_key_is_found() -> None:
 def test_a_row_under_a_partition_that_is_none_is_found(sequence: int) -> None:
     """Whatever number it has and whatever it is bound to; the chains of the others stay whole."""
     forged = replace(ROWS[0], row_id=b"f" * 16, partition=-5, sequence=sequence)
-    forged = replace(forged, chain=link(CHAIN_KEY, FIRST, forged))
+    forged = replace(forged, chain=link(CHAIN_KEY, FIRST, forged, forged.sequence))
     assert found([*ROWS, forged]) == [Finding(Break.ALTERED, -5, sequence, b"f" * 16)]
 
 
@@ -104,8 +104,8 @@ def test_two_rows_that_changed_places_are_found() -> None:
 def test_the_first_row_stands_on_nothing() -> None:
     """A chain that begins elsewhere was begun by somebody else."""
     first = ROWS[0]
-    assert first.chain == link(CHAIN_KEY, FIRST, first)
-    assert found([replace(first, chain=link(CHAIN_KEY, b"x" * 32, first)), *ROWS[1:]])
+    assert first.chain == link(CHAIN_KEY, FIRST, first, 1)
+    assert found([replace(first, chain=link(CHAIN_KEY, b"x" * 32, first, 1)), *ROWS[1:]])
 
 
 @pytest.mark.parametrize(
