@@ -208,11 +208,11 @@ class ApplierLoop:
             command = self._read(message)
             if command is not None:
                 commands[number] = command
-        self.applier.belief.expect(commands.values())
         left = set(commands)
         numbers = list(commands)
         groups = self.applier.by_transaction(list(commands.values()))
         waiting = deque([numbers[member] for member in members] for members in groups)
+        self.applier.belief.expect(commands[number] for group in waiting for number in group)
         while waiting:
             group = waiting.popleft()
             self._wait_until_may_write(commands[group[0]].target)

@@ -136,8 +136,9 @@ def timed(applier: Applier, commands: Sequence[tuple[RepairCommand, int]]) -> tu
     outcomes = []
     for start in range(0, len(commands), COMMANDS_AT_ONCE):
         polled = commands[start : start + COMMANDS_AT_ONCE]
-        applier.belief.expect([command for command, _ in polled])
-        for members in applier.by_transaction([command for command, _ in polled]):
+        groups = applier.by_transaction([command for command, _ in polled])
+        applier.belief.expect(polled[member][0] for members in groups for member in members)
+        for members in groups:
             outcomes += applier.apply_transaction([polled[member] for member in members])
     cpu_us = (time.process_time() - began_cpu) / len(commands) * 1e6
     per_second = len(commands) / (time.perf_counter() - began)

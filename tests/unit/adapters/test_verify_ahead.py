@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 
 from app.adapters.signing import verify
-from app.adapters.verify_ahead import VerifyAhead
+from app.adapters.verify_ahead import _TOGETHER, VerifyAhead
 from app.applier.belief import Belief
 from app.core.command import RefusalReason
 from app.core.errors import Unready
@@ -49,6 +49,40 @@ def test_what_was_expected_is_checked_once_beside_from_the_end_on() -> None:
     assert len(checks.asked) == 3
     assert ahead(*third), "an answer is given once, and found out again"
     assert len(checks.asked) == 4
+
+
+def test_one_transaction_after_another_is_checked_each_from_its_end_on() -> None:
+    """Whoever asks comes to the first of a transaction while its last is checked beside."""
+    count = 2 * _TOGETHER + 1
+    checks = Checks(came_to={b"%d" % (count - 1): threading.Event()})
+    VerifyAhead(checks).expect(_claims(*((b"%d" % number, b"true") for number in range(count))))
+    assert checks.came_to[b"%d" % (count - 1)].wait(WAIT_S)
+    order = [*range(_TOGETHER - 1, -1, -1), *range(2 * _TOGETHER - 1, _TOGETHER - 1, -1), count - 1]
+    assert [message for message, _ in checks.asked] == [b"%d" % number for number in order]
+
+
+def test_what_was_asked_for_meanwhile_is_not_checked_again_beside() -> None:
+    """Who asks has found it out by himself, and does not ask twice."""
+    began, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+    asked: list[bytes] = []
+
+    def verify(_public_key: bytes, message: bytes, _signature: bytes) -> bool:
+        asked.append(message)
+        if message == b"third":
+            began.set()
+            assert go_on.wait(WAIT_S)
+        if message == b"first":
+            ended.set()
+        return True
+
+    ahead = VerifyAhead(verify)
+    first, second, third = _claims((b"first", b"true"), (b"second", b"true"), (b"third", b"true"))
+    ahead.expect([first, second, third])
+    assert began.wait(WAIT_S)
+    assert ahead(*second)
+    go_on.set()
+    assert ended.wait(WAIT_S)
+    assert asked == [b"third", b"second", b"first"]
 
 
 def test_an_answer_is_for_this_key_message_and_signature_alone() -> None:
