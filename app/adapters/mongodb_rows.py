@@ -6,7 +6,6 @@ made by `driftline init` (`app.adapters.own_collections`).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import TypeVar
 
 from pymongo import MongoClient
 
+from app.adapters.answer_times import AnswerTimes
 from app.adapters.minute_counts import MinuteCounts
 from app.adapters.mongodb_client import Document, connect_mongodb
 from app.adapters.mongodb_fence import SharedFence
@@ -51,7 +51,7 @@ class MongodbRows:
         self._writer: MongoClient[Document] | None = None
         self._own: tuple[SharedFence, MongodbLedger] | None = None
         self._has_failed = False
-        self._answers = self._answered_ms = 0.0
+        self.answers = AnswerTimes()
 
     # -- clients ------------------------------------------------------------------------------------------------------
 
@@ -76,16 +76,6 @@ class MongodbRows:
                 ours = ours.error
             self._has_failed |= isinstance(ours, Unready)
             raise ours from None
-
-    @contextmanager
-    def timing(self) -> Iterator[None]:
-        """Note how long a call took that is the same whatever is written."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            self._answers += 1
-            self._answered_ms += (time.monotonic() - began) * 1_000
 
     def _let_go_of_failed(self) -> None:
         if self._has_failed:
@@ -255,11 +245,9 @@ class MongodbRows:
 
     def strain(self) -> Strain:
         """Return how the store bears being written now; the asking is a call like the others."""
-        with self.timing(), self.translating():
+        with self.answers.noted(), self.translating():
             self.writing().admin.command("hello")
-        answered_ms = self._answered_ms / self._answers
-        self._answers = self._answered_ms = 0.0
-        return Strain(answered_ms)
+        return Strain(self.answers.mean_ms())
 
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
         """Return applied inserts whose check is not in the ledger, oldest first."""

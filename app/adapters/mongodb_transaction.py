@@ -139,7 +139,7 @@ class MongodbTransaction:
 
     def fence(self) -> Fence:
         """Return what the store's own flags say; they must say the same when the transaction begins."""
-        with self.store.timing():
+        with self.store.answers.noted():
             try:
                 with self.store.translating():
                     flags = self.store.own()[0].flags(self._within)
@@ -224,7 +224,7 @@ class MongodbTransaction:
         """
         if self._recorded:
             self._begin()
-        with self.store.timing(), self.store.translating():
+        with self.store.answers.noted(), self.store.translating():
             if self._is_begun:
                 self._session.commit_transaction()
         self.store.counted.add(self._recorded)

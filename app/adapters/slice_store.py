@@ -18,7 +18,7 @@ from app.adapters.sql_clients import Use, connect_mysql, connect_postgres
 from app.codec.slice_signals import SignalForm, SignalRow
 from app.core.conducting import Bound, Key, Look, Part
 from app.core.contract import KeyField
-from app.core.errors import ContractViolation, Unready
+from app.core.errors import Unready
 from app.core.store import StoreKind
 from app.core.types.numbers import INTEGER_RANGES
 from app.settings import StoreSettings
@@ -48,8 +48,6 @@ class SqlSliceStore:
     form: Final = SignalForm.SQL
 
     def __init__(self, store: StoreSettings) -> None:
-        if store.kind is StoreKind.MONGODB:
-            raise ContractViolation("slices are read again in SQL stores only", where=f"store {store.name}")
         self._store = store
         self._connection: Any = None
         self._types: dict[tuple[str, str], str] = {}

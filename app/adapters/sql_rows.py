@@ -6,7 +6,6 @@ thrown away with the first fault. A driver's error is never passed on: its text 
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, Final
 
+from app.adapters.answer_times import AnswerTimes
 from app.adapters.fence_flags import EVERYWHERE, fence_of
 from app.adapters.minute_counts import MinuteCounts
 from app.adapters.server_identity import as_token
@@ -90,7 +90,7 @@ class SqlRows(ABC):
         self._chain_key = digest_key
         self._reader: Connection = None
         self._writer: Connection = None
-        self._answers = self._answered_ms = 0.0
+        self.answers = AnswerTimes()
         self._replica_lag = ReplicaLag()
         self.counted = MinuteCounts()
 
@@ -149,16 +149,6 @@ class SqlRows(ABC):
             if isinstance(ours, Unready):
                 self.close()
             raise ours from None
-
-    @contextmanager
-    def timing(self) -> Iterator[int]:
-        """Note how long a statement took that is the same whatever is written; yield when it began, in milliseconds."""
-        began = time.monotonic()
-        try:
-            yield int(began * 1_000)
-        finally:
-            self._answers += 1
-            self._answered_ms += (time.monotonic() - began) * 1_000
 
     def _reading(self) -> Connection:
         if self._reader is None:
@@ -338,12 +328,10 @@ class SqlRows(ABC):
 
     def strain(self) -> Strain:
         """Return how the store bears being written now; the asking is a statement like the others."""
-        with self.timing() as now_ms:
+        with self.answers.noted() as now_ms:
             ((written, replayed, told_ms),) = self._ask(self.replicas, [])
         lag_ms = self._replica_lag.look(int(written), None if replayed is None else int(replayed), now_ms)
-        answered_ms = self._answered_ms / self._answers
-        self._answers = self._answered_ms = 0.0
-        return Strain(answered_ms, max(lag_ms, int(told_ms or 0)))
+        return Strain(self.answers.mean_ms(), max(lag_ms, int(told_ms or 0)))
 
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
         """Return applied inserts whose check is not in the ledger, oldest first, among each partition's newest rows."""
@@ -479,7 +467,7 @@ class SqlTransaction(ABC):
     def fence(self) -> Fence:
         """Lock the store's own flags in share mode and return what they say."""
         try:
-            with self.store.timing(), self.store.translating():
+            with self.store.answers.noted(), self.store.translating():
                 found = [self.execute(statement).fetchall() for statement in self.store.fence][-1]
         except Refused as no:
             # Who holds the flags' rows lets them go again; a table of ours that is not there is no row's matter.
@@ -636,7 +624,7 @@ class SqlTransaction(ABC):
         # A constraint that is deferred says no here.
         with self._unique(), self.store.translating():
             told = self.transaction_id() if self.asks_before else ""
-            with self.store.timing():
+            with self.store.answers.noted():
                 self.writer.commit()
             self.is_over = True
             self.store.counted.add(self._recorded)

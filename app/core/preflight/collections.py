@@ -9,8 +9,6 @@ from app.core.preflight.databases import OWN_TABLES, StoreUnderCheck
 from app.core.preflight.facts import CollectionFacts
 from app.core.preflight.problems import Found, Problem
 
-_ID = "_id"
-
 
 def collection_problems(
     store: StoreUnderCheck, facts: CollectionFacts, contracts: Iterable[EntityContract]
@@ -26,10 +24,6 @@ def collection_problems(
             continue
         name = contract.table_of(store.name).table
         yield from _images(facts, name, where, Problem.TABLE_MISSING)
-        columns = {part.columns[store.name] for part in contract.key}
-        if columns != {_ID}:
-            told = f"the collection's is {_ID}, the contract's {', '.join(sorted(columns))}"
-            yield Found(Problem.KEY_DIFFERS, f"{where}, table {name}", told)
 
 
 def _images(facts: CollectionFacts, name: str, where: str, missing: Problem) -> Iterator[Found]:

@@ -7,19 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from app.adapters.slice_store import SqlSliceStore
+from app.adapters.slice_store import SqlSliceStore, slice_store
+from app.codec.slice_signals import SignalForm
 from app.core.conducting import Key, Part
 from app.core.contract import EntityContract, FieldKind, FieldType, KeyField
-from app.core.errors import ContractViolation
 from app.core.store import Converter, StoreKind
 from app.settings import StoreSettings
 from tests.unit.core.story import contract
 
 
+def settings(kind: StoreKind) -> StoreSettings:
+    """Return settings of a store that is never connected to."""
+    return StoreSettings("A", kind, "a", Converter.JSON, "localhost", 1, "shop", roles={}, ca_file=Path("/"))
+
+
 def store(kind: StoreKind) -> SqlSliceStore:
-    """Return a store that is never connected to."""
-    settings = StoreSettings("A", kind, "a", Converter.JSON, "localhost", 1, "shop", roles={}, ca_file=Path("/"))
-    return SqlSliceStore(settings)
+    """Return an SQL store."""
+    return SqlSliceStore(settings(kind))
 
 
 def keyed(*kinds: FieldKind) -> EntityContract:
@@ -64,7 +68,8 @@ def test_a_number_that_is_none_is_refused() -> None:
         store(StoreKind.MARIADB).condition(Part(keyed(FieldKind.INT64), "A"), ("1 OR 1=1",), ())
 
 
-def test_a_store_without_sql_is_refused() -> None:
-    """Its connector has signals of another kind."""
-    with pytest.raises(ContractViolation, match="SQL stores"):
-        store(StoreKind.MONGODB)
+@pytest.mark.parametrize("kind", StoreKind)
+def test_a_store_is_asked_in_what_its_connector_understands(kind: StoreKind) -> None:
+    """A condition is SQL, or a document as text."""
+    asked = slice_store(settings(kind))
+    assert asked.form is (SignalForm.DOCUMENT if kind is StoreKind.MONGODB else SignalForm.SQL)
