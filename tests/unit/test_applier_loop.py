@@ -12,11 +12,12 @@ import pytest
 from confluent_kafka import KafkaError
 from structlog.testing import capture_logs
 
+from app.applier.loop import COMMANDS_AT_ONCE
 from app.codec.control import decode_control, encode_control
 from app.core.command import WAITS_FOR_WORD, Outcome, RefusalReason
 from app.core.errors import ContractViolation, Undecodable, Unready
 from app.core.guard import Fence, Limits, Refused
-from app.core.ledger import LedgerKind
+from app.core.ledger import UNCHECKED_AMONG, LedgerKind
 from app.core.status import Coverage, StatusReport
 from app.core.switch import Control, Said
 from app.ports import RowName, RowRead, Strain
@@ -792,3 +793,8 @@ def test_a_process_that_is_told_to_end_does_not_wait_for_the_pace() -> None:
     written = rig.turns(8)
     assert len(written) == 8
     assert (written[-1], rig.broker.committed) == (0, {})
+
+
+def test_what_an_applier_has_in_hand_is_looked_through_at_the_next_start() -> None:
+    """Each insert of it may have its own row in the ledger and one of its check behind it."""
+    assert UNCHECKED_AMONG >= 2 * COMMANDS_AT_ONCE
