@@ -90,7 +90,6 @@ def mongodb_settings(server: Server, folder: Path, database: str, own: str) -> S
 class MongodbWorld(World):
     """Things in MongoDB, in databases of their own."""
 
-    clock = "app.adapters.mongodb_rows.time"
     unheld: Mapping[str, object] = thing(amount="1" * 40)
     is_locked_by_snapshot = True
 

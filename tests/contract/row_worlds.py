@@ -87,8 +87,6 @@ class World(ABC):
 
     store: RowStore
     chain_key = DIGEST_KEY
-    clock = "app.adapters.sql_rows.time"
-    """The module by which the store tells how long calls took."""
     unheld: Mapping[str, object] = thing(name="longer than the column is wide")
     """What a thing of the store cannot hold."""
     is_locked_by_snapshot = False
