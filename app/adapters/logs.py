@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Final, TextIO
 
 import structlog
 
+from app.core.errors import Unready
 from app.observe import LOG_FIELDS
 
 _FIELD_LENGTH_MAX: Final = 1_000
@@ -110,6 +111,15 @@ def configure_logs(
 def log(**fields: str) -> Any:  # noqa: ANN401 - structlog's own lazy type
     """Return a logger with fields that all its lines have."""
     return structlog.get_logger(**fields)
+
+
+def must_wait(who: str) -> Callable[[Unready, float], None]:
+    """Return what says of a process that it must wait: for what, and in how many seconds it looks again."""
+
+    def tell(fault: Unready, again_in_s: float) -> None:
+        log().warning(f"the {who} must wait", again_in_ms=int(again_in_s * 1_000), **error_fields(fault))
+
+    return tell
 
 
 def error_fields(error: Exception) -> Mapping[str, str]:

@@ -15,9 +15,9 @@ from pymongo.database import Database
 from app.adapters.mongodb_client import Document
 from app.adapters.mongodb_documents import LOSSLESS
 from app.adapters.sql_ledger import BELOW_ALL, COLUMNS, instant, ledger_row, of_digits
+from app.adapters.unchecked_inserts import without_checks
 from app.core.chain import FIRST, link
-from app.core.command import ID_BYTES
-from app.core.ledger import UNCHECKED_AMONG, LedgerCounts, LedgerRow, check_id
+from app.core.ledger import UNCHECKED_AMONG, LedgerCounts, LedgerRow
 
 LEDGER: Final = "driftline_ledger"
 CHAIN_FIELDS: Final = ("partition", "sequence")
@@ -107,21 +107,18 @@ class MongodbLedger:
     def unchecked(self, limit: int) -> list[LedgerRow]:
         """Return applied inserts whose check is not there, oldest first, among each partition's newest rows."""
         partitions = [each for each in self._rows.distinct("partition") if isinstance(each, int) and each >= 0]
-        inserts = [name for partition in partitions for name in self._newest_inserts(partition)]
-        checks = {check_id(name): name for name in inserts}
-        asked = [*checks]
-        for at in range(0, len(asked), _PAGE):
-            part = [name.hex() for name in asked[at : at + _PAGE]]
-            for found in self._rows.find({"_id": {"$in": part}}, {"_id": True}):
-                del checks[of_digits(str(found["_id"]))]
-        return sorted(self.by_ids([*checks.values()][:limit]), key=attrgetter("written_at_ms"))
+        inserts = (digits for partition in partitions for digits in self._newest_inserts(partition))
+        return sorted(self.by_ids(without_checks(inserts, self._which)[:limit]), key=attrgetter("written_at_ms"))
 
-    def _newest_inserts(self, partition: int) -> list[bytes]:
+    def _newest_inserts(self, partition: int) -> list[str]:
         last, _ = self._head(partition, None)
         newest = {"partition": partition, "sequence": {"$gt": last - UNCHECKED_AMONG}}
         chosen = newest | {"kind": "command", "action": "upsert", "expected_digest": ""}
-        names = [of_digits(str(found["_id"])) for found in self._rows.find(chosen, {"_id": True}).sort("sequence")]
-        return [name for name in names if len(name) == ID_BYTES]
+        return [str(found["_id"]) for found in self._rows.find(chosen, {"_id": True}).sort("sequence")]
+
+    def _which(self, row_ids: Sequence[bytes]) -> list[str]:
+        chosen = {"_id": {"$in": [row_id.hex() for row_id in row_ids]}}
+        return [str(found["_id"]) for found in self._rows.find(chosen, {"_id": True})]
 
 
 def _document(row: LedgerRow, sequence: int, chain: bytes) -> Document:

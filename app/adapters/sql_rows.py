@@ -23,12 +23,13 @@ from app.adapters.sql_clients import Use
 from app.adapters.sql_ledger import BELOW_ALL, CHAIN_INDEX, LedgerStatements, ledger_row, of_digits, wall_ms_of
 from app.adapters.sql_statements import RowStatement, alike, quoted
 from app.adapters.sql_table import SqlTable
+from app.adapters.unchecked_inserts import without_checks
 from app.core.chain import FIRST, link
-from app.core.command import ID_BYTES, RefusalReason
+from app.core.command import RefusalReason
 from app.core.contract import EntityContract
 from app.core.errors import ContractViolation, Unready
 from app.core.guard import Fence, Refused
-from app.core.ledger import UNCHECKED_AMONG, LedgerCounts, LedgerRow, check_id
+from app.core.ledger import UNCHECKED_AMONG, LedgerCounts, LedgerRow
 from app.core.pace import ReplicaLag
 from app.core.rehearsal import Tally
 from app.core.together import in_turns
@@ -39,7 +40,6 @@ Connection = Any
 """A connection of either driver, as DB-API describes it."""
 
 _PAGE: Final = 1_000
-_IDS_AT_ONCE: Final = 500
 _ROWS: Final = "driftline_rows"
 _ROW: Final = "driftline_row"
 
@@ -335,13 +335,8 @@ class SqlRows(ABC):
 
     def unchecked_inserts(self, limit: int) -> list[LedgerRow]:
         """Return applied inserts whose check is not in the ledger, oldest first, among each partition's newest rows."""
-        inserts = [name for partition in self._partitions() for name in self._newest_inserts(partition)]
-        checks = {check_id(name): name for name in inserts}
-        asked = [*checks]
-        for at in range(0, len(asked), _IDS_AT_ONCE):
-            for (name,) in self._ask(*self.ledger.which(asked[at : at + _IDS_AT_ONCE])):
-                del checks[of_digits(name)]
-        found = self.recorded([*checks.values()][:limit])
+        inserts = (digits for partition in self._partitions() for digits in self._newest_inserts(partition))
+        found = self.recorded(without_checks(inserts, self._which)[:limit])
         return sorted(found.values(), key=attrgetter("written_at_ms"))
 
     def _partitions(self) -> Iterator[int]:
@@ -351,12 +346,13 @@ class SqlRows(ABC):
             partition = int(found)
             yield partition
 
-    def _newest_inserts(self, partition: int) -> list[bytes]:
-        """Return the ids of a partition's newest inserts; one that is none was written by nobody of ours."""
+    def _newest_inserts(self, partition: int) -> list[str]:
         ((_, last, _),) = self._ask(*self.ledger.heads([partition]))
         found = self._ask(self.ledger.inserts, [partition, int(last) - UNCHECKED_AMONG])
-        names = [of_digits(name) for name, is_insert in found if is_insert]
-        return [name for name in names if len(name) == ID_BYTES]
+        return [digits for digits, is_insert in found if is_insert]
+
+    def _which(self, row_ids: Sequence[bytes]) -> list[str]:
+        return [digits for (digits,) in self._ask(*self.ledger.which(row_ids))]
 
 
 def keys_by_entity(rows: Sequence[RowName]) -> dict[str, list[bytes]]:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
+from app.core.guard import DEFAULT_LIMITS
 from app.core.trust import Claim, Verify
 
-_TOGETHER: Final = 200
+_TOGETHER: Final = DEFAULT_LIMITS.rows_per_transaction
 """About as many as one transaction asks for."""
 
 

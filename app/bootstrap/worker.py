@@ -11,7 +11,7 @@ from app import observe, topics
 from app.adapters.changelog_past import ChangelogPasts
 from app.adapters.kafka import KafkaClients
 from app.adapters.kafka_read import KafkaEnds, KafkaGroups, KafkaReader
-from app.adapters.logs import error_fields, log
+from app.adapters.logs import must_wait
 from app.adapters.metrics import Metrics
 from app.adapters.planner_trust import PlannerTrust
 from app.adapters.registry import prepared_book
@@ -42,7 +42,6 @@ from app.bootstrap.store_watermarks import StoreWatermarks
 from app.bootstrap.unreadable import QuarantineTopic, log_undecodable, log_waiting
 from app.codec.records import FIXED_IDS, RecordCodec
 from app.core.contract import EntityContract, RepairMode
-from app.core.errors import Unready
 from app.settings import Settings
 
 
@@ -59,7 +58,7 @@ def build_worker(
     metrics.expect([c.entity for c in contracts], [s.name for s in stores])
     digest_key = read_key(settings.keys_dir / "digest.key")
     seals = KeySeals.from_folder(settings.keys_dir)
-    book = prepared_book(settings.registry_url, settings.deployment, FIXED_IDS, _tell_registry)
+    book = prepared_book(settings.registry_url, settings.deployment, FIXED_IDS, must_wait("worker"))
     codec = RecordCodec(settings.deployment, book)
     name = f"{settings.deployment}-{settings.worker.instance_id}"
     memory = MemoryShares.of(settings.worker.memory_bytes_max)
@@ -219,7 +218,3 @@ def _awaited(do: Callable[[], None]) -> Callable[[], Awaitable[None]]:
         do()
 
     return doing
-
-
-def _tell_registry(fault: Unready, again_in_s: float) -> None:
-    log().warning("the worker must wait", again_in_ms=int(again_in_s * 1_000), **error_fields(fault))

@@ -62,12 +62,6 @@ def command(invocation: Invocation) -> int:
     return ExitCode.AGREE
 
 
-def _tell_registry(fault: Unready, again_in_s: float) -> None:
-    from app.adapters.logs import error_fields, log
-
-    log().warning("the applier must wait", again_in_ms=int(again_in_s * 1_000), **error_fields(fault))
-
-
 def _wait_or_leave(stopping: threading.Event, seconds: float) -> None:
     """Wait; leave the process where it was told to stop meanwhile, for it has nothing in hand yet."""
     if stopping.wait(seconds):
@@ -82,7 +76,7 @@ def compose(
     from app.adapters.image_seals import ImageSeals
     from app.adapters.kafka import KafkaClients
     from app.adapters.kafka_read import KafkaEnds
-    from app.adapters.logs import log
+    from app.adapters.logs import log, must_wait
     from app.adapters.master_keys import FileMasterKeys, master_key_files
     from app.adapters.registry import prepared_book
     from app.adapters.seal import DeploymentSeals, Seal, read_key
@@ -102,7 +96,8 @@ def compose(
     name = settings.deployment
     contracts = load_contracts(settings.contracts_dir, settings)
     metrics.expect([c.entity for c in contracts], list(settings.stores))
-    book = prepared_book(settings.registry_url, name, FIXED_IDS, _tell_registry, partial(_wait_or_leave, stopping))
+    wait = partial(_wait_or_leave, stopping)
+    book = prepared_book(settings.registry_url, name, FIXED_IDS, must_wait("applier"), wait)
     codec = RecordCodec(name, book)
     clients = KafkaClients.of(settings)
     # What cannot be read now is refused now; later it is waited for.

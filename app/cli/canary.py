@@ -16,7 +16,7 @@ from app.cli.output import print_records
 from app.core.canary import ENTITY, Deed, Ended, Ending, FalseAlarm, Judged, News, Result, Terms
 from app.core.canary_proof import Doubt, Why
 from app.core.canary_tally import Tally
-from app.core.errors import ContractViolation, DriftlineError, Undecodable, Unready
+from app.core.errors import ContractViolation, DriftlineError, Undecodable
 
 if TYPE_CHECKING:
     from app.canary.run import CanaryProcess
@@ -47,11 +47,6 @@ class _Told:
         self._enough = enough
         self.are_stores_reached = False
         self.doubt: Why | None = Doubt.SILENT
-
-    def waits(self, fault: Unready, again_in_s: float) -> None:
-        from app.adapters.logs import error_fields
-
-        self._log.warning("the canary must wait", again_in_ms=int(again_in_s * 1_000), **error_fields(fault))
 
     def told(self, news: News) -> None:
         from app import observe
@@ -186,7 +181,7 @@ def command(invocation: Invocation, count: int | None, instance: str, http_port:
     """
     from app.adapters.health import Health, HealthServer
     from app.adapters.kafka import KafkaClients
-    from app.adapters.logs import configure_logs
+    from app.adapters.logs import configure_logs, must_wait
     from app.adapters.system_clock import wall_ms
     from app.adapters.topic_log import TopicLog
 
@@ -207,7 +202,7 @@ def command(invocation: Invocation, count: int | None, instance: str, http_port:
     log = TopicLog(KafkaClients.of(settings), f"driftline-{instance}")
     topics = process.told_topics.topics
     try:
-        if log.wait_for(topics, told.stopping, told.waits):
+        if log.wait_for(topics, told.stopping, must_wait("canary")):
             process.run(log.on_and_on(topics, wall_ms()))
     finally:
         if server is not None:

@@ -14,7 +14,7 @@ import click
 from app.cli.exit_codes import ExitCode
 from app.cli.invocation import Invocation
 from app.core.conducting import Concluded, Desk, Done, Outcome, Slice, Terms
-from app.core.errors import ContractViolation, DriftlineError, Undecodable, Unready
+from app.core.errors import ContractViolation, DriftlineError, Undecodable
 from app.core.hours import daily_hours
 
 if TYPE_CHECKING:
@@ -37,11 +37,6 @@ class _Told:
         self.metrics.expect(entities, stores)
         self.is_reached = dict.fromkeys(stores, True)
         self.is_reading = False
-
-    def waits(self, fault: Unready, again_in_s: float) -> None:
-        from app.adapters.logs import error_fields
-
-        self._log.warning("the conductor must wait", again_in_ms=int(again_in_s * 1_000), **error_fields(fault))
 
     def began(self, store: str, begun: Slice) -> None:
         self.is_reached[store] = True
@@ -126,7 +121,7 @@ def command(invocation: Invocation, instance: str, http_port: int | None, http_h
     """
     from app.adapters.health import Health, HealthServer
     from app.adapters.kafka import KafkaClients
-    from app.adapters.logs import configure_logs
+    from app.adapters.logs import configure_logs, must_wait
     from app.adapters.seal import KeySeals
     from app.adapters.slice_store import ROLE, slice_store
     from app.adapters.system_clock import monotonic_ms, wall_ms
@@ -186,7 +181,7 @@ def command(invocation: Invocation, instance: str, http_port: int | None, http_h
     )
     try:
         # A topic of a connector is there when the connector has written to it, or a worker has begun.
-        if log.wait_for([rereads, *feeds.topics], stopping, told.waits):
+        if log.wait_for([rereads, *feeds.topics], stopping, must_wait("conductor")):
             held = [decode_done(r.value, seals.open_key) for r in log.until_now([rereads]) if r.value is not None]
             for desk in conductor.desks.values():
                 desk.resume(held)

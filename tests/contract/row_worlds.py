@@ -428,3 +428,14 @@ class MariadbWorld(SqlWorld):
     def make_unsafe(self) -> None:
         """Let the engine be one without transactions."""
         self.execute(f"ALTER TABLE {SCHEMA}.things ENGINE = MyISAM")
+
+
+def sql_world(kind: StoreKind, told: dict[str, Any], folder: Path) -> SqlWorld:
+    """Return an empty table of things in a server that the stack tells of.
+
+    It is the replica, so that its role may write; the authority would be of the other kind.
+    """
+    settings = settings_of(kind, told, folder)
+    if kind is StoreKind.POSTGRES:
+        return PostgresWorld(settings, contract(StoreKind.MARIADB))
+    return MariadbWorld(settings, contract(StoreKind.POSTGRES))

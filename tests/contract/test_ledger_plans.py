@@ -15,16 +15,7 @@ import pytest
 
 from app.core.digest import keyed_hash
 from app.core.store import StoreKind
-from tests.contract.row_worlds import (
-    DIGEST_KEY,
-    ENTITY,
-    MariadbWorld,
-    PostgresWorld,
-    SqlWorld,
-    contract,
-    key_of,
-    settings_of,
-)
+from tests.contract.row_worlds import DIGEST_KEY, ENTITY, SqlWorld, key_of, sql_world
 from tests.contract.test_rows import NOW_MS, ledger_row
 from tests.integration.running_stack import running_stack
 
@@ -36,10 +27,7 @@ ROWS, ASKED = 4_000, 200
 @pytest.fixture(params=["postgres", "mariadb"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlWorld]:
     """Yield a store whose ledger holds some thousand rows of the last minute."""
-    kind = StoreKind(request.param)
-    settings = settings_of(kind, running_stack(request.param)[request.param], tmp_path)
-    authority = StoreKind.MARIADB if kind is StoreKind.POSTGRES else StoreKind.POSTGRES
-    made = (PostgresWorld if kind is StoreKind.POSTGRES else MariadbWorld)(settings, contract(authority))
+    made = sql_world(StoreKind(request.param), running_stack(request.param)[request.param], tmp_path)
     rows = [
         replace(ledger_row(), row_id=name, original_id=name, key_hash=name, written_at_ms=NOW_MS)
         for name in map(name_of, range(ROWS))

@@ -41,13 +41,6 @@ FIRST = {
 NOT_PRIMARY, TIMED_OUT, WRITE_CONCERN_TIMED_OUT = 10107, 50, 64
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecantusDBServer]:
-    """A server that asks for no logins."""
-    with mongodb_server(tmp_path_factory.mktemp("mongodb")) as running:
-        yield running
-
-
 @pytest.fixture
 def admin(server: SecantusDBServer) -> Iterator[Admin]:
     """A client of it, with a fresh beacon's document."""

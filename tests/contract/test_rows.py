@@ -20,13 +20,11 @@ from app.ports import AlreadyRecorded, RowsRefused, RowTransaction, RowWrite, St
 from tests.contract.mongodb_world import MongodbWorld
 from tests.contract.row_worlds import (
     ENTITY,
-    MariadbWorld,
     MemoryWorld,
     PostgresWorld,
     World,
-    contract,
     key_of,
-    settings_of,
+    sql_world,
     thing,
 )
 from tests.integration.running_stack import running_stack
@@ -53,12 +51,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         yield mongodb
         mongodb.close()
         return
-    kind = StoreKind(request.param)
-    told = running_stack(request.param)[request.param]
-    settings = settings_of(kind, told, tmp_path)
-    # The store under test is the replica, so that its role may write.
-    authority = StoreKind.MARIADB if kind is StoreKind.POSTGRES else StoreKind.POSTGRES
-    made = (PostgresWorld if kind is StoreKind.POSTGRES else MariadbWorld)(settings, contract(authority))
+    made = sql_world(StoreKind(request.param), running_stack(request.param)[request.param], tmp_path)
     yield made
     made.close()
 
