@@ -72,6 +72,11 @@ def indexes(nodes: Sequence[dict[str, Any]]) -> set[str]:
     return {node["key"] or "" for node in nodes}
 
 
+def extras(node: dict[str, Any]) -> list[str]:
+    """Return what MariaDB says besides: "Using index condition" is not "Using index"."""
+    return str(node["Extra"]).split("; ")
+
+
 def since(world: SqlWorld) -> tuple[datetime, datetime]:
     """Return the moments a minute and an hour ago."""
     return world.sql.ledger.since(NOW_MS)
@@ -83,7 +88,7 @@ def test_the_last_minute_is_counted_from_an_index_alone(world: SqlWorld) -> None
     assert indexes(nodes) == {"driftline_ledger_written"}
     if world.settings.kind is StoreKind.MARIADB:
         # PostgreSQL does so too once the table was vacuumed, and fetches them in the order of their places before.
-        assert all("Using index" in node["Extra"] for node in nodes)
+        assert all("Using index" in extras(node) for node in nodes)
 
 
 def test_what_was_done_to_rows_is_found_by_the_rows(world: SqlWorld) -> None:
@@ -100,13 +105,17 @@ def test_ledger_rows_are_found_by_their_ids(world: SqlWorld) -> None:
 
 def test_a_page_of_the_ledger_begins_where_the_one_before_ended(world: SqlWorld) -> None:
     """By the chain's index, from its place on: who reads a ledger whole reads each row once."""
-    page = world.sql.ledger.page(3, ROWS - ASKED, ASKED)
-    nodes = plan(world, *page)
+    if world.settings.kind is StoreKind.POSTGRES:
+        # This ledger is so short that it may as well be gathered and sorted; a longer one is not.
+        world.sql.writing().cursor().execute("SET LOCAL enable_bitmapscan = off")
+    nodes = plan(world, *world.sql.ledger.page(3, ROWS - ASKED, ASKED))
     assert indexes(nodes) == {"driftline_ledger_chain"}
     if world.settings.kind is StoreKind.POSTGRES:
+        assert [node["Node Type"] for node in nodes] == ["Limit", "Index Scan"]
         assert not any("Filter" in node for node in nodes)
     else:
         assert {node["type"] for node in nodes} == {"range"}
+        assert not any("Using filesort" in extras(node) for node in nodes)
 
 
 def test_the_newest_inserts_are_found_by_their_place(world: SqlWorld) -> None:
